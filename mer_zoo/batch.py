@@ -1,0 +1,291 @@
+"""What flows through the zoo: Modality and Batch go into a model, Output and Step come out, DataSpec describes the data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mer_zoo.errors import MERError
+
+if TYPE_CHECKING:
+    from mer_zoo.task import Task
+
+__all__ = ["MODALITIES", "Batch", "DataSpec", "Modality", "Output", "Step"]
+
+MODALITIES = ("text", "audio", "vision")
+
+
+def _to(value: Any, *args: Any, **kwargs: Any) -> Any:
+    if isinstance(value, (Tensor, Modality)):
+        return value.to(*args, **kwargs)
+    if isinstance(value, dict):
+        return {key: _to(item, *args, **kwargs) for key, item in value.items()}
+    return value
+
+
+@dataclass
+class Modality:
+    """One modality of a batch: a padded sequence and what is real in it.
+
+    Args:
+        x: (B, T, d) float features or (B, T) integer token ids.
+        mask: (B, T) bool, True at real positions. Padding may stand at the end or in front.
+        observed: (B, T) bool, True where real and not missing; equals ``mask`` when left out.
+        token_ids: (B, T) integer ids beside float text features, where the file has both.
+
+    Example:
+        >>> audio = Modality(torch.randn(2, 4, 5), torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]], dtype=torch.bool))
+        >>> audio.lengths.tolist(), audio.trim().x.shape[1]
+        ([3, 1], 3)
+    """
+
+    x: Tensor
+    mask: Tensor
+    observed: Tensor = None  # type: ignore[assignment]  # filled below, so that users never meet None
+    token_ids: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.observed is None:
+            self.observed = self.mask
+
+    @property
+    def is_tokens(self) -> bool:
+        """Whether ``x`` holds token ids instead of features."""
+        return self.x.dim() == 2
+
+    @property
+    def lengths(self) -> Tensor:
+        """(B,) number of real positions of each sample."""
+        return self.mask.sum(1)
+
+    def replace(self, **changes: Any) -> Modality:
+        """Return a copy with some fields changed; tensors are shared, never written to."""
+        return dataclasses.replace(self, **changes)
+
+    def to(self, *args: Any, **kwargs: Any) -> Modality:
+        """Move every tensor, with the arguments of ``Tensor.to``."""
+        moved = {f.name: _to(getattr(self, f.name), *args, **kwargs) for f in dataclasses.fields(self)}
+        return Modality(**moved)
+
+    def pin_memory(self) -> Modality:
+        """Copy every tensor to page-locked memory."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return Modality(**{k: v.pin_memory() if isinstance(v, Tensor) else v for k, v in fields.items()})
+
+    def trim(self) -> Modality:
+        """Cut the columns, in front and behind, that are padding in every sample; at least one column stays."""
+        columns = self.mask.any(0).nonzero()
+        start, stop = (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, 1)
+        ids = None if self.token_ids is None else self.token_ids[:, start:stop]
+        return Modality(self.x[:, start:stop], self.mask[:, start:stop], self.observed[:, start:stop], ids)
+
+
+@dataclass
+class Batch:
+    """A batch of samples; variants are made with :meth:`replace`, never in place.
+
+    Args:
+        text: Text features or token ids.
+        audio: Audio features. A modality that is not in use is one all-padding step of zeros.
+        vision: Vision features.
+        target: (B,) real-valued sentiment or integer class, (B, E) integer 0/1 for E emotions; all NaN without labels.
+        index: (B,) position of each sample in its split.
+        ids: The sample ids of the source file.
+        raw_text: The transcripts, empty strings where the file has none.
+
+    Example:
+        >>> from mer_zoo.task import SentimentClassification
+        >>> batch = Batch.random(DataSpec(), SentimentClassification(3), size=2)
+        >>> len(batch), batch.audio.x.shape
+        (2, torch.Size([2, 8, 5]))
+    """
+
+    text: Modality
+    audio: Modality
+    vision: Modality
+    target: Tensor
+    index: Tensor
+    ids: list[str] = field(default_factory=list)
+    raw_text: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def modality(self, name: str) -> Modality:
+        """Return the modality called ``name`` (text, audio or vision)."""
+        if name not in MODALITIES:
+            raise MERError(f"unknown modality {name!r}; choose from {', '.join(MODALITIES)}")
+        result: Modality = getattr(self, name)
+        return result
+
+    def replace(self, **changes: Any) -> Batch:
+        """Return a copy with some fields changed; tensors are shared, never written to."""
+        return dataclasses.replace(self, **changes)
+
+    def to(self, *args: Any, **kwargs: Any) -> Batch:
+        """Move every tensor, with the arguments of ``Tensor.to``."""
+        moved = {f.name: _to(getattr(self, f.name), *args, **kwargs) for f in dataclasses.fields(self)}
+        return Batch(**moved)
+
+    def pin_memory(self) -> Batch:
+        """Copy every tensor to page-locked memory."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return Batch(**{k: v.pin_memory() if isinstance(v, (Tensor, Modality)) else v for k, v in fields.items()})
+
+    def trim(self) -> Batch:
+        """Cut padding that no sample of the batch needs from every modality."""
+        return self.replace(text=self.text.trim(), audio=self.audio.trim(), vision=self.vision.trim())
+
+    @classmethod
+    def random(cls, spec: DataSpec, task: Task, size: int = 2, seed: int = 0) -> Batch:
+        """Make a batch of random numbers in the shapes of ``spec``, for examples and tests.
+
+        Sample 0 has full length, the others random lengths of at least one step.
+        """
+        generator = torch.Generator().manual_seed(seed)
+
+        def modality(name: str) -> Modality:
+            length = spec.length(name) if name in spec.modalities else 1
+            lengths = torch.randint(1, length + 1, (size,), generator=generator)
+            lengths[0] = length
+            mask = torch.arange(length) < lengths[:, None]
+            if name not in spec.modalities:
+                mask = torch.zeros_like(mask)
+            if name == "text" and spec.tokens:
+                high = max(spec.vocab_size, spec.mask_id + 2)
+                ids = torch.randint(spec.mask_id + 1, high, (size, length), generator=generator)
+                return Modality(torch.where(mask, ids, spec.pad_id), mask)
+            x = torch.randn(size, length, spec.dim(name), generator=generator)
+            return Modality(x * mask[..., None], mask)
+
+        return cls(
+            *(modality(name) for name in MODALITIES),
+            target=task.random_target(size, generator),
+            index=torch.arange(size),
+            ids=[f"random$_${i}" for i in range(size)],
+            raw_text=[""] * size,
+        )
+
+
+@dataclass
+class Output:
+    """What a model says about a batch.
+
+    Args:
+        logits: (B, *task shape) scores.
+        features: (B, D) joint representation, the input of the final classifier.
+        hidden: Per-modality hidden sequences (B, T, d), or None.
+        attention: Raw scores (before softmax) of the last layer, (B * heads, T, T), row b * heads + h, or None.
+        inputs: Per modality (B, T, d) what was fed to the network after text encoding.
+        effects: Named extras, (B, ...). Where test-time logits differ from those of ``forward``, "factual" holds the latter.
+    """
+
+    logits: Tensor
+    features: Tensor
+    hidden: dict[str, Tensor] | None = None
+    attention: Tensor | None = None
+    inputs: dict[str, Tensor] = field(default_factory=dict)
+    effects: dict[str, Tensor] = field(default_factory=dict)
+
+    def replace(self, **changes: Any) -> Output:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass
+class Step:
+    """One training step's view of a batch.
+
+    Args:
+        batch: The view (complete, incomplete ...) whose targets the task loss uses.
+        output: The model's output on that view.
+        losses: Auxiliary losses, scalars, already weighted.
+        task_weight: Weight of the task loss of this view, one number or (B,).
+    """
+
+    batch: Batch
+    output: Output
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    task_weight: float | Tensor = 1.0
+
+
+class DataSpec:
+    """Shapes and token conventions of a corpus, known before any sample is read.
+
+    Args:
+        text_dim: Width of the text features; with ``tokens`` the width is the encoder's and this is ignored.
+        audio_dim: Width of the audio features.
+        vision_dim: Width of the vision features.
+        text_len: Padded number of text steps.
+        audio_len: Padded number of audio steps.
+        vision_len: Padded number of vision steps.
+        aligned: Whether the three modalities share one time axis.
+        modalities: The modalities in use, in the order text, audio, vision.
+        tokens: Whether text is token ids.
+        vocab_size: Number of token ids.
+        pad_id: Id of padding.
+        unk_id: Id that replaces a missing token.
+        cls_id: Id of the first token of a text.
+        sep_id: Id of the last token of a text.
+        mask_id: Id that replaces a masked token.
+
+    Raises:
+        MERError: For an unknown, repeated or empty choice of modalities.
+
+    Example:
+        >>> spec = DataSpec(text_dim=768, text_len=50, modalities=["text", "audio"])
+        >>> spec.dim("text"), spec.length("text"), spec.modalities
+        (768, 50, ('text', 'audio'))
+    """
+
+    def __init__(
+        self,
+        text_dim: int = 6,
+        audio_dim: int = 5,
+        vision_dim: int = 4,
+        text_len: int = 6,
+        audio_len: int = 8,
+        vision_len: int = 7,
+        aligned: bool = False,
+        modalities: Sequence[str] = MODALITIES,
+        tokens: bool = False,
+        vocab_size: int = 30522,
+        pad_id: int = 0,
+        unk_id: int = 100,
+        cls_id: int = 101,
+        sep_id: int = 102,
+        mask_id: int = 103,
+    ) -> None:
+        unknown = [name for name in modalities if name not in MODALITIES]
+        if unknown or not modalities or len(set(modalities)) != len(modalities):
+            raise MERError(f"modalities is {list(modalities)}; give a non-empty choice of {', '.join(MODALITIES)}")
+        self.text_dim, self.audio_dim, self.vision_dim = text_dim, audio_dim, vision_dim
+        self.text_len, self.audio_len, self.vision_len = text_len, audio_len, vision_len
+        self.aligned = aligned
+        self.modalities = tuple(name for name in MODALITIES if name in modalities)
+        self.tokens, self.vocab_size = tokens, vocab_size
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = pad_id, unk_id, cls_id, sep_id, mask_id
+
+    def dim(self, name: str) -> int:
+        """Feature width of a modality."""
+        return int(getattr(self, f"{name}_dim"))
+
+    def length(self, name: str) -> int:
+        """Padded length of a modality."""
+        return int(getattr(self, f"{name}_len"))
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return iter(vars(self).items())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DataSpec) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]  # mutable, so not to be used as a key
+
+    def __repr__(self) -> str:
+        return f"DataSpec({', '.join(f'{k}={v!r}' for k, v in self)})"
