@@ -1,0 +1,1 @@
+"""Reading corpora, making incomplete views of them, and the LightningDataModules."""

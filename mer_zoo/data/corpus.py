@@ -1,0 +1,93 @@
+"""A corpus in memory or mapped from disk: the one form that readers produce and datamodules consume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from mer_zoo.batch import MODALITIES, DataSpec
+from mer_zoo.errors import MERError
+
+__all__ = ["Corpus", "SplitData"]
+
+
+@dataclass(frozen=True)
+class SplitData:
+    """The arrays of one split, N samples, padded to the corpus' lengths.
+
+    Args:
+        features: Float32 (N, T_m, d_m) of each modality that the file has, keyed by text, audio, vision.
+        spans: Int32 (N, 2) for each modality: the real positions are start <= t < stop. An empty span is a missing one.
+        token_ids: Int32 (N, T_text) token ids of the text, or None.
+        labels: Float32 (N,) sentiment, int64 (N,) classes, int64 (N, E) emotions, or None without labels.
+        ids: N sample ids.
+        raw_text: N transcripts, empty strings where the file has none.
+    """
+
+    features: dict[str, npt.NDArray[np.float32]]
+    spans: dict[str, npt.NDArray[np.int32]]
+    token_ids: npt.NDArray[np.int32] | None
+    labels: npt.NDArray[np.generic] | None
+    ids: list[str]
+    raw_text: list[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All splits of a corpus.
+
+    Args:
+        splits: Arrays by split name; ``train`` and ``valid`` and any number of test splits.
+        aligned: Whether the modalities share one time axis.
+        source: Where it came from, for reports.
+        notes: What the reader changed or noticed, one sentence each, for reports and logs.
+        vocab_size: Number of token ids, where there are any.
+    """
+
+    splits: dict[str, SplitData]
+    aligned: bool
+    source: str
+    notes: list[str] = field(default_factory=list)
+    vocab_size: int = 30522
+
+    def split(self, name: str) -> SplitData:
+        """Return the split called ``name``.
+
+        Raises:
+            MERError: If there is none.
+        """
+        if name not in self.splits:
+            raise MERError(f"{self.source} has no split {name!r}; it has {', '.join(self.splits)}")
+        return self.splits[name]
+
+    def spec(self, modalities: Sequence[str] = MODALITIES, tokens: bool = False) -> DataSpec:
+        """Describe the shapes of the corpus.
+
+        Args:
+            modalities: The modalities to use.
+            tokens: Whether text is to be read as token ids.
+
+        Raises:
+            MERError: If a modality, or the token ids, are not in the corpus.
+        """
+        first = next(iter(self.splits.values()))
+        if tokens and first.token_ids is None:
+            raise MERError(f"{self.source} has no token ids; set data.text: features")
+        shapes: dict[str, int] = {}
+        for name in MODALITIES:
+            array = first.features.get(name)
+            if name in modalities and array is None and not (name == "text" and tokens):
+                have = ", ".join(first.features) or "none"
+                raise MERError(f"{self.source} has no {name} features (it has {have}); set data.modalities to what it has")
+            shapes[f"{name}_len"], shapes[f"{name}_dim"] = (1, 1) if array is None else array.shape[1:]
+        if tokens and first.token_ids is not None:
+            shapes["text_len"] = first.token_ids.shape[1]
+        return DataSpec(
+            **shapes, aligned=self.aligned, modalities=modalities, tokens=tokens, vocab_size=self.vocab_size
+        )

@@ -1,0 +1,100 @@
+"""Text encoders: any Hugging Face encoder, or a trained embedding where none is asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel
+from typing_extensions import Self, override
+
+from mer_zoo.batch import DataSpec
+from mer_zoo.errors import MERError
+
+__all__ = ["EMBEDDING_DIM", "TextEncoder", "TextEncoderSpec", "build_text_encoder"]
+
+EMBEDDING_DIM = 64
+TextEncoderSpec = str | dict[str, Any] | None
+
+
+class TextEncoder(nn.Module):
+    """A Hugging Face encoder that turns token ids into one vector a token.
+
+    Args:
+        path: Name or folder of a pretrained encoder. Nothing is downloaded in offline mode.
+        config: Instead of ``path``: ``model_type`` and sizes of a randomly initialised encoder.
+        frozen: Keep the encoder as it is, in evaluation mode.
+
+    Raises:
+        MERError: If neither or both of path and config are given, or the encoder can't be built.
+
+    Example:
+        >>> tiny = {"model_type": "bert", "vocab_size": 120, "hidden_size": 8, "num_hidden_layers": 1,
+        ...         "num_attention_heads": 2, "intermediate_size": 16}
+        >>> encoder = TextEncoder(config=tiny)
+        >>> encoder(torch.tensor([[101, 110, 102, 0]]), torch.tensor([[True, True, True, False]])).shape
+        torch.Size([1, 4, 8])
+    """
+
+    def __init__(self, path: str | None = None, config: dict[str, Any] | None = None, frozen: bool = False) -> None:
+        super().__init__()
+        if (path is None) == (config is None):
+            raise MERError("text_encoder needs either a path (name or folder) or a config (model_type and sizes)")
+        try:
+            if path is not None:
+                self.model = AutoModel.from_pretrained(path)
+            else:
+                self.model = AutoModel.from_config(AutoConfig.for_model(**dict(config or {})))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise MERError(f"text_encoder {path or config} can't be built ({reason}); give a local folder or a config") from error
+        # Only the token states are used; a pooler would be a set of parameters that never gets a gradient.
+        if getattr(self.model, "pooler", None) is not None:
+            self.model.pooler = None
+        self.embedding_dim = int(self.model.config.hidden_size)
+        self.frozen = frozen
+        if frozen:
+            self.model.requires_grad_(False).eval()
+
+    @override
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self.frozen:
+            self.model.eval()
+        return self
+
+    @override
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Encode (B, T) ids with a (B, T) mask into (B, T, d), zero at padding."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            states: Tensor = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        return states * mask[..., None]
+
+
+def build_text_encoder(spec: DataSpec, options: TextEncoderSpec) -> nn.Embedding | TextEncoder | None:
+    """Build what a Backbone needs to read its text.
+
+    Args:
+        spec: Tells whether text is token ids.
+        options: None, a name or folder, or the arguments of :class:`TextEncoder`.
+
+    Returns:
+        None for text features, an encoder, or an embedding of width 64.
+
+    Raises:
+        MERError: If an encoder is asked for but the text is features.
+
+    Example:
+        >>> build_text_encoder(DataSpec(tokens=True, vocab_size=200), None)
+        Embedding(200, 64, padding_idx=0)
+    """
+    if "text" not in spec.modalities:
+        return None
+    if not spec.tokens:
+        if options is not None:
+            raise MERError(f"text_encoder {options} needs token ids, but the data gives text features; set data.text: tokens")
+        return None
+    if options is None:
+        return nn.Embedding(spec.vocab_size, EMBEDDING_DIM, padding_idx=spec.pad_id)
+    return TextEncoder(**({"path": options} if isinstance(options, str) else options))

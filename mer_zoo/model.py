@@ -1,0 +1,299 @@
+"""Model, Backbone and Wrapper: the contract that every network and every debiasing method of the zoo keeps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from typing_extensions import override
+
+from mer_zoo.batch import Batch, DataSpec, Modality, Output, Step
+from mer_zoo.errors import MERError
+from mer_zoo.layers.text_encoder import TextEncoder, TextEncoderSpec, build_text_encoder
+from mer_zoo.task import Task
+
+__all__ = ["AdaptedBackbone", "Backbone", "BatchSource", "Model", "Scores", "Wrapper", "WrapperFactory", "adapt"]
+
+BatchSource = Iterable[Batch]  # re-iterable, unshuffled, complete on every rank, already on the device
+
+
+@dataclass
+class Scores:
+    """What a validation pass leaves behind for :meth:`Model.calibrate`, in the order of the split.
+
+    Args:
+        logits: (N, *task shape) test-time logits.
+        effects: Named extras of every sample, each (N, ...).
+        target: The labels.
+        index: (N,) place of each sample in its split.
+    """
+
+    logits: Tensor
+    effects: dict[str, Tensor]
+    target: Tensor
+    index: Tensor
+
+
+class Model(nn.Module, ABC):
+    """Maps a Batch to an Output; what it offers is known at construction, so that a wrapper can check.
+
+    Attributes:
+        spec: Shapes of the data.
+        task: What the logits mean.
+        num_steps: Optimiser steps a batch.
+        feature_dim: Width of ``Output.features``.
+        input_dims: Width of each modality in use after any text encoder.
+        hidden_shape: (T, d) of each hidden sequence, or None where there are none of known shape.
+        attention_shape: Shape of ``Output.attention`` without the batch, or None.
+        replaces_logits: Whether the logits are no longer the final classifier's.
+        fixed_length: Whether batches must keep the padding of the spec; otherwise padding that no sample needs is cut.
+        calibrates: Whether :meth:`calibrate` chooses anything, so that validation scores are kept for it.
+    """
+
+    spec: DataSpec
+    task: Task
+    num_steps: int = 1
+    feature_dim: int
+    input_dims: dict[str, int]
+    hidden_shape: dict[str, tuple[int, int]] | None = None
+    attention_shape: tuple[int, ...] | None = None
+    replaces_logits: bool = False
+    fixed_length: bool = False
+    calibrates: bool = False
+
+    @abstractmethod
+    @override
+    def forward(self, batch: Batch) -> Output:
+        """Training-time scores."""
+
+    def predict(self, batch: Batch) -> Output:
+        """Test-time scores; where they differ from forward's, effects["factual"] holds forward's logits."""
+        output: Output = self(batch)
+        return output
+
+    def steps(self, batch: Batch) -> Iterator[Step]:
+        """Yield ``num_steps`` views to train on; the generator is resumed after each optimiser step."""
+        yield Step(batch, self(batch), {})
+
+    @abstractmethod
+    def drop_head(self) -> None:
+        """Remove the final classifier, so that a wrapper with its own leaves no parameter without gradient."""
+
+    def prepare(self, train: BatchSource) -> None:
+        """Fit statistics of the training split into buffers; called once, inner models first."""
+
+    def calibrate(self, valid: Scores) -> None:
+        """Choose what is chosen on validation data; called at each validation epoch's end, inner models first."""
+
+    def rescore(self, valid: Scores) -> Tensor:
+        """Test-time logits from kept scores after :meth:`calibrate`, without running the network again."""
+        return valid.logits
+
+    @property
+    def nest(self) -> list[Model]:
+        """The models from this one inwards."""
+        return [self]
+
+    @property
+    def name(self) -> str:
+        """Readable form of the nest, such as ``CausalMER(MulT)``."""
+        return type(self).__name__
+
+
+class Backbone(Model):
+    """A network: encodes text where it comes as token ids, then fuses the modalities.
+
+    Subclasses implement :meth:`fuse`, set ``feature_dim`` and keep their final classifier in ``head``.
+
+    Args:
+        spec: Shapes of the data.
+        task: What the logits mean.
+        text_encoder: A Hugging Face encoder by name, path or options (see :class:`TextEncoder`); needs token ids.
+            Token ids without an encoder go through a trained embedding of width 64.
+
+    Raises:
+        MERError: If an encoder is given but the data has text features.
+    """
+
+    head: nn.Module
+
+    def __init__(self, spec: DataSpec, task: Task, text_encoder: TextEncoderSpec = None) -> None:
+        super().__init__()
+        self.spec, self.task = spec, task
+        self.text_encoder: nn.Embedding | TextEncoder | None = build_text_encoder(spec, text_encoder)
+        self.input_dims = {name: spec.dim(name) for name in spec.modalities}
+        if self.text_encoder is not None and "text" in self.input_dims:
+            self.input_dims["text"] = self.text_encoder.embedding_dim
+
+    def encode_text(self, text: Modality) -> Modality:
+        """Turn token ids into (B, T, d) features, zero at padding; features pass through."""
+        if self.text_encoder is None:
+            return text
+        if not text.is_tokens:
+            raise MERError("this model was built for token ids, but the batch holds text features; set data.text: tokens")
+        if isinstance(self.text_encoder, TextEncoder):
+            x = self.text_encoder(text.x, text.mask)
+        else:
+            x = self.text_encoder(text.x) * text.mask[..., None]
+        return text.replace(x=x, token_ids=text.x)
+
+    @override
+    def forward(self, batch: Batch) -> Output:
+        encoded = {"text": self.encode_text(batch.text), "audio": batch.audio, "vision": batch.vision}
+        output = self.fuse(*encoded.values())
+        return output.replace(inputs={name: encoded[name].x for name in self.spec.modalities})
+
+    @abstractmethod
+    def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
+        """Map float sequences to scores; a modality that is not in ``spec.modalities`` is to be ignored."""
+
+    @override
+    def drop_head(self) -> None:
+        self.head = nn.Identity()
+
+
+class Wrapper(Model):
+    """A model around another model; everything is the inner model's until overridden.
+
+    Args:
+        backbone: The inner model: a Backbone or another Wrapper.
+
+    Raises:
+        MERError: If the same wrapper already stands inside.
+    """
+
+    def __init__(self, backbone: Model) -> None:
+        super().__init__()
+        if type(self) in {type(model) for model in backbone.nest}:
+            raise MERError(f"{type(self).__name__} stands twice in the nest {backbone.name}; name each wrapper once")
+        self.backbone = backbone
+        self.spec, self.task, self.num_steps = backbone.spec, backbone.task, backbone.num_steps
+        self.feature_dim, self.input_dims = backbone.feature_dim, backbone.input_dims
+        self.hidden_shape, self.attention_shape = backbone.hidden_shape, backbone.attention_shape
+        self.replaces_logits, self.fixed_length = backbone.replaces_logits, backbone.fixed_length
+        self.calibrates = backbone.calibrates
+
+    @override
+    def forward(self, batch: Batch) -> Output:
+        output: Output = self.backbone(batch)
+        return output
+
+    @override
+    def predict(self, batch: Batch) -> Output:
+        return self.backbone.predict(batch)
+
+    @override
+    def steps(self, batch: Batch) -> Iterator[Step]:
+        yield from self.backbone.steps(batch)
+
+    @override
+    def drop_head(self) -> None:
+        self.backbone.drop_head()
+
+    @override
+    def prepare(self, train: BatchSource) -> None:
+        self.backbone.prepare(train)
+
+    @override
+    def calibrate(self, valid: Scores) -> None:
+        self.backbone.calibrate(valid)
+
+    @override
+    def rescore(self, valid: Scores) -> Tensor:
+        return self.backbone.rescore(valid)
+
+    @property
+    @override
+    def nest(self) -> list[Model]:
+        return [self, *self.backbone.nest]
+
+    @property
+    @override
+    def name(self) -> str:
+        return f"{type(self).__name__}({self.backbone.name})"
+
+
+WrapperFactory = Callable[[Model], Wrapper]
+
+
+class AdaptedBackbone(Backbone):
+    """Any network of the user's as a Backbone; made by :func:`adapt`."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        spec: DataSpec,
+        task: Task,
+        feature_dim: int,
+        call: Callable[[nn.Module, Modality, Modality, Modality], Tensor | Output] | None = None,
+        text_encoder: TextEncoderSpec = None,
+    ) -> None:
+        super().__init__(spec, task, text_encoder)
+        self.module, self.feature_dim, self.call = module, feature_dim, call
+        self.head = nn.Linear(feature_dim, task.num_outputs)
+        # The module sees no masks unless `call` hands them over, so its answer may depend on the padding.
+        self.fixed_length = True
+
+    @override
+    def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
+        if self.call is None:
+            result = self.module(text.x, audio.x, vision.x)
+        else:
+            result = self.call(self.module, text, audio, vision)
+        if isinstance(result, Output):
+            return result
+        if result.shape != (len(text.x), self.feature_dim):
+            wanted = (len(text.x), self.feature_dim)
+            raise MERError(f"the adapted module returned shape {tuple(result.shape)}, expected {wanted}: see feature_dim")
+        logits = self.head(result)
+        return Output(self.task.reshape(logits) if self.has_head else logits, result)
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the final classifier is still there."""
+        return isinstance(self.head, nn.Linear)
+
+    @property
+    @override
+    def name(self) -> str:
+        return type(self.module).__name__
+
+
+def adapt(
+    module: nn.Module,
+    spec: DataSpec,
+    task: Task,
+    *,
+    feature_dim: int,
+    call: Callable[[nn.Module, Modality, Modality, Modality], Tensor | Output] | None = None,
+    text_encoder: TextEncoderSpec = None,
+) -> AdaptedBackbone:
+    """Turn any network into a Backbone, so that it takes every wrapper of the zoo.
+
+    Args:
+        module: Takes (text, audio, vision) tensors, each (B, T_m, d_m), and returns (B, feature_dim) features; the
+            classifier of the task is added behind it.
+        spec: Shapes of the data, usually ``datamodule.spec``.
+        task: What the logits mean, usually ``datamodule.task``.
+        feature_dim: Width of the features that the module returns.
+        call: How to call the module where it is not ``module(text, audio, vision)``: gets the module and the three
+            Modality objects (with masks), returns features or a complete Output.
+        text_encoder: See :class:`Backbone`.
+
+    Returns:
+        A Backbone around the module.
+
+    Example:
+        >>> import torch
+        >>> from mer_zoo.task import SentimentClassification
+        >>> class Mean(nn.Module):
+        ...     def forward(self, text, audio, vision):
+        ...         return torch.cat([text.mean(1), audio.mean(1), vision.mean(1)], dim=1)
+        >>> spec, task = DataSpec(), SentimentClassification(3)
+        >>> model = adapt(Mean(), spec, task, feature_dim=15)
+        >>> model(Batch.random(spec, task, size=4)).logits.shape
+        torch.Size([4, 3])
+    """
+    return AdaptedBackbone(module, spec, task, feature_dim, call, text_encoder)
