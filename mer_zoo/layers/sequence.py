@@ -1,0 +1,110 @@
+"""Padded sequences: packing them to the left, taking their last step or their mean. Padding may stand anywhere."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["left_align", "masked_last", "masked_mean", "masked_resample", "undo_left_align"]
+
+
+def left_align(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Move the real steps of every sample to the front, in their order.
+
+    Args:
+        x: (B, T, ...) sequences.
+        mask: (B, T) bool, True at real steps.
+
+    Returns:
+        The moved sequences (B, T, ...), their mask (B, T), and the order (B, T): step t of the result was ``order[:, t]``.
+
+    Example:
+        >>> x, mask, order = left_align(torch.tensor([[0, 0, 7, 8]]), torch.tensor([[False, False, True, True]]))
+        >>> x.tolist(), mask.tolist(), order.tolist()
+        ([[7, 8, 0, 0]], [[True, True, False, False]], [[2, 3, 0, 1]])
+    """
+    order = torch.argsort(~mask, dim=1, stable=True)
+    return _take(x, order), mask.gather(1, order), order
+
+
+def undo_left_align(x: Tensor, order: Tensor) -> Tensor:
+    """Put (B, T, ...) steps back to where :func:`left_align` took them from.
+
+    Example:
+        >>> x, _, order = left_align(torch.tensor([[0, 7, 8]]), torch.tensor([[False, True, True]]))
+        >>> undo_left_align(x, order).tolist()
+        [[0, 7, 8]]
+    """
+    return _take(x, torch.argsort(order, dim=1))
+
+
+def masked_last(x: Tensor, mask: Tensor) -> Tensor:
+    """Last real step of each sample; zeros where a sample has none.
+
+    Args:
+        x: (B, T, d) sequences.
+        mask: (B, T) bool.
+
+    Returns:
+        (B, d) vectors.
+
+    Example:
+        >>> masked_last(torch.tensor([[[1.0], [2.0], [3.0]]]), torch.tensor([[True, True, False]])).item()
+        2.0
+    """
+    steps = torch.arange(mask.shape[1], device=mask.device)
+    last = (steps * mask).amax(1)
+    taken = x[torch.arange(len(x), device=x.device), last]
+    return torch.where(mask.any(1, keepdim=True), taken, 0.0)
+
+
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the real steps of each sample; zeros where a sample has none.
+
+    Args:
+        x: (B, T, d) sequences.
+        mask: (B, T) bool.
+
+    Returns:
+        (B, d) vectors.
+
+    Example:
+        >>> masked_mean(torch.tensor([[[1.0], [2.0], [9.0]]]), torch.tensor([[True, True, False]])).item()
+        1.5
+    """
+    total = torch.where(mask[..., None], x, 0.0).sum(1)
+    return total / mask.sum(1, keepdim=True).clamp(min=1)
+
+
+def masked_resample(x: Tensor, mask: Tensor, target: Tensor) -> Tensor:
+    """Average the real steps of a sequence into as many equal bins as another sequence has real steps.
+
+    Bin i of n over m steps is the mean of steps floor(i m / n) .. ceil((i + 1) m / n) - 1, so that a shorter sequence is
+    repeated and a longer one averaged, whatever the padding of either.
+
+    Args:
+        x: (B, S, d) sequences.
+        mask: (B, S) bool, their real steps.
+        target: (B, T) bool, the real steps to fill.
+
+    Returns:
+        (B, T, d) sequences, zero where ``target`` is False or a sample of ``x`` has no real step.
+
+    Example:
+        >>> x = torch.tensor([[[1.0], [3.0], [5.0], [7.0]]])
+        >>> real = torch.ones(1, 4, dtype=torch.bool)
+        >>> masked_resample(x, real, torch.tensor([[False, True, True]])).squeeze(-1).tolist()
+        [[0.0, 2.0, 6.0]]
+    """
+    m, n = mask.sum(1, keepdim=True), target.sum(1, keepdim=True).clamp(min=1)
+    i, step = target.cumsum(1) - 1, mask.cumsum(1) - 1
+    start = (i * m).div(n, rounding_mode="floor")
+    stop = ((i + 1) * m + n - 1).div(n, rounding_mode="floor")
+    bins = (step[:, None] >= start[..., None]) & (step[:, None] < stop[..., None]) & mask[:, None] & target[..., None]
+    weights = bins / bins.sum(2, keepdim=True).clamp(min=1)
+    return weights.to(x.dtype) @ torch.where(mask[..., None], x, 0.0)
+
+
+def _take(x: Tensor, order: Tensor) -> Tensor:
+    index = order.reshape(*order.shape, *[1] * (x.dim() - 2)).expand(*order.shape, *x.shape[2:])
+    return x.gather(1, index)

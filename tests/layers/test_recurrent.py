@@ -1,0 +1,39 @@
+import pytest
+import torch
+from torch import nn
+
+from mer_zoo.errors import MERError
+from mer_zoo.layers.recurrent import masked_rnn
+
+MASK = torch.tensor([[c == "1" for c in row] for row in ["11111", "00111", "11000", "00000"]])
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
+def test_equals_each_sample_alone(kind: type[nn.GRU] | type[nn.LSTM], layers: int, bidirectional: bool) -> None:
+    rnn = kind(3, 4, num_layers=layers, batch_first=True, bidirectional=bidirectional)
+    x = torch.randn(4, 5, 3)
+    states, final = masked_rnn(rnn, torch.where(MASK[..., None], x, 99.0), MASK)
+    for i in range(3):
+        alone, hidden = rnn(x[i : i + 1, MASK[i]])
+        top = hidden[0] if isinstance(rnn, nn.LSTM) else hidden
+        directions = 2 if bidirectional else 1
+        torch.testing.assert_close(states[i, MASK[i]], alone[0])
+        torch.testing.assert_close(final[i], top[-directions:].flatten())
+    assert not states[~MASK].any()
+    assert not final[3].any()
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_gradient_is_finite_with_an_empty_sample(bidirectional: bool) -> None:
+    rnn = nn.GRU(3, 4, batch_first=True, bidirectional=bidirectional)
+    masked_rnn(rnn, torch.randn(4, 5, 3), MASK)[1].sum().backward()
+    for parameter in rnn.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.isfinite().all()
+
+
+def test_refuses_time_first() -> None:
+    with pytest.raises(MERError, match="batch_first=True"):
+        masked_rnn(nn.GRU(3, 4), torch.randn(1, 5, 3), torch.ones(1, 5, dtype=torch.bool))
