@@ -1,0 +1,171 @@
+"""Accuracy, F1 and their kin as functions of a confusion matrix; robustness over missing rates and availability sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean, pstdev
+
+import torch
+from torch import Tensor
+
+from mer_zoo.errors import MERError
+
+__all__ = ["DropGap", "accuracy", "auilc", "confusion_matrix", "drop_gap", "f1_per_class", "macro_f1", "weighted_f1"]
+
+
+def confusion_matrix(prediction: Tensor, truth: Tensor, num_classes: int) -> Tensor:
+    """Count how often each class was taken for each other one.
+
+    Args:
+        prediction: (N, ...) integer classes.
+        truth: (N, ...) integer classes.
+        num_classes: Number of classes C.
+
+    Returns:
+        (..., C, C) int64 counts, truth in rows, prediction in columns.
+
+    Example:
+        >>> confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]), 2).tolist()
+        [[1, 1], [0, 1]]
+    """
+    classes = torch.arange(num_classes, device=truth.device)
+    # comparing instead of bincount: the same on every device, also under deterministic algorithms
+    pairs = (truth[..., None, None] == classes[:, None]) & (prediction[..., None, None] == classes)
+    return pairs.sum(0)
+
+
+def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    return numerator / denominator.clamp(min=1)
+
+
+def accuracy(confusion: Tensor) -> Tensor:
+    """Share of right predictions.
+
+    Args:
+        confusion: (..., C, C) counts, truth in rows.
+
+    Returns:
+        (...,) accuracies; 0 without samples.
+
+    Example:
+        >>> accuracy(torch.tensor([[3, 1], [0, 4]])).item()
+        0.875
+    """
+    return _ratio(confusion.diagonal(dim1=-2, dim2=-1).sum(-1), confusion.sum((-2, -1)))
+
+
+def f1_per_class(confusion: Tensor) -> Tensor:
+    """Harmonic mean of precision and recall of each class.
+
+    Args:
+        confusion: (..., C, C) counts, truth in rows.
+
+    Returns:
+        (..., C) values; 0 for a class that is neither present nor predicted.
+
+    Example:
+        >>> f1_per_class(torch.tensor([[1, 1], [0, 2]])).tolist()
+        [0.666..., 0.800...]
+    """
+    hits = confusion.diagonal(dim1=-2, dim2=-1)
+    return _ratio(2 * hits, confusion.sum(-1) + confusion.sum(-2))
+
+
+def weighted_f1(confusion: Tensor) -> Tensor:
+    """F1 averaged over the classes, weighted by how often each is true.
+
+    Args:
+        confusion: (..., C, C) counts, truth in rows. Transposed, it gives the value with swapped arguments.
+
+    Returns:
+        (...,) values; 0 without samples.
+
+    Example:
+        >>> weighted_f1(torch.tensor([[1, 1], [0, 2]])).item()
+        0.733...
+    """
+    support = confusion.sum(-1)
+    return _ratio((f1_per_class(confusion) * support).sum(-1), support.sum(-1))
+
+
+def macro_f1(confusion: Tensor) -> Tensor:
+    """F1 averaged with equal weight over the classes that are present or predicted.
+
+    Args:
+        confusion: (..., C, C) counts, truth in rows.
+
+    Returns:
+        (...,) values; 0 without samples.
+
+    Example:
+        >>> macro_f1(torch.tensor([[1, 1, 0], [0, 2, 0], [0, 0, 0]])).item()
+        0.733...
+    """
+    seen = confusion.sum(-1) + confusion.sum(-2) > 0
+    return _ratio(f1_per_class(confusion).sum(-1), seen.sum(-1))
+
+
+def auilc(rates: Sequence[float], values: Sequence[float]) -> float:
+    r"""Area under the curve of a metric over missing rates, :math:`\sum_i \frac{1}{2} (v_i + v_{i+1}) (p_{i+1} - p_i)`.
+
+    Args:
+        rates: Increasing missing rates p_0 .. p_t.
+        values: The metric at each rate.
+
+    Raises:
+        MERError: For fewer than two rates, rates that do not increase, or a different number of values.
+
+    References:
+        CIDer, Eq. 31.
+
+    Example:
+        >>> auilc([0.0, 0.5, 1.0], [0.8, 0.7, 0.4])
+        0.65
+    """
+    if len(rates) != len(values) or len(rates) < 2 or any(p >= q for p, q in pairwise(rates)):
+        raise MERError(
+            f"AUILC got rates {list(rates)} and {len(values)} values; give one value for each of >= 2 rising rates"
+        )
+    steps = range(len(rates) - 1)
+    return sum((values[i] + values[i + 1]) / 2 * (rates[i + 1] - rates[i]) for i in steps)
+
+
+@dataclass(frozen=True)
+class DropGap:
+    """How far a metric falls when modalities are missing.
+
+    Attributes:
+        gaps: value(set) - value(full) for each availability set; negative where the metric falls.
+        mean: Mean of the gaps.
+        std: Population standard deviation of the gaps.
+    """
+
+    gaps: dict[str, float]
+    mean: float
+    std: float
+
+
+def drop_gap(values: Mapping[str, float], full: float) -> DropGap:
+    """Compare a metric under each availability set with the complete data.
+
+    Args:
+        values: The metric for each availability set, named such as ``{l,a}``.
+        full: The metric with every modality.
+
+    Raises:
+        MERError: Without any availability set.
+
+    References:
+        CausalMER, Tables 3 and 4.
+
+    Example:
+        >>> gap = drop_gap({"{l}": 0.75, "{a}": 0.5}, full=0.75)
+        >>> gap.gaps, gap.mean, gap.std
+        ({'{l}': 0.0, '{a}': -0.25}, -0.125, 0.125)
+    """
+    if not values:
+        raise MERError("the drop gap got no availability set; test with conditions such as {l} and {a,v}")
+    gaps = {name: value - full for name, value in values.items()}
+    return DropGap(gaps, fmean(gaps.values()), pstdev(gaps.values()))

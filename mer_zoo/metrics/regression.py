@@ -1,0 +1,91 @@
+"""Distance and correlation of predicted and true sentiment."""
+
+from __future__ import annotations
+
+from abc import ABC
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+from typing_extensions import override
+
+from mer_zoo.metrics.confusion import sentiment_inputs
+
+__all__ = ["Corr", "MeanAbsoluteError", "ScoreMetric"]
+
+
+class ScoreMetric(Metric, ABC):
+    """Base of the metrics of the predicted sentiment itself.
+
+    The scores are kept (4 bytes a sample) and reduced in float64 at the end, so that neither batch size nor the number
+    of processes changes the result.
+
+    Args:
+        num_logits: Number of class logits, whose expected score is taken; None for a regression score.
+    """
+
+    is_differentiable = False
+    full_state_update = False
+    scores: list[Tensor]
+    values: list[Tensor]
+
+    def __init__(self, num_logits: int | None = None) -> None:
+        super().__init__()
+        self.num_logits = num_logits
+        self.add_state("scores", [], dist_reduce_fx="cat")
+        self.add_state("values", [], dist_reduce_fx="cat")
+
+    @override
+    def update(self, logits: Tensor, target: Tensor) -> None:
+        _, score, value = sentiment_inputs(logits, target, self.num_logits)
+        self.scores.append(score)
+        self.values.append(value)
+
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """(N,) predicted and (N,) true sentiment of all samples so far, float64 on the CPU (not all devices have it)."""
+        if not len(self.scores):
+            return torch.zeros(0, dtype=torch.float64), torch.zeros(0, dtype=torch.float64)
+        return dim_zero_cat(self.scores).cpu().double(), dim_zero_cat(self.values).cpu().double()
+
+
+class MeanAbsoluteError(ScoreMetric):
+    """Mean absolute error of the sentiment score; NaN without samples, where no number would be a warning.
+
+    Args:
+        num_logits: See :class:`ScoreMetric`.
+
+    Example:
+        >>> MeanAbsoluteError()(torch.tensor([[1.0], [0.0]]), torch.tensor([0.5, 0.0])).item()
+        0.25
+    """
+
+    higher_is_better = False
+
+    @override
+    def compute(self) -> Tensor:
+        score, value = self.pairs()
+        return (score - value).abs().mean()
+
+
+class Corr(ScoreMetric):
+    """Pearson correlation of the sentiment score; 0 where predictions or labels do not vary.
+
+    Args:
+        num_logits: See :class:`ScoreMetric`.
+
+    Example:
+        >>> round(Corr()(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([0.0, 2.0, 4.0])).item(), 6)
+        1.0
+    """
+
+    higher_is_better = True
+
+    @override
+    def compute(self) -> Tensor:
+        score, value = self.pairs()
+        if len(score) < 2:
+            return torch.zeros((), dtype=torch.float64)
+        score, value = score - score.mean(), value - value.mean()
+        scale = score.norm() * value.norm()
+        return torch.zeros_like(scale) if scale == 0 else (score @ value / scale).clamp(-1, 1)
