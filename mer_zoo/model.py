@@ -4,36 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.batch import Batch, DataSpec, Modality, Output, Step
 from mer_zoo.errors import MERError
-from mer_zoo.layers.text_encoder import TextEncoder, TextEncoderSpec, build_text_encoder
+from mer_zoo.layers.text_encoder import EMBEDDING_DIM, TextEncoderSpec, build_text_encoder
+from mer_zoo.scores import Scores
 from mer_zoo.task import Task
 
-__all__ = ["AdaptedBackbone", "Backbone", "BatchSource", "Model", "Scores", "Wrapper", "WrapperFactory", "adapt"]
+__all__ = ["AdaptedBackbone", "Backbone", "BatchSource", "Model", "Wrapper", "WrapperFactory", "adapt"]
 
 BatchSource = Iterable[Batch]  # re-iterable, unshuffled, complete on every rank, already on the device
-
-
-@dataclass
-class Scores:
-    """What a validation pass leaves behind for :meth:`Model.calibrate`, in the order of the split.
-
-    Args:
-        logits: (N, *task shape) test-time logits.
-        effects: Named extras of every sample, each (N, ...).
-        target: The labels.
-        index: (N,) place of each sample in its split.
-    """
-
-    logits: Tensor
-    effects: dict[str, Tensor]
-    target: Tensor
-    index: Tensor
 
 
 class Model(nn.Module, ABC):
@@ -122,21 +105,29 @@ class Backbone(Model):
     def __init__(self, spec: DataSpec, task: Task, text_encoder: TextEncoderSpec = None) -> None:
         super().__init__()
         self.spec, self.task = spec, task
-        self.text_encoder: nn.Embedding | TextEncoder | None = build_text_encoder(spec, text_encoder)
+        self.text_encoder = build_text_encoder(spec, text_encoder)
         self.input_dims = {name: spec.dim(name) for name in spec.modalities}
-        if self.text_encoder is not None and "text" in self.input_dims:
+        # Another name than text_encoder: the small learning rate of pretrained encoders must not catch it.
+        self.text_embedding: nn.Embedding | None = None
+        if self.text_encoder is not None:
             self.input_dims["text"] = self.text_encoder.embedding_dim
+        elif spec.tokens and "text" in spec.modalities:
+            self.text_embedding = nn.Embedding(spec.vocab_size, EMBEDDING_DIM, padding_idx=spec.pad_id)
+            self.input_dims["text"] = EMBEDDING_DIM
 
     def encode_text(self, text: Modality) -> Modality:
         """Turn token ids into (B, T, d) features, zero at padding; features pass through."""
-        if self.text_encoder is None:
+        if not self.spec.tokens or "text" not in self.spec.modalities:
             return text
         if not text.is_tokens:
-            raise MERError("this model was built for token ids, but the batch holds text features; set data.text: tokens")
-        if isinstance(self.text_encoder, TextEncoder):
+            raise MERError(
+                "this model was built for token ids, but the batch holds text features; set data.text: tokens"
+            )
+        if self.text_encoder is not None:
             x = self.text_encoder(text.x, text.mask)
         else:
-            x = self.text_encoder(text.x) * text.mask[..., None]
+            assert self.text_embedding is not None
+            x = self.text_embedding(text.x) * text.mask[..., None]
         return text.replace(x=x, token_ids=text.x)
 
     @override
@@ -148,6 +139,16 @@ class Backbone(Model):
     @abstractmethod
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
         """Map float sequences to scores; a modality that is not in ``spec.modalities`` is to be ignored."""
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the final classifier is still there."""
+        return not isinstance(self.head, nn.Identity)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Logits (B, *task shape) of (B, feature_dim) features; the features themselves once the head is dropped."""
+        logits: Tensor = self.head(features)
+        return self.task.reshape(logits) if self.has_head else logits
 
     @override
     def drop_head(self) -> None:
@@ -246,14 +247,10 @@ class AdaptedBackbone(Backbone):
             return result
         if result.shape != (len(text.x), self.feature_dim):
             wanted = (len(text.x), self.feature_dim)
-            raise MERError(f"the adapted module returned shape {tuple(result.shape)}, expected {wanted}: see feature_dim")
-        logits = self.head(result)
-        return Output(self.task.reshape(logits) if self.has_head else logits, result)
-
-    @property
-    def has_head(self) -> bool:
-        """Whether the final classifier is still there."""
-        return isinstance(self.head, nn.Linear)
+            raise MERError(
+                f"the adapted module returned shape {tuple(result.shape)}, expected {wanted}: see feature_dim"
+            )
+        return Output(self.classify(result), result)
 
     @property
     @override

@@ -127,8 +127,8 @@ class SentimentClassification(Task):
         >>> task = SentimentClassification(7)
         >>> task.encode(torch.tensor([-3.0, 0.4, 2.6])).tolist()
         [0, 3, 6]
-        >>> task.score(torch.zeros(1, 7)).item()
-        0.0
+        >>> task.score(torch.tensor([[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 50.0]])).item()
+        3.0
     """
 
     def __init__(self, num_classes: int = 3, convention: Convention = "mmsa") -> None:

@@ -1,4 +1,4 @@
-"""Text encoders: any Hugging Face encoder, or a trained embedding where none is asked for."""
+"""Text encoders: any Hugging Face encoder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mer_zoo.errors import MERError
 
 __all__ = ["EMBEDDING_DIM", "TextEncoder", "TextEncoderSpec", "build_text_encoder"]
 
-EMBEDDING_DIM = 64
+EMBEDDING_DIM = 64  # width of the trained embedding of token ids where no encoder is asked for
 TextEncoderSpec = str | dict[str, Any] | None
 
 
@@ -48,7 +48,9 @@ class TextEncoder(nn.Module):
                 self.model = AutoModel.from_config(AutoConfig.for_model(**dict(config or {})))
         except (OSError, ValueError, KeyError, TypeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise MERError(f"text_encoder {path or config} can't be built ({reason}); give a local folder or a config") from error
+            raise MERError(
+                f"text_encoder {path or config} can't be built ({reason}); give a local folder or a config"
+            ) from error
         # Only the token states are used; a pooler would be a set of parameters that never gets a gradient.
         if getattr(self.model, "pooler", None) is not None:
             self.model.pooler = None
@@ -72,29 +74,26 @@ class TextEncoder(nn.Module):
         return states * mask[..., None]
 
 
-def build_text_encoder(spec: DataSpec, options: TextEncoderSpec) -> nn.Embedding | TextEncoder | None:
-    """Build what a Backbone needs to read its text.
+def build_text_encoder(spec: DataSpec, options: TextEncoderSpec) -> TextEncoder | None:
+    """Build the encoder that a Backbone asks for.
 
     Args:
         spec: Tells whether text is token ids.
         options: None, a name or folder, or the arguments of :class:`TextEncoder`.
 
     Returns:
-        None for text features, an encoder, or an embedding of width 64.
+        The encoder, or None where none is asked for.
 
     Raises:
-        MERError: If an encoder is asked for but the text is features.
+        MERError: If an encoder is asked for but the text is features or not in use.
 
     Example:
-        >>> build_text_encoder(DataSpec(tokens=True, vocab_size=200), None)
-        Embedding(200, 64, padding_idx=0)
+        >>> build_text_encoder(DataSpec(), "bert-base-uncased")
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: text_encoder bert-base-uncased needs token ids, but ...
     """
-    if "text" not in spec.modalities:
-        return None
-    if not spec.tokens:
-        if options is not None:
-            raise MERError(f"text_encoder {options} needs token ids, but the data gives text features; set data.text: tokens")
-        return None
     if options is None:
-        return nn.Embedding(spec.vocab_size, EMBEDDING_DIM, padding_idx=spec.pad_id)
+        return None
+    if not spec.tokens or "text" not in spec.modalities:
+        raise MERError(f"text_encoder {options} needs token ids, but the data gives none; set data.text: tokens")
     return TextEncoder(**({"path": options} if isinstance(options, str) else options))

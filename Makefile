@@ -1,0 +1,37 @@
+# Two commands from a fresh clone: `make quickstart` and `make test`. Both build .venv on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= runs/quickstart
+EPOCHS ?= 8
+# More worker threads than cores make small tensors slower, and two trainings run side by side below.
+THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.PHONY: quickstart test lint types notebooks clean
+
+$(VENV)/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "mer-zoo needs Python 3.10 or newer; point PYTHON at one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "this Python lacks venv; install it first (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+quickstart: $(VENV)/installed
+	@$(BIN)/python -m compileall -q mer_zoo
+	@$(THREADS) PYTHON=$(BIN)/python OUT=$(OUT) EPOCHS=$(EPOCHS) sh scripts/quickstart.sh
+
+test: $(VENV)/installed
+	$(THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,174 @@
+"""The record that every run leaves in its folder: config.yaml, results.json, results.md, pictures, predictions."""
+
+from __future__ import annotations
+
+import csv
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch.cli import SaveConfigCallback
+from typing_extensions import override
+
+from mer_zoo.data.datamodule import MERDataModule
+from mer_zoo.module import MERModule
+from mer_zoo.reports import write_results
+
+__all__ = ["RunRecord", "SaveConfig", "run_folder"]
+
+
+def run_folder(trainer: Trainer) -> Path:
+    """The folder of this run, the same for every logger.
+
+    Args:
+        trainer: The trainer; without a logger the folder is its ``default_root_dir``.
+
+    Returns:
+        ``save_dir/name/version`` of the first logger.
+    """
+    logger = trainer.logger
+    if logger is None:
+        return Path(trainer.default_root_dir)
+    version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+    return Path(logger.save_dir or trainer.default_root_dir) / str(logger.name) / version
+
+
+class SaveConfig(SaveConfigCallback):
+    """Writes the configuration into the run's own folder, and hands it to the logger.
+
+    Lightning's own callback writes into ``trainer.log_dir``, which all W&B runs share.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "save_to_log_dir": False})
+
+    @override
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if trainer.fast_dev_run:
+            return
+        text = self.parser.dump(self.config, skip_none=False)
+        folder = run_folder(trainer)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ("config.yaml" if stage == "fit" else f"config_{stage}.yaml")).write_text(text)
+        if trainer.logger is not None:
+            trainer.logger.log_hyperparams({"config": text})
+
+
+class RunRecord(BasePredictionWriter):
+    """Writes results.json, results.md, scores and pictures after ``test``, and predictions.csv after ``predict``.
+
+    Args:
+        folder: Where to write; by default the run's own folder.
+        pictures: Whether to draw.
+    """
+
+    def __init__(self, folder: str | None = None, pictures: bool = True) -> None:
+        super().__init__(write_interval="epoch")
+        self.folder, self.pictures = folder, pictures
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Nothing to set up; the base class would refuse strategies that do not matter here."""
+
+    @override
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not isinstance(pl_module, MERModule) or not trainer.is_global_zero or trainer.fast_dev_run:
+            return
+        write_results(
+            self._folder(trainer), results_of(trainer, pl_module), pl_module.test_scores, pictures=self.pictures
+        )
+
+    @override
+    def write_on_epoch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        predictions: Sequence[Any],
+        batch_indices: Sequence[Any],
+    ) -> None:
+        mine = [_plain(prediction) for prediction in predictions]
+        parts: list[list[dict[str, Any]]] = [mine]
+        if trainer.world_size > 1:
+            parts = [[] for _ in range(trainer.world_size)]
+            torch.distributed.all_gather_object(parts, mine)
+        if trainer.is_global_zero and not trainer.fast_dev_run:
+            rows = _rows([prediction for part in parts for prediction in part])
+            write_csv(self._folder(trainer) / "predictions.csv", rows)
+
+    def _folder(self, trainer: Trainer) -> Path:
+        return Path(self.folder) if self.folder is not None else run_folder(trainer)
+
+
+def results_of(trainer: Trainer, module: MERModule) -> dict[str, Any]:
+    """The content of results.json: what was tested, on what, and the metrics of each condition.
+
+    Args:
+        trainer: The trainer that has just tested.
+        module: The module it tested.
+
+    Returns:
+        Plain values only.
+    """
+    datamodule = getattr(trainer, "datamodule", None)
+    results: dict[str, Any] = {
+        "model": module.model.name,
+        "parameters": sum(p.numel() for p in module.parameters()),
+        "checkpoint": str(trainer.ckpt_path) if trainer.ckpt_path else None,
+        "seed": int(os.environ["PL_GLOBAL_SEED"]) if "PL_GLOBAL_SEED" in os.environ else None,
+        "conditions": module.results,
+    }
+    if isinstance(datamodule, MERDataModule):
+        results["task"], results["convention"] = datamodule.task_name, datamodule.convention
+        results["data"] = datamodule.describe()
+        results["notes"] = results["data"].pop("notes")
+        for condition in datamodule.conditions:
+            if condition.name in module.results:
+                pattern = None if condition.pattern is None else repr(condition.pattern)
+                entry = {"split": condition.split, "pattern": pattern, "source": condition.source}
+                results["conditions"][condition.name] = {**entry, **module.results[condition.name]}
+    return results
+
+
+def _plain(prediction: dict[str, Any]) -> dict[str, Any]:
+    return {key: value if key == "ids" else _cpu(value) for key, value in prediction.items()}
+
+
+def _cpu(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _cpu(item) for key, item in value.items()}
+    return value.float().cpu() if value.is_floating_point() else value.cpu()
+
+
+def _rows(predictions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row a sample, in the order of the split; a distributed sampler's repetitions are dropped."""
+    rows: dict[int, dict[str, Any]] = {}
+    for part in predictions:
+        scores, logits = part["scores"], part["logits"]
+        columns = {"logit": logits, "score": scores, **{f"effect_{k}": v for k, v in part["effects"].items()}}
+        for place, index in enumerate(part["index"].tolist()):
+            row: dict[str, Any] = {"id": part["ids"][place]}
+            for name, value in columns.items():
+                flat = value[place].flatten().tolist()
+                row.update({name if len(flat) == 1 else f"{name}_{i}": number for i, number in enumerate(flat)})
+            rows[index] = row
+    return [rows[index] for index in sorted(rows)]
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows to a CSV file, all or nothing.
+
+    Args:
+        path: The file; its folder is made.
+        rows: Dictionaries with equal keys.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", newline="", delete=False) as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["id"])
+        writer.writeheader()
+        writer.writerows(rows)
+    Path(file.name).replace(path)

@@ -1,0 +1,95 @@
+"""The command line ``mer-zoo``: LightningCLI for fit, validate, test and predict, and the data and report tools."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger
+from typing_extensions import override
+
+import mer_zoo.backbones
+import mer_zoo.data
+import mer_zoo.wrappers  # imported classes can be named without their module
+from mer_zoo.callbacks import RunRecord, SaveConfig
+from mer_zoo.data import MERDataModule, convert, validate
+from mer_zoo.errors import MERError
+from mer_zoo.module import MERModule
+from mer_zoo.reports import report
+
+__all__ = ["MERCLI", "main"]
+
+TOOLS: dict[str, tuple[Callable[[list[str]], int | None], str]] = {
+    "convert": (convert.main, "convert a corpus to a memory-mapped store"),
+    "validate-data": (validate.main, "list every fault of a corpus"),
+    "report": (report.main, "compare finished runs in one table and one picture"),
+}
+
+
+class MERCLI(LightningCLI):
+    """LightningCLI with the zoo's links, defaults and run record.
+
+    Args:
+        args: Command line without the program name.
+
+    Example:
+        >>> MERCLI.subcommands()["test"] >= {"model", "dataloaders", "datamodule"}
+        True
+    """
+
+    def __init__(self, args: Sequence[str] | None = None) -> None:
+        super().__init__(
+            MERModule,
+            MERDataModule,
+            subclass_mode_data=True,
+            save_config_callback=SaveConfig,
+            seed_everything_default=0,
+            trainer_defaults={"logger": CSVLogger("runs", name="mer_zoo")},
+            args=list(args) if args is not None else None,
+        )
+
+    @override
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("data.spec", "model.backbone.init_args.spec", apply_on="instantiate")
+        parser.link_arguments("data.task", "model.backbone.init_args.task", apply_on="instantiate")
+        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(RunRecord, "record")
+        parser.set_defaults(
+            {
+                "early_stopping.monitor": "val/loss",
+                "early_stopping.patience": 10,
+                "checkpoint.monitor": "val/loss",
+                "checkpoint.filename": "best",
+                "checkpoint.save_last": True,
+                "checkpoint.auto_insert_metric_name": False,
+                "checkpoint.enable_version_counter": False,
+            }
+        )
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line; a mistake of the user's ends with one sentence and exit code 2.
+
+    Args:
+        args: Command line without the program name; None takes it from the process.
+
+    Example:
+        >>> main(["convert", "nowhere.pkl", "store"])
+        Traceback (most recent call last):
+        SystemExit: 2
+    """
+    given = list(sys.argv[1:] if args is None else args)
+    try:
+        if given and given[0] in TOOLS:
+            sys.exit(TOOLS[given[0]][0](given[1:]))
+        MERCLI(given)
+    except MERError as error:
+        sys.stderr.write(f"mer-zoo: error: {error}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

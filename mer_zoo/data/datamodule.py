@@ -1,0 +1,298 @@
+"""LightningDataModules: CMU-MOSI, CMU-MOSEI, IEMOCAP, a user's own corpus, and the synthetic default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+from torch.utils.data import DataLoader
+from typing_extensions import override
+
+from mer_zoo.batch import MODALITIES, Batch, DataSpec
+from mer_zoo.data.conditions import Condition, build_conditions
+from mer_zoo.data.corpus import Corpus
+from mer_zoo.data.dataset import Scaler, SplitDataset, SplitSource, check_labels
+from mer_zoo.data.missing import derive_key
+from mer_zoo.data.store import open_corpus
+from mer_zoo.data.synthetic import SyntheticConfig, generate
+from mer_zoo.errors import MERError
+from mer_zoo.metrics import Convention
+from mer_zoo.model import BatchSource
+from mer_zoo.task import Task, build_task
+
+__all__ = ["IEMOCAP", "MOSEI", "MOSI", "MERDataModule", "SyntheticMER"]
+
+
+class MERDataModule(LightningDataModule):
+    """Reads a corpus, hands out whole batches, and makes the test loaders of the conditions asked for.
+
+    Shapes and task are known at construction (the file is converted to a memory-mapped store on first use), so that a
+    model can be built from ``spec`` and ``task``.
+
+    Args:
+        path: A file or folder in any format of docs/data.md.
+        task: ``regression``, ``two``, ``binary``, ``five``, ``seven`` or ``emotions``; see :func:`mer_zoo.task.build_task`.
+        batch_size: Samples a batch (and a process).
+        modalities: The modalities to use.
+        text: Whether text is handed out as ``features`` or as ``tokens`` (ids, for a text encoder).
+        standardize: Scale audio and vision by the training split's mean and deviation.
+        conditions: Test loaders: names of presets, or Condition objects; see :mod:`mer_zoo.data.conditions`.
+        convention: Metric convention of sentiment tasks.
+        nan: What to do with NaN and inf in features: ``error``, or ``zero`` (replaced, counted, reported).
+        cache_dir: Where converted stores go; by default beside the source.
+        predict_split: The split that ``predict`` reads.
+        num_workers: Processes that fetch batches; 0 is best for data in memory.
+        seed: Keys the missing patterns.
+
+    Raises:
+        MERError: If the file can't be used; the message names the fault and the remedy.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        task: str = "regression",
+        batch_size: int = 32,
+        modalities: Sequence[str] = MODALITIES,
+        text: Literal["features", "tokens"] = "features",
+        standardize: bool = True,
+        conditions: str | list[str | Condition] = "default",
+        convention: Convention = "mmsa",
+        nan: Literal["error", "zero"] = "error",
+        cache_dir: str | None = None,
+        predict_split: str = "test",
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise MERError(f"batch_size is {batch_size}; give at least 1")
+        self.path, self.nan, self.cache_dir = path, nan, cache_dir
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.standardize, self.predict_split = standardize, predict_split
+        self.task: Task = build_task(task, convention)
+        self.task_name, self.convention = task, convention
+        self.corpus = self.read()
+        self.spec: DataSpec = self.corpus.spec(modalities, tokens=text == "tokens")
+        self.conditions = build_conditions(conditions, list(self.corpus.splits))
+        self._scaler: Scaler | None = None
+        self._foreign: dict[str, Corpus] = {}
+
+    def read(self) -> Corpus:
+        """Open the corpus; a subclass may make it instead."""
+        return open_corpus(self.path, cache_dir=self.cache_dir, nan=self.nan)
+
+    @override
+    def setup(self, stage: str) -> None:
+        for note in self.corpus.notes:
+            rank_zero_info(note)
+        if stage == "fit" and self.standardize:
+            self._fitted_scaler()
+
+    def _fitted_scaler(self) -> Scaler | None:
+        if self._scaler is None and self.standardize:
+            if "train" not in self.corpus.splits:
+                raise MERError(
+                    f"{self.corpus.source} has no train split to standardise by; pass --ckpt_path of a trained run,"
+                    " or set data.standardize: false"
+                )
+            split = self.corpus.split("train")
+            used = {name: split.features[name] for name in self.spec.modalities if name in split.features}
+            self._scaler = Scaler.fit(used, split.spans)
+        return self._scaler
+
+    def scaler_state(self) -> dict[str, dict[str, Tensor]] | None:
+        """The scaler's statistics, for the checkpoint; None without standardisation."""
+        scaler = self._fitted_scaler()
+        return None if scaler is None else scaler.state()
+
+    def load_scaler_state(self, state: dict[str, dict[str, Tensor]] | None) -> None:
+        """Take over the statistics of a checkpoint, so that a model meets the scale it was trained on."""
+        if (state is not None) != self.standardize:
+            was = "without" if state is None else "with"
+            raise MERError(
+                f"the checkpoint was trained {was} standardisation; set data.standardize: {str(state is not None).lower()}"
+            )
+        if state is not None:
+            self._scaler = Scaler(state["mean"], state["std"])
+
+    def dataset(self, split: str, source: str | None = None) -> SplitDataset:
+        """The dataset of one split, of this corpus or of another one at path ``source``.
+
+        Raises:
+            MERError: If there is no such split, or the other corpus has other feature dimensions.
+        """
+        corpus = self.corpus if source is None else self._other(source)
+        data = corpus.split(split)
+        check_labels(data, self.task, corpus.source)
+        return SplitDataset(data, self.spec, self.task, self._fitted_scaler(), fit_lengths=source is not None)
+
+    def _other(self, source: str) -> Corpus:
+        if source not in self._foreign:
+            corpus = open_corpus(source, cache_dir=self.cache_dir, nan=self.nan)
+            theirs = corpus.spec(self.spec.modalities, self.spec.tokens)
+            for name in self.spec.modalities:
+                if theirs.dim(name) != self.spec.dim(name):
+                    raise MERError(
+                        f"{source} has {name} of width {theirs.dim(name)}, {self.corpus.source} of {self.spec.dim(name)};"
+                        " cross-dataset tests need equal features"
+                    )
+            self._foreign[source] = corpus
+        return self._foreign[source]
+
+    def batch_source(self, split: str, device: torch.device | str = "cpu") -> BatchSource:
+        """A re-iterable over one split: unshuffled, complete on every rank, already on the device."""
+        return SplitSource(self.dataset(split), self.batch_size, device)
+
+    def _loader(self, split: str, source: str | None = None, shuffle: bool = False) -> DataLoader[Batch]:
+        dataset = self.dataset(split, source)
+        if dataset.split.labels is None and split != self.predict_split:
+            raise MERError(f"split {split!r} of {self.corpus.source} has no labels; such files serve predict only")
+        return self._dataloader(dataset, shuffle)
+
+    def _dataloader(self, dataset: SplitDataset, shuffle: bool = False) -> DataLoader[Batch]:
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            shuffle=shuffle,
+            num_workers=self.num_workers,
+            collate_fn=_as_is,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+        )
+
+    @override
+    def train_dataloader(self) -> DataLoader[Batch]:
+        return self._loader("train", shuffle=True)
+
+    @override
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return self._loader("valid")
+
+    @override
+    def test_dataloader(self) -> list[DataLoader[Batch]]:
+        loaders = []
+        for condition in self.conditions:
+            dataset = self.dataset(condition.split, condition.source)
+            if dataset.split.labels is None:
+                raise MERError(f"split {condition.split!r} has no labels to test on; use predict")
+            loaders.append(self._dataloader(dataset))
+        return loaders
+
+    @override
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        return self._dataloader(self.dataset(self.predict_split))
+
+    @override
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        if self.trainer is None or not self.trainer.testing:
+            return batch
+        condition = self.conditions[dataloader_idx]
+        if condition.pattern is None:
+            return batch
+        return condition.pattern(batch, self.spec, derive_key(self.seed, condition.split, condition.pattern))
+
+    def describe(self) -> dict[str, Any]:
+        """What the run record says about the data."""
+        counts = {name: len(split) for name, split in self.corpus.splits.items()}
+        return {
+            "corpus": type(self).__name__,
+            "source": self.corpus.source,
+            "counts": counts,
+            "modalities": list(self.spec.modalities),
+            "text": "tokens" if self.spec.tokens else "features",
+            "notes": self.corpus.notes,
+        }
+
+
+def _as_is(batch: Batch) -> Batch:
+    return batch
+
+
+class MOSI(MERDataModule):
+    """CMU-MOSI: 2199 opinion clips with sentiment in [-3, 3].
+
+    Args:
+        path: An MMSA, MulT, CIDer or CASP file, or a converted store.
+        task: See :class:`MERDataModule`.
+        **options: See :class:`MERDataModule`.
+
+    References:
+        Zadeh et al., "Multimodal Sentiment Intensity Analysis in Videos", IEEE Intelligent Systems 31(6), 2016.
+    """
+
+    def __init__(self, path: str, task: str = "regression", **options: Any) -> None:
+        super().__init__(path, task, **options)
+
+
+class MOSEI(MERDataModule):
+    """CMU-MOSEI: about 23,000 clips with sentiment in [-3, 3].
+
+    Args:
+        path: An MMSA, MulT or CASP file, or a converted store.
+        task: See :class:`MERDataModule`.
+        **options: See :class:`MERDataModule`.
+
+    References:
+        Zadeh et al., "Multimodal Language Analysis in the Wild", ACL 2018.
+    """
+
+    def __init__(self, path: str, task: str = "regression", **options: Any) -> None:
+        super().__init__(path, task, **options)
+
+
+class IEMOCAP(MERDataModule):
+    """IEMOCAP with four binary emotions: neutral, happy, sad, angry.
+
+    Args:
+        path: A MulT file, or a converted store.
+        task: See :class:`MERDataModule`.
+        **options: See :class:`MERDataModule`.
+
+    References:
+        Busso et al., "IEMOCAP: interactive emotional dyadic motion capture database", LREC 42, 2008.
+    """
+
+    def __init__(self, path: str, task: str = "emotions", **options: Any) -> None:
+        super().__init__(path, task, **options)
+
+
+class SyntheticMER(MERDataModule):
+    """The embedded default: a structural causal model with a known confounder; see docs/synthetic.md.
+
+    Args:
+        scm: Sizes and strengths of the causal model; its label form follows the task.
+        task: See :class:`MERDataModule`.
+        text: Text of this corpus is token ids.
+        **options: See :class:`MERDataModule`.
+
+    Example:
+        >>> data = SyntheticMER(SyntheticConfig(train=8, valid=4, test=4), batch_size=4)
+        >>> data.setup("fit")
+        >>> next(iter(data.train_dataloader())).text.x.shape
+        torch.Size([4, 26])
+    """
+
+    def __init__(
+        self,
+        scm: SyntheticConfig | None = None,
+        task: str = "binary",
+        text: Literal["tokens"] = "tokens",
+        **options: Any,
+    ) -> None:
+        self.scm = scm or SyntheticConfig()
+        self.labels = {"binary": "classes", "emotions": "emotions"}.get(task, "continuous")
+        super().__init__("SyntheticMER", task, text=text, **options)
+
+    @override
+    def read(self) -> Corpus:
+        return _generated(self.scm, self.labels)
+
+
+def _generated(scm: SyntheticConfig, labels: str) -> Corpus:
+    make: Callable[..., Corpus] = generate
+    return make(scm, labels=labels)

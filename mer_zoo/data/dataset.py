@@ -1,0 +1,215 @@
+"""One split as a dataset that fetches a whole batch at once, and the scaler fitted on the training split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from typing_extensions import override
+
+from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
+from mer_zoo.data.corpus import SplitData
+from mer_zoo.errors import MERError
+from mer_zoo.task import EmotionDetection, Task
+
+__all__ = ["Scaler", "SplitDataset", "SplitSource", "check_labels"]
+
+CHUNK = 256  # samples read at a time while statistics are fitted; bounds memory on mapped corpora
+
+
+@dataclass
+class Scaler:
+    """Standardises audio and vision with the mean and deviation of the training split's real positions.
+
+    Args:
+        mean: (d,) of each modality.
+        std: (d,) of each modality, 1 where a column is constant.
+        limit: Largest absolute value after scaling, in deviations; a column that hardly varies in the training split
+            would otherwise explode elsewhere.
+
+    Example:
+        >>> x = np.array([[[1.0, 7.0], [3.0, 7.0]]], dtype=np.float32)
+        >>> scaler = Scaler.fit({"audio": x}, {"audio": np.array([[0, 2]], dtype=np.int32)})
+        >>> scaler("audio", torch.from_numpy(x)).tolist()
+        [[[-1.0, 0.0], [1.0, 0.0]]]
+    """
+
+    mean: dict[str, Tensor]
+    std: dict[str, Tensor]
+    limit: float = 10.0
+
+    @classmethod
+    def fit(cls, features: dict[str, npt.NDArray[np.float32]], spans: dict[str, npt.NDArray[np.int32]]) -> Scaler:
+        """Fit on (N, T, d) arrays; only positions inside (N, 2) spans count."""
+        mean, std = {}, {}
+        for name in features.keys() - {"text"}:
+            count, total, square = 0, np.zeros(features[name].shape[-1]), np.zeros(features[name].shape[-1])
+            shift = np.zeros_like(total)
+            for start in range(0, len(features[name]), CHUNK):
+                rows = np.asarray(features[name][start : start + CHUNK], dtype=np.float64)
+                real = rows[_inside(spans[name][start : start + CHUNK], rows.shape[1])]
+                if count == 0 and len(real):
+                    shift = real.mean(0)  # squares of the raw values would cancel in columns far from zero
+                count, total, square = (
+                    count + len(real),
+                    total + (real - shift).sum(0),
+                    square + ((real - shift) ** 2).sum(0),
+                )
+            center = total / max(count, 1)
+            deviation = np.sqrt(np.maximum(square / max(count, 1) - center**2, 0.0))
+            constant = deviation <= 1e-6 * np.maximum(np.abs(center + shift), 1e-6)
+            mean[name] = torch.from_numpy(center + shift).float()
+            std[name] = torch.from_numpy(np.where(constant, 1.0, deviation)).float()
+        return cls(mean, std)
+
+    def __call__(self, name: str, x: Tensor) -> Tensor:
+        """Scale (B, T, d) features of a modality; text passes through."""
+        if name not in self.mean:
+            return x
+        return ((x - self.mean[name]) / self.std[name]).clamp_(-self.limit, self.limit)
+
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        """The statistics as plain tensors, for a checkpoint."""
+        return {"mean": self.mean, "std": self.std}
+
+
+def _inside(spans: npt.NDArray[np.int32], length: int) -> npt.NDArray[np.bool_]:
+    time = np.arange(length)
+    inside: npt.NDArray[np.bool_] = (time >= spans[:, :1]) & (time < spans[:, 1:])
+    return inside
+
+
+def check_labels(split: SplitData, task: Task, source: str) -> None:
+    """Refuse labels that do not suit the task.
+
+    Args:
+        split: The arrays.
+        task: The task.
+        source: Name of the file, for the message.
+
+    Raises:
+        MERError: If emotions meet a sentiment task, sentiment meets the emotion task, or a class is out of range.
+    """
+    labels = split.labels
+    if labels is None:
+        return
+    if isinstance(task, EmotionDetection) != (labels.ndim == 2):
+        kind = f"{labels.shape[1]} emotions" if labels.ndim == 2 else "one sentiment"
+        raise MERError(f"{source} has {kind} a sample, which does not suit this task; set data.task accordingly")
+    if labels.ndim == 2 and labels.shape[1] != task.shape[0]:
+        raise MERError(
+            f"{source} has {labels.shape[1]} emotions a sample, the task {task.shape[0]}; set data.task accordingly"
+        )
+    if labels.ndim == 1 and labels.dtype.kind in "iu":
+        if not task.is_classification:
+            raise MERError(f"{source} has classes, not scores, as labels; set data.task to a classification")
+        wrong = np.flatnonzero((np.asarray(labels) < 0) | (np.asarray(labels) >= task.shape[0]))
+        if len(wrong):
+            raise MERError(
+                f"{source}: {len(wrong)} labels lie outside the {task.shape[0]} classes of the task"
+                f" (first id {split.ids[wrong[0]]}); set data.task to one with more classes, or mend the file"
+            )
+
+
+class SplitDataset(Dataset[Batch]):
+    """One split; an index list gives one Batch, without per-sample Python.
+
+    Args:
+        split: The arrays, in memory or mapped.
+        spec: Which modalities to hand out, and whether text is token ids.
+        task: Gives samples without labels a target of the right shape.
+        scaler: Applied to audio and vision, or None.
+        fit_lengths: Pad or cut sequences to the lengths of ``spec`` (for a corpus other than the training one).
+
+    Example:
+        >>> from mer_zoo.data.synthetic import SyntheticConfig, generate
+        >>> from mer_zoo.task import build_task
+        >>> corpus = generate(SyntheticConfig(train=4, valid=4, test=4))
+        >>> data = SplitDataset(corpus.split("train"), corpus.spec(tokens=True), build_task("binary"))
+        >>> data.__getitems__([2, 0]).index.tolist()
+        [2, 0]
+    """
+
+    def __init__(
+        self, split: SplitData, spec: DataSpec, task: Task, scaler: Scaler | None = None, fit_lengths: bool = False
+    ) -> None:
+        self.split, self.spec, self.task = split, spec, task
+        self.scaler, self.fit_lengths = scaler, fit_lengths
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    @override
+    def __getitem__(self, index: int) -> Batch:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Fetch the samples at ``indices`` as one Batch."""
+        rows = np.asarray(indices, dtype=np.int64)
+        return Batch(
+            *(self._modality(name, rows) for name in MODALITIES),
+            target=self._target(rows),
+            index=torch.from_numpy(rows),
+            ids=[self.split.ids[i] for i in rows],
+            raw_text=[self.split.raw_text[i] for i in rows],
+        )
+
+    def _target(self, rows: npt.NDArray[np.int64]) -> Tensor:
+        if self.split.labels is not None:
+            return torch.from_numpy(np.asarray(self.split.labels[rows]))
+        if isinstance(self.task, EmotionDetection):
+            return torch.full((len(rows), *self.task.shape[:1]), -1)
+        return torch.full((len(rows),), torch.nan)
+
+    def _modality(self, name: str, rows: npt.NDArray[np.int64]) -> Modality:
+        if name not in self.spec.modalities:
+            empty = torch.zeros(len(rows), 1, self.spec.dim(name))
+            return Modality(empty, torch.zeros(len(rows), 1, dtype=torch.bool))
+        ids = self.split.token_ids if name == "text" else None
+        token_ids = None if ids is None else torch.from_numpy(np.asarray(ids[rows], dtype=np.int64))
+        if name == "text" and self.spec.tokens:
+            assert token_ids is not None
+            x, token_ids = token_ids, None
+        else:
+            x = torch.from_numpy(np.asarray(self.split.features[name][rows], dtype=np.float32))
+        mask = torch.from_numpy(_inside(self.split.spans[name][rows], x.shape[1]))
+        if self.scaler is not None and x.is_floating_point():
+            x = self.scaler(name, x) * mask[..., None]
+        modality = Modality(x, mask, token_ids=token_ids)
+        return _fit_length(modality, self.spec.length(name)) if self.fit_lengths else modality
+
+
+def _fit_length(modality: Modality, length: int) -> Modality:
+    """Pad behind or cut behind, so that the time axis has ``length`` steps."""
+    missing = length - modality.mask.shape[1]
+
+    def fit(value: Tensor) -> Tensor:
+        if missing <= 0:
+            return value[:, :length]
+        return torch.cat([value, value.new_zeros(len(value), missing, *value.shape[2:])], 1)
+
+    ids = None if modality.token_ids is None else fit(modality.token_ids)
+    return Modality(fit(modality.x), fit(modality.mask), token_ids=ids)
+
+
+class SplitSource:
+    """A re-iterable over one split: unshuffled, complete on every rank, on the device.
+
+    Args:
+        dataset: The split.
+        batch_size: Samples a batch.
+        device: Where the batches go.
+    """
+
+    def __init__(self, dataset: SplitDataset, batch_size: int, device: torch.device | str = "cpu") -> None:
+        self.dataset, self.batch_size, self.device = dataset, batch_size, device
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, len(self.dataset), self.batch_size):
+            stop = min(start + self.batch_size, len(self.dataset))
+            yield self.dataset.__getitems__(range(start, stop)).to(self.device)

@@ -1,0 +1,338 @@
+"""MERModule: the one LightningModule, which trains any model of the zoo for its task and tests it under conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from typing_extensions import override
+
+from mer_zoo.batch import Batch, Output, Step
+from mer_zoo.data.datamodule import MERDataModule
+from mer_zoo.errors import MERError
+from mer_zoo.metrics.baselines import baselines
+from mer_zoo.model import BatchSource, Model, WrapperFactory
+from mer_zoo.optim import ParamGroups, distributed_mean, group_parameters
+from mer_zoo.scores import Scores
+
+__all__ = ["MERModule"]
+
+OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
+SchedulerFactory = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
+
+
+class MERModule(LightningModule):
+    """Trains, validates, tests and predicts with any model of the zoo.
+
+    A model that takes one optimiser step a batch is optimised automatically, so every Trainer flag works. A wrapper that
+    declares more steps is optimised by hand, each step of :meth:`Model.steps` in turn.
+
+    Args:
+        backbone: The network, or a nest of wrappers built in Python.
+        wrappers: Factories applied to the backbone from the inside out.
+        optimizer: Makes the optimiser from parameter groups.
+        lr_scheduler: Makes a learning-rate scheduler from the optimiser.
+        param_groups: Glob pattern of parameter names -> optimiser options; the first match wins.
+        clip_norm: Largest norm of the gradient, applied after unscaling, so right in fp16 too.
+        accumulate: Batches whose gradients are averaged into one optimiser step (one of each stage, with several).
+        scheduler_interval: Whether the scheduler steps after each ``epoch`` or each optimiser ``step``.
+        monitor: Metric that a ReduceLROnPlateau scheduler follows.
+
+    Raises:
+        MERError: For an option out of range.
+
+    Example:
+        >>> from mer_zoo.backbones import MulT
+        >>> from mer_zoo.batch import DataSpec
+        >>> from mer_zoo.task import SentimentClassification
+        >>> from mer_zoo.wrappers import CausalMER
+        >>> MERModule(MulT(DataSpec(), SentimentClassification(3)), wrappers=[CausalMER]).model.name
+        'CausalMER(MulT)'
+    """
+
+    def __init__(
+        self,
+        backbone: Model,
+        wrappers: list[WrapperFactory] | None = None,
+        optimizer: OptimizerFactory = torch.optim.Adam,
+        lr_scheduler: SchedulerFactory | None = None,
+        param_groups: dict[str, dict[str, float]] | None = None,
+        clip_norm: float | None = None,
+        accumulate: int = 1,
+        scheduler_interval: str = "epoch",
+        monitor: str = "val/loss",
+    ) -> None:
+        super().__init__()
+        if clip_norm is not None and clip_norm <= 0:
+            raise MERError(f"clip_norm is {clip_norm}; give a positive norm, or null to switch clipping off")
+        if accumulate < 1:
+            raise MERError(f"accumulate is {accumulate}; give the number of batches an optimiser step, at least 1")
+        if scheduler_interval not in ("epoch", "step"):
+            raise MERError(f"scheduler_interval is {scheduler_interval!r}; choose epoch or step")
+        self.model = backbone
+        for wrapper in wrappers or []:
+            self.model = wrapper(self.model)
+        self.optimizer_factory, self.scheduler_factory = optimizer, lr_scheduler
+        default_groups: ParamGroups = {"*.text_encoder.*": {"lr": 5e-5}}
+        self.param_groups: ParamGroups = default_groups if param_groups is None else param_groups
+        self.clip_norm, self.accumulate = clip_norm, accumulate
+        self.scheduler_interval, self.monitor = scheduler_interval, monitor
+        self.automatic_optimization = self.model.num_steps == 1
+        self.results: dict[str, dict[str, Any]] = {}
+        self.test_scores: dict[str, Scores] = {}
+        self._kept: dict[int, list[Scores]] = {}
+        self._waiting: list[Batch] = []
+
+    @override
+    def setup(self, stage: str) -> None:
+        strategy = self.trainer.strategy
+        if stage == "fit" and not self.automatic_optimization and isinstance(strategy, DDPStrategy):
+            # Each backward pass of a multi-step model may leave out parameters that only the other one uses.
+            strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
+        if stage == "fit" and self.automatic_optimization and self.accumulate > 1:
+            if self.trainer.accumulate_grad_batches not in (1, self.accumulate):
+                raise MERError(
+                    "gradients are accumulated twice; set model.accumulate or trainer.accumulate_grad_batches"
+                )
+            self.trainer.accumulate_grad_batches = self.accumulate
+
+    @override
+    def forward(self, batch: Batch) -> Output:
+        output: Output = self.model(batch)
+        return output
+
+    @override
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        return batch if self.model.fixed_length else batch.trim()
+
+    @override
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        return batch.to(device, non_blocking=True)
+
+    @override
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        # Here the model is on its device and restored, and no optimiser holds its parameters yet.
+        self.model.prepare(self._train_source())
+        known = self.optimizer_factory([torch.nn.Parameter(torch.zeros(1))]).defaults
+        groups = group_parameters(self.named_parameters(), self.param_groups, known)
+        optimizer = self.optimizer_factory(groups)
+        if self.scheduler_factory is None:
+            return optimizer
+        scheduler = self.scheduler_factory(optimizer)
+        config = {"scheduler": scheduler, "interval": self.scheduler_interval, "monitor": self.monitor}
+        return {"optimizer": optimizer, "lr_scheduler": config}  # type: ignore[return-value]  # Lightning's TypedDict
+
+    def _train_source(self) -> BatchSource:
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if isinstance(datamodule, MERDataModule):
+            return datamodule.batch_source("train", self.device)
+        return _NoSource()
+
+    def step_loss(self, step: Step, stage: str = "train") -> Tensor:
+        """Loss of one step: mean(task_weight * task loss) + sum(auxiliary losses); logs its parts."""
+        task_loss = self.model.task.criterion(step.output.logits, step.batch.target)
+        loss = distributed_mean(step.task_weight * task_loss)
+        parts = {"task": loss, **step.losses}
+        for name, value in parts.items():
+            self._log(f"{stage}/{name}", value, len(step.batch))
+        return torch.stack([value.float() for value in parts.values()]).sum()
+
+    @override
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        if not self.automatic_optimization:
+            self._manual_step(batch)
+            return None
+        loss = torch.stack([self.step_loss(step) for step in self._counted_steps(batch)]).sum()
+        self._log("train/loss", loss, len(batch), prog_bar=True)
+        return loss
+
+    def _counted_steps(self, batch: Batch) -> Iterator[Step]:
+        """The steps of a batch; one optimiser step takes as many as there are, several take exactly num_steps."""
+        count = 0
+        for count, step in enumerate(self.model.steps(batch), start=1):
+            yield step
+        if count == 0 or (self.model.num_steps > 1 and count != self.model.num_steps):
+            raise RuntimeError(
+                f"{self.model.name} declares num_steps {self.model.num_steps}, but yielded {count} steps"
+            )
+
+    def _manual_step(self, batch: Batch) -> None:
+        """Collect ``accumulate`` batches, then take each stage's optimiser step on all of them."""
+        self._waiting.append(batch)
+        if len(self._waiting) < self.accumulate and not self.trainer.is_last_batch:
+            return
+        batches, self._waiting = self._waiting, []
+        optimizer = self.optimizers()
+        assert not isinstance(optimizer, list)
+        stages = [self._counted_steps(waiting) for waiting in batches]
+        totals: list[Tensor] = []
+        for _ in range(self.model.num_steps):
+            optimizer.zero_grad()
+            for steps in stages:
+                step = next(steps, None)
+                if step is None:
+                    raise RuntimeError(
+                        f"{self.model.name} yielded fewer steps than its num_steps {self.model.num_steps}"
+                    )
+                loss = self.step_loss(step)
+                self.manual_backward(loss / len(stages))
+                totals.append(loss.detach())
+            optimizer.step()
+        if any(next(steps, None) is not None for steps in stages):
+            raise RuntimeError(f"{self.model.name} yielded more steps than its num_steps {self.model.num_steps}")
+        self._log("train/loss", torch.stack(totals).sum() / len(batches), len(batch), prog_bar=True)
+        if self.scheduler_interval == "step":
+            self._step_scheduler()
+
+    def _step_scheduler(self) -> None:
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, ReduceLROnPlateau):
+            metrics = self.trainer.callback_metrics
+            if self.monitor not in metrics:
+                raise MERError(f"monitor {self.monitor!r} is not logged; choose from {', '.join(sorted(metrics))}")
+            scheduler.step(float(metrics[self.monitor]))
+        elif scheduler is not None:
+            assert not isinstance(scheduler, list)
+            scheduler.step()
+
+    @override
+    def on_train_epoch_end(self) -> None:
+        if not self.automatic_optimization and self.scheduler_interval == "epoch":
+            self._step_scheduler()
+
+    @override
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        if self.clip_norm is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, self.clip_norm)
+
+    @override
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        output = self.model.predict(batch)
+        self._keep(0, output, batch, keep_all=self.model.calibrates)
+
+    @override
+    def on_validation_epoch_start(self) -> None:
+        self._kept.clear()
+
+    @override
+    def on_validation_epoch_end(self) -> None:
+        if not self._kept:
+            return
+        scores = Scores.gather(self._kept.pop(0))
+        if self.model.calibrates and not self.trainer.sanity_checking:
+            self.model.calibrate(scores)
+            scores.logits = self.model.rescore(scores).float().cpu()
+        for name, value in self._measure(scores).items():
+            self.log(f"val/{name}", value, prog_bar=name == "loss", batch_size=len(scores), rank_zero_only=False)
+
+    def _keep(self, loader: int, output: Output, batch: Batch, keep_all: bool) -> None:
+        effects = {name: value for name, value in output.effects.items() if keep_all or name == "factual"}
+        self._kept.setdefault(loader, []).append(Scores(output.logits, effects, batch.target, batch.index).cpu())
+
+    def _measure(self, scores: Scores) -> dict[str, float]:
+        """The loss of the training-time logits and the metrics of the test-time logits, on the whole split."""
+        task = self.model.task
+        loss = task.criterion(scores.effects.get("factual", scores.logits), scores.target).mean()
+        metrics = task.metrics()
+        metrics.update(scores.logits, scores.target)
+        return {"loss": float(loss), **{name: float(value) for name, value in metrics.compute().items()}}
+
+    @override
+    def on_test_epoch_start(self) -> None:
+        self._kept.clear()
+        self.results, self.test_scores = {}, {}
+
+    @override
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._keep(dataloader_idx, self.model.predict(batch), batch, keep_all=True)
+
+    @override
+    def on_test_epoch_end(self) -> None:
+        for loader, name in enumerate(self._condition_names()):
+            if loader not in self._kept:
+                continue
+            scores = Scores.gather(self._kept.pop(loader))
+            metrics = self._measure(scores)
+            fixed = baselines(self.model.task, scores.target)
+            self.results[name] = {"count": len(scores), "metrics": metrics, **fixed}
+            self.test_scores[name] = scores
+            prefix = "test" if name == "iid" else f"test/{name}"
+            self.log_dict({f"{prefix}/{key}": value for key, value in metrics.items()}, batch_size=len(scores))
+
+    def _condition_names(self) -> Sequence[str]:
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if isinstance(datamodule, MERDataModule):
+            return [condition.name for condition in datamodule.conditions]
+        names = [f"loader{loader}" for loader in range(max(self._kept, default=0) + 1)]
+        return ["iid", *names[1:]]
+
+    @override
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
+        output = self.model.predict(batch)
+        return {
+            "ids": batch.ids,
+            "index": batch.index,
+            "logits": output.logits,
+            "scores": self.model.task.score(output.logits.float()),
+            "effects": output.effects,
+        }
+
+    def _log(self, name: str, value: Tensor, batch_size: int, prog_bar: bool = False) -> None:
+        self.log(
+            name, value.detach(), prog_bar=prog_bar, on_step=False, on_epoch=True, batch_size=batch_size, sync_dist=True
+        )
+
+    @override
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        datamodule = getattr(self.trainer, "datamodule", None)
+        record = {"model": self.model.name, "task": repr(self.model.task.shape)}
+        if isinstance(datamodule, MERDataModule):
+            record["scaler"] = datamodule.scaler_state()
+        checkpoint["mer_zoo"] = record
+
+    @override
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        record = checkpoint.get("mer_zoo")
+        if record is None:
+            raise MERError(
+                "the checkpoint was not written by mer_zoo; load released ones with mer_zoo.compat.load_released"
+            )
+        mine = {"model": self.model.name, "task": repr(self.model.task.shape)}
+        for key, value in mine.items():
+            if record[key] != value:
+                raise MERError(f"the checkpoint holds {key} {record[key]}, not {value}; use the config.yaml of its run")
+        mismatch = _mismatch(checkpoint["state_dict"], self.state_dict())
+        if mismatch:
+            raise MERError(
+                f"the checkpoint does not fit this {self.model.name} ({mismatch}); use the config.yaml of its run"
+            )
+        trainer = self._trainer
+        datamodule = getattr(trainer, "datamodule", None)
+        if isinstance(datamodule, MERDataModule):
+            datamodule.load_scaler_state(record.get("scaler"))
+
+
+def _mismatch(theirs: dict[str, Tensor], mine: dict[str, Tensor]) -> str | None:
+    for name in sorted(theirs.keys() | mine.keys()):
+        if name not in mine or name not in theirs:
+            return f"{name} is only in the {'checkpoint' if name in theirs else 'model'}"
+        if theirs[name].shape != mine[name].shape:
+            return f"{name} has shape {tuple(theirs[name].shape)} there and {tuple(mine[name].shape)} here"
+    return None
+
+
+class _NoSource:
+    """Stands in for the training split where the Trainer runs without a MERDataModule; complains when it is read."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        raise MERError(
+            "this wrapper reads the training split before the first epoch; pass a MERDataModule to the Trainer"
+        )

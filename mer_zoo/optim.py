@@ -1,0 +1,88 @@
+"""Parameter groups by name patterns, and means that are right on one process and on several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor, nn
+
+from mer_zoo.errors import MERError
+
+__all__ = ["distributed_mean", "group_parameters"]
+
+ParamGroups = Mapping[str, Mapping[str, Any]]
+
+
+def group_parameters(
+    named: Iterable[tuple[str, nn.Parameter]], groups: ParamGroups, known: Iterable[str] = ()
+) -> list[dict[str, Any]]:
+    """Sort trainable parameters into optimiser groups; the first pattern that matches a name wins.
+
+    Args:
+        named: Names and parameters, as from ``Module.named_parameters``.
+        groups: Glob pattern -> optimiser options of the parameters whose names match. A parameter that no pattern
+            matches goes into a last group with the optimiser's own options.
+        known: Options that the optimiser has; empty accepts any.
+
+    Returns:
+        Groups in the order of the patterns, each parameter exactly once, without empty ones.
+
+    Raises:
+        MERError: If a group sets an option that the optimiser does not have, or nothing is trainable.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
+        >>> groups = group_parameters(net.named_parameters(), {"*.bias": {"weight_decay": 0.0}})
+        >>> [(group.get("weight_decay"), len(group["params"])) for group in groups]
+        [(0.0, 2), (None, 2)]
+    """
+    known = set(known)
+    for pattern, options in groups.items():
+        unknown = sorted(set(options) - known) if known else []
+        if unknown:
+            raise MERError(
+                f"param_groups {pattern!r} sets {unknown[0]!r}; this optimizer has {', '.join(sorted(known))}"
+            )
+    members: dict[str | None, list[nn.Parameter]] = {pattern: [] for pattern in groups}
+    members[None] = []
+    for name, parameter in named:
+        if parameter.requires_grad:
+            members[next((p for p in groups if fnmatchcase(name, p)), None)].append(parameter)
+    for pattern in groups:
+        if not members[pattern] and "text_encoder" not in pattern:
+            rank_zero_warn(f"param_groups {pattern!r} matches no trainable parameter")
+    if not any(members.values()):
+        raise MERError("the model has no trainable parameter; unfreeze something")
+    return [{"params": found, **(groups[p] if p is not None else {})} for p, found in members.items() if found]
+
+
+def distributed_mean(values: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean over the global batch, scaled so that averaging gradients over processes gives the right one.
+
+    A ratio of sums (a mean over masked elements, or over shards of unequal size) is not the mean of the processes' own
+    ratios; dividing by the count of all processes is.
+
+    Args:
+        values: Any shape, this process' share of the batch.
+        weights: Same shape; counts each element. None counts each once.
+
+    Returns:
+        Scalar sum(values * weights) * world size / sum of the weights over all processes.
+
+    Example:
+        >>> distributed_mean(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 0.0])).item()
+        1.0
+    """
+    if weights is None:
+        total, count = values.sum(), values.new_tensor(float(values.numel()))
+    else:
+        total, count = (values * weights).sum(), weights.sum().detach()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        count = count.clone()
+        torch.distributed.all_reduce(count)
+        total = total * torch.distributed.get_world_size()
+    return total / count.clamp_min(1e-6)

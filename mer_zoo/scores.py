@@ -1,0 +1,70 @@
+"""Scores of a whole split, gathered from every process and every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Scores"]
+
+
+@dataclass
+class Scores:
+    """Test-time scores of samples, in the order of the split.
+
+    Args:
+        logits: (N, *task shape) test-time logits.
+        effects: Named extras of every sample, each (N, ...).
+        target: The labels as they stand in a Batch.
+        index: (N,) place of each sample in its split.
+    """
+
+    logits: Tensor
+    effects: dict[str, Tensor]
+    target: Tensor
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def cpu(self) -> Scores:
+        """Return the scores in float32 on the CPU."""
+        effects = {name: value.float().cpu() for name, value in self.effects.items()}
+        return Scores(self.logits.float().cpu(), effects, self.target.cpu(), self.index.cpu())
+
+    @classmethod
+    def concat(cls, parts: Sequence[Scores]) -> Scores:
+        """Join parts into one, sorted by index, each sample once.
+
+        A distributed sampler repeats samples to even out the shards; counting them twice would bend the metrics.
+
+        Example:
+            >>> part = Scores(torch.tensor([[1.0], [2.0]]), {}, torch.zeros(2), torch.tensor([1, 0]))
+            >>> Scores.concat([part, part]).logits.flatten().tolist()
+            [2.0, 1.0]
+        """
+        index = torch.cat([part.index for part in parts])
+        order = index.argsort(stable=True)
+        fresh = torch.ones_like(order, dtype=torch.bool)
+        fresh[1:] = index[order][1:] != index[order][:-1]
+        order = order[fresh]
+        names = parts[0].effects
+        return cls(
+            torch.cat([part.logits for part in parts])[order],
+            {name: torch.cat([part.effects[name] for part in parts])[order] for name in names},
+            torch.cat([part.target for part in parts])[order],
+            index[order],
+        )
+
+    @classmethod
+    def gather(cls, parts: Sequence[Scores]) -> Scores:
+        """Join the parts of every process; every process gets the whole."""
+        mine = [part.cpu() for part in parts]
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return cls.concat(mine)
+        theirs: list[list[Scores]] = [[] for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather_object(theirs, mine)
+        return cls.concat([part for parts_of_rank in theirs for part in parts_of_rank])

@@ -1,0 +1,61 @@
+"""Trains a small model on one or two processes and saves its parameters; started by test_ddp.py."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from torch.utils.data import DataLoader, DistributedSampler
+from toys import TwoStep
+from typing_extensions import override
+
+from mer_zoo.backbones import MulT
+from mer_zoo.batch import Batch
+from mer_zoo.data.datamodule import SyntheticMER
+from mer_zoo.data.synthetic import SyntheticConfig
+from mer_zoo.module import MERModule
+from mer_zoo.wrappers import CausalMER
+
+WRAPPERS: dict[str, list[Any]] = {"none": [], "CausalMER": [CausalMER], "TwoStep": [TwoStep]}
+
+
+class SameOrder(SyntheticMER):
+    """Draws batches in the order of a distributed sampler on one process too."""
+
+    @override
+    def train_dataloader(self) -> DataLoader[Batch]:
+        loader = super().train_dataloader()
+        if torch.distributed.is_initialized():
+            return loader
+        sampler = DistributedSampler(loader.dataset, num_replicas=1, rank=0, shuffle=True, seed=0)
+        return DataLoader(loader.dataset, self.batch_size, sampler=sampler, collate_fn=loader.collate_fn)
+
+
+def main(wrapper: str, devices: int, path: str) -> None:
+    seed_everything(0)
+    sizes = SyntheticConfig(train=32, valid=16, test=15)
+    data = SameOrder(sizes, batch_size=8 // devices, conditions="default")
+    quiet = {"embed_dropout": 0.0, "attn_dropout": 0.0, "relu_dropout": 0.0, "res_dropout": 0.0, "out_dropout": 0.0}
+    net = MulT(data.spec, data.task, d_model=8, num_heads=2, layers=1, **quiet)
+    module = MERModule(net, WRAPPERS[wrapper], optimizer=lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9))
+    options = {
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "enable_checkpointing": False,
+        "logger": False,
+    }
+    strategy = "ddp" if devices > 1 else "auto"
+    trainer = Trainer(
+        accelerator="cpu", devices=devices, strategy=strategy, max_epochs=2, num_sanity_val_steps=0, **options
+    )
+    trainer.fit(module, datamodule=data)
+    trainer.test(module, datamodule=data, verbose=False)
+    if trainer.is_global_zero:
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        torch.save({"state": module.state_dict(), "metrics": metrics}, path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

@@ -1,0 +1,73 @@
+import pytest
+import torch
+
+from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
+from mer_zoo.errors import MERError
+from mer_zoo.task import EmotionDetection, SentimentClassification
+
+
+@pytest.fixture
+def batch() -> Batch:
+    return Batch.random(DataSpec(), SentimentClassification(3), size=4)
+
+
+def test_to_moves_every_tensor(batch: Batch) -> None:
+    moved = batch.to("meta")
+    assert moved.target.is_meta
+    assert moved.index.is_meta
+    assert all(
+        getattr(moved.modality(name), field).is_meta for name in MODALITIES for field in ("x", "mask", "observed")
+    )
+    assert moved.ids == batch.ids
+    assert not batch.target.is_meta
+
+
+def test_to_moves_token_ids() -> None:
+    modality = Modality(torch.zeros(1, 2, 3), torch.ones(1, 2, dtype=torch.bool), token_ids=torch.ones(1, 2).long())
+    moved = modality.to("meta").token_ids
+    assert moved is not None
+    assert moved.is_meta
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_pin_memory(batch: Batch) -> None:
+    assert batch.pin_memory().text.x.is_pinned()
+
+
+def test_replace_leaves_the_original_alone(batch: Batch) -> None:
+    changed = batch.replace(audio=batch.audio.replace(x=batch.audio.x + 1))
+    assert not torch.equal(changed.audio.x, batch.audio.x)
+    assert changed.text is batch.text
+
+
+@pytest.mark.parametrize(("real", "kept"), [([0, 0, 1, 1, 0], 2), ([1, 1, 1, 1, 1], 5), ([0, 0, 0, 0, 0], 1)])
+def test_trim_cuts_padding_at_both_ends(real: list[int], kept: int) -> None:
+    mask = torch.tensor([real, [0] * 5], dtype=torch.bool)
+    x = torch.arange(10.0).view(2, 5, 1)
+    trimmed = Modality(x, mask).trim()
+    assert trimmed.x.shape == (2, kept, 1)
+    assert torch.equal(trimmed.x[trimmed.mask], x[mask])
+
+
+def test_random_respects_the_spec() -> None:
+    spec = DataSpec(tokens=True, vocab_size=200, modalities=["text", "vision"])
+    batch = Batch.random(spec, EmotionDetection(), size=3)
+    assert batch.text.is_tokens
+    assert batch.audio.x.shape == (3, 1, spec.audio_dim)
+    assert not batch.audio.mask.any()
+    assert batch.target.shape == (3, 4)
+    assert (batch.text.x[~batch.text.mask] == spec.pad_id).all()
+
+
+def test_unknown_names_are_refused(batch: Batch) -> None:
+    with pytest.raises(MERError, match="unknown modality 'video'; choose from text, audio, vision"):
+        batch.modality("video")
+    with pytest.raises(MERError, match="give a non-empty choice of text, audio, vision"):
+        DataSpec(modalities=["text", "video"])
+
+
+def test_spec_orders_modalities_and_compares() -> None:
+    assert DataSpec(modalities=["vision", "text"]).modalities == ("text", "vision")
+    assert DataSpec() == DataSpec()
+    assert DataSpec() != DataSpec(text_dim=7)

@@ -1,0 +1,365 @@
+"""MERModule on the synthetic corpus: optimisation modes, clipping, schedulers, checkpoints, hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
+from toys import MeanNet, Shifting, TwoStep
+from typing_extensions import override
+
+from mer_zoo.batch import Batch, Step
+from mer_zoo.data.datamodule import SyntheticMER
+from mer_zoo.data.synthetic import SyntheticConfig
+from mer_zoo.errors import MERError
+from mer_zoo.model import Model, Wrapper
+from mer_zoo.module import MERModule
+
+SIZES = SyntheticConfig(train=48, valid=24, test=24)
+
+
+def data(task: str = "binary", batch_size: int = 8, **options: Any) -> SyntheticMER:
+    return SyntheticMER(SIZES, task=task, batch_size=batch_size, **options)
+
+
+def quiet(tmp_path: Path, **options: Any) -> Trainer:
+    defaults: dict[str, Any] = {
+        "accelerator": "cpu",
+        "max_epochs": 1,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "default_root_dir": tmp_path,
+        "num_sanity_val_steps": 0,
+    }
+    return Trainer(**{**defaults, **options})
+
+
+def sgd(params: Any) -> torch.optim.SGD:
+    return torch.optim.SGD(params, lr=0.1)
+
+
+def module(datamodule: SyntheticMER, seed: int = 0, **options: Any) -> MERModule:
+    torch.manual_seed(seed)
+    return MERModule(MeanNet(datamodule.spec, datamodule.task), **{"optimizer": sgd, **options})
+
+
+def weights(trained: MERModule) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in trained.parameters()])
+
+
+def test_wrappers_are_applied_inside_out() -> None:
+    source = data()
+    listed = MERModule(MeanNet(source.spec, source.task), wrappers=[TwoStep, Shifting])
+    assert listed.model.name == MERModule(Shifting(TwoStep(MeanNet(source.spec, source.task)))).model.name
+    assert listed.model.name == "Shifting(TwoStep(MeanNet))"
+
+
+@pytest.mark.parametrize(("wrappers", "automatic"), [([], True), ([TwoStep], False)])
+def test_optimisation_is_manual_only_with_several_steps(wrappers: list[Any], automatic: bool) -> None:
+    assert module(data(), wrappers=wrappers).automatic_optimization is automatic
+
+
+@pytest.mark.parametrize("wrappers", [[], [TwoStep]])
+def test_training_logs_and_learns(tmp_path: Path, wrappers: list[Any]) -> None:
+    source = data(batch_size=6)
+    trainer = quiet(tmp_path, max_epochs=15)
+    trained = module(source, wrappers=wrappers, optimizer=lambda p: torch.optim.Adam(p, lr=0.02))
+    before = weights(trained).clone()
+    trainer.fit(trained, datamodule=source)
+    assert not torch.equal(before, weights(trained))
+    assert {"train/loss", "train/task", "val/loss", "val/Acc3"} <= trainer.callback_metrics.keys()
+    assert trainer.callback_metrics["train/task"] < 0.7
+    assert trainer.global_step == 15 * 8 * trained.model.num_steps
+
+
+def test_automatic_loss_is_the_formula(tmp_path: Path) -> None:
+    source = data()
+    source.setup("fit")
+    batch = next(iter(source.train_dataloader()))
+    trained = module(source, wrappers=[TwoStep])
+    first, second = trained.model.steps(batch)
+    per_sample = trained.model.task.criterion(second.output.logits, batch.target)
+    trained.log = lambda *args, **kwargs: None  # type: ignore[method-assign]
+    expected = (0.5 * per_sample).mean() + second.losses["extra"]
+    assert trained.step_loss(second).item() == pytest.approx(expected.item())
+    assert trained.step_loss(first).item() == pytest.approx(
+        trained.model.task.criterion(first.output.logits, batch.target).mean().item()
+    )
+
+
+class PerSampleWeight(Wrapper):
+    """Weights every other sample with zero."""
+
+    @override
+    def steps(self, batch: Batch) -> Iterator[Step]:
+        for step in self.backbone.steps(batch):
+            step.task_weight = (torch.arange(len(batch)) % 2).float()
+            yield step
+
+
+def test_per_sample_weights_divide_by_the_batch_size() -> None:
+    source = data()
+    source.setup("fit")
+    batch = next(iter(source.train_dataloader()))
+    trained = module(source, wrappers=[PerSampleWeight])
+    trained.log = lambda *args, **kwargs: None  # type: ignore[method-assign]
+    (step,) = trained.model.steps(batch)
+    losses = trained.model.task.criterion(step.output.logits, batch.target)
+    assert trained.step_loss(step).item() == pytest.approx((losses[1::2].sum() / len(batch)).item())
+
+
+@pytest.mark.parametrize("wrappers", [[], [TwoStep]])
+def test_accumulating_equals_a_larger_batch(tmp_path: Path, wrappers: list[Any]) -> None:
+    results = []
+    for batch_size, accumulate in ((16, 1), (4, 4)):
+        torch.manual_seed(1)
+        source = data(batch_size=batch_size)
+        trained = module(source, wrappers=wrappers, accumulate=accumulate)
+        trainer = quiet(tmp_path)
+        torch.manual_seed(2)
+        trainer.fit(trained, datamodule=source)
+        assert trainer.global_step == 3 * trained.model.num_steps
+        results.append(weights(trained))
+    torch.testing.assert_close(results[0], results[1], atol=1e-5, rtol=1e-4)
+
+
+def test_the_last_short_window_is_stepped_too(tmp_path: Path) -> None:
+    source = data(batch_size=16)
+    trainer = quiet(tmp_path)
+    trainer.fit(module(source, wrappers=[TwoStep], accumulate=2), datamodule=source)
+    assert trainer.global_step == 2 * 2
+
+
+class GradientNorms(Callback):
+    def __init__(self) -> None:
+        self.norms: list[float] = []
+
+    @override
+    def on_before_zero_grad(self, trainer: Trainer, pl_module: Any, optimizer: Any) -> None:
+        grads = [p.grad for p in pl_module.parameters() if p.grad is not None]
+        if grads:
+            self.norms.append(float(torch.linalg.vector_norm(torch.cat([g.flatten() for g in grads]))))
+
+
+@pytest.mark.parametrize("wrappers", [[], [TwoStep]])
+def test_clip_norm_bounds_the_gradient(tmp_path: Path, wrappers: list[Any]) -> None:
+    norms = []
+    for clip_norm in (None, 1e-3):
+        source, seen = data(), GradientNorms()
+        quiet(tmp_path, callbacks=[seen]).fit(module(source, wrappers=wrappers, clip_norm=clip_norm), datamodule=source)
+        norms.append(seen.norms)
+    assert max(norms[0]) > 1e-2
+    assert max(norms[1]) == pytest.approx(1e-3, rel=1e-3)
+
+
+@pytest.mark.parametrize("wrappers", [[], [TwoStep]])
+def test_clipping_sees_unscaled_gradients_in_fp16(tmp_path: Path, wrappers: list[Any]) -> None:
+    """With a gradient scaler, clipping before unscaling would shrink the step by the scale."""
+    from lightning.pytorch.plugins import MixedPrecision
+
+    moved = []
+    for plugins in ([], [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=128.0))]):
+        source = data()
+        trained = module(source, wrappers=wrappers, clip_norm=1e-2)
+        before = weights(trained).clone()
+        torch.manual_seed(3)
+        quiet(tmp_path, plugins=plugins, limit_train_batches=1).fit(trained, datamodule=source)
+        moved.append(weights(trained) - before)
+    assert moved[0].norm() > 1e-4
+    torch.testing.assert_close(moved[0], moved[1], atol=2e-5, rtol=5e-2)
+
+
+def test_bf16_mixed_trains(tmp_path: Path) -> None:
+    source = data()
+    trainer = quiet(tmp_path, precision="bf16-mixed")
+    trainer.fit(module(source, wrappers=[TwoStep]), datamodule=source)
+    assert torch.isfinite(trainer.callback_metrics["train/loss"])
+
+
+@pytest.mark.parametrize("wrappers", [[], [TwoStep]])
+def test_epoch_scheduler(tmp_path: Path, wrappers: list[Any]) -> None:
+    def scheduler(optimizer: Any) -> LRScheduler:
+        return StepLR(optimizer, 1, gamma=0.5)
+
+    source = data()
+    trained = module(source, wrappers=wrappers, lr_scheduler=scheduler)
+    quiet(tmp_path, max_epochs=3).fit(trained, datamodule=source)
+    optimizer = trained.optimizers()
+    assert not isinstance(optimizer, list)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * 0.5**3)
+
+
+@pytest.mark.parametrize("wrappers", [[], [TwoStep]])
+def test_step_scheduler_steps_once_a_global_batch(tmp_path: Path, wrappers: list[Any]) -> None:
+    def scheduler(optimizer: Any) -> LRScheduler:
+        return OneCycleLR(optimizer, max_lr=1.0, total_steps=20)
+
+    source = data()
+    trained = module(source, wrappers=wrappers, lr_scheduler=scheduler, scheduler_interval="step")
+    quiet(tmp_path).fit(trained, datamodule=source)
+    stepped = trained.lr_schedulers()
+    assert isinstance(stepped, OneCycleLR)
+    assert stepped.last_epoch == 6
+
+
+@pytest.mark.parametrize("wrappers", [[], [TwoStep]])
+def test_plateau_scheduler(tmp_path: Path, wrappers: list[Any]) -> None:
+    def scheduler(optimizer: Any) -> ReduceLROnPlateau:
+        return ReduceLROnPlateau(optimizer, factor=0.1, patience=0, threshold=10.0, threshold_mode="abs")
+
+    source = data()
+    trained = module(source, wrappers=wrappers, lr_scheduler=scheduler)
+    quiet(tmp_path, max_epochs=2).fit(trained, datamodule=source)
+    optimizer = trained.optimizers()
+    assert not isinstance(optimizer, list)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01)
+
+
+class Miscounting(TwoStep):
+    """Declares two steps, yields as many as told."""
+
+    count = 1
+
+    @override
+    def steps(self, batch: Batch) -> Iterator[Step]:
+        for _ in range(self.count):
+            yield Step(batch, self(batch))
+
+
+@pytest.mark.parametrize(("count", "word"), [(1, "1 steps|fewer"), (3, "3 steps|more")])
+def test_a_wrong_number_of_steps_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, word: str
+) -> None:
+    monkeypatch.setattr(Miscounting, "count", count)
+    source = data()
+    with pytest.raises(RuntimeError, match=word):
+        quiet(tmp_path).fit(module(source, wrappers=[Miscounting]), datamodule=source)
+
+
+def test_prepare_runs_once_and_survives_resuming(tmp_path: Path) -> None:
+    source = data("regression")
+    checkpoint = ModelCheckpoint(tmp_path, save_last=True, save_top_k=0)
+    trained = module(source, wrappers=[Shifting])
+    quiet(tmp_path, enable_checkpointing=True, callbacks=[checkpoint]).fit(trained, datamodule=source)
+    assert isinstance(trained.model, Shifting)
+    assert int(trained.model.seen) == len(source.corpus.split("train"))
+    resumed = module(data("regression"), wrappers=[Shifting])
+    quiet(tmp_path, max_epochs=2).fit(resumed, datamodule=data("regression"), ckpt_path=tmp_path / "last.ckpt")
+    assert isinstance(resumed.model, Shifting)
+    assert int(resumed.model.seen) == len(source.corpus.split("train"))
+
+
+class Watcher(Callback):
+    """Notes the shift that is in force when the sanity check and the first checkpoint happen."""
+
+    def __init__(self) -> None:
+        self.after_sanity: float | None = None
+
+    @override
+    def on_sanity_check_end(self, trainer: Trainer, pl_module: Any) -> None:
+        self.after_sanity = float(pl_module.model.shift)
+
+
+def test_calibration_precedes_metrics_and_checkpoints(tmp_path: Path) -> None:
+    source, watcher = data("regression"), Watcher()
+    checkpoint = ModelCheckpoint(tmp_path, monitor="val/MAE", filename="best")
+    trained = module(source, wrappers=[Shifting])
+    trainer = quiet(tmp_path, num_sanity_val_steps=2, enable_checkpointing=True, callbacks=[checkpoint, watcher])
+    trainer.fit(trained, datamodule=source)
+    assert watcher.after_sanity == 0.0
+    assert isinstance(trained.model, Shifting)
+    shift = trained.model.shift
+    saved = torch.load(tmp_path / "best.ckpt", weights_only=True)["state_dict"]["model.shift"]
+    assert shift != 0
+    assert saved == shift
+    batches = list(source.batch_source("valid"))
+    with torch.no_grad():
+        raw = torch.cat([trained.model.backbone(batch).logits.squeeze(-1) for batch in batches])
+    target = torch.cat([batch.target for batch in batches])
+    logged = trainer.callback_metrics
+    assert float(logged["val/MAE"]) == pytest.approx(float((raw + shift - target).abs().mean()), abs=1e-5)
+    assert float(logged["val/loss"]) == pytest.approx(float((raw - target).abs().mean()), abs=1e-5)
+
+
+def test_test_reports_each_condition_with_baselines(tmp_path: Path) -> None:
+    source = data()
+    trained = module(source)
+    trainer = quiet(tmp_path)
+    trainer.test(trained, datamodule=source, verbose=False)
+    assert list(trained.results) == ["iid", "ood", "rct"]
+    entry = trained.results["ood"]
+    assert entry["count"] == 24
+    assert set(entry["majority"]) <= set(entry["metrics"])
+    assert float(trainer.callback_metrics["test/Acc3"]) == pytest.approx(trained.results["iid"]["metrics"]["Acc3"])
+    assert float(trainer.callback_metrics["test/ood/Acc3"]) == pytest.approx(entry["metrics"]["Acc3"])
+
+
+def test_predict_gives_ids_scores_and_effects(tmp_path: Path) -> None:
+    source = data("regression", predict_split="test_iid")
+    parts = quiet(tmp_path).predict(module(source, wrappers=[Shifting]), datamodule=source)
+    assert parts is not None
+    first: Any = parts[0]
+    assert first["ids"] == source.corpus.split("test_iid").ids[:8]
+    assert first["scores"].shape == (8,)
+    assert first["effects"]["raw"].shape == (8, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clip_norm": 0.0}, "clip_norm is 0.0; give a positive norm"),
+        ({"accumulate": 0}, "accumulate is 0"),
+        ({"scheduler_interval": "batch"}, "choose epoch or step"),
+    ],
+)
+def test_options_out_of_range(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(MERError, match=message):
+        module(data(), **options)
+
+
+def test_accumulating_twice_is_refused(tmp_path: Path) -> None:
+    source = data()
+    with pytest.raises(MERError, match="accumulated twice"):
+        quiet(tmp_path, accumulate_grad_batches=2).fit(module(source, accumulate=2), datamodule=source)
+
+
+def wide(spec: Any, task: Any) -> Model:
+    return MeanNet(spec, task, width=9)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+    source = data()
+    trainer = quiet(tmp_path, enable_checkpointing=True)
+    trainer.fit(module(source), datamodule=source)
+    path = tmp_path / "model.ckpt"
+    trainer.save_checkpoint(path)
+    with pytest.raises(MERError, match="checkpoint holds model MeanNet, not"):
+        quiet(tmp_path).test(module(source, wrappers=[Shifting]), datamodule=source, ckpt_path=path)
+    with pytest.raises(MERError, match=r"has shape \(8,\) there and \(9,\) here|does not fit this MeanNet"):
+        quiet(tmp_path).test(MERModule(wide(source.spec, source.task)), datamodule=source, ckpt_path=path)
+
+
+def test_the_scaler_travels_with_the_checkpoint(tmp_path: Path) -> None:
+    source = data()
+    trainer = quiet(tmp_path, enable_checkpointing=True)
+    trainer.fit(module(source), datamodule=source)
+    path = tmp_path / "model.ckpt"
+    trainer.save_checkpoint(path)
+    other = SyntheticMER(SyntheticConfig(train=12, valid=6, test=6, strength_audio=3.0))
+    quiet(tmp_path).test(module(other), datamodule=other, ckpt_path=path, verbose=False)
+    mine, theirs = source.scaler_state(), other.scaler_state()
+    assert mine is not None
+    assert theirs is not None
+    assert torch.equal(mine["mean"]["audio"], theirs["mean"]["audio"])
+    plain = data(standardize=False)
+    with pytest.raises(MERError, match="trained with standardisation; set data.standardize: true"):
+        quiet(tmp_path).test(module(plain), datamodule=plain, ckpt_path=path)

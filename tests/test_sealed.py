@@ -1,0 +1,66 @@
+"""Nothing that is fitted, prepared, calibrated or selected reads the test splits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from toys import MeanNet, Shifting
+
+from mer_zoo.backbones import MulT
+from mer_zoo.data.corpus import Corpus, SplitData
+from mer_zoo.data.datamodule import SyntheticMER
+from mer_zoo.data.synthetic import SyntheticConfig
+from mer_zoo.module import MERModule
+from mer_zoo.wrappers import CausalMER
+
+
+class Poisoned:
+    """A test split that raises as soon as anything of it is read."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"the test split was read: {name}")
+
+    def __len__(self) -> int:
+        raise AssertionError("the test split was read: its length")
+
+
+class PoisonedMER(SyntheticMER):
+    def read(self) -> Corpus:
+        corpus = super().read()
+        poisoned: dict[str, Any] = {name: Poisoned() for name in corpus.splits if name.startswith("test")}
+        splits: dict[str, SplitData] = {**corpus.splits, **poisoned}
+        assert poisoned
+        return Corpus(splits, corpus.aligned, corpus.source, corpus.notes, corpus.vocab_size)
+
+
+def fit(tmp_path: Path, task: str, wrappers: list[Any], net: Any, stage: str = "fit") -> None:
+    data = PoisonedMER(SyntheticConfig(train=24, valid=12, test=12), task=task, batch_size=8)
+    module = MERModule(net(data.spec, data.task), wrappers=wrappers)
+    callbacks = [EarlyStopping("val/loss"), ModelCheckpoint(tmp_path, monitor="val/loss")]
+    trainer = Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        logger=False,
+        callbacks=callbacks,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    getattr(trainer, stage)(module, datamodule=data)
+
+
+@pytest.mark.parametrize(
+    ("task", "wrappers", "net"),
+    [("regression", [Shifting], MeanNet), ("binary", [CausalMER], MulT), ("seven", [], MulT)],
+)
+def test_fit_never_reads_the_test_split(tmp_path: Path, task: str, wrappers: list[Any], net: Any) -> None:
+    fit(tmp_path, task, wrappers, net)
+    fit(tmp_path, task, wrappers, net, stage="validate")
+
+
+def test_the_poison_works(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="the test split was read"):
+        fit(tmp_path, "binary", [], MeanNet, stage="test")

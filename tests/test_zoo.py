@@ -1,0 +1,161 @@
+"""Every backbone with every wrapper for every kind of task keeps the contract."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import mer_zoo.backbones
+import mer_zoo.wrappers
+from mer_zoo.batch import Batch, DataSpec, Modality
+from mer_zoo.model import Model, Wrapper
+from mer_zoo.optim import group_parameters
+from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
+
+BACKBONES = mer_zoo.backbones.__all__
+WRAPPERS = [None, *mer_zoo.wrappers.__all__]
+TASKS: dict[str, Task] = {
+    "regression": SentimentRegression(),
+    "three": SentimentClassification(3),
+    "seven": SentimentClassification(7),
+    "emotions": EmotionDetection(),
+}
+SPECS = {
+    "features": DataSpec(),
+    "tokens": DataSpec(tokens=True, vocab_size=200),
+    "text+audio": DataSpec(modalities=["text", "audio"]),
+}
+REFUSED = {("CausalMER", "regression")}  # a softmax over one output is constant
+
+
+def build(backbone: str, wrapper: str | None, task: str, spec: str = "features") -> Model:
+    torch.manual_seed(0)
+    model: Model = getattr(mer_zoo.backbones, backbone)(SPECS[spec], TASKS[task])
+    factory: Any = getattr(mer_zoo.wrappers, wrapper) if wrapper else None
+    return factory(model) if factory else model
+
+
+def cases() -> list[Any]:
+    return [
+        pytest.param(b, w, t, s, id=f"{b}-{w}-{t}-{s}")
+        for b in BACKBONES
+        for w in WRAPPERS
+        for t in TASKS
+        for s in SPECS
+        if (w, t) not in REFUSED and (s == "features" or t == "three")
+    ]
+
+
+def loss_of(model: Model, batch: Batch) -> Tensor:
+    losses = []
+    for step in model.steps(batch):
+        losses.append((step.task_weight * model.task.criterion(step.output.logits, step.batch.target)).mean())
+        losses.extend(step.losses.values())
+    return torch.stack(losses).sum()
+
+
+@pytest.mark.parametrize(("backbone", "wrapper", "task", "spec"), cases())
+def test_contract(backbone: str, wrapper: str | None, task: str, spec: str) -> None:
+    model = build(backbone, wrapper, task, spec)
+    batch = Batch.random(SPECS[spec], TASKS[task], size=5)
+    for output in (model(batch), model.predict(batch)):
+        assert output.logits.shape == (5, *TASKS[task].shape)
+        assert output.features.shape == (5, model.feature_dim)
+        assert output.inputs.keys() == set(SPECS[spec].modalities)
+        assert {name: x.shape[-1] for name, x in output.inputs.items()} == model.input_dims
+        assert all(len(value) == 5 for value in output.effects.values())
+    if model.hidden_shape is not None:
+        assert output.hidden is not None
+        assert {name: tuple(h.shape[1:]) for name, h in output.hidden.items()} == model.hidden_shape
+    loss = loss_of(model, batch)
+    assert torch.isfinite(loss)
+    loss.backward()
+    without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == []
+    dead = [name for name, p in model.named_parameters() if p.grad is not None and not p.grad.any()]
+    assert [name for name in dead if "embedding" not in name] == []
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_every_parameter_in_one_group(backbone: str, wrapper: str | None) -> None:
+    model = build(backbone, wrapper, "three")
+    groups = group_parameters(model.named_parameters(), {"*.bias": {"weight_decay": 0.0}})
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_eval_scores_depend_on_the_sample_alone(backbone: str, wrapper: str | None, spec: str) -> None:
+    model = build(backbone, wrapper, "three", spec).eval()
+    batch = Batch.random(SPECS[spec], TASKS["three"], size=4)
+    whole = model.predict(batch).logits
+    single = [model.predict(rows(batch, slice(i, i + 1))).logits for i in range(4)]
+    torch.testing.assert_close(torch.cat(single), whole, atol=1e-5, rtol=1e-4)
+    if not model.fixed_length:
+        trimmed = [model.predict(rows(batch, slice(i, i + 1)).trim()).logits for i in range(4)]
+        torch.testing.assert_close(torch.cat(trimmed), whole, atol=1e-5, rtol=1e-4)
+
+
+def rows(batch: Batch, which: slice) -> Batch:
+    def cut(modality: Modality) -> Modality:
+        return Modality(modality.x[which], modality.mask[which], modality.observed[which])
+
+    return batch.replace(
+        text=cut(batch.text),
+        audio=cut(batch.audio),
+        vision=cut(batch.vision),
+        target=batch.target[which],
+        index=batch.index[which],
+        ids=batch.ids[which],
+        raw_text=batch.raw_text[which],
+    )
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_state_dict_round_trip(backbone: str, wrapper: str | None) -> None:
+    model = build(backbone, wrapper, "three").eval()
+    other = build(backbone, wrapper, "three").eval()
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(1.0)
+    other.load_state_dict(copy.deepcopy(model.state_dict()))
+    batch = Batch.random(SPECS["features"], TASKS["three"], size=3)
+    assert torch.equal(model.predict(batch).logits, other.predict(batch).logits)
+
+
+@pytest.mark.parametrize("name", ["text", "audio", "vision"])
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_modality_missing_entirely_stays_finite(backbone: str, wrapper: str | None, name: str) -> None:
+    model = build(backbone, wrapper, "three")
+    batch = Batch.random(SPECS["features"], TASKS["three"], size=3)
+    modality = batch.modality(name)
+    nothing = torch.zeros_like(modality.mask)
+    for mask in (modality.mask, nothing):
+        gone = batch.replace(**{name: Modality(torch.zeros_like(modality.x), mask, nothing)})
+        loss = loss_of(model, gone)
+        loss.backward()
+        assert torch.isfinite(loss)
+        assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+        assert torch.isfinite(model.eval().predict(gone).logits).all()
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("wrapper", [w for w in WRAPPERS if w])
+def test_a_wrapper_twice_is_refused(backbone: str, wrapper: str) -> None:
+    factory: type[Wrapper] = getattr(mer_zoo.wrappers, wrapper)
+    with pytest.raises(ValueError, match=f"{wrapper} stands twice"):
+        factory(build(backbone, wrapper, "three"))
+
+
+@pytest.mark.parametrize(("wrapper", "task"), sorted(REFUSED))
+def test_refused_tasks(wrapper: str, task: str) -> None:
+    with pytest.raises(ValueError, match=wrapper):
+        build("MulT", wrapper, task)

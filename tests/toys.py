@@ -1,0 +1,87 @@
+"""Small models that show one trait of the contract each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from mer_zoo.batch import Batch, DataSpec, Modality, Output, Step
+from mer_zoo.model import Backbone, BatchSource, Model, Wrapper
+from mer_zoo.scores import Scores
+from mer_zoo.task import Task
+
+
+class MeanNet(Backbone):
+    """Masked means of the modalities through one hidden layer."""
+
+    def __init__(self, spec: DataSpec, task: Task, width: int = 8) -> None:
+        super().__init__(spec, task)
+        self.feature_dim = width
+        self.hidden = nn.Linear(sum(self.input_dims.values()), width)
+        self.head = nn.Linear(width, task.num_outputs)
+
+    @override
+    def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
+        given = {"text": text, "audio": audio, "vision": vision}
+        means = []
+        for name in self.spec.modalities:
+            mask = given[name].mask[..., None]
+            means.append((given[name].x * mask).sum(1) / mask.sum(1).clamp_min(1))
+        features = torch.tanh(self.hidden(torch.cat(means, 1)))
+        return Output(self.task.reshape(self.head(features)), features)
+
+
+class TwoStep(Wrapper):
+    """Trains on the batch, then on its negative, in two optimiser steps."""
+
+    def __init__(self, backbone: Model) -> None:
+        super().__init__(backbone)
+        self.num_steps = 2
+        self.extra = nn.Linear(backbone.feature_dim, 1)
+
+    @override
+    def steps(self, batch: Batch) -> Iterator[Step]:
+        yield Step(batch, self(batch))
+        output = self(batch.replace(audio=batch.audio.replace(x=-batch.audio.x)))
+        yield Step(batch, output, {"extra": self.extra(output.features).square().mean()}, task_weight=0.5)
+
+
+class Shifting(Wrapper):
+    """Learns a shift of the scores on validation data, and counts the training samples it saw."""
+
+    shift: Tensor
+    seen: Tensor
+    prepared: Tensor
+
+    def __init__(self, backbone: Model) -> None:
+        super().__init__(backbone)
+        self.calibrates = True
+        self.register_buffer("shift", torch.zeros(()))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.long))
+        self.register_buffer("prepared", torch.zeros((), dtype=torch.bool))
+
+    @override
+    def predict(self, batch: Batch) -> Output:
+        output = self.backbone.predict(batch)
+        effects = {"factual": output.logits, "raw": output.logits}
+        return output.replace(logits=output.logits + self.shift, effects=effects)
+
+    @override
+    def prepare(self, train: BatchSource) -> None:
+        super().prepare(train)
+        if self.prepared:
+            return
+        self.seen += sum(len(batch) for batch in train)
+        self.prepared.fill_(True)
+
+    @override
+    def calibrate(self, valid: Scores) -> None:
+        super().calibrate(valid)
+        self.shift.copy_((valid.target - valid.effects["raw"].squeeze(-1)).mean())
+
+    @override
+    def rescore(self, valid: Scores) -> Tensor:
+        return valid.effects["raw"] + self.shift.cpu()
