@@ -28,7 +28,7 @@ def test_equals_each_sample_alone(kind: type[nn.GRU] | type[nn.LSTM], layers: in
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_gradient_is_finite_with_an_empty_sample(bidirectional: bool) -> None:
     rnn = nn.GRU(3, 4, batch_first=True, bidirectional=bidirectional)
-    masked_rnn(rnn, torch.randn(4, 5, 3), MASK)[1].sum().backward()
+    torch.autograd.backward(masked_rnn(rnn, torch.randn(4, 5, 3), MASK)[1].sum())
     for parameter in rnn.parameters():
         assert parameter.grad is not None
         assert parameter.grad.isfinite().all()

@@ -1,0 +1,57 @@
+"""How the names in a released checkpoint become ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["KeyMap"]
+
+
+@dataclass(frozen=True)
+class KeyMap:
+    """Rules that turn the keys of a released state dict into ours.
+
+    Args:
+        rules: Pairs of a regular expression and its replacement, applied in turn to each key.
+        dropped: Regular expressions of keys that carry nothing, and the reason.
+        optional: Regular expressions of keys that our model may lack, and when it does.
+        parts: For sub-networks: released prefix, such as ``"mult."``, to our prefix and the map of what follows it. A key
+            with such a prefix is left to that map alone.
+
+    Example:
+        >>> inner = KeyMap(rules=(("^layer_norm", "norm"),), dropped={"version$": "a counter"})
+        >>> outer = KeyMap(parts={"net.": ("backbone.", inner)})
+        >>> outer.translate("net.layer_norm.bias"), outer.reason_to_drop("net.version")
+        ('backbone.norm.bias', 'a counter')
+    """
+
+    rules: tuple[tuple[str, str], ...] = ()
+    dropped: Mapping[str, str] = field(default_factory=dict)
+    optional: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[str, tuple[str, KeyMap]] = field(default_factory=dict)
+
+    def translate(self, key: str) -> str:
+        """Our name of a released key."""
+        for released, (own, part) in self.parts.items():
+            if key.startswith(released):
+                return own + part.translate(key.removeprefix(released))
+        for pattern, replacement in self.rules:
+            key = re.sub(pattern, replacement, key)
+        return key
+
+    def reason_to_drop(self, key: str) -> str | None:
+        """Why a released key is thrown away, or None if it is to be used."""
+        return self._reason(key, "dropped")
+
+    def reason_to_lack(self, key: str) -> str | None:
+        """Why our model may have no place for a released key, or None if it must have one."""
+        return self._reason(key, "optional")
+
+    def _reason(self, key: str, kind: str) -> str | None:
+        for released, (_, part) in self.parts.items():
+            if key.startswith(released):
+                return part._reason(key.removeprefix(released), kind)
+        reasons: Mapping[str, str] = getattr(self, kind)
+        return next((reason for pattern, reason in reasons.items() if re.search(pattern, key)), None)

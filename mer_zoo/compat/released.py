@@ -1,0 +1,84 @@
+"""Load state dicts of the released codes: every key is used, or named together with the reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from mer_zoo.compat.keymap import KeyMap
+from mer_zoo.compat.mult import MULT
+from mer_zoo.errors import MERError
+
+__all__ = ["SOURCES", "LoadReport", "load_released"]
+
+SOURCES: dict[str, KeyMap] = {"mult": MULT}
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of each key of a released state dict.
+
+    Args:
+        used: Released key to our key.
+        unused: Released key to the reason why it was not needed.
+    """
+
+    used: dict[str, str]
+    unused: dict[str, str]
+
+
+def load_released(model: nn.Module, state_dict: Mapping[str, Tensor], source: str = "mult") -> LoadReport:
+    """Copy the parameters of a released checkpoint into one of our models, all of them or none.
+
+    Args:
+        model: Our model, or a part of it that the checkpoint holds, built with the checkpoint's sizes.
+        state_dict: The released names and tensors.
+        source: Which released code it comes from, a key of ``SOURCES``.
+
+    Returns:
+        What was used and what was not needed.
+
+    Raises:
+        MERError: For an unknown source, a key that has no place, a parameter of the model that the checkpoint lacks, or a
+            shape that differs. The model is then unchanged.
+
+    Example:
+        >>> import torch
+        >>> from mer_zoo.layers.transformer import TransformerEncoder
+        >>> encoder = TransformerEncoder(8, heads=2, layers=0)
+        >>> ones = torch.ones(8)
+        >>> load_released(encoder, {"layer_norm.weight": ones, "layer_norm.bias": ones, "version": ones[:1]})
+        LoadReport(used={'layer_norm.weight': 'norm.weight', 'layer_norm.bias': 'norm.bias'},
+                   unused={'version': 'a buffer without content'})
+    """
+    if source not in SOURCES:
+        raise MERError(f"unknown source {source!r} of a released checkpoint; choose from {', '.join(SOURCES)}")
+    key_map, own = SOURCES[source], model.state_dict()
+    used: dict[str, str] = {}
+    unused: dict[str, str] = {}
+    for key in state_dict:
+        name = key_map.translate(key)
+        reason = key_map.reason_to_drop(key) or (None if name in own else key_map.reason_to_lack(key))
+        if reason is not None:
+            unused[key] = reason
+        elif name not in own:
+            raise MERError(f"checkpoint key {key!r} ({name} here) has no place in {_name(model)}; check its options")
+        else:
+            used[key] = name
+    lacking = sorted(set(own) - set(used.values()))
+    if lacking:
+        raise MERError(
+            f"the checkpoint lacks {lacking[0]!r} and {len(lacking) - 1} more of {_name(model)}; check its options"
+        )
+    for key, name in used.items():
+        if state_dict[key].shape != own[name].shape:
+            shapes = f"{tuple(state_dict[key].shape)} in the checkpoint, {tuple(own[name].shape)} here"
+            raise MERError(f"{key!r} has shape {shapes}; build {_name(model)} with the checkpoint's sizes")
+    model.load_state_dict({name: state_dict[key] for key, name in used.items()})
+    return LoadReport(used, unused)
+
+
+def _name(model: nn.Module) -> str:
+    return type(model).__name__

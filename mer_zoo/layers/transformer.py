@@ -1,0 +1,193 @@
+"""The pre-norm transformer encoder of MulT, for self and cross-modal attention; several networks are built from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typing_extensions import override
+
+from mer_zoo.errors import MERError
+from mer_zoo.layers.attention import Visibility, attend, merge_heads, split_heads, visibility
+
+__all__ = ["MultiheadAttention", "TransformerEncoder", "TransformerLayer"]
+
+
+class MultiheadAttention(nn.Module):
+    """Multi-head attention with one packed projection of queries, keys and values.
+
+    Args:
+        dim: Width.
+        heads: Number of heads; divides the width.
+        dropout: Dropout of the attention weights.
+
+    Raises:
+        MERError: If the number of heads does not divide the width.
+
+    Example:
+        >>> attention = MultiheadAttention(8, 2)
+        >>> attention(torch.randn(1, 3, 8), visible=Visibility()).shape
+        torch.Size([1, 3, 8])
+    """
+
+    def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        if heads < 1 or dim % heads:
+            raise MERError(f"{heads} heads do not divide a width of {dim}; choose a number of heads that divides it")
+        self.heads, self.dropout = heads, dropout
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
+        self.out_proj = nn.Linear(dim, dim)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    @override
+    def forward(self, x: Tensor, keys_values: Tensor | None = None, *, visible: Visibility) -> Tensor:
+        """Attend from (B, Tq, d) to itself or to projected keys and values (B, Tk, 2d)."""
+        dim = x.shape[-1]
+        if keys_values is None:
+            q, k, v = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
+        else:
+            q = F.linear(x, self.in_proj_weight[:dim], self.in_proj_bias[:dim])
+            k, v = keys_values.chunk(2, -1)
+        q, k, v = (split_heads(part, self.heads) for part in (q, k, v))
+        mixed = attend(q, k, v, visible, self.dropout if self.training else 0.0)
+        return F.linear(merge_heads(mixed), self.out_proj.weight, self.out_proj.bias)
+
+
+class TransformerLayer(nn.Module):
+    """One pre-norm layer: x + MHA(LN0 x, LN0 s, LN0 s), then x + W2 relu(W1 LN1 x); s is x itself or a source sequence.
+
+    Args:
+        dim: Width; the feed-forward part is four times as wide.
+        heads: Number of heads.
+        attn_dropout: Dropout of the attention weights.
+        relu_dropout: Dropout behind the ReLU.
+        res_dropout: Dropout of what is added to the residual stream.
+
+    Example:
+        >>> layer = TransformerLayer(8, 2)
+        >>> layer(torch.randn(1, 3, 8), Visibility()).shape
+        torch.Size([1, 3, 8])
+    """
+
+    def __init__(
+        self, dim: int, heads: int, attn_dropout: float = 0.0, relu_dropout: float = 0.0, res_dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.attention = MultiheadAttention(dim, heads, attn_dropout)
+        self.norm0, self.norm1 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.fc1, self.fc2 = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
+        self.relu_dropout, self.res_dropout = relu_dropout, res_dropout
+        for linear in (self.fc1, self.fc2):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+
+    @override
+    def forward(self, x: Tensor, visible: Visibility, keys_values: Tensor | None = None) -> Tensor:
+        mixed = self.attention(self.norm0(x), keys_values, visible=visible)
+        x = self._residual(x, mixed)
+        inner = F.relu(self.fc1(self.norm1(x)), inplace=True)
+        if self.training and self.relu_dropout:
+            inner = F.dropout(inner, self.relu_dropout)
+        return self._residual(x, self.fc2(inner))
+
+    def project_source(self, normalised: Tensor) -> Tensor:
+        """Keys and values (B, Tk, 2d) of a source that was normalised without gain and shift.
+
+        Gain and shift of LN0 are folded into the projection: the source is the same in every layer, so that its mean and
+        variance are computed, and its normalised form is kept for the gradient, only once.
+        """
+        dim = normalised.shape[-1]
+        norm, weight = self.norm0, self.attention.in_proj_weight[dim:]
+        shift = torch.addmv(self.attention.in_proj_bias[dim:], weight, norm.bias)
+        return F.linear(normalised, weight * norm.weight, shift)
+
+    def _residual(self, x: Tensor, update: Tensor) -> Tensor:
+        if self.training and self.res_dropout:
+            update = F.dropout(update, self.res_dropout)
+        # In place, because nothing needs the bare update any more; the sum has x's type under autocast.
+        return update.add_(x) if update.dtype == x.dtype else x + update
+
+
+class TransformerEncoder(nn.Module):
+    """A stack of pre-norm layers and a final LayerNorm, over one sequence or from one sequence to a fixed source.
+
+    Input and source come embedded, see :func:`mer_zoo.layers.positions.embed_positions`, so that a sequence which several
+    encoders read is embedded once. The source is not updated from layer to layer.
+
+    Args:
+        dim: Width.
+        heads: Number of heads; divides the width.
+        layers: Number of layers.
+        attn_dropout: Dropout of the attention weights.
+        relu_dropout: Dropout behind the ReLU of the feed-forward part.
+        res_dropout: Dropout of what is added to the residual stream.
+        embed_dropout: Dropout of the embedded input and source.
+        causal: Whether query i sees only the keys j <= i + |Tk - Tq|.
+
+    Raises:
+        MERError: If the number of heads does not divide the width.
+
+    References:
+        Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences", ACL 2019, Section 3.2.
+
+    Example:
+        >>> encoder = TransformerEncoder(8, heads=2, layers=2)
+        >>> text, audio = torch.randn(1, 3, 8), torch.randn(1, 7, 8)
+        >>> encoder(text).shape, encoder(text, audio).shape
+        (torch.Size([1, 3, 8]), torch.Size([1, 3, 8]))
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        layers: int,
+        attn_dropout: float = 0.0,
+        relu_dropout: float = 0.0,
+        res_dropout: float = 0.0,
+        embed_dropout: float = 0.0,
+        causal: bool = False,
+    ) -> None:
+        super().__init__()
+        self.causal, self.embed_dropout = causal, embed_dropout
+        self.layers: Sequence[TransformerLayer] = nn.ModuleList(  # type: ignore[assignment]
+            TransformerLayer(dim, heads, attn_dropout, relu_dropout, res_dropout) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(dim)
+
+    @override
+    def forward(
+        self,
+        x: Tensor,
+        source: Tensor | None = None,
+        mask: Tensor | None = None,
+        source_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Encode an embedded sequence.
+
+        Args:
+            x: (B, Tq, d) embedded input.
+            source: (B, Tk, d) embedded source of keys and values; None for self-attention.
+            mask: (B, Tq) bool, real steps of the input; None if all are, or if padding is to be seen.
+            source_mask: (B, Tk) bool, real steps of the source, likewise.
+
+        Returns:
+            (B, Tq, d).
+        """
+        if source is None:
+            visible = visibility(x, x, self.causal, mask, mask)
+        else:
+            visible = visibility(x, source, self.causal, mask, source_mask)
+            source = F.layer_norm(self._embed_drop(source), source.shape[-1:])
+        x = self._embed_drop(x)
+        for layer in self.layers:
+            x = layer(x, visible, None if source is None else layer.project_source(source))
+        encoded: Tensor = self.norm(x)
+        return encoded
+
+    def _embed_drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.embed_dropout) if self.training and self.embed_dropout else x
