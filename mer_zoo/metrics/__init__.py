@@ -14,7 +14,9 @@ Without samples that count (an all-neutral split in ``Acc2_non0``) accuracy and 
 
 from mer_zoo.metrics.collections import emotion_metrics, sentiment_metrics
 from mer_zoo.metrics.confusion import ClassMetric, ConfusionMetric, Convention, EmotionMetric, PolarityMetric
+from mer_zoo.metrics.contribution import ModalityContribution
 from mer_zoo.metrics.regression import Corr, MeanAbsoluteError
+from mer_zoo.metrics.significance import Interval, mean_std, paired_bootstrap
 
 __all__ = [
     "ClassMetric",
@@ -22,8 +24,12 @@ __all__ = [
     "Convention",
     "Corr",
     "EmotionMetric",
+    "Interval",
     "MeanAbsoluteError",
+    "ModalityContribution",
     "PolarityMetric",
     "emotion_metrics",
+    "mean_std",
+    "paired_bootstrap",
     "sentiment_metrics",
 ]

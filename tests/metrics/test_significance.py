@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import torch
+
+from mer_zoo.errors import MERError
+from mer_zoo.metrics import ClassMetric, MeanAbsoluteError, mean_std, paired_bootstrap
+
+
+def test_interval_is_that_of_the_paired_differences() -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randn(200, generator=generator)
+    a, b = target + 0.5 * torch.randn(200, generator=generator), target + 0.6 * torch.randn(200, generator=generator)
+    interval = paired_bootstrap(MeanAbsoluteError(), a[:, None], b[:, None], target, samples=1000)
+    per_sample = ((a - target).abs() - (b - target).abs()).double()
+    # of a mean, the bootstrap interval is close to the normal one
+    error = per_sample.std().item() / np.sqrt(200)
+    assert interval.difference == pytest.approx(per_sample.mean().item(), abs=1e-6)
+    assert (interval.high - interval.low) / 2 == pytest.approx(1.96 * error, rel=0.1)
+    assert (interval.high + interval.low) / 2 == pytest.approx(interval.difference, abs=0.3 * error)
+
+
+def test_pairs_stay_pairs() -> None:
+    # an unpaired resampling of two equal models would have a wide interval
+    logits = torch.randn(100, 3, generator=torch.Generator().manual_seed(1))
+    target = torch.randint(-1, 2, (100,), generator=torch.Generator().manual_seed(2)).float()
+    interval = paired_bootstrap(ClassMetric(3, 3, "f1"), logits, logits.clone(), target, samples=50)
+    assert (interval.low, interval.difference, interval.high) == (0.0, 0.0, 0.0)
+    assert not interval.significant
+
+
+def test_deterministic_by_seed_and_metric_left_alone() -> None:
+    target = torch.linspace(-3, 3, 40)
+    a, b = target[:, None] + 0.3 * torch.sin(7 * target)[:, None], target[:, None] - 0.2
+    metric = MeanAbsoluteError()
+    metric.update(torch.tensor([[2.0]]), torch.tensor([0.0]))
+    first = paired_bootstrap(metric, a, b, target, samples=30, seed=4)
+    assert first == paired_bootstrap(metric, a, b, target, samples=30, seed=4)
+    assert first != paired_bootstrap(metric, a, b, target, samples=30, seed=5)
+    assert metric.compute() == 2.0
+
+
+def test_bad_input() -> None:
+    metric, target = MeanAbsoluteError(), torch.zeros(3)
+    with pytest.raises(MERError, match="3 and 2 scores for 3 labels; compare models on the same samples"):
+        paired_bootstrap(metric, torch.zeros(3, 1), torch.zeros(2, 1), target)
+    with pytest.raises(MERError, match="confidence inside"):
+        paired_bootstrap(metric, torch.zeros(3, 1), torch.zeros(3, 1), target, confidence=95)
+
+
+def test_mean_and_deviation_over_seeds() -> None:
+    assert mean_std([0.5]) == (0.5, 0.0)
+    assert mean_std([0.2, 0.4, 0.9]) == pytest.approx((0.5, np.std([0.2, 0.4, 0.9], ddof=1)))
+    with pytest.raises(MERError, match="at least one seed"):
+        mean_std([])
