@@ -1,5 +1,7 @@
 """The published networks, one file each; ``__all__`` is the registry."""
 
+from mer_zoo.backbones.eflstm import EFLSTM
+from mer_zoo.backbones.lflstm import LFLSTM
 from mer_zoo.backbones.mult import MulT
 
-__all__ = ["MulT"]
+__all__ = ["EFLSTM", "LFLSTM", "MulT"]
