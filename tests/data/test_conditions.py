@@ -1,0 +1,81 @@
+import jsonargparse
+import pytest
+
+from mer_zoo.data.conditions import Condition, build_conditions
+from mer_zoo.data.missing import RMM, SMM
+from mer_zoo.errors import MERError
+
+SYNTHETIC = ["train", "valid", "test_iid", "test_ood", "test_rct"]
+SETS = ["{l}", "{a}", "{v}", "{l,a}", "{l,v}", "{a,v}"]
+
+
+def names(conditions: list[Condition]) -> list[str]:
+    return [condition.name for condition in conditions]
+
+
+def test_default_is_every_test_split() -> None:
+    assert build_conditions("default", SYNTHETIC) == [
+        Condition("iid", "test_iid"),
+        Condition("ood", "test_ood"),
+        Condition("rct", "test_rct"),
+    ]
+    assert build_conditions("default", ["train", "valid", "test"]) == [Condition("iid", "test")]
+    assert names(build_conditions("default", ["test", "test_iid"])) == ["test", "iid"]
+
+
+def test_availability_is_on_the_first_test_split() -> None:
+    conditions = build_conditions("availability", SYNTHETIC)
+    assert names(conditions) == ["iid", *SETS]
+    assert {condition.split for condition in conditions} == {"test_iid"}
+    assert conditions[0].pattern is None
+    assert conditions[5].pattern == SMM(["text", "vision"])
+
+
+def test_availability_within_the_modalities_in_use() -> None:
+    assert names(build_conditions("availability", ["test"], ["text", "audio"])) == ["iid", "{l}", "{a}"]
+    assert names(build_conditions("availability", ["test"], ["text"])) == ["iid"]
+
+
+def test_presets_combine_without_repetition() -> None:
+    assert names(build_conditions(["default", "availability", "default"], SYNTHETIC)) == ["iid", "ood", "rct", *SETS]
+
+
+def test_presets_and_conditions_mix() -> None:
+    half = Condition("half", "test_ood", RMM(0.5))
+    conditions = build_conditions([half, "default"], SYNTHETIC)
+    assert conditions[0] is half
+    assert names(conditions) == ["half", "iid", "ood", "rct"]
+
+
+def test_presets_need_no_test_split_to_fit() -> None:
+    assert build_conditions(["default", "availability"], ["train", "valid"]) == []
+
+
+def test_unknown_preset() -> None:
+    with pytest.raises(MERError, match="unknown conditions 'availabilty'; choose from default, availability"):
+        build_conditions("availabilty", SYNTHETIC)
+
+
+def test_one_name_for_two_conditions() -> None:
+    with pytest.raises(MERError, match="two different conditions are called 'iid'"):
+        build_conditions(["default", Condition("iid", "test_ood")], SYNTHETIC)
+
+
+def test_split_that_is_not_there() -> None:
+    with pytest.raises(MERError, match="condition 'x' wants the split 'test_a'; the corpus has train, valid"):
+        build_conditions([Condition("x", "test_a")], SYNTHETIC)
+
+
+def test_split_of_another_corpus_is_not_looked_up_here() -> None:
+    foreign = Condition("cross", "test", source="mosei.pkl")
+    assert build_conditions([foreign], ["train", "test_iid"]) == [foreign]
+
+
+def test_conditions_from_yaml_options() -> None:
+    def same(conditions: str | list[str | Condition]) -> str | list[str | Condition]:
+        return conditions
+
+    pattern = '{"class_path": "RMM", "init_args": {"rate": 0.5}}'
+    option = f'[default, {{"name": "half", "split": "test_iid", "pattern": {pattern}}}]'
+    conditions = jsonargparse.auto_cli(same, args=[f"--conditions={option}"], as_positional=False)
+    assert conditions == ["default", Condition("half", "test_iid", RMM(0.5))]
