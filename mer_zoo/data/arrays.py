@@ -1,0 +1,160 @@
+"""Arrays that stay in their file and are read block by block, so that memory does not grow with the file."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mer_zoo.errors import MERError
+
+__all__ = ["CHUNK", "StoredArray", "open_at"]
+
+CHUNK = 32 * 2**20
+
+
+def open_at(path: Path, offset: int) -> IO[bytes]:
+    """Open a file for reading at a position.
+
+    Args:
+        path: The file.
+        offset: Position in bytes.
+    """
+    file = path.open("rb")
+    file.seek(offset)
+    return file
+
+
+class StoredArray:
+    """An array described by its type and shape whose numbers are read when they are asked for.
+
+    Args:
+        dtype: Type of the elements as stored, byte order included.
+        shape: Shape as stored, in C order.
+        opener: Opens the bytes, positioned at the first element.
+        axes: Axis order of the array in terms of the stored axes, None for the stored order.
+        name: What to call the array in messages.
+
+    Example:
+        >>> import io
+        >>> data = np.arange(6, dtype=">f8")
+        >>> array = StoredArray(data.dtype, (2, 3), lambda: io.BytesIO(data.tobytes()))
+        >>> array.shape, [float(block.sum()) for block in array.blocks(limit=24)]
+        ((2, 3), [3.0, 12.0])
+    """
+
+    def __init__(
+        self,
+        dtype: np.dtype[Any],
+        shape: Sequence[int],
+        opener: Callable[[], IO[bytes]],
+        axes: Sequence[int] | None = None,
+        name: str = "array",
+    ) -> None:
+        self.dtype = dtype
+        self.stored_shape = tuple(shape)
+        self.axes = tuple(range(len(self.stored_shape)) if axes is None else axes)
+        self.shape = tuple(self.stored_shape[axis] for axis in self.axes)
+        self.name = name
+        self._open = opener
+
+    @classmethod
+    def from_npy(cls, opener: Callable[[], IO[bytes]], size: int, name: str) -> StoredArray:
+        """Describe an array in numpy's own format; nothing but the header is read.
+
+        Args:
+            opener: Opens the .npy stream at its start.
+            size: Bytes of the stream.
+            name: What to call the array in messages.
+
+        Raises:
+            MERError: If it is not such a stream, is cut short, or holds Python objects.
+        """
+        try:
+            with opener() as file:
+                shape, fortran, dtype, start = _read_header(file)
+        except (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+            raise MERError(f"{name} is not a .npy array; write it with numpy.save") from error
+        if dtype.kind not in "biufSU" or dtype.itemsize == 0:
+            raise MERError(f"{name} holds {dtype} elements; save numbers, or text with dtype=str")
+        if size - start < math.prod(shape) * dtype.itemsize:
+            raise MERError(f"{name} is cut short; write or copy it again")
+
+        def body() -> IO[bytes]:
+            file = opener()
+            _read_header(file)
+            return file
+
+        axes = range(len(shape))[::-1] if fortran else None
+        return cls(dtype, shape[::-1] if fortran else shape, body, axes, name)
+
+    def __len__(self) -> int:
+        return self.shape[0] if self.shape else 0
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes as stored."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def blocks(self, limit: int = CHUNK) -> Iterator[npt.NDArray[Any]]:
+        """Read consecutive blocks of rows, from the first to the last.
+
+        Args:
+            limit: Bytes that a block may take; one row is the least. An array whose first axis is not the slowest
+                in the file (Fortran order) is read whole.
+
+        Raises:
+            MERError: If the bytes cannot be read.
+        """
+        if self.nbytes == 0:
+            return
+        streamed = self.axes[:1] == (0,)
+        rows = max(1, limit * len(self) // self.nbytes)
+        try:
+            with self._open() as file:
+                whole = None if streamed else self._read(file, self.stored_shape)
+                for start in range(0, len(self), rows):
+                    count = min(rows, len(self) - start)
+                    if whole is None:
+                        yield self._read(file, (count, *self.stored_shape[1:]))
+                    else:
+                        yield whole[start : start + count]
+        except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+            raise MERError(f"{self.name} cannot be read ({error}); write or copy the file again") from error
+
+    def load(self) -> npt.NDArray[Any]:
+        """Read the whole array into memory.
+
+        Raises:
+            MERError: If the bytes cannot be read.
+        """
+        blocks = list(self.blocks())
+        return np.concatenate(blocks) if blocks else np.empty(self.shape, self.dtype)
+
+    def _read(self, file: IO[bytes], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        count = math.prod(shape)
+        data = file.read(count * self.dtype.itemsize)
+        if len(data) < count * self.dtype.itemsize:
+            raise EOFError("its bytes end early")
+        block: npt.NDArray[Any] = np.frombuffer(data, self.dtype).reshape(shape).transpose(self.axes)
+        return block
+
+
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    version = np.lib.format.read_magic(file)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError(f"version {version} of the .npy format")
+    shape, fortran, dtype = readers[version](file)
+    return shape, fortran, dtype, file.tell()

@@ -1,0 +1,61 @@
+"""``mer-zoo convert``: a corpus of any format as a store, for good and in a place of the user's choice."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from mer_zoo.data.cache import lock, remove_leftovers
+from mer_zoo.data.features import NanPolicy
+from mer_zoo.data.store import is_store, write_store
+from mer_zoo.errors import MERError
+
+__all__ = ["convert", "main"]
+
+
+def convert(source: str | Path, dest: str | Path, nan: NanPolicy = "error", progress: bool = True) -> None:
+    """Convert a corpus to a store; an older store at the same place is replaced.
+
+    Args:
+        source: A file or folder in any format of docs/data.md.
+        dest: The folder to make.
+        nan: Whether NaN and infinity in features are an error or become zero.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        MERError: If the source is faulty, the destination is something else than a store, or there is no room.
+    """
+    source, dest = Path(source).expanduser(), Path(dest).expanduser()
+    if is_store(source):
+        raise MERError(f"{source} is a store already; give its path as data.path")
+    if dest.exists() and not is_store(dest):
+        raise MERError(f"{dest} exists and is not a store; give a new folder, so that nothing is overwritten")
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with lock(dest.parent / f".{dest.name}.lock") as exclusive:
+            if exclusive:
+                remove_leftovers(dest.parent, f"{dest.name}.new-")
+            fresh = dest.parent / f"{dest.name}.new-store"
+            write_store(source, fresh, nan, progress)
+            shutil.rmtree(dest, ignore_errors=True)
+            fresh.rename(dest)
+    except OSError as error:
+        raise MERError(f"{dest} cannot be written ({error}); give another folder") from error
+
+
+def main(args: list[str]) -> None:
+    """Convert a corpus as the command line asks.
+
+    Args:
+        args: Arguments of ``mer-zoo convert``.
+
+    Raises:
+        MERError: If it cannot be done.
+    """
+    parser = argparse.ArgumentParser("mer-zoo convert", description="Convert a corpus to memory-mapped files.")
+    parser.add_argument("source", help="a corpus file or folder, see docs/data.md")
+    parser.add_argument("dest", help="the folder to make")
+    parser.add_argument("--nan", choices=["error", "zero"], default="error", help="refuse NaN, or put 0 in its place")
+    options = parser.parse_args(args)
+    convert(options.source, options.dest, options.nan)

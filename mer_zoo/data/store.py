@@ -1,0 +1,226 @@
+"""The store: a corpus as a folder of memory-mapped .npy files and one JSON file, made once from any source.
+
+A store is written beside its final place and renamed when it is complete, so that nobody ever sees half of one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mer_zoo.batch import MODALITIES
+from mer_zoo.data.arrays import StoredArray
+from mer_zoo.data.cache import cache_folder, lock, remove_leftovers, sync_folder, version_key
+from mer_zoo.data.checks import fault_error
+from mer_zoo.data.corpus import Corpus, SplitData
+from mer_zoo.data.features import NanPolicy, Scan, scan_split
+from mer_zoo.data.formats import Draft, describe
+from mer_zoo.data.progress import progress_bar
+from mer_zoo.data.sources import read_tree
+from mer_zoo.errors import MERError
+
+__all__ = ["META", "is_store", "open_corpus", "open_store", "write_store"]
+
+VERSION = 1
+META = "corpus.json"
+
+
+def open_corpus(
+    path: str | Path, cache_dir: str | Path | None = None, nan: NanPolicy = "error", progress: bool = False
+) -> Corpus:
+    """Open a corpus, converting it to a store when it is opened for the first time or has changed.
+
+    Args:
+        path: A file or folder in any format of docs/data.md, or a store made by ``mer-zoo convert``.
+        cache_dir: Where converted stores go. By default the environment variable MER_ZOO_CACHE, else a folder beside
+            the source, else (the source stands where one cannot write) the user's cache folder.
+        nan: Whether NaN and infinity in features are an error or become zero.
+        progress: Whether to show a progress bar while converting.
+
+    Returns:
+        The corpus, its arrays mapped read-only.
+
+    Raises:
+        MERError: If there is nothing at the path, or it is faulty, or there is no room to convert it.
+    """
+    path = Path(path).expanduser()
+    if nan not in ("error", "zero"):
+        raise MERError(f"nan is {nan!r}; choose error or zero")
+    if is_store(path):
+        return open_store(path, str(path))
+    if not path.exists():
+        raise MERError(f"{path} does not exist; give the path of a corpus file or folder (data.path)")
+    folder = cache_folder(path, cache_dir)
+    prefix, key = version_key(path, nan, VERSION)
+    store = folder / f"{prefix}{key}"
+    if not is_store(store):
+        try:
+            with lock(folder / f"{prefix}lock") as exclusive:
+                if not is_store(store):
+                    if exclusive:
+                        remove_leftovers(folder, prefix)
+                    write_store(path, store, nan, progress)
+        finally:
+            with suppress(OSError):  # a refused source leaves nothing behind; a folder in use stays
+                folder.rmdir()
+    return open_store(store, str(path))
+
+
+def is_store(path: Path) -> bool:
+    """Whether a folder is a store."""
+    return (path / META).is_file()
+
+
+def open_store(path: Path, source: str) -> Corpus:
+    """Map a store.
+
+    Args:
+        path: The folder.
+        source: What to call the corpus in messages and reports.
+
+    Raises:
+        MERError: If it is damaged, or made by another version.
+    """
+    try:
+        meta = json.loads((path / META).read_text("utf-8"))
+        if meta["version"] != VERSION:
+            raise MERError(f"{path} is a store of version {meta['version']}; convert the source again")
+        splits = {name: _open_split(path, name, about) for name, about in meta["splits"].items()}
+        return Corpus(splits, meta["aligned"], source, meta["notes"], meta["vocab_size"])
+    except MERError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MERError(f"{path} is a damaged store ({error}); delete it and convert the source again") from error
+
+
+def write_store(source: Path, store: Path, nan: NanPolicy = "error", progress: bool = False) -> None:
+    """Convert a corpus to a store; the store is there completely or not at all.
+
+    Args:
+        source: A file or folder in any format of docs/data.md.
+        store: The folder to make.
+        nan: Whether NaN and infinity in features are an error or become zero.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        MERError: If the source is faulty, or there is no room for the store.
+    """
+    draft = describe(read_tree(source))
+    if draft.faults:
+        raise fault_error(
+            str(source),
+            draft.faults + [f for name, split in draft.splits.items() for f in scan_split(name, split, nan).faults],
+        )
+    unfinished = store.parent / f"{store.name}.{uuid.uuid4().hex[:8]}.part"
+    try:
+        unfinished.mkdir(parents=True)
+        needed = _check_room(draft, source, unfinished)
+        with progress_bar(f"converting {source.name}", needed, progress) as advance:
+            scans = [_write_split(unfinished, name, draft, nan, advance) for name in draft.splits]
+        faults = [fault for scan in scans for fault in scan.faults]
+        if faults:
+            raise fault_error(str(source), faults)
+        _write_meta(unfinished, source, draft, draft.notes + [note for scan in scans for note in scan.notes])
+        _publish(unfinished, store)
+    except OSError as error:
+        raise MERError(f"{source} cannot be converted in {store.parent} ({error}); give another folder") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _check_room(draft: Draft, source: Path, folder: Path) -> int:
+    arrays = [array for split in draft.splits.values() for array in split.features.values()]
+    needed, free = sum(4 * math.prod(array.shape) for array in arrays), shutil.disk_usage(folder).free
+    if needed > free:
+        raise MERError(
+            f"the store of {source} takes {needed / 1e9:.1f} GB, but {folder.parent} has {free / 1e9:.1f} GB left; "
+            "make room, or let MER_ZOO_CACHE name a folder with more"
+        )
+    return needed
+
+
+def _write_split(folder: Path, name: str, draft: Draft, nan: NanPolicy, advance: Callable[[int], None]) -> Scan:
+    split = draft.splits[name]
+
+    def write(key: str, array: StoredArray, blocks: Iterator[npt.NDArray[np.float32]]) -> None:
+        with (folder / f"{name}.{key}.npy").open("wb") as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": array.shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for block in blocks:
+                file.write(block.astype("<f4", copy=False).data)
+                advance(block.nbytes)
+            os.fsync(file.fileno())
+
+    scan = scan_split(name, split, nan, write)
+    arrays = {f"{key}.spans": spans for key, spans in scan.spans.items()}
+    arrays |= {} if split.tokens is None else {"tokens": split.tokens}
+    arrays |= {} if split.labels is None else {"labels": split.labels}
+    for key, values in arrays.items():
+        with (folder / f"{name}.{key}.npy").open("wb") as file:
+            np.save(file, values, allow_pickle=False)
+            os.fsync(file.fileno())
+    return scan
+
+
+def _write_meta(folder: Path, source: Path, draft: Draft, notes: list[str]) -> None:
+    meta = {
+        "version": VERSION,
+        "source": str(source),
+        "aligned": draft.aligned,
+        "vocab_size": draft.vocab_size,
+        "notes": notes,
+        "splits": {
+            name: {
+                "ids": split.ids,
+                "raw_text": split.raw_text,
+                "features": list(split.features),
+                "tokens": split.tokens is not None,
+                "labels": split.labels is not None,
+            }
+            for name, split in draft.splits.items()
+        },
+    }
+    with (folder / META).open("w", encoding="utf-8") as file:
+        json.dump(meta, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _open_split(folder: Path, name: str, about: dict[str, Any]) -> SplitData:
+    if not name.replace("_", "").isalnum():
+        raise ValueError(f"a split is called {name!r}")
+
+    def array(key: str) -> npt.NDArray[Any]:
+        mapped: npt.NDArray[Any] = np.load(folder / f"{name}.{key}.npy", mmap_mode="r", allow_pickle=False)
+        if len(mapped) != len(about["ids"]):
+            raise ValueError(f"{name}.{key}.npy has {len(mapped)} samples, not {len(about['ids'])}")
+        return mapped
+
+    return SplitData(
+        features={key: array(key) for key in MODALITIES if key in about["features"]},
+        spans={key: array(f"{key}.spans") for key in MODALITIES},
+        token_ids=array("tokens") if about["tokens"] else None,
+        labels=array("labels") if about["labels"] else None,
+        ids=about["ids"],
+        raw_text=about["raw_text"] or [""] * len(about["ids"]),
+    )
+
+
+def _publish(unfinished: Path, store: Path) -> None:
+    sync_folder(unfinished)
+    try:
+        unfinished.rename(store)
+    except OSError:
+        if not is_store(store):  # else another process was faster, with the same content
+            raise
+    sync_folder(store.parent)

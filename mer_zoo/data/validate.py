@@ -1,0 +1,123 @@
+"""``mer-zoo validate-data``: every fault of a corpus, and what is in it."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mer_zoo.batch import MODALITIES
+from mer_zoo.data.arrays import StoredArray
+from mer_zoo.data.checks import Fault
+from mer_zoo.data.corpus import Corpus
+from mer_zoo.data.features import NanPolicy, scan_split
+from mer_zoo.data.formats import Draft, SplitDraft, describe
+from mer_zoo.data.labels import count_labels
+from mer_zoo.data.sources import read_tree
+from mer_zoo.data.store import is_store, open_store
+from mer_zoo.errors import MERError
+
+__all__ = ["Report", "examine", "main", "validate"]
+
+
+@dataclass
+class Report:
+    """What is in a corpus and what is wrong with it.
+
+    Args:
+        splits: Rows of split, samples, labels, and the shape of a sample of each modality.
+        faults: All of them.
+        notes: What was noticed, but is no fault.
+    """
+
+    splits: list[tuple[str, ...]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def validate(path: str | Path, nan: NanPolicy = "error") -> list[Fault]:
+    """List every fault of a corpus.
+
+    Args:
+        path: A file or folder in any format of docs/data.md, or a store.
+        nan: Whether NaN and infinity in features are faults or accepted as zero.
+
+    Returns:
+        The faults, none for a sound corpus; a file that cannot be read at all is one fault.
+    """
+    return examine(Path(path), nan).faults
+
+
+def examine(path: Path, nan: NanPolicy = "error") -> Report:
+    """Read a whole corpus without writing anything.
+
+    Args:
+        path: A file or folder in any format of docs/data.md, or a store.
+        nan: Whether NaN and infinity in features are faults or accepted as zero.
+    """
+    try:
+        draft = _draft_store(path) if is_store(path) else describe(read_tree(path))
+        scans = [scan_split(name, split, nan) for name, split in draft.splits.items()]
+    except MERError as error:
+        return Report(faults=[Fault("", "", str(error))])
+    return Report(
+        [_row(name, split) for name, split in draft.splits.items()],
+        draft.faults + [fault for scan in scans for fault in scan.faults],
+        draft.notes + [note for scan in scans for note in scan.notes],
+    )
+
+
+def main(args: list[str]) -> int:
+    """Print what is in a corpus and every fault.
+
+    Args:
+        args: Arguments of ``mer-zoo validate-data``.
+
+    Returns:
+        The exit code, 1 if there are faults.
+    """
+    parser = argparse.ArgumentParser("mer-zoo validate-data", description="List what is in a corpus, and every fault.")
+    parser.add_argument("path", type=Path, help="a corpus file or folder, see docs/data.md")
+    parser.add_argument("--nan", choices=["error", "zero"], default="error", help="whether NaN is a fault or read as 0")
+    options = parser.parse_args(args)
+    report = examine(options.path.expanduser(), options.nan)
+    console = Console()
+    if report.splits:
+        table = Table("split", "samples", "labels", *MODALITIES, "tokens", title=escape(str(options.path)))
+        for row in report.splits:
+            table.add_row(*map(escape, row))
+        console.print(table)
+    for note in report.notes:
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    for fault in report.faults:
+        console.print(f"fault: {fault}", markup=False, highlight=False, soft_wrap=True)
+        if len(fault.ids) > 3:
+            console.print(f"  all {len(fault.ids)}: {' '.join(map(ascii, fault.ids))}", markup=False, soft_wrap=True)
+    console.print(f"{len(report.faults)} faults" if report.faults else "no faults", highlight=False)
+    return 1 if report.faults else 0
+
+
+def _row(name: str, split: SplitDraft) -> tuple[str, ...]:
+    arrays = [*(split.features.get(key) for key in MODALITIES), split.tokens]
+    shapes = ["-" if array is None else " x ".join(map(str, array.shape[1:])) for array in arrays]
+    return (name, str(len(split.ids)), count_labels(split.labels), *shapes)
+
+
+def _draft_store(path: Path) -> Draft:
+    """Describe a store in the terms of a source, so that the same checks apply."""
+    corpus = open_store(path, str(path))
+    return Draft({name: _draft_split(path, name, corpus) for name in corpus.splits}, corpus.aligned, notes=corpus.notes)
+
+
+def _draft_split(path: Path, name: str, corpus: Corpus) -> SplitDraft:
+    split = corpus.splits[name]
+    files = {key: path / f"{name}.{key}.npy" for key in split.features}
+    features = {
+        key: StoredArray.from_npy(lambda file=file: file.open("rb"), file.stat().st_size, str(file))  # type: ignore[misc]
+        for key, file in files.items()
+    }
+    return SplitDraft(split.ids, split.raw_text, features, {}, split.token_ids, split.spans["text"], split.labels)

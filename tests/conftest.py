@@ -1,0 +1,23 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import corpora
+import pytest
+
+
+@pytest.fixture(scope="session")
+def corpus_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Paths of one tiny random corpus of every format; see :func:`corpora.write_all` for the names."""
+    return corpora.write_all(tmp_path_factory.mktemp("corpora"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep converted corpora out of the user's caches."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MER_ZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
