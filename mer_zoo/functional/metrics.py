@@ -12,28 +12,27 @@ from torch import Tensor
 
 from mer_zoo.errors import MERError
 
-__all__ = ["DropGap", "accuracy", "auilc", "confusion_matrix", "drop_gap", "f1_per_class", "macro_f1", "weighted_f1"]
+__all__ = ["DropGap", "accuracy", "auilc", "drop_gap", "f1_per_class", "macro_f1", "sample_confusion", "weighted_f1"]
 
 
-def confusion_matrix(prediction: Tensor, truth: Tensor, num_classes: int) -> Tensor:
-    """Count how often each class was taken for each other one.
+def sample_confusion(prediction: Tensor, truth: Tensor, num_classes: int) -> Tensor:
+    """The confusion matrix of each sample alone; summed over samples it is that of all.
 
     Args:
         prediction: (N, ...) integer classes.
-        truth: (N, ...) integer classes.
+        truth: (N, ...) integer classes; a sample whose true class is -1 does not count.
         num_classes: Number of classes C.
 
     Returns:
-        (..., C, C) int64 counts, truth in rows, prediction in columns.
+        (N, ..., C, C) bool, truth in rows, prediction in columns.
 
     Example:
-        >>> confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]), 2).tolist()
+        >>> sample_confusion(torch.tensor([0, 1, 1, 0]), torch.tensor([0, 0, 1, -1]), 2).sum(0).tolist()
         [[1, 1], [0, 1]]
     """
     classes = torch.arange(num_classes, device=truth.device)
     # comparing instead of bincount: the same on every device, also under deterministic algorithms
-    pairs = (truth[..., None, None] == classes[:, None]) & (prediction[..., None, None] == classes)
-    return pairs.sum(0)
+    return (truth[..., None, None] == classes[:, None]) & (prediction[..., None, None] == classes)
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from typing_extensions import override
 
-from mer_zoo.functional.metrics import accuracy, confusion_matrix, f1_per_class, macro_f1, weighted_f1
+from mer_zoo.functional.metrics import accuracy, f1_per_class, macro_f1, sample_confusion, weighted_f1
 from mer_zoo.functional.sentiment import class_values, expected_score, to_classes
 
 __all__ = [
@@ -46,7 +46,7 @@ _STATISTICS: dict[Statistic, Callable[[Tensor], Tensor]] = {
 
 
 def sentiment_inputs(logits: Tensor, target: Tensor, num_classes: int | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Bring logits and labels of any sentiment task to one form; samples without a label (NaN) are left out.
+    """Bring logits and labels of any sentiment task to one form.
 
     Args:
         logits: (B, 1) scores if ``num_classes`` is None, else (B, num_classes).
@@ -54,7 +54,7 @@ def sentiment_inputs(logits: Tensor, target: Tensor, num_classes: int | None) ->
         num_classes: Number of classes of the logits.
 
     Returns:
-        (N, C) float32 logits, (N,) predicted sentiment and (N,) true sentiment.
+        (B, C) float32 logits, (B,) predicted sentiment and (B,) true sentiment, NaN where there is no label.
 
     Example:
         >>> sentiment_inputs(torch.zeros(2, 3), torch.tensor([2, 0]), 3)[2].tolist()
@@ -63,12 +63,9 @@ def sentiment_inputs(logits: Tensor, target: Tensor, num_classes: int | None) ->
     logits, target = logits.detach().float(), target.flatten()
     if num_classes is not None and not target.is_floating_point():
         target = class_values(num_classes).to(target.device)[target.long()]
-    target = target.float()
-    labelled = ~target.isnan()
-    logits, target = logits[labelled], target[labelled]
     if num_classes is None:
-        return logits, logits.squeeze(-1), target
-    return logits, expected_score(logits, class_values(num_classes).to(logits)), target
+        return logits, logits.squeeze(-1), target.float()
+    return logits, expected_score(logits, class_values(num_classes).to(logits)), target.float()
 
 
 class ConfusionMetric(Metric, ABC):
@@ -97,16 +94,31 @@ class ConfusionMetric(Metric, ABC):
 
     @abstractmethod
     def classes(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Predicted and true classes, (N,) or (N, problems), of the samples that count."""
+        """Predicted and true classes, (B,) or (B, problems); a true class of -1 where the sample does not count."""
 
     @override
     def update(self, logits: Tensor, target: Tensor) -> None:
         prediction, truth = self.classes(logits, target)
-        self.confusion += confusion_matrix(prediction, truth, self.num_classes)
+        self.confusion += sample_confusion(prediction, truth, self.num_classes).sum(0)
 
     @override
     def compute(self) -> Tensor:
         return self._reduce(self.confusion)
+
+    def resampled(self, logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+        """The metric's values had each sample come as often as told; the state is left alone.
+
+        Args:
+            logits: (B, *task shape).
+            target: Labels as for ``update``.
+            weights: (S, B) how often each sample comes, in S resamplings.
+
+        Returns:
+            (S,) values.
+        """
+        pairs = sample_confusion(*self.classes(logits, target), self.num_classes)
+        confusion = weights.double() @ pairs.flatten(1).double()
+        return self._reduce(confusion.view(-1, *self.confusion.shape))
 
     def majority(self) -> Tensor:
         """The metric's value on the samples seen, had the most frequent true class been predicted for all of them."""
@@ -117,7 +129,7 @@ class ConfusionMetric(Metric, ABC):
 
     def _reduce(self, confusion: Tensor) -> Tensor:
         values = _STATISTICS[self.statistic](confusion)
-        return values.mean() if self.problem is None else values[self.problem]
+        return values.mean(-1) if self.problem is None else values[..., self.problem]
 
 
 class ClassMetric(ConfusionMetric):
@@ -149,7 +161,7 @@ class ClassMetric(ConfusionMetric):
         else:
             # a diverged model's NaN has no class; as a neutral score it still counts as one sample
             prediction = to_classes(score.nan_to_num(), self.num_classes)
-        return prediction, to_classes(value, self.num_classes)
+        return prediction, to_classes(value.nan_to_num(), self.num_classes).masked_fill(value.isnan(), -1)
 
 
 class PolarityMetric(ConfusionMetric):
@@ -185,8 +197,8 @@ class PolarityMetric(ConfusionMetric):
             prediction = logits.new_tensor([0, 2, 1])[logits.argmax(-1)]
         else:
             prediction = score > 0 if strict else score >= 0
-        counted = torch.ones_like(truth) if self.has0 else value != 0
-        return prediction.long()[counted], truth.long()[counted]
+        ignored = value.isnan() if self.has0 else value.isnan() | (value == 0)
+        return prediction.long(), truth.long().masked_fill(ignored, -1)
 
 
 class EmotionMetric(ConfusionMetric):
@@ -208,5 +220,4 @@ class EmotionMetric(ConfusionMetric):
 
     @override
     def classes(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        labelled = ~target.isnan().any(-1)
-        return logits.detach().argmax(-1)[labelled], target[labelled].long()
+        return logits.detach().argmax(-1), target.nan_to_num().long().masked_fill(target.isnan(), -1)

@@ -39,8 +39,9 @@ class ScoreMetric(Metric, ABC):
     @override
     def update(self, logits: Tensor, target: Tensor) -> None:
         _, score, value = sentiment_inputs(logits, target, self.num_logits)
-        self.scores.append(score)
-        self.values.append(value)
+        labelled = ~value.isnan()
+        self.scores.append(score[labelled])
+        self.values.append(value[labelled])
 
     def pairs(self) -> tuple[Tensor, Tensor]:
         """(N,) predicted and (N,) true sentiment of all samples so far, float64 on the CPU (not all devices have it)."""

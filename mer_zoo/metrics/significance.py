@@ -11,6 +11,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from mer_zoo.errors import MERError
+from mer_zoo.metrics.confusion import ConfusionMetric
 
 __all__ = ["Interval", "mean_std", "paired_bootstrap"]
 
@@ -39,8 +40,8 @@ class Interval:
 
 def paired_bootstrap(
     metric: Metric,
-    logits_a: Tensor,
-    logits_b: Tensor,
+    logits_a: Tensor | Sequence[Tensor],
+    logits_b: Tensor | Sequence[Tensor],
     target: Tensor,
     samples: int = 1000,
     seed: int = 0,
@@ -50,8 +51,8 @@ def paired_bootstrap(
 
     Args:
         metric: Any metric updated with (logits, target); it is not changed.
-        logits_a: (N, *task shape) logits of the first model.
-        logits_b: (N, *task shape) logits of the second model for the same samples.
+        logits_a: (N, *task shape) logits of the first model; a list of them, one a seed, stands for their mean metric.
+        logits_b: The same of the second model for the same samples.
         target: (N, ...) labels.
         samples: Number of resamplings.
         seed: Seed of the resampling.
@@ -67,29 +68,34 @@ def paired_bootstrap(
         >>> round(interval.difference, 3), interval.significant
         (-0.5, True)
     """
-    count = len(target)
-    if not len(logits_a) == len(logits_b) == count or count == 0:
-        raise MERError(
-            f"{len(logits_a)} and {len(logits_b)} scores for {count} labels; compare models on the same samples"
-        )
+    models = [[logits] if isinstance(logits, Tensor) else list(logits) for logits in (logits_a, logits_b)]
+    count, sizes = len(target), [len(logits) for model in models for logits in model]
+    if count == 0 or not all(models) or any(size != count for size in sizes):
+        raise MERError(f"scores of {sizes} samples for {count} labels; compare models on the same samples")
     if samples < 1 or not 0 < confidence < 1:
         raise MERError(f"samples {samples}, confidence {confidence}; give samples >= 1 and a confidence inside (0, 1)")
-    metric = metric.clone()
-
-    def difference(index: Tensor) -> float:
-        values = []
-        for logits in (logits_a, logits_b):
-            metric.reset()
-            metric.update(logits[index], target[index])
-            values.append(float(metric.compute()))
-        return values[0] - values[1]
-
-    generator = torch.Generator().manual_seed(seed)
-    draws = torch.randint(count, (samples, count), generator=generator).to(target.device)
-    resampled = torch.tensor([difference(draw) for draw in draws], dtype=torch.float64)
+    draws = torch.randint(count, (samples, count), generator=torch.Generator().manual_seed(seed))
+    # the last row is the sample itself
+    draws = torch.cat([draws, torch.arange(count)[None]]).to(target.device)
+    a, b = (torch.stack([_values(metric, logits, target, draws) for logits in model]).mean(0) for model in models)
+    difference = (a - b).double().cpu()
     tail = (1 - confidence) / 2
-    low, high = resampled.quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
-    return Interval(difference(torch.arange(count, device=target.device)), low, high, confidence)
+    low, high = difference[:-1].quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
+    return Interval(float(difference[-1]), low, high, confidence)
+
+
+def _values(metric: Metric, logits: Tensor, target: Tensor, draws: Tensor) -> Tensor:
+    """The metric's value on each of the drawn lists of samples."""
+    if isinstance(metric, ConfusionMetric):
+        weights = torch.zeros(draws.shape, device=draws.device).scatter_add_(1, draws, torch.ones_like(draws).float())
+        return metric.resampled(logits, target, weights)
+    metric = metric.clone()
+    values = []
+    for draw in draws:
+        metric.reset()
+        metric.update(logits[draw], target[draw])
+        values.append(metric.compute())
+    return torch.stack(values)
 
 
 def mean_std(values: Sequence[float]) -> tuple[float, float]:

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from mer_zoo.errors import MERError
-from mer_zoo.metrics import ClassMetric, MeanAbsoluteError, mean_std, paired_bootstrap
+from mer_zoo.metrics import ClassMetric, ConfusionMetric, MeanAbsoluteError, mean_std, paired_bootstrap
+from mer_zoo.task import build_task
 
 
 def test_interval_is_that_of_the_paired_differences() -> None:
@@ -39,9 +40,29 @@ def test_deterministic_by_seed_and_metric_left_alone() -> None:
     assert metric.compute() == 2.0
 
 
+@pytest.mark.parametrize("name", ["regression", "binary", "emotions"])
+def test_resampling_by_weights_is_resampling(name: str) -> None:
+    task = build_task(name)
+    generator = torch.Generator().manual_seed(5)
+    logits, target = torch.randn(25, *task.shape, generator=generator), task.random_target(25, generator).round()
+    draw = torch.randint(25, (25,), generator=generator)
+    weights = torch.bincount(draw, minlength=25)[None]
+    for key, metric in task.metrics().items():
+        if isinstance(metric, ConfusionMetric):
+            metric.update(logits[draw], target[draw])
+            assert metric.resampled(logits, target, weights).tolist() == pytest.approx([metric.compute().item()]), key
+
+
+def test_several_seeds_are_averaged() -> None:
+    target = torch.linspace(-3, 3, 30)
+    a, worse, b = target[:, None] + 0.25, target[:, None] + 0.75, target[:, None] + 1.0
+    interval = paired_bootstrap(MeanAbsoluteError(), [a, worse], b, target, samples=10)
+    assert (interval.difference, interval.low, interval.high) == pytest.approx((-0.5, -0.5, -0.5), abs=1e-6)
+
+
 def test_bad_input() -> None:
     metric, target = MeanAbsoluteError(), torch.zeros(3)
-    with pytest.raises(MERError, match="3 and 2 scores for 3 labels; compare models on the same samples"):
+    with pytest.raises(MERError, match=r"scores of \[3, 2\] samples for 3 labels; compare models on the same samples"):
         paired_bootstrap(metric, torch.zeros(3, 1), torch.zeros(2, 1), target)
     with pytest.raises(MERError, match="confidence inside"):
         paired_bootstrap(metric, torch.zeros(3, 1), torch.zeros(3, 1), target, confidence=95)

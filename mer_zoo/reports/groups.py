@@ -1,0 +1,146 @@
+"""Runs that differ in their seed only are one row of a comparison."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mer_zoo.errors import MERError
+from mer_zoo.functional.metrics import DropGap, drop_gap
+from mer_zoo.metrics.significance import mean_std
+from mer_zoo.reports.record import RunResults
+from mer_zoo.reports.tables import is_availability, ordered_metrics
+
+__all__ = ["Group", "choose_metric", "conditions_of", "group_runs"]
+
+_MAIN = {"seven": "Acc7", "five": "Acc5", "two": "Acc2", "emotions": "F1"}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one model on one task and data, one a seed.
+
+    Attributes:
+        label: Name of the row.
+        runs: The runs.
+    """
+
+    label: str
+    runs: list[RunResults]
+
+    def value(self, condition: str, metric: str) -> tuple[float, float | None]:
+        """Mean and sample deviation over the runs that have it; NaN where none has, no deviation for one run."""
+        found = [run.conditions[condition].metrics[metric] for run in self.runs if condition in run.conditions]
+        return _summary(found)
+
+    def majority(self, condition: str, metric: str) -> float:
+        """The majority class's value; the same for all seeds, as they are tested on the same samples."""
+        tested = [run.conditions[condition] for run in self.runs if condition in run.conditions]
+        return tested[0].majority.get(metric, math.nan) if tested else math.nan
+
+    def gaps(self, metric: str) -> list[DropGap]:
+        """The drop gap of each run that was tested with modalities missing."""
+        gaps = []
+        for run in self.runs:
+            parts = {name: c for name, c in run.conditions.items() if is_availability(name)}
+            full = next((run.full(condition) for condition in parts.values()), None)
+            if full is not None:
+                values = {name: condition.metrics[metric] for name, condition in parts.items()}
+                gaps.append(drop_gap(values, full.metrics[metric]))
+        return gaps
+
+    def gap(self, metric: str, column: str) -> tuple[float, float | None]:
+        """Mean and deviation over the runs of one column of the drop table: a set, ``mean`` or ``std``."""
+        columns = [{**gap.gaps, "mean": gap.mean, "std": gap.std} for gap in self.gaps(metric)]
+        return _summary([numbers[column] for numbers in columns if column in numbers])
+
+
+def _summary(values: Sequence[float]) -> tuple[float, float | None]:
+    if not values:
+        return math.nan, None
+    mean, deviation = mean_std(values)
+    return mean, deviation if len(values) > 1 else None
+
+
+def _data_label(run: RunResults) -> str:
+    corpus, source = str(run.data.get("corpus", "")), str(run.data.get("source") or "")
+    modalities = run.data.get("modalities")
+    chosen = f"[{','.join(modalities)}]" if isinstance(modalities, list) and len(modalities) < 3 else ""
+    return " ".join(part for part in (corpus, Path(source).name, chosen) if part)
+
+
+def group_runs(runs: Sequence[RunResults]) -> list[Group]:
+    """Gather the runs into rows, labelled by what tells them apart.
+
+    Args:
+        runs: All runs, in the order of the rows.
+
+    Returns:
+        One group for each model, task, convention and corpus, plain models before wrapped ones. Where a seed comes twice the settings must differ in
+        something that results.json does not name, so those runs stand alone, labelled by their folders.
+    """
+    gathered: dict[str, list[RunResults]] = {}
+    for run in runs:
+        data = {key: value for key, value in run.data.items() if key != "notes"}
+        key = json.dumps([run.model, run.task, run.convention, run.parameters, data], sort_keys=True, default=str)
+        gathered.setdefault(key, []).append(run)
+    sets: list[list[RunResults]] = []
+    alone: set[int] = set()
+    for members in gathered.values():
+        if len({run.seed for run in members}) == len(members):
+            sets.append(members)
+        else:
+            sets += [[run] for run in members]
+            alone |= {id(run) for run in members}
+    parts = [_label_parts(members[0]) for members in sets]
+    differing = [len({part[place] for part in parts}) > 1 for place in range(3)]
+    groups = []
+    for members, part in zip(sets, parts, strict=True):
+        words = [members[0].model, *(text for text, differs in zip(part, differing, strict=True) if differs)]
+        folder = [members[0].path.parent.name] if id(members[0]) in alone else []
+        groups.append(Group(" · ".join([*words, *folder]), members))
+    return sorted(_tell_apart(groups), key=lambda group: group.runs[0].model.count("("))
+
+
+def _label_parts(run: RunResults) -> tuple[str, str, str]:
+    return run.task or "unknown task", _data_label(run), run.convention
+
+
+def _tell_apart(groups: list[Group]) -> list[Group]:
+    """Add the folder to labels that are still equal."""
+    labels = [group.label for group in groups]
+    return [
+        Group(f"{group.label} · {group.runs[0].path.parent}", group.runs) if labels.count(group.label) > 1 else group
+        for group in groups
+    ]
+
+
+def choose_metric(runs: Sequence[RunResults], metric: str | None = None) -> str:
+    """The metric that a comparison is about: the one asked for, the task's own, or one that all runs have.
+
+    Args:
+        runs: The runs.
+        metric: The name asked for.
+
+    Raises:
+        MERError: Where a run lacks it, or no metric is common to all.
+    """
+    common = ordered_metrics(name for name in runs[0].metric_names if all(name in run.metric_names for run in runs))
+    if metric is None:
+        own = {_MAIN.get(run.task, "Acc2_non0") for run in runs}
+        candidates = [*(own if len(own) == 1 else []), *common]
+        metric = next((name for name in candidates if name in common), None)
+    if metric is None:
+        raise MERError("the runs have no metric in common; report runs of the same task together")
+    if metric not in common:
+        raise MERError(f"not every run has the metric {metric!r}; choose from {', '.join(common)}")
+    return metric
+
+
+def conditions_of(runs: Sequence[RunResults]) -> list[str]:
+    """Names of all conditions in the order of their first appearance, availability sets last."""
+    names = list(dict.fromkeys(name for run in runs for name in run.conditions))
+    return sorted(names, key=is_availability)

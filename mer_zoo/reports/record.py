@@ -1,0 +1,215 @@
+"""What a test leaves behind, and how it is read back: results.json and what is drawn from it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors.torch import save
+
+from mer_zoo.errors import MERError
+from mer_zoo.reports.files import whole_file
+
+if TYPE_CHECKING:
+    from mer_zoo.scores import Scores
+
+__all__ = ["ConditionResult", "RunResults", "find_results", "load_results", "parse_results", "save_results"]
+
+_REMEDY = "write it anew with mer-zoo test"
+
+
+@dataclass(frozen=True)
+class ConditionResult:
+    """Metrics under one test condition; fractions, NaN where undefined.
+
+    Attributes:
+        name: Name of the condition.
+        split: The split tested on.
+        complete: Whether nothing was missing by intent.
+        count: Number of samples.
+        metrics: The model's metrics.
+        majority: The same of the majority class.
+        constant: The same of the best constant prediction.
+    """
+
+    name: str
+    split: str
+    complete: bool
+    count: int
+    metrics: dict[str, float]
+    majority: dict[str, float]
+    constant: dict[str, float]
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """The results of one run.
+
+    Attributes:
+        path: The results.json, or where it is going to be.
+        model: Name of the model, wrappers included.
+        task: Short name of the task, empty where unknown.
+        convention: Metric convention.
+        seed: Random seed.
+        parameters: Number of parameters.
+        data: Description of the corpus.
+        notes: What a reader must know, one sentence each.
+        conditions: By name, in the order of testing.
+    """
+
+    path: Path
+    model: str
+    task: str
+    convention: str
+    seed: int | None
+    parameters: int | None
+    data: dict[str, Any]
+    notes: list[str]
+    conditions: dict[str, ConditionResult] = field(repr=False)
+
+    @property
+    def metric_names(self) -> list[str]:
+        """Metrics that every condition has."""
+        tables = [condition.metrics for condition in self.conditions.values()]
+        return [name for name in tables[0] if all(name in table for table in tables)] if tables else []
+
+    def full(self, condition: ConditionResult) -> ConditionResult | None:
+        """The complete condition of the same split, which a condition with missing data is compared with."""
+        matching = (c for c in self.conditions.values() if c.complete and c.split == condition.split)
+        return next(matching, None)
+
+
+def parse_results(raw: Any, path: Path) -> RunResults:
+    """Check the content of a results.json.
+
+    Args:
+        raw: The parsed JSON.
+        path: Where it stands, for messages.
+
+    Raises:
+        MERError: Where a part is missing or of another type.
+
+    Example:
+        >>> parse_results({"model": "MulT"}, Path("results.json"))
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: results.json has no 'conditions', so it is no result of a test; ...
+    """
+    if not isinstance(raw, Mapping):
+        raise MERError(f"{path} holds no JSON object, so it is no result of a test; {_REMEDY}")
+    for key, kind in (("model", str), ("conditions", Mapping)):
+        if not isinstance(raw.get(key), kind):
+            raise MERError(f"{path} has no {key!r}, so it is no result of a test; {_REMEDY}")
+    if not raw["conditions"]:
+        raise MERError(f"{path} holds no tested condition; {_REMEDY}")
+    seed, parameters, data = raw.get("seed"), raw.get("parameters"), raw.get("data")
+    return RunResults(
+        path=path,
+        model=raw["model"],
+        task=str(raw.get("task") or ""),
+        convention=str(raw.get("convention") or "mmsa"),
+        seed=seed if isinstance(seed, int) else None,
+        parameters=parameters if isinstance(parameters, int) else None,
+        data=dict(data) if isinstance(data, Mapping) else {},
+        notes=[str(note) for note in raw.get("notes") or []],
+        conditions={name: _condition(name, entry, path) for name, entry in raw["conditions"].items()},
+    )
+
+
+def _condition(name: str, entry: Any, path: Path) -> ConditionResult:
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("metrics"), Mapping):
+        raise MERError(f"{path}: condition {name!r} has no 'metrics'; {_REMEDY}")
+    source = entry.get("source")
+    split = str(entry.get("split") or "test") + (f" of {Path(str(source)).name}" if source else "")
+    tables = {key: _numbers(entry.get(key) or {}, name, path) for key in ("metrics", "majority", "constant")}
+    return ConditionResult(name, split, entry.get("pattern") is None, int(entry.get("count") or 0), **tables)
+
+
+def _numbers(table: Any, condition: str, path: Path) -> dict[str, float]:
+    numbers = {}
+    for name, value in table.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise MERError(f"{path}: {name} of condition {condition!r} is {value!r}, not a number; {_REMEDY}")
+        numbers[name] = math.nan if value is None else float(value)
+    return numbers
+
+
+def load_results(path: Path) -> RunResults:
+    """Read a results.json.
+
+    Args:
+        path: The file or its folder.
+
+    Raises:
+        MERError: For a file that is missing or odd.
+    """
+    file = path / "results.json" if path.is_dir() else path
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MERError(f"{file} does not exist; give a run folder that mer-zoo test has written") from None
+    except (OSError, ValueError) as error:
+        raise MERError(f"{file} cannot be read as JSON ({error}); {_REMEDY}") from None
+    return parse_results(raw, file)
+
+
+def find_results(paths: Sequence[Path]) -> list[RunResults]:
+    """Read the results named by files, by run folders, or by folders that hold runs at any depth.
+
+    Args:
+        paths: Files and folders; each result is read once.
+
+    Raises:
+        MERError: Where a path holds no results.
+    """
+    files: dict[Path, None] = {}
+    for path in paths:
+        inside = path.is_dir() and not (path / "results.json").exists()
+        found = sorted(path.rglob("results.json")) if inside else [path / "results.json" if path.is_dir() else path]
+        if not found:
+            raise MERError(f"no results.json in or below {path}; run mer-zoo test first or give another folder")
+        files.update(dict.fromkeys(file.resolve() for file in found))
+    if not files:
+        raise MERError("no run to report; give run folders or results.json files")
+    return [load_results(file) for file in files]
+
+
+def _plain(value: Any) -> Any:
+    """Plain JSON values: NaN, which JSON lacks, becomes null, and float32 noise beyond seven decimals is cut."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return round(value, 7) if math.isfinite(value) else None
+    return value
+
+
+def save_results(folder: Path, results: Mapping[str, Any], scores: Mapping[str, Scores]) -> RunResults:
+    """Write results.json and scores.safetensors, each whole or not at all.
+
+    Args:
+        folder: The run folder.
+        results: Content of results.json.
+        scores: Scores of each condition.
+
+    Raises:
+        MERError: Where ``results`` is not a result.
+    """
+    plain = _plain(results)
+    parsed = parse_results(plain, folder / "results.json")
+    tensors = {}
+    for name, score in scores.items():
+        for key in ("logits", "target", "index"):
+            # clones, because the file format refuses tensors that share memory
+            tensors[f"{name}.{key}"] = getattr(score, key).detach().cpu().clone().contiguous()
+    if tensors:
+        with whole_file(folder / "scores.safetensors") as part:
+            # by way of bytes: the library's own writer makes files that only their owner may read
+            part.write_bytes(save(tensors))
+    with whole_file(folder / "results.json") as part:
+        part.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return parsed

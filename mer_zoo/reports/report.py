@@ -1,0 +1,204 @@
+"""``mer-zoo report``: finished runs in one table, one picture, with intervals for their differences."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from mer_zoo.errors import MERError
+from mer_zoo.reports.compare import difference_table
+from mer_zoo.reports.files import whole_file
+from mer_zoo.reports.groups import Group, choose_metric, conditions_of, group_runs
+from mer_zoo.reports.plots import Series, condition_picture, save_picture
+from mer_zoo.reports.published import Published, paper_metric, paper_models, published
+from mer_zoo.reports.record import find_results
+from mer_zoo.reports.run import GAP_NOTE
+from mer_zoo.reports.tables import (
+    Table,
+    condition_title,
+    format_value,
+    is_availability,
+    is_fraction,
+    with_deviation,
+)
+
+__all__ = ["Report", "main", "report"]
+
+_PAPER_CONDITIONS = {"iid": ("IID", "full"), "ood": ("OOD", "full")}
+
+
+@dataclass
+class Report:
+    """A comparison of runs.
+
+    Attributes:
+        metric: The metric it is about.
+        tables: The comparison, then what else the runs allow: drop gap, differences, the papers' figures.
+        figure: The picture.
+    """
+
+    metric: str
+    tables: list[Table]
+    figure: Figure
+
+    def markdown(self) -> str:
+        """All tables and the picture in Markdown."""
+        parts = [f"# Comparison by {self.metric}", *(table.markdown() for table in self.tables)]
+        return "\n\n".join([*parts, "![comparison](report.png)"]) + "\n"
+
+
+def report(
+    runs: Sequence[Path],
+    dest: Path | None = None,
+    metric: str | None = None,
+    with_published: bool = False,
+    samples: int = 1000,
+    console: Console | None = None,
+) -> Report:
+    """Compare finished runs; those that differ in their seed only are averaged.
+
+    Args:
+        runs: Run folders, results.json files, or folders that hold runs.
+        dest: Where to write report.md and report.png; nothing is written when left out.
+        metric: The metric to compare; by default the task's own, or one that all runs have.
+        with_published: Whether to add the papers' figures.
+        samples: Resamplings of the intervals; 0 leaves the differences out.
+        console: Where to print; by default the standard output.
+
+    Raises:
+        MERError: For missing or odd files, or an unknown metric.
+    """
+    results = find_results(runs)
+    metric = choose_metric(results, metric)
+    groups = group_runs(results)
+    names = conditions_of(results)
+    first = comparison_table(groups, names, metric)
+    tables = [first, _gap_table(groups, names, metric)]
+    if samples:
+        tables.append(difference_table(groups, names, metric, samples))
+    if with_published:
+        tables.append(_published_table(groups, names, metric))
+        if tables[-1] is None:
+            first.notes.append("The papers print no figure for these models, data and conditions.")
+    made = Report(metric, [table for table in tables if table is not None], _picture(groups, names, metric))
+    if dest is not None:
+        save_picture(made.figure, dest / "report.png")
+        with whole_file(dest / "report.md") as part:
+            part.write_text(made.markdown(), encoding="utf-8")
+    # a pipe has no width: rather long lines than broken cells
+    console = console or Console(width=None if sys.stdout.isatty() else 200)
+    for table in made.tables:
+        console.print(table.rich())
+        console.print()
+    return made
+
+
+def comparison_table(groups: Sequence[Group], names: Sequence[str], metric: str) -> Table:
+    """The metric of each model under each condition, then what the majority class scores there.
+
+    Args:
+        groups: The models.
+        names: The conditions.
+        metric: The metric.
+    """
+    rows = []
+    majorities: dict[tuple[str, ...], str] = {}
+    for group in groups:
+        cells = [with_deviation(metric, *group.value(name, metric)) for name in names]
+        rows.append([group.label, str(len(group.runs)), *cells])
+        numbers = tuple(format_value(metric, group.majority(name, metric)) for name in names)
+        majorities.setdefault(numbers, group.label)
+    for numbers, label in majorities.items():
+        of_whom = f" (data of {label})" if len(majorities) > 1 else ""
+        rows.append([f"majority class{of_whom}", "", *numbers])
+    conventions = ", ".join(sorted({run.convention for group in groups for run in group.runs}))
+    unit = " in percent" if is_fraction(metric) else ""
+    notes = [f"Convention: {conventions}. Mean ± sample standard deviation over runs."]
+    notes += dict.fromkeys(f"{group.label}: {note}" for group in groups for run in group.runs for note in run.notes)
+    return Table(f"{metric}{unit}", ["model", "runs", *map(condition_title, names)], rows, notes)
+
+
+def _gap_table(groups: Sequence[Group], names: Sequence[str], metric: str) -> Table | None:
+    columns = [*filter(is_availability, names), "mean", "std"]
+    rows = [
+        [group.label, *(with_deviation(metric, *group.gap(metric, column), column != "std") for column in columns)]
+        for group in groups
+        if group.gaps(metric)
+    ]
+    unit = ", percentage points" if is_fraction(metric) else ""
+    return Table(f"Drop gap of {metric}{unit}", ["model", *columns], rows, [GAP_NOTE]) if rows else None
+
+
+def _picture(groups: Sequence[Group], names: Sequence[str], metric: str) -> Figure:
+    series = []
+    for group in groups:
+        values = [group.value(name, metric) for name in names]
+        deviations = [deviation or 0.0 for _, deviation in values] if len(group.runs) > 1 else None
+        series.append(Series(group.label, [mean for mean, _ in values], deviations))
+    majority = [_common_majority(groups, name, metric) for name in names]
+    corpora = sorted({str(run.data["corpus"]) for group in groups for run in group.runs if "corpus" in run.data})
+    title = f"Test results on {' and '.join(corpora)}" if corpora else "Test results"
+    return condition_picture(names, series, majority, metric, title)
+
+
+def _common_majority(groups: Sequence[Group], name: str, metric: str) -> float:
+    """The majority class's value; NaN where the models were tested on different data, which have none in common."""
+    values = [group.majority(name, metric) for group in groups]
+    known = {round(value, 6) for value in values if not math.isnan(value)}
+    return known.pop() if len(known) == 1 else math.nan
+
+
+def _published_table(groups: Sequence[Group], names: Sequence[str], metric: str) -> Table | None:
+    rows = []
+    for group in groups:
+        corpus = str(group.runs[0].data.get("corpus", ""))
+        for model in paper_models(group.runs[0].model):
+            for figure in published(model, corpus):
+                ours = _ours(group, figure, names, metric)
+                if ours is not None:
+                    where = f"{figure.source}, table {figure.table}, {figure.alignment}"
+                    what = f"{figure.metric} {figure.split} {figure.condition}"
+                    rows.append([group.label, where, what, f"{figure.value:g}", ours])
+    return Table("Printed in the papers", ["model", "where", "what", "paper", "ours"], rows) if rows else None
+
+
+def _ours(group: Group, figure: Published, names: Sequence[str], metric: str) -> str | None:
+    """Our figure for the same thing, None where there is none."""
+    if figure.metric == f"{paper_metric(metric)}_drop":
+        mean, deviation = group.gap(metric, figure.condition)
+        return None if math.isnan(mean) else with_deviation(metric, mean, deviation, figure.condition != "std")
+    if figure.metric != paper_metric(metric):
+        return None
+    for name in names:
+        if (figure.split, figure.condition) in (_PAPER_CONDITIONS.get(name), ("IID", name)):
+            mean, deviation = group.value(name, metric)
+            return None if math.isnan(mean) else with_deviation(metric, mean, deviation)
+    return None
+
+
+def main(args: list[str]) -> None:
+    """Run ``mer-zoo report``.
+
+    Args:
+        args: Command line after the word report.
+
+    Raises:
+        MERError: For missing or odd files, or an unknown metric.
+    """
+    parser = argparse.ArgumentParser(prog="mer-zoo report", description="Compare finished runs.")
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders, results.json files, or folders of runs")
+    parser.add_argument("--metric", help="what to compare, such as Acc2_non0")
+    parser.add_argument("--out", type=Path, help="folder for report.md and report.png")
+    parser.add_argument("--published", action="store_true", help="add the figures that the papers print")
+    parser.add_argument("--bootstrap", type=int, default=1000, help="resamplings of the intervals, 0 for none")
+    options = parser.parse_args(args)
+    if options.bootstrap < 0:
+        raise MERError(f"--bootstrap is {options.bootstrap}; give the number of resamplings, 0 for none")
+    report(options.runs, options.out, options.metric, options.published, options.bootstrap)

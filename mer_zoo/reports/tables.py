@@ -1,0 +1,139 @@
+"""Tables once built are shown in the terminal and written as Markdown."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from rich.table import Table as RichTable
+from rich.text import Text
+
+__all__ = [
+    "ABSENT",
+    "Table",
+    "condition_title",
+    "format_value",
+    "is_availability",
+    "is_fraction",
+    "ordered_metrics",
+    "with_deviation",
+]
+
+_ORDER = [f"{name}_{kind}" for kind in ("non0", "has0") for name in ("Acc2", "F1")]
+_ORDER += [name.format(k) for k in (2, 3, 5, 7) for name in ("Acc{}", "F1_{}", "F1_{}_macro")]
+_ORDER += ["Acc", "F1", "F1_macro", "MAE", "Corr"]
+ABSENT = "-"
+
+
+@dataclass
+class Table:
+    """Rows of text under a header; the first column names the row.
+
+    Args:
+        title: What the table shows.
+        header: Column names.
+        rows: Cells.
+        notes: Sentences below the table.
+
+    Example:
+        >>> print(Table("Accuracy", ["model", "IID"], [["MulT", "83.1"]]).markdown())
+        **Accuracy**
+        <BLANKLINE>
+        | model | IID |
+        |---|---:|
+        | MulT | 83.1 |
+    """
+
+    title: str
+    header: Sequence[str]
+    rows: list[list[str]]
+    notes: list[str] = field(default_factory=list)
+
+    def markdown(self) -> str:
+        """The table in Markdown."""
+        rule = "|---|" + "---:|" * (len(self.header) - 1)
+        lines = [f"**{self.title}**", "", _line(self.header), rule, *map(_line, self.rows)]
+        return "\n".join([*lines, *(f"\n{note}" for note in self.notes)])
+
+    def rich(self) -> RichTable:
+        """The table for a terminal."""
+        # Text, because rich would read a cell such as [text,audio] as markup
+        caption = Text("\n".join(self.notes), style="dim") if self.notes else None
+        table = RichTable(title=Text(self.title, style="bold"), caption=caption, title_justify="left")
+        table.caption_justify = "left"
+        for place, name in enumerate(self.header):
+            table.add_column(Text(name), justify="right" if place else "left")
+        for row in self.rows:
+            table.add_row(*map(Text, row))
+        return table
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def is_fraction(metric: str) -> bool:
+    """Whether a metric is a fraction, shown in percent.
+
+    Example:
+        >>> is_fraction("Acc2_non0"), is_fraction("MAE")
+        (True, False)
+    """
+    return metric.startswith(("Acc", "F1"))
+
+
+def format_value(metric: str, value: float, signed: bool = False) -> str:
+    """Format a metric: one decimal in percent for accuracies and F1, three decimals for the others.
+
+    Example:
+        >>> format_value("Acc7", 0.3456), format_value("MAE", 0.91234), format_value("Acc7", -0.01, signed=True)
+        ('34.6', '0.912', '-1.0')
+    """
+    if math.isnan(value):
+        return ABSENT
+    sign = "+" if signed else ""
+    return f"{100 * value:{sign}.1f}" if is_fraction(metric) else f"{value:{sign}.3f}"
+
+
+def with_deviation(metric: str, mean: float, deviation: float | None, signed: bool = False) -> str:
+    """Format mean and deviation over seeds; without deviation the mean alone.
+
+    Example:
+        >>> with_deviation("Acc7", 0.345, 0.012)
+        '34.5 ±1.2'
+    """
+    shown = format_value(metric, mean, signed)
+    return shown if deviation is None or math.isnan(mean) else f"{shown} ±{format_value(metric, deviation)}"
+
+
+def ordered_metrics(names: Iterable[str]) -> list[str]:
+    """Sort metrics as papers do, those of single emotions last, the loss left out.
+
+    Example:
+        >>> ordered_metrics(["Acc_sad", "MAE", "loss", "Acc7", "Acc2_non0"])
+        ['Acc2_non0', 'Acc7', 'MAE', 'Acc_sad']
+    """
+    given = [name for name in names if name != "loss"]
+    return [name for name in _ORDER if name in given] + sorted(name for name in given if name not in _ORDER)
+
+
+def is_availability(condition: str) -> bool:
+    """Whether a condition is named as the set of modalities that are there.
+
+    Example:
+        >>> is_availability("{l,a}"), is_availability("ood")
+        (True, False)
+    """
+    return re.fullmatch(r"\{[a-z](,[a-z])*\}", condition) is not None
+
+
+def condition_title(condition: str) -> str:
+    """Name of a condition in a table's header.
+
+    Example:
+        >>> condition_title("ood"), condition_title("{l}")
+        ('OOD', '{l}')
+    """
+    return condition.upper() if condition in ("iid", "ood", "rct") else condition
