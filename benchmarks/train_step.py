@@ -40,6 +40,7 @@ PAPER = {"attn_dropout": 0.2, "attn_dropout_audio": 0.2, "attn_dropout_vision": 
 PAPER |= {"res_dropout": 0.2, "embed_dropout": 0.2, "out_dropout": 0.1}
 # The same dropout on both sides, but none of the attention weights.
 NO_ATTENTION = PAPER | dict.fromkeys(("attn_dropout", "attn_dropout_audio", "attn_dropout_vision"), 0.0)
+Lengths = tuple[int, int, int]
 TASK = SentimentRegression()
 LETTERS = dict(zip("lav", MODALITIES, strict=True))
 
@@ -55,7 +56,7 @@ class PlainLayer(nn.Module):
         self.layer_norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(2))
 
     def forward(self, x: Tensor, source: Tensor | None) -> Tensor:
-        """x + MHA(LN0 x, LN0 s, LN0 s), then x + W2 relu(W1 LN1 x)."""
+        """Return x + MHA(LN0 x, LN0 s, LN0 s), then x + W2 relu(W1 LN1 x)."""
         query = self.layer_norms[0](x)
         key = query if source is None else self.layer_norms[0](source)
         offset = 1 + abs(len(key) - len(query))
@@ -103,7 +104,7 @@ class PlainEncoder(nn.Module):
 class PlainMulT(nn.Module):
     """MulT written from its equations, with the released names; attention through multi_head_attention_forward."""
 
-    def __init__(self, d_model: int, num_heads: int, layers: int, **drop: float) -> None:
+    def __init__(self, d_model: int, num_heads: int, layers: int, drop: dict[str, float]) -> None:
         super().__init__()
         self.drop = drop
         by_source = {"l": "attn_dropout", "a": "attn_dropout_audio", "v": "attn_dropout_vision"}
@@ -132,28 +133,23 @@ class PlainMulT(nn.Module):
         return logits
 
 
-def make_batch(lengths: tuple[int, ...], size: int) -> Batch:
+def make_batch(lengths: Lengths, size: int) -> Batch:
     """Random features without padding."""
     torch.manual_seed(0)
-    modalities = [
+    text, audio, vision = (
         Modality(torch.randn(size, length, dim), torch.ones(size, length, dtype=torch.bool))
         for length, dim in zip(lengths, DIMS, strict=True)
-    ]
-    return Batch(*modalities, target=torch.randn(size), index=torch.arange(size))  # type: ignore[misc]
+    )
+    return Batch(text, audio, vision, target=torch.randn(size), index=torch.arange(size))
 
 
-def make_spec(lengths: tuple[int, ...], aligned: bool = False) -> DataSpec:
-    """Shapes of :func:`make_batch`."""
-    return DataSpec(*DIMS, *lengths, aligned=aligned)
-
-
-def build(kind: str, lengths: tuple[int, ...], drop: dict[str, float]) -> tuple[nn.Module, Callable[[Batch], Tensor]]:
+def build(kind: str, lengths: Lengths, drop: dict[str, float]) -> tuple[nn.Module, Callable[[Batch], Tensor]]:
     """A network and its scores: ours, plain (with the same weights), or the name of another backbone."""
     torch.manual_seed(1)
-    plain = PlainMulT(**SIZES, **drop)
+    plain = PlainMulT(**SIZES, drop=drop)
     if kind == "plain":
         return plain, plain
-    spec = make_spec(lengths)
+    spec = DataSpec(*DIMS, *lengths)
     if kind == "ours":
         ours = MulT(spec, TASK, variant="released", **SIZES, **drop)  # type: ignore[arg-type]
         load_released(ours, plain.state_dict())

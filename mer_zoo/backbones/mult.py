@@ -123,6 +123,8 @@ class MulT(Backbone):
         mask_padding: bool | None = None,
     ) -> None:
         super().__init__(spec, task, text_encoder)
+        if d_model < 4:
+            raise MERError(f"d_model is {d_model}, but positions need a width of at least 4")
         ours = variant == "ours"
         self.causal_mask = not ours if causal_mask is None else causal_mask
         self.pool: Pool = ("last_valid" if ours else "last_position") if pool is None else pool

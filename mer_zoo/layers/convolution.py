@@ -26,10 +26,11 @@ class TemporalConv(nn.Conv1d):
     """
 
     def __init__(self, input_dim: int, dim: int, kernel: int, same_length: bool = True) -> None:
-        super().__init__(input_dim, dim, kernel, bias=False, padding="same" if same_length else 0)
+        super().__init__(input_dim, dim, kernel, bias=False)
+        self.margin = ((kernel - 1) // 2, kernel // 2) if same_length else (0, 0)
 
     @override
     def forward(self, input: Tensor) -> Tensor:
         if self.kernel_size == (1,):
             return F.linear(input, self.weight.squeeze(2))
-        return super().forward(input.transpose(1, 2)).transpose(1, 2)
+        return super().forward(F.pad(input.transpose(1, 2), self.margin)).transpose(1, 2)

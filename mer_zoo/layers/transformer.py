@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 
 import torch
 import torch.nn.functional as F
@@ -44,14 +45,14 @@ class MultiheadAttention(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     @override
-    def forward(self, x: Tensor, keys_values: Tensor | None = None, *, visible: Visibility) -> Tensor:
-        """Attend from (B, Tq, d) to itself or to projected keys and values (B, Tk, 2d)."""
+    def forward(self, x: Tensor, keys_values: tuple[Tensor, Tensor] | None = None, *, visible: Visibility) -> Tensor:
+        """Attend from (B, Tq, d) to itself or to projected keys and values, each (B, Tk, d)."""
         dim = x.shape[-1]
         if keys_values is None:
             q, k, v = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
         else:
             q = F.linear(x, self.in_proj_weight[:dim], self.in_proj_bias[:dim])
-            k, v = keys_values.chunk(2, -1)
+            k, v = keys_values
         q, k, v = (split_heads(part, self.heads) for part in (q, k, v))
         mixed = attend(q, k, v, visible, self.dropout if self.training else 0.0)
         return F.linear(merge_heads(mixed), self.out_proj.weight, self.out_proj.bias)
@@ -86,24 +87,13 @@ class TransformerLayer(nn.Module):
             nn.init.zeros_(linear.bias)
 
     @override
-    def forward(self, x: Tensor, visible: Visibility, keys_values: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, visible: Visibility, keys_values: tuple[Tensor, Tensor] | None = None) -> Tensor:
         mixed = self.attention(self.norm0(x), keys_values, visible=visible)
         x = self._residual(x, mixed)
         inner = F.relu(self.fc1(self.norm1(x)), inplace=True)
         if self.training and self.relu_dropout:
             inner = F.dropout(inner, self.relu_dropout)
         return self._residual(x, self.fc2(inner))
-
-    def project_source(self, normalised: Tensor) -> Tensor:
-        """Keys and values (B, Tk, 2d) of a source that was normalised without gain and shift.
-
-        Gain and shift of LN0 are folded into the projection: the source is the same in every layer, so that its mean and
-        variance are computed, and its normalised form is kept for the gradient, only once.
-        """
-        dim = normalised.shape[-1]
-        norm, weight = self.norm0, self.attention.in_proj_weight[dim:]
-        shift = torch.addmv(self.attention.in_proj_bias[dim:], weight, norm.bias)
-        return F.linear(normalised, weight * norm.weight, shift)
 
     def _residual(self, x: Tensor, update: Tensor) -> Tensor:
         if self.training and self.res_dropout:
@@ -182,12 +172,28 @@ class TransformerEncoder(nn.Module):
             visible = visibility(x, x, self.causal, mask, mask)
         else:
             visible = visibility(x, source, self.causal, mask, source_mask)
-            source = F.layer_norm(self._embed_drop(source), source.shape[-1:])
         x = self._embed_drop(x)
-        for layer in self.layers:
-            x = layer(x, visible, None if source is None else layer.project_source(source))
+        keys_values = repeat(None) if source is None else self._project_source(self._embed_drop(source))
+        for layer, pair in zip(self.layers, keys_values, strict=False):
+            x = layer(x, visible, pair)
         encoded: Tensor = self.norm(x)
         return encoded
+
+    def _project_source(self, source: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+        """Keys and values (B, Tk, d) of every layer, in one product.
+
+        Gain and shift of each layer's LN0 are folded into its projection: the source is the same in every layer, so that it is
+        normalised, and kept for the gradient, only once.
+        """
+        dim = source.shape[-1]
+        gain = torch.stack([layer.norm0.weight for layer in self.layers])[:, None]
+        shift = torch.stack([layer.norm0.bias for layer in self.layers])[..., None]
+        weight = torch.stack([layer.attention.in_proj_weight[dim:] for layer in self.layers])
+        bias = torch.stack([layer.attention.in_proj_bias[dim:] for layer in self.layers])[..., None]
+        bias = torch.baddbmm(bias, weight, shift).flatten()
+        packed = F.linear(F.layer_norm(source, (dim,)), (weight * gain).flatten(0, 1), bias)
+        parts = packed.chunk(2 * len(self.layers), -1)
+        return zip(parts[::2], parts[1::2], strict=True)
 
     def _embed_drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.embed_dropout) if self.training and self.embed_dropout else x

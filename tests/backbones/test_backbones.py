@@ -1,0 +1,191 @@
+"""What every backbone must keep: shapes, gradients, invariance to padding and batch, survival of bad luck in the data."""
+
+import copy
+import functools
+import itertools
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mer_zoo import backbones
+from mer_zoo.backbones import EFLSTM, LFLSTM, MulT
+from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
+from mer_zoo.model import Backbone
+from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
+
+SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
+    "MulT": lambda spec, task: MulT(spec, task, d_model=8, num_heads=2, layers=2, kernels=(1, 3, 2)),
+    "MulT causal": lambda spec, task: MulT(spec, task, d_model=8, num_heads=2, layers=1, causal_mask=True),
+    "MulT text-only": lambda spec, task: MulT(spec, task, d_model=8, num_heads=2, layers=1, targets=["text"]),
+    "MulT released": lambda spec, task: MulT(spec, task, d_model=8, num_heads=2, layers=1, variant="released"),
+    "EFLSTM": lambda spec, task: EFLSTM(spec, task, hidden_dim=8),
+    "EFLSTM released": lambda spec, task: EFLSTM(spec, task, hidden_dim=8, variant="released"),
+    "LFLSTM": lambda spec, task: LFLSTM(spec, task, hidden_dim=8),
+}
+# The released behaviour reads padding; it says so by fixed_length and is exempt from invariance to padding.
+SANE = [name for name in SMALL if "released" not in name]
+TASKS: list[Task] = [SentimentRegression(), SentimentClassification(7), EmotionDetection()]
+SUBSETS = [subset for size in (1, 2, 3) for subset in itertools.combinations(MODALITIES, size)]
+CASES = [(name, subset) for name in SMALL for subset in SUBSETS if name != "MulT text-only" or "text" in subset]
+
+
+def make(name: str, task: Task | None = None, **options: Any) -> tuple[Backbone, Batch]:
+    if "released" in name:
+        options = {"text_len": 7, "audio_len": 7, "vision_len": 7, "aligned": True} | options
+    spec, task = DataSpec(**options), task or SentimentClassification(3)
+    torch.manual_seed(0)
+    return SMALL[name](spec, task), Batch.random(spec, task, size=4)
+
+
+def change(batch: Batch, function: Callable[[Modality], Modality]) -> Batch:
+    return batch.replace(**{name: function(batch.modality(name)) for name in MODALITIES})
+
+
+def rows(modality: Modality, start: int, stop: int) -> Modality:
+    return Modality(modality.x[start:stop], modality.mask[start:stop])
+
+
+def test_registry_is_covered() -> None:
+    assert {name.split()[0] for name in SMALL} == set(backbones.__all__)
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: type(task).__name__)
+@pytest.mark.parametrize("name", SMALL)
+def test_offers_what_it_declares(name: str, task: Task) -> None:
+    model, batch = make(name, task)
+    output = model(batch)
+    assert output.logits.shape == (4, *task.shape)
+    assert output.features.shape == (4, model.feature_dim)
+    assert output.hidden is not None
+    assert model.hidden_shape == {key: tuple(value.shape[1:]) for key, value in output.hidden.items()}
+    assert {key: value.shape[2] for key, value in output.inputs.items()} == model.input_dims
+    assert model.fixed_length == ("released" in name)
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+@pytest.mark.parametrize(("name", "modalities"), CASES, ids=str)
+def test_gradient_reaches_every_parameter(name: str, modalities: tuple[str, ...], dropped: bool) -> None:
+    model, batch = make(name, modalities=modalities)
+    if dropped:
+        model.drop_head()
+    output = model(batch)
+    assert output.logits.shape == (4, model.feature_dim) if dropped else (4, 3)
+    torch.autograd.backward(output.logits.square().sum())
+    for key, parameter in model.named_parameters():
+        assert parameter.grad is not None, key
+        assert parameter.grad.isfinite().all(), key
+    reached = [bool(parameter.grad.any()) for parameter in model.parameters() if parameter.grad is not None]
+    assert all(reached)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_batch_size_does_not_matter(name: str) -> None:
+    model, batch = make(name)
+    whole = model.eval()(batch)
+    for i in range(4):
+        one = model(change(batch, functools.partial(rows, start=i, stop=i + 1)))
+        torch.testing.assert_close(one.logits[0], whole.logits[i])
+        torch.testing.assert_close(one.features[0], whole.features[i])
+
+
+@pytest.mark.parametrize(("front", "behind"), [(3, 0), (0, 3), (2, 70)])
+@pytest.mark.parametrize(("name", "modalities"), [case for case in CASES if case[0] in SANE], ids=str)
+def test_padding_does_not_matter(name: str, modalities: tuple[str, ...], front: int, behind: int) -> None:
+    model, batch = make(name, modalities=modalities)
+    model.eval()
+
+    def widen(modality: Modality) -> Modality:
+        x = F.pad(torch.where(modality.mask[..., None], modality.x, 7.0), (0, 0, front, behind), value=7.0)
+        return Modality(x, F.pad(modality.mask, (front, behind)))
+
+    bare, wide = model(batch), model(change(batch, widen))
+    assert bare.hidden is not None
+    assert wide.hidden is not None
+    torch.testing.assert_close(wide.logits, bare.logits, atol=2e-5, rtol=1e-5)
+    for key, value in bare.hidden.items():
+        length = value.shape[1]
+        torch.testing.assert_close(wide.hidden[key][:, front : front + length], value, atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", SANE)
+def test_trimming_does_not_matter(name: str) -> None:
+    model, batch = make(name)
+    model.eval()
+    short = change(batch, functools.partial(rows, start=1, stop=4))
+    torch.testing.assert_close(model(short.trim()).logits, model(short).logits)
+
+
+@pytest.mark.parametrize("empty", SUBSETS, ids="+".join)
+@pytest.mark.parametrize("name", SMALL)
+def test_empty_masks_give_finite_numbers(name: str, empty: tuple[str, ...]) -> None:
+    model, batch = make(name)
+    blanks = {}
+    for key in empty:
+        modality = batch.modality(key)
+        mask = modality.mask.clone()
+        mask[1:3] = False
+        blanks[key] = Modality(modality.x * mask[..., None], mask)
+    batch = batch.replace(**blanks)
+    torch.autograd.backward(model(batch).logits.square().sum())
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    logits = model.eval()(batch).logits
+    assert logits.isfinite().all()
+    if name in SANE:
+        one = change(batch, functools.partial(rows, start=1, stop=2)).trim()
+        torch.testing.assert_close(model(one).logits[0], logits[1])
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_one_sample_of_one_step(name: str) -> None:
+    model, batch = make(name, text_len=1, audio_len=1, vision_len=1)
+    one = change(batch, functools.partial(rows, start=0, stop=1))
+    assert model.eval()(one).logits.isfinite().all()
+    torch.autograd.backward(model.train(name != "EFLSTM released")(one).logits.sum())
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_token_ids(name: str) -> None:
+    model, batch = make(name, tokens=True, vocab_size=200)
+    torch.autograd.backward(model(batch).logits.square().sum())
+    assert model.text_embedding is not None
+    assert model.text_embedding.weight.grad is not None
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_bfloat16_autocast(name: str) -> None:
+    model, batch = make(name)
+    model.eval()
+    exact = model(batch).logits
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(batch).logits
+        torch.autograd.backward(logits.float().square().sum())
+    torch.testing.assert_close(logits.float(), exact, atol=0.05, rtol=0.05)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_copies_and_state_dicts_agree(name: str) -> None:
+    model, batch = make(name)
+    model.eval()
+    model(batch)
+    expected = model(batch).logits
+    assert torch.equal(copy.deepcopy(model)(batch).logits, expected)
+    assert torch.equal(pickle.loads(pickle.dumps(model))(batch).logits, expected)
+    torch.manual_seed(5)
+    other = SMALL[name](model.spec, model.task).eval()
+    assert not torch.equal(other(batch).logits, expected)
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other(batch).logits, expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", SMALL)
+def test_gpu_agrees_with_cpu(name: str) -> None:
+    model, batch = make(name)
+    expected = model.eval()(batch).logits
+    torch.testing.assert_close(model.cuda()(batch.to("cuda")).logits.cpu(), expected, atol=1e-4, rtol=1e-4)
