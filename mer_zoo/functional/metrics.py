@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import fmean, pstdev
+from statistics import fmean, pstdev, stdev
 
 import torch
 from torch import Tensor
@@ -144,6 +144,11 @@ class DropGap:
     gaps: dict[str, float]
     mean: float
     std: float
+
+    @property
+    def sample_std(self) -> float:
+        """Sample standard deviation (n - 1), which the published tables give; 0 for a single set."""
+        return stdev(self.gaps.values()) if len(self.gaps) > 1 else 0.0
 
 
 def drop_gap(values: Mapping[str, float], full: float) -> DropGap:

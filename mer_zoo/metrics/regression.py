@@ -66,7 +66,7 @@ class MeanAbsoluteError(ScoreMetric):
     @override
     def compute(self) -> Tensor:
         score, value = self.pairs()
-        return (score - value).abs().mean()
+        return (score - value).abs().mean().to(self.device, torch.float32)
 
 
 class Corr(ScoreMetric):
@@ -85,8 +85,7 @@ class Corr(ScoreMetric):
     @override
     def compute(self) -> Tensor:
         score, value = self.pairs()
-        if len(score) < 2:
-            return torch.zeros((), dtype=torch.float64)
         score, value = score - score.mean(), value - value.mean()
         scale = score.norm() * value.norm()
-        return torch.zeros_like(scale) if scale == 0 else (score @ value / scale).clamp(-1, 1)
+        result = (score @ value / scale).clamp(-1, 1) if scale > 0 else torch.zeros(())
+        return result.to(self.device, torch.float32)

@@ -53,8 +53,9 @@ class Group:
         return gaps
 
     def gap(self, metric: str, column: str) -> tuple[float, float | None]:
-        """Mean and deviation over the runs of one column of the drop table: a set, ``mean`` or ``std``."""
-        columns = [{**gap.gaps, "mean": gap.mean, "std": gap.std} for gap in self.gaps(metric)]
+        """Mean and deviation over the runs of one number of the drop gap: a set, ``mean``, ``std`` or ``sample_std``."""
+        gaps = self.gaps(metric)
+        columns = [{**g.gaps, "mean": g.mean, "std": g.std, "sample_std": g.sample_std} for g in gaps]
         return _summary([numbers[column] for numbers in columns if column in numbers])
 
 

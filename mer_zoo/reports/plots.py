@@ -110,9 +110,18 @@ def condition_picture(
         _dots(axes, [y + (place - (len(series) - 1) / 2) * layout.pitch for y in layout.centres], one, place, metric)
     _majority(axes, layout, majority)
     _limits(axes, series, majority)
+    _head(figure, title, handles, columns)
+    if spread:
+        note = "line through a dot: standard deviation over seeds"
+        figure.text(1 - 0.3 / _WIDTH, 0.1 / total, note, fontsize=7.5, color=_FAINT, ha="right")
+    return figure
+
+
+def _head(figure: Figure, title: str, handles: Sequence[Line2D], columns: int) -> None:
+    total = figure.get_figheight()
     figure.text(0.2 / _WIDTH, 1 - 0.12 / total, title, fontsize=11.5, fontweight="bold", color=_INK, va="top")
     figure.legend(
-        handles=handles,
+        handles=list(handles),
         loc="upper left",
         bbox_to_anchor=(0.1 / _WIDTH, 1 - 0.34 / total),
         ncols=columns,
@@ -123,10 +132,6 @@ def condition_picture(
         columnspacing=1.4,
         borderaxespad=0.0,
     )
-    if spread:
-        note = "line through a dot: standard deviation over seeds"
-        figure.text(1 - 0.3 / _WIDTH, 0.1 / total, note, fontsize=7.5, color=_FAINT, ha="right")
-    return figure
 
 
 def _section(condition: str) -> str:

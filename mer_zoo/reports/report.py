@@ -31,7 +31,7 @@ from mer_zoo.reports.tables import (
 
 __all__ = ["Report", "main", "report"]
 
-_PAPER_CONDITIONS = {"iid": ("IID", "full"), "ood": ("OOD", "full")}
+_PAPER_CONDITIONS = {"iid": (("IID", "full"), ("IID", "{l,a,v}")), "ood": (("OOD", "full"),)}
 
 
 @dataclass
@@ -95,8 +95,7 @@ def report(
     # a pipe has no width: rather long lines than broken cells
     console = console or Console(width=None if sys.stdout.isatty() else 200)
     for table in made.tables:
-        console.print(table.rich())
-        console.print()
+        table.show(console)
     return made
 
 
@@ -165,19 +164,20 @@ def _published_table(groups: Sequence[Group], names: Sequence[str], metric: str)
                 if ours is not None:
                     where = f"{figure.source}, table {figure.table}, {figure.alignment}"
                     what = f"{figure.metric} {figure.split} {figure.condition}"
-                    rows.append([group.label, where, what, f"{figure.value:g}", ours])
+                    rows.append([group.label, where, what, str(figure.value), ours])
     return Table("Printed in the papers", ["model", "where", "what", "paper", "ours"], rows) if rows else None
 
 
 def _ours(group: Group, figure: Published, names: Sequence[str], metric: str) -> str | None:
     """Our figure for the same thing, None where there is none."""
     if figure.metric == f"{paper_metric(metric)}_drop":
-        mean, deviation = group.gap(metric, figure.condition)
-        return None if math.isnan(mean) else with_deviation(metric, mean, deviation, figure.condition != "std")
+        is_std = figure.condition == "std"
+        mean, deviation = group.gap(metric, "sample_std" if is_std else figure.condition)
+        return None if math.isnan(mean) else with_deviation(metric, mean, deviation, not is_std)
     if figure.metric != paper_metric(metric):
         return None
     for name in names:
-        if (figure.split, figure.condition) in (_PAPER_CONDITIONS.get(name), ("IID", name)):
+        if (figure.split, figure.condition) in [*_PAPER_CONDITIONS.get(name, ()), ("IID", name)]:
             mean, deviation = group.value(name, metric)
             return None if math.isnan(mean) else with_deviation(metric, mean, deviation)
     return None

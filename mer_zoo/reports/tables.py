@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -57,12 +59,26 @@ class Table:
         lines = [f"**{self.title}**", "", _line(self.header), rule, *map(_line, self.rows)]
         return "\n".join([*lines, *(f"\n{note}" for note in self.notes)])
 
+    def transposed(self) -> Table:
+        """The same with rows and columns exchanged."""
+        first, *others = zip(self.header, *self.rows, strict=True)
+        return Table(self.title, ("", *first[1:]), [list(cells) for cells in others], self.notes)
+
+    def show(self, console: Console) -> None:
+        """Print the table, turned where it would be too wide for the terminal and narrower so."""
+        shapes = [self.rich(), self.transposed().rich()]
+        # without the limit of the terminal, which would make all too wide tables equally wide
+        unlimited = console.options.update(width=10_000)
+        widths = [Measurement.get(console, unlimited, shape).maximum for shape in shapes]
+        console.print(shapes[1] if console.width < widths[0] > widths[1] else shapes[0])
+        for note in self.notes:
+            console.print(Text(note, style="dim"))
+        console.print()
+
     def rich(self) -> RichTable:
-        """The table for a terminal."""
+        """The table without its notes, for a terminal."""
         # Text, because rich would read a cell such as [text,audio] as markup
-        caption = Text("\n".join(self.notes), style="dim") if self.notes else None
-        table = RichTable(title=Text(self.title, style="bold"), caption=caption, title_justify="left")
-        table.caption_justify = "left"
+        table = RichTable(title=Text(self.title, style="bold"), title_justify="left")
         for place, name in enumerate(self.header):
             table.add_column(Text(name), justify="right" if place else "left")
         for row in self.rows:

@@ -79,9 +79,9 @@ def test_regression(convention: Convention, data: tuple[Tensor, Tensor]) -> None
         expected = np.mean(np.round(np.clip(p, -limit, limit)) == np.round(np.clip(y, -limit, limit)))
         assert found[name] == pytest.approx(expected, abs=1e-6)
     assert found["Acc3"] == pytest.approx(np.mean(np.sign(p) == np.sign(y)), abs=1e-6)
-    assert found["MAE"] == pytest.approx(np.abs(p - y).mean(), abs=1e-9)
+    assert found["MAE"] == pytest.approx(np.abs(p - y).mean(), abs=1e-6)
     varied = p.std() > 0 and y.std() > 0
-    assert found["Corr"] == pytest.approx(np.corrcoef(p, y)[0, 1] if varied else 0.0, abs=1e-9)
+    assert found["Corr"] == pytest.approx(np.corrcoef(p, y)[0, 1] if varied else 0.0, abs=1e-6)
     for suffix, (accuracy, f1) in expected_polarity(p, y, convention, None).items():
         assert found[f"Acc2_{suffix}"] == pytest.approx(accuracy, abs=1e-6)
         assert found[f"F1_{suffix}"] == pytest.approx(f1, abs=1e-6)
