@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from mer_zoo.compat.causalmer import CAUSALMER
 from mer_zoo.compat.keymap import KeyMap
 from mer_zoo.compat.mult import MULT
 from mer_zoo.errors import MERError
 
 __all__ = ["SOURCES", "LoadReport", "load_released"]
 
-SOURCES: dict[str, KeyMap] = {"mult": MULT}
+SOURCES: dict[str, KeyMap] = {"mult": MULT, "causalmer": CAUSALMER}
 
 
 @dataclass(frozen=True)
