@@ -85,3 +85,12 @@ class Shifting(Wrapper):
     @override
     def rescore(self, valid: Scores) -> Tensor:
         return valid.effects["raw"] + self.shift.cpu()
+
+
+def loss_of(model: Model, batch: Batch) -> Tensor:
+    """The sum over the steps of what MERModule would train on."""
+    losses = []
+    for step in model.steps(batch):
+        losses.append((step.task_weight * model.task.criterion(step.output.logits, step.batch.target)).mean())
+        losses.extend(step.losses.values())
+    return torch.stack(losses).sum()

@@ -139,7 +139,7 @@ class CausalMER(Wrapper):
 
     def untrained_parameters(self) -> list[str]:
         """Names of the parameters that no loss can train: the constants under ``tanh`` fusion."""
-        return [f"constants.{name}" for name, constant in self.constants.items() if not constant.requires_grad]
+        return [f"constants.{name}" for name in self.spec.modalities if not self.constants[name].requires_grad]
 
     @override
     def forward(self, batch: Batch) -> Output:
