@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import math
-import zipfile
+import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
 from mer_zoo.errors import MERError
 
-__all__ = ["CHUNK", "StoredArray", "open_at"]
+__all__ = ["CHUNK", "READ_ERRORS", "StoredArray", "open_at"]
 
 CHUNK = 32 * 2**20
+READ_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    BadZipFile,
+)
+"""What damaged .npy and .npz files make the libraries that read them raise."""
 
 
 def open_at(path: Path, offset: int) -> IO[bytes]:
@@ -79,7 +92,7 @@ class StoredArray:
         try:
             with opener() as file:
                 shape, fortran, dtype, start = _read_header(file)
-        except (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        except READ_ERRORS as error:
             raise MERError(f"{name} is not a .npy array; write it with numpy.save") from error
         if dtype.kind not in "biufSU" or dtype.itemsize == 0:
             raise MERError(f"{name} holds {dtype} elements; save numbers, or text with dtype=str")
@@ -130,7 +143,7 @@ class StoredArray:
                         yield self._read(file, (count, *self.stored_shape[1:]))
                     else:
                         yield whole[start : start + count]
-        except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        except READ_ERRORS as error:
             raise MERError(f"{self.name} cannot be read ({error}); write or copy the file again") from error
 
     def load(self) -> npt.NDArray[Any]:
@@ -157,4 +170,6 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any],
     if version not in readers:
         raise ValueError(f"version {version} of the .npy format")
     shape, fortran, dtype = readers[version](file)
+    if any(size < 0 for size in shape):
+        raise ValueError("a negative size")
     return shape, fortran, dtype, file.tell()

@@ -89,6 +89,7 @@ def lock(path: Path) -> Iterator[bool]:
 
 def _open_locked(path: Path) -> tuple[IO[str], bool]:
     while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("w")
         if sys.platform == "win32":  # conversions are still safe there, but two may do the same work
             return file, False

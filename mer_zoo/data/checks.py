@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mer_zoo.data.arrays import StoredArray
 from mer_zoo.errors import MERError
 
-__all__ = ["Fault", "as_numbers", "as_texts", "fault_error", "size_of"]
+__all__ = ["Fault", "as_numbers", "as_texts", "fault_error", "plural", "size_of"]
 
 MAX_ID = 1000
 MAX_TEXT = 2**28
@@ -60,6 +60,16 @@ def fault_error(source: str, faults: Sequence[Fault]) -> MERError:
     if any(not fault.remedy for fault in faults):
         remedies.append("mend the file (`mer-zoo validate-data` lists every fault)")
     return MERError(f"{source} cannot be used: {shown}; {', and '.join(remedies)}")
+
+
+def plural(count: int, word: str) -> str:
+    """Write a count with its word.
+
+    Example:
+        >>> plural(1, "value"), plural(2, "value")
+        ('1 value', '2 values')
+    """
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def size_of(value: Any) -> int | None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mer_zoo.batch import MODALITIES
 from mer_zoo.data.arrays import StoredArray
-from mer_zoo.data.checks import Fault
+from mer_zoo.data.checks import Fault, plural
 from mer_zoo.data.corpus import Corpus
 from mer_zoo.data.formats import SplitDraft, row_spans
 from mer_zoo.errors import MERError
@@ -101,15 +101,15 @@ def scan_split(name: str, split: SplitDraft, nan: NanPolicy, write: Write = _dis
 
 def _report_values(name: str, key: str, split: SplitDraft, cleaner: _Cleaner, nan: NanPolicy, scan: Scan) -> None:
     if cleaner.replaced:
-        scan.notes.append(f"{name}: {cleaner.replaced} values of -inf in {key} were set to 0")
+        scan.notes.append(f"{name}: {plural(cleaner.replaced, '-inf value')} in {key} set to 0")
     bad = np.flatnonzero(cleaner.bad)
     if not len(bad):
         return
-    count = int(cleaner.bad.sum())
+    values = plural(int(cleaner.bad.sum()), "NaN or infinite value")
     if nan == "zero":
-        scan.notes.append(f"{name}: {count} NaN or infinite values in {key} of {len(bad)} samples were set to 0")
+        scan.notes.append(f"{name}: {values} in {key} of {plural(len(bad), 'sample')} set to 0")
         return
-    message = f"{key} holds {count} NaN or infinite values"
+    message = f"{key} holds {values}"
     remedy = "set data.nan: zero (on the command line --data.nan zero, or --nan zero for convert) to put 0 there"
     scan.faults.append(Fault(name, key, message, tuple(split.ids[row] for row in bad), remedy))
 
@@ -129,7 +129,9 @@ def _spans(name: str, key: str, split: SplitDraft, found: npt.NDArray[np.int32],
         scan.faults.append(Fault(name, f"{key}_lengths", message, (split.ids[row],)))
     cut = int((found[:, 1] > lengths).sum())
     if cut:
-        scan.notes.append(f"{name}: {key} goes on behind {key}_lengths in {cut} samples; the rest is not used")
+        scan.notes.append(
+            f"{name}: {key} goes on behind {key}_lengths in {plural(cut, 'sample')}; the rest is not used"
+        )
     stop = np.where(found[:, 1] > 0, lengths, 0)
     return np.stack([np.zeros_like(stop), stop], 1).astype(np.int32)
 

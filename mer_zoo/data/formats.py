@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from mer_zoo.batch import MODALITIES
 from mer_zoo.data.arrays import StoredArray
-from mer_zoo.data.checks import MAX_ID, Fault, as_numbers, as_texts, size_of
+from mer_zoo.data.checks import MAX_ID, Fault, as_numbers, as_texts, plural, size_of
 from mer_zoo.data.labels import LABEL_FIELDS, read_labels
 
 __all__ = ["Draft", "SplitDraft", "describe", "row_spans"]
@@ -147,7 +148,7 @@ class _SplitReader:
             if size is None:
                 self.fault(key, f"{key} is neither an array nor a list")
             elif size != self.count:
-                self.fault(key, f"{key} has {size} samples where the other fields have {self.count}")
+                self.fault(key, f"{key} has {plural(size, 'sample')} where the other fields have {self.count}")
             elif size == 0:
                 self.fault(key, f"{key} has no samples")
         self.fields = {key: self.fields[key] for key, size in sizes.items() if size == self.count and size}
@@ -265,15 +266,15 @@ def _shape(split: SplitDraft, key: str) -> tuple[int, ...]:
 
 
 def _note_ids(draft: Draft, tree: Mapping[Any, Any]) -> None:
-    seen: dict[str, str] = {}
     numbered = [name for name in draft.splits if "id" not in tree[name]]
     if numbered:
         draft.notes.append(f"{', '.join(numbered)}: there are no ids, so samples are numbered")
-    for name, split in draft.splits.items():
-        repeated = len(split.ids) - len(set(split.ids))
+    unique = {name: set(split.ids) for name, split in draft.splits.items() if name not in numbered}
+    for name, ids in unique.items():
+        repeated = len(draft.splits[name].ids) - len(ids)
         if repeated:
-            draft.notes.append(f"{name}: {repeated} ids occur more than once")
-        for other in dict.fromkeys(seen[i] for i in set(split.ids) if i in seen):
-            shared = sum(seen.get(i) == other for i in set(split.ids))
-            draft.notes.append(f"{shared} ids occur both in {other} and in {name}")
-        seen |= dict.fromkeys(split.ids, name)
+            draft.notes.append(f"{name}: {plural(repeated, 'sample')} with an id that another one has")
+    for one, other in combinations(unique, 2):
+        shared = len(unique[one] & unique[other])
+        if shared:
+            draft.notes.append(f"{plural(shared, 'id')} both in {one} and in {other}")

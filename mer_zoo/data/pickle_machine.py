@@ -15,8 +15,8 @@ from mer_zoo.errors import MERError
 __all__ = ["PickleMachine", "Source"]
 
 SLICE_FROM = 64 * 2**10
-# One byte can make a set of 216 bytes, so this bounds memory at 1.5 GB; 100 000 clips as lists need about 3 million.
-MAX_READS = 6_000_000
+# One byte can make a set of 216 bytes, so this bounds memory at 1 GB; 100 000 clips as lists need about 2 million.
+MAX_READS = 4_000_000
 _COPY_COST = {"encode": 1, "bytes": 1, "set": 64, "frozenset": 64}
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from mer_zoo.data.arrays import StoredArray, open_at
+from mer_zoo.data.arrays import READ_ERRORS, StoredArray, open_at
 from mer_zoo.data.pickles import load_pickle
 from mer_zoo.errors import MERError
 
@@ -34,9 +34,11 @@ def read_tree(path: Path) -> Any:
             return _tree(_folder(path), f"{path} holds no split/field.npy files, such as train/audio.npy")
         if path.suffix == ".npz":
             return _tree(_npz(path), f"{path} holds no members called split/field, such as train/audio")
-    except (OSError, zipfile.BadZipFile) as error:
+        return load_pickle(path)
+    except MERError:
+        raise
+    except READ_ERRORS as error:
         raise MERError(f"{path} cannot be read ({error}); write or copy it again") from error
-    return load_pickle(path)
 
 
 def source_files(path: Path) -> list[Path]:
@@ -58,6 +60,8 @@ def _npz(path: Path) -> Iterator[Entry]:
     if len(members) > MAX_MEMBERS:
         raise MERError(f"{path} holds {len(members)} members; a corpus has a few for each split")
     for member in members:
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise MERError(f"{path} is compressed in an unusual way; write it with numpy.savez")
         split, _, key = member.filename.removesuffix(".npy").rpartition("/")
         yield split, key, partial(_open_member, path, member.filename), member.file_size, f"{path}[{member.filename}]"
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from mer_zoo.batch import MODALITIES
 from mer_zoo.data.arrays import StoredArray
-from mer_zoo.data.checks import Fault
+from mer_zoo.data.checks import Fault, plural
 from mer_zoo.data.corpus import Corpus
 from mer_zoo.data.features import NanPolicy, scan_split
 from mer_zoo.data.formats import Draft, SplitDraft, describe
@@ -97,7 +97,7 @@ def main(args: list[str]) -> int:
         console.print(f"fault: {fault}", markup=False, highlight=False, soft_wrap=True)
         if len(fault.ids) > 3:
             console.print(f"  all {len(fault.ids)}: {' '.join(map(ascii, fault.ids))}", markup=False, soft_wrap=True)
-    console.print(f"{len(report.faults)} faults" if report.faults else "no faults", highlight=False)
+    console.print(plural(len(report.faults), "fault") if report.faults else "no faults", highlight=False)
     return 1 if report.faults else 0
 
 
