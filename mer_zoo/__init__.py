@@ -1,1 +1,47 @@
-"""mer_zoo: multimodal emotion recognition models and the wrappers that debias them."""
+"""mer_zoo: multimodal emotion recognition models and the wrappers that debias them.
+
+Example:
+    >>> import mer_zoo
+    >>> data = mer_zoo.SyntheticMER(task="binary")
+    >>> model = mer_zoo.MulT(data.spec, data.task, d_model=8, num_heads=2, layers=1)
+    >>> model.name
+    'MulT'
+"""
+
+from mer_zoo.backbones import EFLSTM, LFLSTM, MulT
+from mer_zoo.batch import Batch, DataSpec, Modality, Output, Step
+from mer_zoo.data.datamodule import IEMOCAP, MOSEI, MOSI, MERDataModule, SyntheticMER
+from mer_zoo.errors import MERError
+from mer_zoo.model import Backbone, BatchSource, Model, Wrapper, adapt
+from mer_zoo.module import MERModule
+from mer_zoo.scores import Scores
+from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
+
+__all__ = [
+    "EFLSTM",
+    "IEMOCAP",
+    "LFLSTM",
+    "MOSEI",
+    "MOSI",
+    "Backbone",
+    "Batch",
+    "BatchSource",
+    "DataSpec",
+    "EmotionDetection",
+    "MERDataModule",
+    "MERError",
+    "MERModule",
+    "Modality",
+    "Model",
+    "MulT",
+    "Output",
+    "Scores",
+    "SentimentClassification",
+    "SentimentRegression",
+    "Step",
+    "SyntheticMER",
+    "Task",
+    "Wrapper",
+    "adapt",
+]
+__version__ = "0.1.0"

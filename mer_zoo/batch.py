@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -50,7 +50,7 @@ class Modality:
     token_ids: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.observed is None:
+        if cast(Tensor | None, self.observed) is None:
             self.observed = self.mask
 
     @property
@@ -134,8 +134,8 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """Copy every tensor to page-locked memory."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return Batch(**{k: v.pin_memory() if isinstance(v, (Tensor, Modality)) else v for k, v in fields.items()})
+        pinned = {name: self.modality(name).pin_memory() for name in MODALITIES}
+        return self.replace(**pinned, target=self.target.pin_memory(), index=self.index.pin_memory())
 
     def trim(self) -> Batch:
         """Cut padding that no sample of the batch needs from every modality."""
@@ -164,7 +164,9 @@ class Batch:
             return Modality(x * mask[..., None], mask)
 
         return cls(
-            *(modality(name) for name in MODALITIES),
+            text=modality("text"),
+            audio=modality("audio"),
+            vision=modality("vision"),
             target=task.random_target(size, generator),
             index=torch.arange(size),
             ids=[f"random$_${i}" for i in range(size)],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing_extensions import override
 from mer_zoo.data.datamodule import MERDataModule
 from mer_zoo.module import MERModule
 from mer_zoo.reports import write_results
+from mer_zoo.reports.files import whole_file
 
 __all__ = ["RunRecord", "SaveConfig", "run_folder"]
 
@@ -38,6 +38,11 @@ def run_folder(trainer: Trainer) -> Path:
     return Path(logger.save_dir or trainer.default_root_dir) / str(logger.name) / version
 
 
+def is_trial(trainer: Trainer) -> bool:
+    """Whether this is a ``fast_dev_run``, which leaves no record."""
+    return bool(getattr(trainer, "fast_dev_run", False))
+
+
 class SaveConfig(SaveConfigCallback):
     """Writes the configuration into the run's own folder, and hands it to the logger.
 
@@ -49,7 +54,7 @@ class SaveConfig(SaveConfigCallback):
 
     @override
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if trainer.fast_dev_run:
+        if is_trial(trainer):
             return
         text = self.parser.dump(self.config, skip_none=False)
         folder = run_folder(trainer)
@@ -77,7 +82,7 @@ class RunRecord(BasePredictionWriter):
 
     @override
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not isinstance(pl_module, MERModule) or not trainer.is_global_zero or trainer.fast_dev_run:
+        if not isinstance(pl_module, MERModule) or not trainer.is_global_zero or is_trial(trainer):
             return
         write_results(
             self._folder(trainer), results_of(trainer, pl_module), pl_module.test_scores, pictures=self.pictures
@@ -96,7 +101,7 @@ class RunRecord(BasePredictionWriter):
         if trainer.world_size > 1:
             parts = [[] for _ in range(trainer.world_size)]
             torch.distributed.all_gather_object(parts, mine)
-        if trainer.is_global_zero and not trainer.fast_dev_run:
+        if trainer.is_global_zero and not is_trial(trainer):
             rows = _rows([prediction for part in parts for prediction in part])
             write_csv(self._folder(trainer) / "predictions.csv", rows)
 
@@ -167,8 +172,7 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         rows: Dictionaries with equal keys.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", newline="", delete=False) as file:
+    with whole_file(path) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["id"])
         writer.writeheader()
         writer.writerows(rows)
-    Path(file.name).replace(path)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
 from typing_extensions import override
 
 import mer_zoo.backbones
 import mer_zoo.data
 import mer_zoo.wrappers  # imported classes can be named without their module
 from mer_zoo.callbacks import RunRecord, SaveConfig
+from mer_zoo.cli_errors import explain, is_mistake
 from mer_zoo.data import MERDataModule, convert, validate
 from mer_zoo.errors import MERError
 from mer_zoo.module import MERModule
@@ -26,6 +28,14 @@ TOOLS: dict[str, tuple[Callable[[list[str]], int | None], str]] = {
     "validate-data": (validate.main, "list every fault of a corpus"),
     "report": (report.main, "compare finished runs in one table and one picture"),
 }
+
+
+class MERParser(LightningArgumentParser):
+    """Reports a mistake as one sentence."""
+
+    @override
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise MERError(explain(message, ex)) from ex
 
 
 class MERCLI(LightningCLI):
@@ -45,8 +55,11 @@ class MERCLI(LightningCLI):
             MERDataModule,
             subclass_mode_data=True,
             save_config_callback=SaveConfig,
+            parser_class=MERParser,
             seed_everything_default=0,
-            trainer_defaults={"logger": CSVLogger("runs", name="mer_zoo")},
+            trainer_defaults={
+                "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": "runs", "name": "mer_zoo"}}
+            },
             args=list(args) if args is not None else None,
         )
 
@@ -82,12 +95,22 @@ def main(args: Sequence[str] | None = None) -> None:
         SystemExit: 2
     """
     given = list(sys.argv[1:] if args is None else args)
+    warnings.filterwarnings(
+        "ignore", message=".*LeafSpec.*"
+    )  # Lightning 2.6 on torch 2.9 and newer; no one can act on it
     try:
         if given and given[0] in TOOLS:
             sys.exit(TOOLS[given[0]][0](given[1:]))
-        MERCLI(given)
-    except MERError as error:
-        sys.stderr.write(f"mer-zoo: error: {error}\n")
+        # With args given, Lightning warns about the arguments of the process; None makes it read them itself.
+        MERCLI(None if args is None else given)
+    except FileNotFoundError as error:
+        sys.stderr.write(f"mer-zoo: error: {error}; give the path of a file that exists\n")
+        sys.exit(2)
+    except (MERError, ValueError, TypeError) as error:
+        # jsonargparse wraps what a constructor raises; anything that is not a user's mistake keeps its traceback.
+        if not is_mistake(error):
+            raise
+        sys.stderr.write(f"mer-zoo: error: {explain(str(error), error)}\n")
         sys.exit(2)
 
 

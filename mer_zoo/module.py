@@ -96,6 +96,8 @@ class MERModule(LightningModule):
         if stage == "fit" and not self.automatic_optimization and isinstance(strategy, DDPStrategy):
             # Each backward pass of a multi-step model may leave out parameters that only the other one uses.
             strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
+        if stage == "fit":
+            self._check_monitors()
         if stage == "fit" and self.automatic_optimization and self.accumulate > 1:
             if self.trainer.accumulate_grad_batches not in (1, self.accumulate):
                 raise MERError(
@@ -103,18 +105,20 @@ class MERModule(LightningModule):
                 )
             self.trainer.accumulate_grad_batches = self.accumulate
 
+    def _check_monitors(self) -> None:
+        """Refuse, before the first epoch, to select by a metric that does not exist or is of the test split."""
+        known = {"train/loss", "train/task", "val/loss", *(f"val/{name}" for name in self.model.task.metrics())}
+        monitors = {getattr(callback, "monitor", None) for callback in self.trainer.callbacks}  # type: ignore[attr-defined]
+        for monitor in sorted(name for name in {*monitors, self.monitor} if isinstance(name, str)):
+            if monitor not in known and not monitor.startswith("train/"):
+                raise MERError(
+                    f"monitor {monitor!r} is not a validation metric of this task; choose from {', '.join(sorted(known))}"
+                )
+
     @override
     def forward(self, batch: Batch) -> Output:
         output: Output = self.model(batch)
         return output
-
-    @override
-    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        return batch if self.model.fixed_length else batch.trim()
-
-    @override
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        return batch.to(device, non_blocking=True)
 
     @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -126,8 +130,10 @@ class MERModule(LightningModule):
         if self.scheduler_factory is None:
             return optimizer
         scheduler = self.scheduler_factory(optimizer)
-        config = {"scheduler": scheduler, "interval": self.scheduler_interval, "monitor": self.monitor}
-        return {"optimizer": optimizer, "lr_scheduler": config}  # type: ignore[return-value]  # Lightning's TypedDict
+        if not self.automatic_optimization:  # stepped by hand, so Lightning would warn about any more
+            return {"optimizer": optimizer, "lr_scheduler": scheduler}
+        config: Any = {"scheduler": scheduler, "interval": self.scheduler_interval, "monitor": self.monitor}
+        return {"optimizer": optimizer, "lr_scheduler": config}
 
     def _train_source(self) -> BatchSource:
         datamodule = getattr(self.trainer, "datamodule", None)
@@ -149,19 +155,9 @@ class MERModule(LightningModule):
         if not self.automatic_optimization:
             self._manual_step(batch)
             return None
-        loss = torch.stack([self.step_loss(step) for step in self._counted_steps(batch)]).sum()
+        loss = torch.stack([self.step_loss(step) for step in self.model.steps(batch)]).sum()
         self._log("train/loss", loss, len(batch), prog_bar=True)
         return loss
-
-    def _counted_steps(self, batch: Batch) -> Iterator[Step]:
-        """The steps of a batch; one optimiser step takes as many as there are, several take exactly num_steps."""
-        count = 0
-        for count, step in enumerate(self.model.steps(batch), start=1):
-            yield step
-        if count == 0 or (self.model.num_steps > 1 and count != self.model.num_steps):
-            raise RuntimeError(
-                f"{self.model.name} declares num_steps {self.model.num_steps}, but yielded {count} steps"
-            )
 
     def _manual_step(self, batch: Batch) -> None:
         """Collect ``accumulate`` batches, then take each stage's optimiser step on all of them."""
@@ -171,7 +167,7 @@ class MERModule(LightningModule):
         batches, self._waiting = self._waiting, []
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
-        stages = [self._counted_steps(waiting) for waiting in batches]
+        stages = [self.model.steps(waiting) for waiting in batches]
         totals: list[Tensor] = []
         for _ in range(self.model.num_steps):
             optimizer.zero_grad()
@@ -293,7 +289,7 @@ class MERModule(LightningModule):
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         datamodule = getattr(self.trainer, "datamodule", None)
-        record = {"model": self.model.name, "task": repr(self.model.task.shape)}
+        record: dict[str, Any] = {"model": self.model.name, "task": repr(self.model.task.shape)}
         if isinstance(datamodule, MERDataModule):
             record["scaler"] = datamodule.scaler_state()
         checkpoint["mer_zoo"] = record

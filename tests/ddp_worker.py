@@ -29,7 +29,9 @@ class SameOrder(SyntheticMER):
         loader = super().train_dataloader()
         if torch.distributed.is_initialized():
             return loader
-        sampler = DistributedSampler(loader.dataset, num_replicas=1, rank=0, shuffle=True, seed=0)
+        sampler: DistributedSampler[Batch] = DistributedSampler(
+            loader.dataset, num_replicas=1, rank=0, shuffle=True, seed=0
+        )
         return DataLoader(loader.dataset, self.batch_size, sampler=sampler, collate_fn=loader.collate_fn)
 
 
@@ -37,10 +39,16 @@ def main(wrapper: str, devices: int, path: str) -> None:
     seed_everything(0)
     sizes = SyntheticConfig(train=32, valid=16, test=15)
     data = SameOrder(sizes, batch_size=8 // devices, conditions="default")
-    quiet = {"embed_dropout": 0.0, "attn_dropout": 0.0, "relu_dropout": 0.0, "res_dropout": 0.0, "out_dropout": 0.0}
+    quiet: dict[str, Any] = {
+        "embed_dropout": 0.0,
+        "attn_dropout": 0.0,
+        "relu_dropout": 0.0,
+        "res_dropout": 0.0,
+        "out_dropout": 0.0,
+    }
     net = MulT(data.spec, data.task, d_model=8, num_heads=2, layers=1, **quiet)
-    module = MERModule(net, WRAPPERS[wrapper], optimizer=lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9))
-    options = {
+    module = MERModule(net, WRAPPERS[wrapper], optimizer=lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9))
+    options: dict[str, Any] = {
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "enable_checkpointing": False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -139,24 +139,29 @@ def test_the_last_short_window_is_stepped_too(tmp_path: Path) -> None:
     assert trainer.global_step == 2 * 2
 
 
-class GradientNorms(Callback):
-    def __init__(self) -> None:
-        self.norms: list[float] = []
+class NotingSGD(torch.optim.SGD):
+    """Notes the norm of the gradients that it steps with."""
+
+    norms: ClassVar[list[float]] = []
 
     @override
-    def on_before_zero_grad(self, trainer: Trainer, pl_module: Any, optimizer: Any) -> None:
-        grads = [p.grad for p in pl_module.parameters() if p.grad is not None]
-        if grads:
-            self.norms.append(float(torch.linalg.vector_norm(torch.cat([g.flatten() for g in grads]))))
+    def step(self, closure: Any = None) -> Any:
+        loss = closure() if closure is not None else None
+        grads = [p.grad.flatten() for group in self.param_groups for p in group["params"] if p.grad is not None]
+        self.norms.append(float(torch.cat(grads).norm()))
+        super().step()
+        return loss
 
 
 @pytest.mark.parametrize("wrappers", [[], [TwoStep]])
-def test_clip_norm_bounds_the_gradient(tmp_path: Path, wrappers: list[Any]) -> None:
+def test_clip_norm_bounds_the_gradient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrappers: list[Any]) -> None:
     norms = []
     for clip_norm in (None, 1e-3):
-        source, seen = data(), GradientNorms()
-        quiet(tmp_path, callbacks=[seen]).fit(module(source, wrappers=wrappers, clip_norm=clip_norm), datamodule=source)
-        norms.append(seen.norms)
+        monkeypatch.setattr(NotingSGD, "norms", [])
+        source = data()
+        trained = module(source, wrappers=wrappers, clip_norm=clip_norm, optimizer=lambda p: NotingSGD(p, lr=0.1))
+        quiet(tmp_path).fit(trained, datamodule=source)
+        norms.append(NotingSGD.norms)
     assert max(norms[0]) > 1e-2
     assert max(norms[1]) == pytest.approx(1e-3, rel=1e-3)
 
@@ -329,7 +334,7 @@ def test_options_out_of_range(options: dict[str, Any], message: str) -> None:
 def test_accumulating_twice_is_refused(tmp_path: Path) -> None:
     source = data()
     with pytest.raises(MERError, match="accumulated twice"):
-        quiet(tmp_path, accumulate_grad_batches=2).fit(module(source, accumulate=2), datamodule=source)
+        quiet(tmp_path, accumulate_grad_batches=3).fit(module(source, accumulate=2), datamodule=source)
 
 
 def wide(spec: Any, task: Any) -> Model:
@@ -354,7 +359,7 @@ def test_the_scaler_travels_with_the_checkpoint(tmp_path: Path) -> None:
     trainer.fit(module(source), datamodule=source)
     path = tmp_path / "model.ckpt"
     trainer.save_checkpoint(path)
-    other = SyntheticMER(SyntheticConfig(train=12, valid=6, test=6, strength_audio=3.0))
+    other = SyntheticMER(SyntheticConfig(train=12, valid=6, test=6, audio_strength=3.0))
     quiet(tmp_path).test(module(other), datamodule=other, ckpt_path=path, verbose=False)
     mine, theirs = source.scaler_state(), other.scaler_state()
     assert mine is not None
@@ -363,3 +368,11 @@ def test_the_scaler_travels_with_the_checkpoint(tmp_path: Path) -> None:
     plain = data(standardize=False)
     with pytest.raises(MERError, match="trained with standardisation; set data.standardize: true"):
         quiet(tmp_path).test(module(plain), datamodule=plain, ckpt_path=path)
+
+
+@pytest.mark.parametrize("monitor", ["val/nothing", "test/Acc3"])
+def test_selection_by_an_unknown_or_a_test_metric_is_refused(tmp_path: Path, monitor: str) -> None:
+    source = data()
+    trainer = quiet(tmp_path, enable_checkpointing=True, callbacks=[ModelCheckpoint(tmp_path, monitor=monitor)])
+    with pytest.raises(MERError, match=f"monitor '{monitor}' is not a validation metric of this task; choose from"):
+        trainer.fit(module(source), datamodule=source)

@@ -1,1 +1,25 @@
 """Reading corpora, making incomplete views of them, and the LightningDataModules."""
+
+from mer_zoo.data.conditions import Condition, build_conditions
+from mer_zoo.data.corpus import Corpus, SplitData
+from mer_zoo.data.datamodule import IEMOCAP, MOSEI, MOSI, MERDataModule, SyntheticMER
+from mer_zoo.data.missing import RMM, SMM, MissingPattern
+from mer_zoo.data.store import open_corpus
+from mer_zoo.data.synthetic import SyntheticConfig
+
+__all__ = [
+    "IEMOCAP",
+    "MOSEI",
+    "MOSI",
+    "RMM",
+    "SMM",
+    "Condition",
+    "Corpus",
+    "MERDataModule",
+    "MissingPattern",
+    "SplitData",
+    "SyntheticConfig",
+    "SyntheticMER",
+    "build_conditions",
+    "open_corpus",
+]

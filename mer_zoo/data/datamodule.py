@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -16,15 +16,18 @@ from mer_zoo.batch import MODALITIES, Batch, DataSpec
 from mer_zoo.data.conditions import Condition, build_conditions
 from mer_zoo.data.corpus import Corpus
 from mer_zoo.data.dataset import Scaler, SplitDataset, SplitSource, check_labels
+from mer_zoo.data.features import check_present
 from mer_zoo.data.missing import derive_key
 from mer_zoo.data.store import open_corpus
-from mer_zoo.data.synthetic import SyntheticConfig, generate
+from mer_zoo.data.synthetic import LabelForm, SyntheticConfig, generate
 from mer_zoo.errors import MERError
 from mer_zoo.metrics import Convention
 from mer_zoo.model import BatchSource
 from mer_zoo.task import Task, build_task
 
 __all__ = ["IEMOCAP", "MOSEI", "MOSI", "MERDataModule", "SyntheticMER"]
+
+DEFAULT_SCM = SyntheticConfig()
 
 
 class MERDataModule(LightningDataModule):
@@ -78,7 +81,8 @@ class MERDataModule(LightningDataModule):
         self.task_name, self.convention = task, convention
         self.corpus = self.read()
         self.spec: DataSpec = self.corpus.spec(modalities, tokens=text == "tokens")
-        self.conditions = build_conditions(conditions, list(self.corpus.splits))
+        check_present(self.corpus, self.spec.modalities, self.spec.tokens)
+        self.conditions = build_conditions(conditions, list(self.corpus.splits), self.spec.modalities)
         self._scaler: Scaler | None = None
         self._foreign: dict[str, Corpus] = {}
 
@@ -188,6 +192,17 @@ class MERDataModule(LightningDataModule):
         return self._dataloader(self.dataset(self.predict_split))
 
     @override
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        # Cut on the CPU: finding the longest sample would make a GPU wait.
+        model = getattr(self.trainer, "lightning_module", None)
+        keep = model is None or getattr(getattr(model, "model", None), "fixed_length", True)
+        return batch if keep else batch.trim()
+
+    @override
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        return batch.to(device, non_blocking=True)
+
+    @override
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         if self.trainer is None or not self.trainer.testing:
             return batch
@@ -209,7 +224,8 @@ class MERDataModule(LightningDataModule):
         }
 
 
-def _as_is(batch: Batch) -> Batch:
+def _as_is(batch: Any) -> Any:
+    # The dataset has fetched a whole Batch already; DataLoader's type says list.
     return batch
 
 
@@ -264,6 +280,10 @@ class IEMOCAP(MERDataModule):
 class SyntheticMER(MERDataModule):
     """The embedded default: a structural causal model with a known confounder; see docs/synthetic.md.
 
+    Best possible accuracy over three classes / without neutral, in percent (``benchmarks/bayes_synthetic.py``): with the
+    topic's association 91.4 / 92.4 on test_iid, 76.3 / 78.2 on test_ood, 79.3 / 81.7 on test_rct; without it 86.0 / 87.4
+    on test_iid, 86.1 / 87.5 on test_ood, 86.1 / 87.4 on test_rct.
+
     Args:
         scm: Sizes and strengths of the causal model; its label form follows the task.
         task: See :class:`MERDataModule`.
@@ -279,20 +299,16 @@ class SyntheticMER(MERDataModule):
 
     def __init__(
         self,
-        scm: SyntheticConfig | None = None,
+        scm: SyntheticConfig = DEFAULT_SCM,
         task: str = "binary",
         text: Literal["tokens"] = "tokens",
         **options: Any,
     ) -> None:
-        self.scm = scm or SyntheticConfig()
-        self.labels = {"binary": "classes", "emotions": "emotions"}.get(task, "continuous")
+        self.scm = scm
+        forms: dict[str, LabelForm] = {"binary": "classes", "emotions": "emotions"}
+        self.labels: LabelForm = forms.get(task, "continuous")
         super().__init__("SyntheticMER", task, text=text, **options)
 
     @override
     def read(self) -> Corpus:
-        return _generated(self.scm, self.labels)
-
-
-def _generated(scm: SyntheticConfig, labels: str) -> Corpus:
-    make: Callable[..., Corpus] = generate
-    return make(scm, labels=labels)
+        return generate(self.scm, self.labels)

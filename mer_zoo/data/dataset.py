@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import override
 
-from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
+from mer_zoo.batch import Batch, DataSpec, Modality
 from mer_zoo.data.corpus import SplitData
 from mer_zoo.errors import MERError
 from mer_zoo.task import EmotionDetection, Task
@@ -152,7 +152,9 @@ class SplitDataset(Dataset[Batch]):
         """Fetch the samples at ``indices`` as one Batch."""
         rows = np.asarray(indices, dtype=np.int64)
         return Batch(
-            *(self._modality(name, rows) for name in MODALITIES),
+            text=self._modality("text", rows),
+            audio=self._modality("audio", rows),
+            vision=self._modality("vision", rows),
             target=self._target(rows),
             index=torch.from_numpy(rows),
             ids=[self.split.ids[i] for i in rows],

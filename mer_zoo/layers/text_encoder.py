@@ -45,7 +45,7 @@ class TextEncoder(nn.Module):
             if path is not None:
                 self.model = AutoModel.from_pretrained(path)
             else:
-                self.model = AutoModel.from_config(AutoConfig.for_model(**dict(config or {})))
+                self.model = AutoModel.from_config(AutoConfig.for_model(**dict(config or {})))  # type: ignore[no-untyped-call]
         except (OSError, ValueError, KeyError, TypeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise MERError(

@@ -1,0 +1,99 @@
+"""Turns what argument parsing reports into one sentence that names the thing and the remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+import mer_zoo.backbones
+import mer_zoo.wrappers
+from mer_zoo.errors import MERError
+
+__all__ = ["explain", "is_mistake"]
+
+DATA = ("IEMOCAP", "MOSEI", "MOSI", "MERDataModule", "SyntheticMER")
+HELP = "see mer-zoo fit --help, or --model.backbone.help CLASS for the options of a class"
+
+
+def explain(message: str, error: BaseException | None = None) -> str:
+    r"""Say in one sentence what is wrong with a command line or a configuration.
+
+    Args:
+        message: What jsonargparse reports, often a tree of every type that was tried.
+        error: The exception behind it; a :class:`MERError` anywhere in its chain says it best.
+
+    Returns:
+        One line.
+
+    Example:
+        >>> explain("Option 'widht' is not accepted")
+        "option 'widht' does not exist; see mer-zoo fit --help, or --model.backbone.help CLASS for the options of a class"
+        >>> explain('Parser key "model.backbone":\n  - Expected a dot import path string: MulTT')
+        "model.backbone: unknown class 'MulTT', did you mean MulT; choose from EFLSTM, LFLSTM, MulT"
+    """
+    for cause in _chain(error):
+        if isinstance(cause, MERError):
+            return str(cause)
+    key = re.search(r'Parser key "([^"]+)"', message)
+    where = f"{key.group(1)}: " if key else ""
+    option = re.search(r"Option '([^']+)' is not accepted", message)
+    if option:
+        return f"{where}option {option.group(1)!r} does not exist; {HELP}"
+    required = re.search(r"the following arguments are required: ([\w, ]+)", message)
+    if required and required.group(1) == "backbone":
+        return f"{where}a wrapper can't stand for the network; name a network there and add --model.wrappers+=NAME"
+    if required and required.group(1) == "path":
+        return f"{where}the corpus needs its file; give --data.path FILE"
+    name = re.search(r"Expected a dot import path string: (\S+)", message)
+    if name:
+        return f"{where}{_unknown_class(name.group(1), key.group(1) if key else '')}"
+    return where + _essence(message)
+
+
+def is_mistake(error: BaseException) -> bool:
+    """Whether a :class:`MERError` stands anywhere in the chain of an exception.
+
+    Args:
+        error: What was raised.
+
+    Example:
+        >>> is_mistake(ValueError("a bug")), is_mistake(MERError("a typo"))
+        (False, True)
+    """
+    return any(isinstance(cause, MERError) for cause in _chain(error))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _unknown_class(name: str, key: str) -> str:
+    kinds = {"backbone": mer_zoo.backbones.__all__, "wrappers": mer_zoo.wrappers.__all__, "data": DATA}
+    names = next((known for kind, known in kinds.items() if kind in key), None)
+    if names is None:
+        return f"unknown class {name!r}; give an imported class or its full path"
+    close = get_close_matches(name, names, 1)
+    guess = f", did you mean {close[0]}" if close else ""
+    return f"unknown class {name!r}{guess}; choose from {', '.join(sorted(names))}"
+
+
+def _essence(message: str) -> str:
+    """The innermost findings of the report, without the types that were tried in vain."""
+    lines = [line.strip().removeprefix("- ").strip() for line in message.splitlines()]
+    noise = (
+        "Parser key",
+        "Does not validate",
+        "Subtypes:",
+        "Errors:",
+        "Expected a <class 'NoneType'>",
+        "Given value type:",
+    )
+    lines = [line for line in lines if line and not line.startswith(noise)]
+    text = "; ".join(dict.fromkeys(lines)) or message.strip()
+    text = re.sub(r"<class '([^']+)'>", r"\1", text)
+    return re.sub(r'^Parser key "[^"]+":\s*', "", text) + ("" if "--help" in text else f"; {HELP}")

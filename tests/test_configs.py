@@ -1,0 +1,36 @@
+"""Every file under configs/ runs fit, then test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mer_zoo.cli import main
+
+ROOT = Path(__file__).parents[1] / "configs"
+CONFIGS = sorted(ROOT.rglob("*.yaml"))
+
+
+def test_there_are_configs() -> None:
+    assert {"quickstart.yaml", "mosi/mult.yaml"} <= {str(path.relative_to(ROOT)) for path in CONFIGS}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_fit_then_test(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_for: Callable[[str], Path]
+) -> None:
+    """Runs one batch of each loop; the widths of published settings stay, the ResNet and ALBERT branches become small."""
+    monkeypatch.chdir(tmp_path)
+    content = yaml.safe_load(config.read_text())
+    corpus = content["data"]["class_path"]
+    given = [f"--config={config}", "--trainer.fast_dev_run=1", "--trainer.accelerator=cpu", "--data.batch_size=2"]
+    if corpus == "SyntheticMER":
+        given += ["--data.scm.train=4", "--data.scm.valid=4", "--data.scm.test=4"]
+    else:
+        given += [f"--data.path={corpus_for(corpus)}"]
+    for command in ("fit", "test"):
+        main([command, *given])
