@@ -92,7 +92,7 @@ def as_texts(value: Any) -> list[list[str]] | None:
     """Read a field of text: one row of columns a sample, one column where the field is flat; None if it is no text.
 
     Args:
-        value: An array of text, bytes or whole numbers of rank 1 or more, or a list of those or of short lists of those.
+        value: An array of text, bytes or whole numbers, or a list of those or of short lists of those.
     """
     if isinstance(value, StoredArray):
         if value.dtype.kind not in "SUiu":

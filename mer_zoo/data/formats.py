@@ -160,7 +160,7 @@ class _SplitReader:
             rows = None
         if not rows:
             return [f"{self.name}_{row}" for row in range(self.count)]
-        # MulT's MOSI names the clip in the first column; its MOSEI names only the video there, and the start in the next
+        # MulT's MOSI names the clip in the first column; its MOSEI only the video there, and the start in the next
         if len({row[0] for row in rows}) < len(rows) and min(map(len, rows)) > 1:
             return [f"{row[0]}$_${row[1]}" for row in rows]
         return [row[0] for row in rows]

@@ -1,4 +1,4 @@
-"""What numpy and joblib write into pickles, rebuilt from its parts as descriptions; numpy's own code never sees them."""
+"""What numpy and joblib write into pickles, rebuilt as descriptions; numpy's own code never sees it."""
 
 from __future__ import annotations
 

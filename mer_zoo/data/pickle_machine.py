@@ -164,8 +164,8 @@ class PickleMachine:
         full = f"{module}.{name}"
         if full not in ADMITTED:
             raise MERError(
-                f"{self.source.path} is refused: it names {full[:200]!r}, but a data file may hold only numpy arrays and "
-                "built-in containers; nothing in it was run, so get the file from a source that you trust"
+                f"{self.source.path} is refused: it names {full[:200]!r}, but a data file may hold only numpy arrays "
+                "and built-in containers; nothing in it was run, so get the file from a source that you trust"
             )
         self.stack.append(Pending(ADMITTED[full]))
 

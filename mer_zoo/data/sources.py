@@ -72,9 +72,12 @@ def _open_member(path: Path, name: str) -> IO[bytes]:
 
 def _tree(entries: Iterator[Entry], empty: str) -> dict[str, dict[str, StoredArray]]:
     tree: dict[str, dict[str, StoredArray]] = {}
+    written: dict[str, str] = {}
     for split, key, opener, size, name in entries:
-        fields = tree.setdefault(_ALIASES.get(split, split), {})
-        fields[key] = StoredArray.from_npy(opener, size, name)
+        own = _ALIASES.get(split, split)
+        if written.setdefault(own, split) != split:
+            raise MERError(f"{name} belongs to split {split}, but there is {written[own]} too; keep one of them")
+        tree.setdefault(own, {})[key] = StoredArray.from_npy(opener, size, name)
     if not tree:
         raise MERError(f"{empty}; see docs/data.md")
     return tree

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -11,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mer_zoo.batch import MODALITIES
-from mer_zoo.data.arrays import StoredArray
+from mer_zoo.data.arrays import StoredArray, open_at
 from mer_zoo.data.checks import Fault, plural
 from mer_zoo.data.corpus import Corpus
 from mer_zoo.data.features import NanPolicy, scan_split
@@ -115,9 +116,8 @@ def _draft_store(path: Path) -> Draft:
 
 def _draft_split(path: Path, name: str, corpus: Corpus) -> SplitDraft:
     split = corpus.splits[name]
-    files = {key: path / f"{name}.{key}.npy" for key in split.features}
-    features = {
-        key: StoredArray.from_npy(lambda file=file: file.open("rb"), file.stat().st_size, str(file))  # type: ignore[misc]
-        for key, file in files.items()
-    }
+    features = {}
+    for key in split.features:
+        file = path / f"{name}.{key}.npy"
+        features[key] = StoredArray.from_npy(partial(open_at, file, 0), file.stat().st_size, str(file))
     return SplitDraft(split.ids, split.raw_text, features, {}, split.token_ids, split.spans["text"], split.labels)

@@ -42,6 +42,12 @@ def test_own_files_are_read_as_written(tmp_path: Path, kind: str) -> None:
         np.testing.assert_array_equal(np.concatenate(list(array.blocks(limit=1))), expected)
 
 
+def test_two_names_of_one_split_are_refused(tmp_path: Path) -> None:
+    corpora.write_folder({"valid": ARRAYS, "dev": ARRAYS}, tmp_path / "own")
+    with pytest.raises(MERError, match="belongs to split valid, but there is dev too"):
+        read_tree(tmp_path / "own")
+
+
 def test_a_missing_path_is_named(tmp_path: Path) -> None:
     with pytest.raises(MERError, match=r"nowhere\.pkl does not exist; give the path"):
         read_tree(tmp_path / "nowhere.pkl")
