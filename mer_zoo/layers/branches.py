@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import resnet18
@@ -44,7 +45,6 @@ class GRUBranch(nn.Module):
         hidden_dim: Width of the GRU.
 
     Example:
-        >>> import torch
         >>> mask = torch.tensor([[True, True, False], [False] * 3])
         >>> GRUBranch(5, 2)(torch.randn(2, 3, 5), mask).shape
         torch.Size([2, 2])
@@ -78,7 +78,6 @@ class AlbertBranch(nn.Module):
         MERError: If the files are not at hand or not ALBERT's, an option is unknown, or there are too few positions.
 
     Example:
-        >>> import torch
         >>> tiny = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
         >>> AlbertBranch(300, length=6, outputs=3, albert=tiny)(torch.randn(2, 6, 300)).shape
         torch.Size([2, 3])
@@ -117,7 +116,6 @@ class ResNetBranch(nn.Module):
         outputs: Number of logits.
 
     Example:
-        >>> import torch
         >>> ResNetBranch(3)(torch.randn(1, 6, 5)).shape
         torch.Size([1, 3])
     """
@@ -133,7 +131,10 @@ class ResNetBranch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.training and len(x) == 1 and max(x.shape[1:]) <= self.STRIDE:
             x = F.pad(x, (0, self.STRIDE + 1 - x.shape[2]))
-        logits: Tensor = self.resnet(x[:, None])
+        # On a CPU, the bfloat16 weight gradient of a strided convolution over maps one pixel wide is garbage (oneDNN 3.13).
+        enabled = torch.is_autocast_enabled(x.device.type) and x.device.type != "cpu"
+        with torch.autocast(x.device.type, enabled=enabled):
+            logits: Tensor = self.resnet(x[:, None].to(self.resnet.conv1.weight.dtype))
         return logits
 
 

@@ -104,6 +104,20 @@ def test_resnet_trains_on_one_sample_and_tiny_images(size: int, steps: int, dim:
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in branch.parameters())
 
 
+def test_resnet_gradients_on_narrow_images_under_autocast() -> None:
+    torch.manual_seed(0)
+    branch, x = ResNetBranch(3), torch.randn(8, 40, 5)
+    found = []
+    for enabled in (False, True, True, True):
+        branch.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            loss = branch(x).float().logsumexp(1).sum()
+        loss.backward()
+        found.append(torch.cat([p.grad.flatten() for p in branch.parameters() if p.grad is not None]))
+    for gradient in found[1:]:
+        assert torch.linalg.vector_norm(gradient - found[0]) < 0.1 * torch.linalg.vector_norm(found[0])
+
+
 @pytest.mark.parametrize("kind", ["paper", "light"])
 def test_gradient_reaches_every_parameter(kind: str) -> None:
     spec = DataSpec()
