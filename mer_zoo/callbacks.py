@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from mer_zoo.data.datamodule import MERDataModule
 from mer_zoo.module import MERModule
-from mer_zoo.reports import write_results
+from mer_zoo.reports import show_results, write_results
 from mer_zoo.reports.files import whole_file
 
 __all__ = ["RunRecord", "SaveConfig", "run_folder"]
@@ -26,11 +26,14 @@ def run_folder(trainer: Trainer) -> Path:
     """The folder of this run, the same for every logger.
 
     Args:
-        trainer: The trainer; without a logger the folder is its ``default_root_dir``.
+        trainer: The trainer. When it tests or predicts with a checkpoint of a run, that run's folder is meant.
 
     Returns:
-        ``save_dir/name/version`` of the first logger.
+        ``save_dir/name/version`` of the first logger, or ``default_root_dir`` without one.
     """
+    checkpoint = Path(str(trainer.ckpt_path)) if trainer.ckpt_path else None
+    if checkpoint is not None and trainer.state.fn != "fit" and checkpoint.parent.name == "checkpoints":
+        return checkpoint.parent.parent
     logger = trainer.logger
     if logger is None:
         return Path(trainer.default_root_dir)
@@ -57,9 +60,9 @@ class SaveConfig(SaveConfigCallback):
         if is_trial(trainer):
             return
         text = self.parser.dump(self.config, skip_none=False)
-        folder = run_folder(trainer)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ("config.yaml" if stage == "fit" else f"config_{stage}.yaml")).write_text(text)
+        name = "config.yaml" if trainer.state.fn == "fit" else f"config_{trainer.state.fn.value}.yaml"
+        with whole_file(run_folder(trainer) / name) as part:
+            part.write_text(text)
         if trainer.logger is not None:
             trainer.logger.log_hyperparams({"config": text})
 

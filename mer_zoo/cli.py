@@ -82,6 +82,17 @@ class MERCLI(LightningCLI):
             }
         )
 
+    @override
+    def before_instantiate_classes(self) -> None:
+        if self.subcommand in (None, "fit"):
+            return
+        if self.subcommand == "test":
+            self.config.test.verbose = False  # RunRecord prints the same numbers so that they can be read
+        trainer = self.config[str(self.subcommand)].trainer
+        if "CSVLogger" in str(getattr(trainer.logger, "class_path", "")):
+            # There is no curve to log, and the logger would replace the metrics.csv of the training run.
+            trainer.logger = False
+
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; a mistake of the user's ends with one sentence and exit code 2.

@@ -3,6 +3,6 @@
 from mer_zoo.reports import report
 from mer_zoo.reports.published import Published, published
 from mer_zoo.reports.record import RunResults, load_results
-from mer_zoo.reports.run import write_results
+from mer_zoo.reports.run import show_results, write_results
 
-__all__ = ["Published", "RunResults", "load_results", "published", "report", "write_results"]
+__all__ = ["Published", "RunResults", "load_results", "published", "report", "show_results", "write_results"]

@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
+
 from mer_zoo.reports.files import whole_file
 from mer_zoo.reports.groups import Group, choose_metric, conditions_of
 from mer_zoo.reports.plots import Series, condition_picture, save_picture
-from mer_zoo.reports.record import ConditionResult, RunResults, save_results
+from mer_zoo.reports.record import ConditionResult, RunResults, load_results, save_results
 from mer_zoo.reports.tables import Table, condition_title, format_value, is_availability, ordered_metrics
 
 if TYPE_CHECKING:
     from mer_zoo.scores import Scores
 
-__all__ = ["GAP_NOTE", "condition_table", "gap_table", "write_results"]
+__all__ = ["GAP_NOTE", "condition_table", "gap_table", "show_results", "write_results"]
 
 GAP_NOTE = (
     "Value with only these modalities minus the value with all; mean and population standard deviation over the sets "
@@ -47,6 +49,23 @@ def write_results(
         majority = [group.majority(name, metric) for name in names]
         title = " on ".join(filter(None, [run.model, str(run.data.get("corpus", ""))]))
         save_picture(condition_picture(names, [series], majority, metric, title), folder / "conditions.png")
+
+
+def show_results(folder: Path) -> None:
+    """Print the tables of a run folder.
+
+    Args:
+        folder: Holds the results.json that :func:`write_results` wrote.
+
+    Raises:
+        MERError: If there is none, or it can't be read.
+    """
+    run = load_results(folder)
+    console = Console()
+    condition_table(run).show(console)
+    gaps = gap_table(run)
+    if gaps is not None:
+        gaps.show(console)
 
 
 def _markdown(run: RunResults, pictures: bool) -> str:
