@@ -24,22 +24,32 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from rich.console import Console
+from rich.table import Table
 from torch import Tensor, nn
 
 from mer_zoo.backbones import EFLSTM, LFLSTM, MulT
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
 from mer_zoo.compat import load_released
+from mer_zoo.data.datamodule import SyntheticMER
+from mer_zoo.data.synthetic import SyntheticConfig
 from mer_zoo.layers.positions import sinusoid_table
 from mer_zoo.model import Backbone
-from mer_zoo.task import SentimentRegression
+from mer_zoo.task import SentimentRegression, Task
 
 SIZES = {"d_model": 40, "num_heads": 10, "layers": 4}
 CASES = {"long": ((20, 400, 1000), 4), "short": ((20, 20, 20), 32)}
 DIMS = (300, 74, 35)
 PAPER = {"attn_dropout": 0.2, "attn_dropout_audio": 0.2, "attn_dropout_vision": 0.2, "relu_dropout": 0.2}
 PAPER |= {"res_dropout": 0.2, "embed_dropout": 0.2, "out_dropout": 0.1}
-# The same dropout on both sides, but none of the attention weights.
-NO_ATTENTION = PAPER | dict.fromkeys(("attn_dropout", "attn_dropout_audio", "attn_dropout_vision"), 0.0)
+ATTENTION = ("attn_dropout", "attn_dropout_audio", "attn_dropout_vision")
+DROPOUTS = {
+    "no dropout": dict.fromkeys(PAPER, 0.0),
+    "no attention dropout": PAPER | dict.fromkeys(ATTENTION, 0.0),
+    "the paper's dropout": PAPER,
+}
+Drop = dict[str, float]
+NETWORKS: dict[str, type[Backbone]] = {"MulT": MulT, "EFLSTM": EFLSTM, "LFLSTM": LFLSTM}
 Lengths = tuple[int, int, int]
 TASK = SentimentRegression()
 LETTERS = dict(zip("lav", MODALITIES, strict=True))
@@ -48,7 +58,7 @@ LETTERS = dict(zip("lav", MODALITIES, strict=True))
 class PlainLayer(nn.Module):
     """A layer of the MulT encoder as its equations stand, time first."""
 
-    def __init__(self, dim: int, heads: int, attn_dropout: float, drop: dict[str, float]) -> None:
+    def __init__(self, dim: int, heads: int, attn_dropout: float, drop: Drop) -> None:
         super().__init__()
         self.heads, self.attn_dropout, self.drop = heads, attn_dropout, drop
         self.self_attn = nn.MultiheadAttention(dim, heads)
@@ -80,7 +90,7 @@ class PlainLayer(nn.Module):
 class PlainEncoder(nn.Module):
     """The MulT encoder: scaling, positions, layers, final normalisation."""
 
-    def __init__(self, dim: int, heads: int, layers: int, attn_dropout: float, drop: dict[str, float]) -> None:
+    def __init__(self, dim: int, heads: int, layers: int, attn_dropout: float, drop: Drop) -> None:
         super().__init__()
         self.drop = drop
         self.layers = nn.ModuleList(PlainLayer(dim, heads, attn_dropout, drop) for _ in range(layers))
@@ -104,7 +114,7 @@ class PlainEncoder(nn.Module):
 class PlainMulT(nn.Module):
     """MulT written from its equations, with the released names; attention through multi_head_attention_forward."""
 
-    def __init__(self, d_model: int, num_heads: int, layers: int, drop: dict[str, float]) -> None:
+    def __init__(self, d_model: int, num_heads: int, layers: int, drop: Drop) -> None:
         super().__init__()
         self.drop = drop
         by_source = {"l": "attn_dropout", "a": "attn_dropout_audio", "v": "attn_dropout_vision"}
@@ -143,7 +153,7 @@ def make_batch(lengths: Lengths, size: int) -> Batch:
     return Batch(text, audio, vision, target=torch.randn(size), index=torch.arange(size))
 
 
-def build(kind: str, lengths: Lengths, drop: dict[str, float]) -> tuple[nn.Module, Callable[[Batch], Tensor]]:
+def build(kind: str, lengths: Lengths, drop: Drop) -> tuple[nn.Module, Callable[[Batch], Tensor]]:
     """A network and its scores: ours, plain (with the same weights), or the name of another backbone."""
     torch.manual_seed(1)
     plain = PlainMulT(**SIZES, drop=drop)
@@ -154,24 +164,23 @@ def build(kind: str, lengths: Lengths, drop: dict[str, float]) -> tuple[nn.Modul
         ours = MulT(spec, TASK, variant="released", **SIZES, **drop)  # type: ignore[arg-type]
         load_released(ours, plain.state_dict())
         return ours, lambda batch: ours(batch).logits
-    others: dict[str, type[Backbone]] = {"EFLSTM": EFLSTM, "LFLSTM": LFLSTM}
-    other = others[kind](spec, TASK)
+    other = NETWORKS[kind](spec, TASK)
     return other, lambda batch: other(batch).logits
 
 
-def stepper(model: nn.Module, scores: Callable[[Batch], Tensor]) -> Callable[[Batch], None]:
+def stepper(model: nn.Module, scores: Callable[[Batch], Tensor], task: Task = TASK) -> Callable[[Batch], None]:
     """One training step: forward, backward, Adam."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 
     def step(batch: Batch) -> None:
         optimizer.zero_grad()
-        torch.autograd.backward(TASK.criterion(scores(batch), batch.target).mean())
+        torch.autograd.backward(task.criterion(scores(batch), batch.target).mean())
         optimizer.step()
 
     return step
 
 
-def compare(case: str, drop: dict[str, float], repeats: int) -> dict[str, float]:
+def compare(case: str, drop: Drop, repeats: int) -> dict[str, float]:
     """Median seconds a step of both networks, steps alternating; their outputs are checked first."""
     lengths, size = CASES[case]
     batch = make_batch(lengths, size)
@@ -197,7 +206,7 @@ def resident(key: str) -> int:
     return 1024 * int(line.split()[1])
 
 
-def peak_memory(kind: str, case: str, drop: dict[str, float]) -> int:
+def peak_memory(kind: str, case: str, drop: Drop) -> int:
     """Bytes that three training steps need at most beyond what the process held before; for a fresh process."""
     lengths, size = CASES[case]
     step = stepper(*build(kind, lengths, drop))
@@ -213,3 +222,75 @@ def in_fresh_process(**request: Any) -> Any:
     """Run :func:`peak_memory` in a process of its own."""
     command = [sys.executable, __file__, "--request", json.dumps(request)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def data_wait(kind: str) -> dict[str, float]:
+    """Samples a second of a loop over SyntheticMER, and the share of it spent waiting for batches."""
+    data = SyntheticMER(SyntheticConfig(train=640, valid=8, test=8), batch_size=32)
+    data.setup("fit")
+    model = NETWORKS[kind](data.spec, data.task)
+    step = stepper(model, lambda batch: model(batch).logits, data.task)
+    count, waited, start = 0, 0.0, time.perf_counter()
+    batches = iter(data.train_dataloader())
+    while True:
+        asked = time.perf_counter()
+        batch = next(batches, None)
+        waited += time.perf_counter() - asked
+        if batch is None:
+            break
+        step(batch.trim())
+        count += len(batch)
+    total = time.perf_counter() - start
+    return {"rate": count / total, "wait": waited / total}
+
+
+def measure_pair(case: str, title: str, drop: Drop, repeats: int) -> list[str]:
+    """One row: our MulT beside the transcription."""
+    seconds = compare(case, drop, repeats)
+    memory = {kind: in_fresh_process(kind=kind, case=case, drop=drop) / 2**20 for kind in seconds}
+    size = CASES[case][1]
+    name = f"MulT {'/'.join(map(str, CASES[case][0]))} x {size}, {title}"
+    rates = [f"{size / seconds[kind]:.1f}" for kind in ("ours", "plain")]
+    sizes = [f"{memory[kind]:.0f}" for kind in ("ours", "plain")]
+    ratios = [f"{seconds['plain'] / seconds['ours']:.2f}", f"{memory['ours'] / memory['plain']:.2f}"]
+    return [name, *rates, ratios[0], *sizes, ratios[1], ""]
+
+
+def measure_alone(kind: str) -> list[str]:
+    """One row: a backbone by itself on SyntheticMER, its memory on the short case."""
+    found = data_wait(kind)
+    memory = in_fresh_process(kind=kind, case="short", drop=PAPER) / 2**20
+    return [
+        f"{kind} on SyntheticMER",
+        f"{found['rate']:.1f}",
+        "",
+        "",
+        f"{memory:.0f}",
+        "",
+        "",
+        f"{100 * found['wait']:.2f} %",
+    ]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", choices=CASES, help="only this one")
+    parser.add_argument("--repeats", type=int, default=9, help="timed steps of each network")
+    parser.add_argument("--request", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if options.request:
+        print(json.dumps(peak_memory(**json.loads(options.request))))
+        return
+    table = Table("step", "samples/s", "plain", "times", "MiB", "plain", "share", "data wait")
+    for case in [options.case] if options.case else CASES:
+        for title, drop in DROPOUTS.items():
+            table.add_row(*measure_pair(case, title, drop, options.repeats))
+    for kind in NETWORKS:
+        table.add_row(*measure_alone(kind))
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -45,8 +45,9 @@ from typing_extensions import override
 from mer_zoo.batch import MODALITIES, DataSpec, Modality, Output
 from mer_zoo.errors import MERError
 from mer_zoo.layers.convolution import TemporalConv
+from mer_zoo.layers.dropout import dropout
 from mer_zoo.layers.positions import PositionRule, embed_positions
-from mer_zoo.layers.sequence import masked_last
+from mer_zoo.layers.sequence import last_step
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.layers.transformer import TransformerEncoder
 from mer_zoo.model import Backbone
@@ -161,9 +162,10 @@ class MulT(Backbone):
         sequences, masks = {}, {}
         for name in self.spec.modalities:
             sequences[name], masks[name] = self._embed(name, given[name])
-        hidden = {name: self._remember(name, sequences, masks) for name in self.targets}
-        r = torch.cat([self._summary(hidden[name], masks[name]) for name in self.targets], 1)
-        z = r + self.fc2(F.dropout(F.relu(self.fc1(r)), self.out_dropout, self.training))
+        remembered = {name: self._remember(name, sequences, masks) for name in self.targets}
+        hidden = {name: states for name, (states, _) in remembered.items()}
+        r = torch.cat([read for _, read in remembered.values()], 1)
+        z = r + self.fc2(dropout(F.relu(self.fc1(r)), self.out_dropout, self.training))
         return Output(self.classify(z), z, hidden)
 
     def _embed(self, name: str, modality: Modality) -> tuple[Tensor, Tensor | None]:
@@ -171,7 +173,7 @@ class MulT(Backbone):
         mask = None if modality.mask.all() else modality.mask
         x = modality.x if mask is None or not self.mask_padding else _zero_padding(modality.x, mask)
         if name == "text":
-            x = F.dropout(x, self.embed_dropout, self.training)
+            x = dropout(x, self.embed_dropout, self.training)
         if name in self.project:
             x = self.project[name](x)
             if mask is not None and self._kernels[name] > 1:
@@ -179,22 +181,27 @@ class MulT(Backbone):
                 x, mask = (_zero_padding(x, mask), mask) if self.mask_padding else (x, self._shrink(mask, name))
         return embed_positions(x, mask, self.positions), mask
 
-    def _remember(self, name: str, sequences: dict[str, Tensor], masks: dict[str, Tensor | None]) -> Tensor:
-        """Hidden sequence of a target: what its sources say to each of its steps, passed through its memory."""
+    def _remember(
+        self, name: str, sequences: dict[str, Tensor], masks: dict[str, Tensor | None]
+    ) -> tuple[Tensor, Tensor]:
+        """What the sources say to each step of a target, passed through its memory, and the step of it that is read."""
         seen = masks if self.mask_padding else dict.fromkeys(masks)
         found = [
             self.crossmodal[f"{name}_from_{source}"](sequences[name], sequences[source], seen[name], seen[source])
             for source in self.sources[name]
         ]
-        x = embed_positions(torch.cat(found, 2), masks[name], self.positions) if found else sequences[name]
-        hidden: Tensor = self.memory[name](x, mask=seen[name])
-        mask = seen[name]
-        return hidden if mask is None else _zero_padding(hidden, mask)
-
-    def _summary(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        if self.pool == "last_position" or mask is None:
-            return hidden[:, -1]
-        return masked_last(hidden, mask)
+        mask = masks[name]
+        x = embed_positions(torch.cat(found, 2), mask, self.positions) if found else sequences[name]
+        memory = self.memory[name]
+        assert isinstance(memory, TransformerEncoder)
+        if mask is None or self.pool == "last_position":
+            step = torch.full((len(x),), x.shape[1] - 1, device=x.device)
+        else:
+            step = last_step(mask)
+        hidden, r = memory.read(x, step, seen[name])
+        if mask is not None and self.pool == "last_valid":
+            r = torch.where(mask.any(1, keepdim=True), r, 0.0)
+        return hidden if seen[name] is None else _zero_padding(hidden, mask), r
 
     def _projects(self, name: str, d_model: int) -> bool:
         return self.always_project or self.input_dims[name] != d_model

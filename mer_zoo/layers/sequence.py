@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["left_align", "masked_last", "masked_mean", "masked_resample", "undo_left_align"]
+__all__ = ["last_step", "left_align", "masked_last", "masked_mean", "masked_resample", "undo_left_align"]
 
 
 def left_align(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -38,6 +38,16 @@ def undo_left_align(x: Tensor, order: Tensor) -> Tensor:
     return _take(x, torch.argsort(order, dim=1))
 
 
+def last_step(mask: Tensor) -> Tensor:
+    """Index (B,) of the last real step of a (B, T) mask, 0 where there is none.
+
+    Example:
+        >>> last_step(torch.tensor([[True, True, False], [False, False, False]])).tolist()
+        [1, 0]
+    """
+    return (torch.arange(mask.shape[1], device=mask.device) * mask).amax(1)
+
+
 def masked_last(x: Tensor, mask: Tensor) -> Tensor:
     """Last real step of each sample; zeros where a sample has none.
 
@@ -52,9 +62,7 @@ def masked_last(x: Tensor, mask: Tensor) -> Tensor:
         >>> masked_last(torch.tensor([[[1.0], [2.0], [3.0]]]), torch.tensor([[True, True, False]])).item()
         2.0
     """
-    steps = torch.arange(mask.shape[1], device=mask.device)
-    last = (steps * mask).amax(1)
-    taken = x[torch.arange(len(x), device=x.device), last]
+    taken = x[torch.arange(len(x), device=x.device), last_step(mask)]
     return torch.where(mask.any(1, keepdim=True), taken, 0.0)
 
 

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from mer_zoo.errors import MERError
 from mer_zoo.layers.attention import Visibility, attend, merge_heads, split_heads, visibility
+from mer_zoo.layers.dropout import dropout
 
 __all__ = ["MultiheadAttention", "TransformerEncoder", "TransformerLayer"]
 
@@ -57,6 +58,12 @@ class MultiheadAttention(nn.Module):
         mixed = attend(q, k, v, visible, self.dropout if self.training else 0.0)
         return F.linear(merge_heads(mixed), self.out_proj.weight, self.out_proj.bias)
 
+    def project_source(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of (B, Tk, d), each of that shape."""
+        dim = source.shape[-1]
+        k, v = F.linear(source, self.in_proj_weight[dim:], self.in_proj_bias[dim:]).chunk(2, -1)
+        return k, v
+
 
 class TransformerLayer(nn.Module):
     """One pre-norm layer: x + MHA(LN0 x, LN0 s, LN0 s), then x + W2 relu(W1 LN1 x); s is x itself or a source sequence.
@@ -88,16 +95,24 @@ class TransformerLayer(nn.Module):
 
     @override
     def forward(self, x: Tensor, visible: Visibility, keys_values: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        mixed = self.attention(self.norm0(x), keys_values, visible=visible)
+        return self._feed_forward(x, self.attention(self.norm0(x), keys_values, visible=visible))
+
+    def at(self, x: Tensor, visible: Visibility, step: Tensor) -> Tensor:
+        """What :meth:`forward` gives at one step (B,) of each sample, (B, 1, d), without computing the others."""
+        normalised, samples = self.norm0(x), torch.arange(len(x), device=x.device)
+        keys_values = self.attention.project_source(normalised)
+        query = normalised[samples, step][:, None]
+        mixed = self.attention(query, keys_values, visible=visible.at(step, normalised))
+        return self._feed_forward(x[samples, step][:, None], mixed)
+
+    def _feed_forward(self, x: Tensor, mixed: Tensor) -> Tensor:
         x = self._residual(x, mixed)
         inner = F.relu(self.fc1(self.norm1(x)), inplace=True)
-        if self.training and self.relu_dropout:
-            inner = F.dropout(inner, self.relu_dropout)
+        inner = dropout(inner, self.relu_dropout, self.training)
         return self._residual(x, self.fc2(inner))
 
     def _residual(self, x: Tensor, update: Tensor) -> Tensor:
-        if self.training and self.res_dropout:
-            update = F.dropout(update, self.res_dropout)
+        update = dropout(update, self.res_dropout, self.training)
         # In place, because nothing needs the bare update any more; the sum has x's type under autocast.
         return update.add_(x) if update.dtype == x.dtype else x + update
 
@@ -179,6 +194,26 @@ class TransformerEncoder(nn.Module):
         encoded: Tensor = self.norm(x)
         return encoded
 
+    def read(self, x: Tensor, step: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Encode an embedded sequence, and one step of it by itself.
+
+        A loss on that step alone then runs the last layer backwards for one query instead of all.
+
+        Args:
+            x: (B, T, d) embedded input.
+            step: (B,) the step to read of each sample.
+            mask: (B, T) bool, real steps; None if all are, or if padding is to be seen.
+
+        Returns:
+            The encoded sequence (B, T, d), and (B, d), equal to its steps ``step`` but for dropout.
+        """
+        visible = visibility(x, x, self.causal, mask, mask)
+        x = self._embed_drop(x)
+        for layer in self.layers[:-1]:
+            x = layer(x, visible)
+        last = self.layers[-1]
+        return self.norm(last(x, visible)), self.norm(last.at(x, visible, step)).squeeze(1)
+
     def _project_source(self, source: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
         """Keys and values (B, Tk, d) of every layer, in one product.
 
@@ -196,4 +231,4 @@ class TransformerEncoder(nn.Module):
         return zip(parts[::2], parts[1::2], strict=True)
 
     def _embed_drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.embed_dropout) if self.training and self.embed_dropout else x
+        return dropout(x, self.embed_dropout, self.training)

@@ -101,12 +101,13 @@ def run(model: MulT, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     def record(name: str) -> Callable[[torch.nn.Module, Any, Tensor], None]:
         return lambda _module, _args, output: seen.update({name: output.transpose(0, 1)})
 
-    for kind in ("crossmodal", "memory"):
-        for name, module in model.get_submodule(kind).named_children():
-            module.register_forward_hook(record(name))
+    for name, module in model.crossmodal.named_children():
+        module.register_forward_hook(record(name))
     model.fc1.register_forward_pre_hook(lambda _module, args: r.append(args[0]))
-    logits = model(batch).logits
-    return logits, r[0], seen
+    output = model(batch)
+    assert output.hidden is not None
+    seen.update({name: states.transpose(0, 1) for name, states in output.hidden.items()})
+    return output.logits, r[0], seen
 
 
 @pytest.mark.parametrize("stem", ["mult_full_lonly", "mult_full_out1", "mult_full_out8"])

@@ -75,7 +75,7 @@ def test_dropout_acts_on_weights_and_keeps_their_mean() -> None:
     torch.manual_seed(0)
     q = torch.zeros(1, 1, 2000, 4)
     k = torch.zeros(1, 1, 10, 4)
-    y = attend(q, k, torch.ones(1, 1, 10, 4), Visibility(), dropout=0.5)
+    y = attend(q, k, torch.ones(1, 1, 10, 4), Visibility(), p=0.5)
     assert y.std() > 0.1
     assert abs(y.mean().item() - 1) < 0.05
 

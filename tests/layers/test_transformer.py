@@ -83,3 +83,16 @@ def test_each_dropout_acts_in_training_only(name: str) -> None:
 def test_refuses_heads_that_do_not_divide() -> None:
     with pytest.raises(MERError, match="3 heads do not divide a width of 8"):
         TransformerEncoder(8, heads=3, layers=1)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("length", [5, 70])
+def test_one_step_read_by_itself_is_that_step(length: int, causal: bool, padded: bool) -> None:
+    encoder = TransformerEncoder(8, heads=2, layers=2, causal=causal)
+    randomise(encoder)
+    x, step = torch.randn(3, length, 8), torch.tensor([length - 1, 2, 0])
+    mask = (torch.arange(length) < torch.tensor([[length], [3], [0]])) if padded else None
+    states, read = encoder.read(x, step, mask)
+    torch.testing.assert_close(states, encoder(x, mask=mask))
+    torch.testing.assert_close(read, states[torch.arange(3), step])
