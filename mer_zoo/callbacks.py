@@ -59,8 +59,9 @@ class SaveConfig(SaveConfigCallback):
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if is_trial(trainer):
             return
-        text = self.parser.dump(self.config, skip_none=False)
-        name = "config.yaml" if trainer.state.fn == "fit" else f"config_{trainer.state.fn.value}.yaml"
+        text = self.parser.dump(self.config)
+        doing = trainer.state.fn.value if trainer.state.fn is not None else stage
+        name = "config.yaml" if doing == "fit" else f"config_{doing}.yaml"
         with whole_file(run_folder(trainer) / name) as part:
             part.write_text(text)
         if trainer.logger is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pickle import UnpicklingError
 from typing import NoReturn
 
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
@@ -69,6 +70,8 @@ class MERCLI(LightningCLI):
         parser.link_arguments("data.task", "model.backbone.init_args.task", apply_on="instantiate")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        # ModelCheckpoint's own save_last skips every epoch that is not the best, so the last one has a callback of its own.
+        parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(RunRecord, "record")
         parser.set_defaults(
             {
@@ -76,11 +79,21 @@ class MERCLI(LightningCLI):
                 "early_stopping.patience": 10,
                 "checkpoint.monitor": "val/loss",
                 "checkpoint.filename": "best",
-                "checkpoint.save_last": True,
                 "checkpoint.auto_insert_metric_name": False,
                 "checkpoint.enable_version_counter": False,
+                "last_checkpoint.filename": "last",
+                "last_checkpoint.save_on_train_epoch_end": True,
+                "last_checkpoint.enable_version_counter": False,
             }
         )
+
+    @override
+    def _parse_ckpt_path(self) -> None:
+        try:
+            super()._parse_ckpt_path()
+        except (UnpicklingError, RuntimeError, EOFError) as error:
+            path = self.config[self.config.subcommand].ckpt_path
+            raise MERError(f"{path} is not a checkpoint that can be read; give another, or train again") from error
 
     @override
     def before_instantiate_classes(self) -> None:
@@ -88,8 +101,9 @@ class MERCLI(LightningCLI):
             return
         if self.subcommand == "test":
             self.config.test.verbose = False  # RunRecord prints the same numbers so that they can be read
-        trainer = self.config[str(self.subcommand)].trainer
-        if "CSVLogger" in str(getattr(trainer.logger, "class_path", "")):
+        options = self.config[str(self.subcommand)]
+        trainer = options.trainer
+        if options.ckpt_path and "CSVLogger" in str(getattr(trainer.logger, "class_path", "")):
             # There is no curve to log, and the logger would replace the metrics.csv of the training run.
             trainer.logger = False
 
