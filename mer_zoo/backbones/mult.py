@@ -201,7 +201,8 @@ class MulT(Backbone):
         hidden, r = memory.read(x, step, seen[name])
         if mask is not None and self.pool == "last_valid":
             r = torch.where(mask.any(1, keepdim=True), r, 0.0)
-        return hidden if seen[name] is None else _zero_padding(hidden, mask), r
+        padding = seen[name]
+        return hidden if padding is None else _zero_padding(hidden, padding), r
 
     def _projects(self, name: str, d_model: int) -> bool:
         return self.always_project or self.input_dims[name] != d_model

@@ -139,8 +139,8 @@ def merge_heads(x: Tensor) -> Tensor:
 
 def _fused_is_faster(q: Tensor, k: Tensor, p: float) -> bool:
     # Measured on one CPU thread: with few channels a head the fused kernel loses on few keys, however many the queries (0.6 of
-    # the plain speed at 400 x 16), draws level near 64 and wins 2 to 5 times on long squares. It does not exist with dropout.
-    return p == 0 and (k.shape[2] >= 64 or q.shape[-1] >= 32)
+    # the plain speed at 400 x 16), draws level near 100 and wins 2 to 5 times on long squares. It does not exist with dropout.
+    return p == 0 and (k.shape[2] >= 96 or q.shape[-1] >= 32)
 
 
 def _fused(q: Tensor, k: Tensor, v: Tensor, visible: Visibility) -> Tensor:
