@@ -26,14 +26,14 @@ def run_folder(trainer: Trainer) -> Path:
     """The folder of this run, the same for every logger.
 
     Args:
-        trainer: The trainer. When it tests or predicts with a checkpoint of a run, that run's folder is meant.
+        trainer: The trainer. When it tests or predicts with a checkpoint, the folder of that run is meant.
 
     Returns:
         ``save_dir/name/version`` of the first logger, or ``default_root_dir`` without one.
     """
     checkpoint = Path(str(trainer.ckpt_path)) if trainer.ckpt_path else None
-    if checkpoint is not None and trainer.state.fn != "fit" and checkpoint.parent.name == "checkpoints":
-        return checkpoint.parent.parent
+    if checkpoint is not None and trainer.state.fn != "fit":
+        return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
     logger = trainer.logger
     if logger is None:
         return Path(trainer.default_root_dir)

@@ -10,7 +10,8 @@ mkdir -p "$OUT"
 job() {
   name=$1
   shift
-  set -- --config configs/quickstart.yaml --trainer.logger.save_dir="$OUT" --trainer.logger.name="$name" "$@"
+  set -- --config configs/quickstart.yaml --trainer.logger.save_dir="$OUT" --trainer.logger.name="$name" \
+    --trainer.logger.version= "$@"
   echo "+ mer-zoo fit $*"
   "$PYTHON" -m mer_zoo fit "$@" --trainer.max_epochs="$EPOCHS" >"$OUT/$name.log" 2>&1
   echo "+ mer-zoo test $* --ckpt_path $OUT/$name/checkpoints/best.ckpt"
