@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mer_zoo.errors import MERError
+from mer_zoo.functional.sentiment import class_values, to_classes
+from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, build_task
+
+SCORES = torch.tensor([-3.0, -2.5, -1.5, -0.5, -0.2, 0.0, 0.2, 0.5, 1.5, 2.5, 3.0])
+
+
+def test_seven_and_five_classes_round_as_numpy_does() -> None:
+    expected = np.round(np.clip(SCORES.numpy(), -3, 3)) + 3
+    assert to_classes(SCORES, 7).tolist() == expected.tolist()
+    assert to_classes(SCORES, 5).tolist() == (np.round(np.clip(SCORES.numpy(), -2, 2)) + 2).tolist()
+
+
+def test_two_and_three_classes_follow_the_sign() -> None:
+    assert to_classes(SCORES, 3).tolist() == [0, 0, 0, 0, 0, 1, 2, 2, 2, 2, 2]
+    assert to_classes(SCORES, 2).tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1]
+
+
+def test_integer_labels_are_classes_already() -> None:
+    assert to_classes(torch.tensor([0, 2, 1]), 3).tolist() == [0, 2, 1]
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 7])
+def test_class_values_are_symmetric(count: int) -> None:
+    values = class_values(count)
+    assert len(values) == count
+    assert torch.equal(values, -values.flip(0))
+
+
+def test_criteria_have_one_loss_a_sample() -> None:
+    regression = SentimentRegression().criterion(torch.tensor([[1.0], [-1.0]]), torch.tensor([0.0, -1.0]))
+    assert regression.tolist() == [1.0, 0.0]
+    logits = torch.randn(4, 7)
+    target = torch.tensor([-3.0, 0.0, 1.2, 3.0])
+    expected = F.cross_entropy(logits, torch.tensor([0, 3, 4, 6]), reduction="none")
+    torch.testing.assert_close(SentimentClassification(7).criterion(logits, target), expected)
+
+
+def test_emotion_criterion_is_the_mean_over_emotions() -> None:
+    logits, target = torch.randn(3, 4, 2), torch.randint(0, 2, (3, 4))
+    losses = EmotionDetection().criterion(logits, target)
+    assert losses.shape == (3,)
+    assert losses.mean().item() == pytest.approx(F.cross_entropy(logits.view(-1, 2), target.view(-1)).item(), rel=1e-5)
+
+
+def test_score_of_certain_logits_is_the_class_value() -> None:
+    assert SentimentClassification(7).score(torch.eye(7) * 100).tolist() == pytest.approx([-3, -2, -1, 0, 1, 2, 3])
+    assert EmotionDetection().score(torch.tensor([[[0.0, 100.0]]])).tolist() == [[1.0]]
+
+
+@pytest.mark.parametrize("name", ["regression", "two", "binary", "five", "seven", "emotions"])
+def test_monitor_is_a_metric_of_the_task(name: str) -> None:
+    task = build_task(name)
+    metric, direction = task.monitor
+    assert metric.removeprefix("val/") in task.metrics().keys()  # noqa: SIM118  # MetricCollection has no __contains__ for names
+    assert direction in ("min", "max")
+
+
+def test_unknown_names_and_counts_are_refused() -> None:
+    with pytest.raises(MERError, match="unknown task 'sentiment'; choose from regression, two, binary"):
+        build_task("sentiment")
+    with pytest.raises(MERError, match="num_classes is 4; sentiment has 2, 3, 5 or 7 classes"):
+        SentimentClassification(4)
