@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from typing_extensions import override
 
 from mer_zoo.batch import Batch, Output, Step
+from mer_zoo.checkpoint import RECORD, check_record, check_state, describe_model
 from mer_zoo.data.datamodule import MERDataModule
 from mer_zoo.errors import MERError
 from mer_zoo.metrics.baselines import baselines
@@ -288,41 +289,18 @@ class MERModule(LightningModule):
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[RECORD] = {**describe_model(self.model), "scaler": None}
         datamodule = getattr(self.trainer, "datamodule", None)
-        record: dict[str, Any] = {"model": self.model.name, "task": repr(self.model.task.shape)}
         if isinstance(datamodule, MERDataModule):
-            record["scaler"] = datamodule.scaler_state()
-        checkpoint["mer_zoo"] = record
+            checkpoint[RECORD]["scaler"] = datamodule.scaler_state()
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        record = checkpoint.get("mer_zoo")
-        if record is None:
-            raise MERError(
-                "the checkpoint was not written by mer_zoo; load released ones with mer_zoo.compat.load_released"
-            )
-        mine = {"model": self.model.name, "task": repr(self.model.task.shape)}
-        for key, value in mine.items():
-            if record[key] != value:
-                raise MERError(f"the checkpoint holds {key} {record[key]}, not {value}; use the config.yaml of its run")
-        mismatch = _mismatch(checkpoint["state_dict"], self.state_dict())
-        if mismatch:
-            raise MERError(
-                f"the checkpoint does not fit this {self.model.name} ({mismatch}); use the config.yaml of its run"
-            )
-        trainer = self._trainer
-        datamodule = getattr(trainer, "datamodule", None)
+        check_record(checkpoint.get(RECORD), self.model)
+        check_state(checkpoint["state_dict"], self.state_dict(), self.model.name)
+        datamodule = getattr(self._trainer, "datamodule", None)
         if isinstance(datamodule, MERDataModule):
-            datamodule.load_scaler_state(record.get("scaler"))
-
-
-def _mismatch(theirs: dict[str, Tensor], mine: dict[str, Tensor]) -> str | None:
-    for name in sorted(theirs.keys() | mine.keys()):
-        if name not in mine or name not in theirs:
-            return f"{name} is only in the {'checkpoint' if name in theirs else 'model'}"
-        if theirs[name].shape != mine[name].shape:
-            return f"{name} has shape {tuple(theirs[name].shape)} there and {tuple(mine[name].shape)} here"
-    return None
+            datamodule.load_scaler_state(checkpoint[RECORD]["scaler"])
 
 
 class _NoSource:

@@ -1,0 +1,69 @@
+"""What a checkpoint says about its model, and whether it fits the model at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from mer_zoo.errors import MERError
+from mer_zoo.model import Model
+
+__all__ = ["RECORD", "check_record", "check_state", "describe_model"]
+
+RECORD = "mer_zoo"  # the key of a checkpoint under which the description stands
+
+
+def describe_model(model: Model) -> dict[str, str]:
+    """Name the nest and the shape of the logits, in plain values that a checkpoint may hold."""
+    return {"model": model.name, "task": f"{type(model.task).__name__} {list(model.task.shape)}"}
+
+
+def check_record(record: Mapping[str, Any] | None, model: Model) -> None:
+    """Refuse a checkpoint of another model or task.
+
+    Args:
+        record: What stands under :data:`RECORD` in the checkpoint.
+        model: The model that is to be restored.
+
+    Raises:
+        MERError: Naming both sides.
+
+    Example:
+        >>> from mer_zoo.backbones import MulT
+        >>> from mer_zoo.batch import DataSpec
+        >>> from mer_zoo.task import SentimentClassification, SentimentRegression
+        >>> trained = describe_model(MulT(DataSpec(), SentimentRegression()))
+        >>> check_record(trained, MulT(DataSpec(), SentimentClassification(7)))
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: the checkpoint holds task SentimentRegression [1], not SentimentClassification [7]; ...
+    """
+    if record is None:
+        raise MERError(
+            "the checkpoint was not written by mer_zoo; load released ones with mer_zoo.compat.load_released"
+        )
+    for key, value in describe_model(model).items():
+        if record[key] != value:
+            raise MERError(f"the checkpoint holds {key} {record[key]}, not {value}; use the config.yaml of its run")
+
+
+def check_state(theirs: Mapping[str, Tensor], mine: Mapping[str, Tensor], name: str) -> None:
+    """Refuse a state dict whose names or shapes differ.
+
+    Args:
+        theirs: The checkpoint's.
+        mine: The model's.
+        name: The model, for the message.
+
+    Raises:
+        MERError: Naming the first parameter that differs.
+    """
+    for key in sorted(theirs.keys() | mine.keys()):
+        fault = ""
+        if key not in mine or key not in theirs:
+            fault = f"{key} is only in the {'checkpoint' if key in theirs else 'model'}"
+        elif theirs[key].shape != mine[key].shape:
+            fault = f"{key} has shape {tuple(theirs[key].shape)} there and {tuple(mine[key].shape)} here"
+        if fault:
+            raise MERError(f"the checkpoint does not fit this {name} ({fault}); use the config.yaml of its run")
