@@ -16,22 +16,24 @@ from typing_extensions import override
 
 from mer_zoo.data.datamodule import MERDataModule
 from mer_zoo.module import MERModule
-from mer_zoo.reports import show_results, write_results
+from mer_zoo.reports import write_results
 from mer_zoo.reports.files import whole_file
 
 __all__ = ["RunRecord", "SaveConfig", "run_folder"]
 
 
-def run_folder(trainer: Trainer) -> Path:
+def run_folder(trainer: Trainer, ckpt_path: str | None = None) -> Path:
     """The folder of this run, the same for every logger.
 
     Args:
         trainer: The trainer. When it tests or predicts with a checkpoint, the folder of that run is meant.
+        ckpt_path: That checkpoint, where the trainer does not know it yet.
 
     Returns:
         ``save_dir/name/version`` of the first logger, or ``default_root_dir`` without one.
     """
-    checkpoint = Path(str(trainer.ckpt_path)) if trainer.ckpt_path else None
+    given = trainer.ckpt_path or ckpt_path
+    checkpoint = Path(str(given)) if given else None
     if checkpoint is not None and trainer.state.fn != "fit":
         return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
     logger = trainer.logger
@@ -62,7 +64,8 @@ class SaveConfig(SaveConfigCallback):
         text = self.parser.dump(self.config)
         doing = trainer.state.fn.value if trainer.state.fn is not None else stage
         name = "config.yaml" if doing == "fit" else f"config_{doing}.yaml"
-        with whole_file(run_folder(trainer) / name) as part:
+        folder = run_folder(trainer, self.config.get("ckpt_path"))
+        with whole_file(folder / name) as part:
             part.write_text(text)
         if trainer.logger is not None:
             trainer.logger.log_hyperparams({"config": text})
@@ -89,7 +92,7 @@ class RunRecord(BasePredictionWriter):
         if not isinstance(pl_module, MERModule) or not trainer.is_global_zero or is_trial(trainer):
             return
         write_results(
-            self._folder(trainer), results_of(trainer, pl_module), pl_module.test_scores, pictures=self.pictures
+            self.folder_of(trainer), results_of(trainer, pl_module), pl_module.test_scores, pictures=self.pictures
         )
 
     @override
@@ -107,9 +110,10 @@ class RunRecord(BasePredictionWriter):
             torch.distributed.all_gather_object(parts, mine)
         if trainer.is_global_zero and not is_trial(trainer):
             rows = _rows([prediction for part in parts for prediction in part])
-            write_csv(self._folder(trainer) / "predictions.csv", rows)
+            write_csv(self.folder_of(trainer) / "predictions.csv", rows)
 
-    def _folder(self, trainer: Trainer) -> Path:
+    def folder_of(self, trainer: Trainer) -> Path:
+        """Where this record is written."""
         return Path(self.folder) if self.folder is not None else run_folder(trainer)
 
 

@@ -15,12 +15,12 @@ from typing_extensions import override
 import mer_zoo.backbones
 import mer_zoo.data
 import mer_zoo.wrappers  # imported classes can be named without their module
-from mer_zoo.callbacks import RunRecord, SaveConfig
+from mer_zoo.callbacks import RunRecord, SaveConfig, is_trial
 from mer_zoo.cli_errors import explain, is_mistake
 from mer_zoo.data import MERDataModule, convert, validate
 from mer_zoo.errors import MERError
 from mer_zoo.module import MERModule
-from mer_zoo.reports import report
+from mer_zoo.reports import report, show_results
 
 __all__ = ["MERCLI", "main"]
 
@@ -100,12 +100,18 @@ class MERCLI(LightningCLI):
         if self.subcommand in (None, "fit"):
             return
         if self.subcommand == "test":
-            self.config.test.verbose = False  # RunRecord prints the same numbers so that they can be read
+            self.config.test.verbose = False  # after_test prints the same numbers so that they can be read
         options = self.config[str(self.subcommand)]
         trainer = options.trainer
         if options.ckpt_path and "CSVLogger" in str(getattr(trainer.logger, "class_path", "")):
             # There is no curve to log, and the logger would replace the metrics.csv of the training run.
             trainer.logger = False
+
+    def after_test(self) -> None:
+        """Print the tables of the run record."""
+        records = [callback for callback in self.trainer.callbacks if isinstance(callback, RunRecord)]  # type: ignore[attr-defined]
+        if self.trainer.is_global_zero and not is_trial(self.trainer):
+            show_results(records[0].folder_of(self.trainer))
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -120,9 +126,10 @@ def main(args: Sequence[str] | None = None) -> None:
         SystemExit: 2
     """
     given = list(sys.argv[1:] if args is None else args)
-    warnings.filterwarnings(
-        "ignore", message=".*LeafSpec.*"
-    )  # Lightning 2.6 on torch 2.9 and newer; no one can act on it
+    # Lightning's, on which no one can act: its own use of torch 2.9; that test and predict write no checkpoint; that every
+    # process has already measured the whole split.
+    for message in (".*LeafSpec.*", "The dirpath has changed", "It is recommended to use `self.log"):
+        warnings.filterwarnings("ignore", message=message)
     try:
         if given and given[0] in TOOLS:
             sys.exit(TOOLS[given[0]][0](given[1:]))

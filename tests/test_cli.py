@@ -66,7 +66,12 @@ def fit(folder: Path, *args: str) -> Path:
 
 
 @pytest.mark.slow
-def test_fit_test_predict_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fit_test_predict_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
     best = fit(tmp_path, "--model.wrappers+=CausalMER", "--model.wrappers.fusion=sum")
     run = best.parents[1]
     settings = yaml.safe_load((run / "config.yaml").read_text())
@@ -74,7 +79,10 @@ def test_fit_test_predict_report(tmp_path: Path, capsys: pytest.CaptureFixture[s
     curves = list(csv.DictReader((run / "metrics.csv").open()))
     assert {"train/loss", "val/loss", "val/Acc3"} <= set(curves[0])
 
+    capsys.readouterr()
     main(["test", "--config", str(run / "config.yaml"), f"--ckpt_path={best}"])
+    assert "Acc2_non0" in capsys.readouterr().out
+    assert (run / "config_test.yaml").exists()
     results = json.loads((run / "results.json").read_text())
     assert results["model"] == "CausalMER(MulT)"
     assert list(results["conditions"]) == ["iid", "ood", "rct", "{l}", "{a}", "{v}", "{l,a}", "{l,v}", "{a,v}"]
@@ -87,6 +95,7 @@ def test_fit_test_predict_report(tmp_path: Path, capsys: pytest.CaptureFixture[s
     rows = list(csv.DictReader((run / "predictions.csv").open()))
     assert [row["id"] for row in rows] == [f"test_ood_{i:05d}" for i in range(8)]
     assert {"score", "logit_0", "effect_tie_0"} <= set(rows[0])
+    assert list(elsewhere.iterdir()) == []
 
     capsys.readouterr()
     with pytest.raises(SystemExit) as stopped:
