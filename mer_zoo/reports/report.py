@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from mer_zoo.reports.tables import (
     format_value,
     is_availability,
     is_fraction,
+    open_console,
     with_deviation,
 )
 
@@ -92,8 +92,7 @@ def report(
         save_picture(made.figure, dest / "report.png")
         with whole_file(dest / "report.md") as part:
             part.write_text(made.markdown(), encoding="utf-8")
-    # a pipe has no width: rather long lines than broken cells
-    console = console or Console(width=None if sys.stdout.isatty() else 200)
+    console = console or open_console()
     for table in made.tables:
         table.show(console)
     return made

@@ -6,13 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from mer_zoo.reports.files import whole_file
 from mer_zoo.reports.groups import Group, choose_metric, conditions_of
 from mer_zoo.reports.plots import Series, condition_picture, save_picture
 from mer_zoo.reports.record import ConditionResult, RunResults, load_results, save_results
-from mer_zoo.reports.tables import Table, condition_title, format_value, is_availability, ordered_metrics
+from mer_zoo.reports.tables import (
+    Table,
+    condition_title,
+    format_value,
+    is_availability,
+    open_console,
+    ordered_metrics,
+)
 
 if TYPE_CHECKING:
     from mer_zoo.scores import Scores
@@ -61,7 +66,7 @@ def show_results(folder: Path) -> None:
         MERError: If there is none, or it can't be read.
     """
     run = load_results(folder)
-    console = Console()
+    console = open_console()
     condition_table(run).show(console)
     gaps = gap_table(run)
     if gaps is not None:

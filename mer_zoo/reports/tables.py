@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ __all__ = [
     "format_value",
     "is_availability",
     "is_fraction",
+    "open_console",
     "ordered_metrics",
     "with_deviation",
 ]
@@ -84,6 +86,12 @@ class Table:
         for row in self.rows:
             table.add_row(*map(Text, row))
         return table
+
+
+def open_console() -> Console:
+    """A console on the standard output."""
+    # a pipe has no width: rather long lines than broken cells
+    return Console(width=None if sys.stdout.isatty() else 200)
 
 
 def _line(cells: Iterable[str]) -> str:
