@@ -3,9 +3,9 @@
 Example:
     >>> import mer_zoo
     >>> data = mer_zoo.SyntheticMER(task="binary")
-    >>> model = mer_zoo.MulT(data.spec, data.task, d_model=8, num_heads=2, layers=1)
+    >>> model = mer_zoo.CausalMER(mer_zoo.MulT(data.spec, data.task, d_model=8, num_heads=2, layers=1))
     >>> model.name
-    'MulT'
+    'CausalMER(MulT)'
 """
 
 from mer_zoo.backbones import EFLSTM, LFLSTM, MulT
@@ -16,6 +16,7 @@ from mer_zoo.model import Backbone, BatchSource, Model, Wrapper, adapt
 from mer_zoo.module import MERModule
 from mer_zoo.scores import Scores
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
+from mer_zoo.wrappers import CausalMER
 
 __all__ = [
     "EFLSTM",
@@ -26,6 +27,7 @@ __all__ = [
     "Backbone",
     "Batch",
     "BatchSource",
+    "CausalMER",
     "DataSpec",
     "EmotionDetection",
     "MERDataModule",
