@@ -55,6 +55,7 @@ class MERCLI(LightningCLI):
             MERModule,
             MERDataModule,
             subclass_mode_data=True,
+            auto_configure_optimizers=False,  # would replace MERModule's own, without a word, by --optimizer
             save_config_callback=SaveConfig,
             parser_class=MERParser,
             seed_everything_default=0,
