@@ -1,0 +1,115 @@
+"""What the README says can be done: its Python runs, its commands run, its links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import BertConfig, BertModel
+
+from mer_zoo.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+SMALL = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+SMALL += ["--trainer.enable_model_summary=false", "--model.backbone.layers=1"]
+RUNS = {"RUN_A": "runs/mosi/mult/version_0", "RUN_B": "runs/seeds/mult_0", "RUN": "runs/mosi/mult/version_0"}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(folder: Path) -> list[list[str]]:
+    """Arguments of every mer-zoo command in the README, after a shell has read them."""
+    tools = folder / "tools"
+    tools.mkdir()
+    for name in ("git", "pip", "make", "mer-zoo"):
+        body = "printf '%s\\037' \"$@\"; echo" if name == "mer-zoo" else "true"
+        (tools / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tools / name).chmod(0o755)
+    script = "cd() { :; }\n" + re.sub(r"\bRUN(_[AB])?\b", lambda found: RUNS[found[0]], "".join(blocks("sh")))
+    path = os.pathsep.join([str(tools), os.environ["PATH"]])
+    done = subprocess.run(
+        ["sh", "-ec", script], env={"PATH": path}, capture_output=True, text=True, check=True, cwd=folder
+    )
+    return [line.split("\037")[:-1] for line in done.stdout.splitlines()]
+
+
+def run(args: list[str]) -> int | str:
+    """Exit code of a command."""
+    try:
+        main(args)
+    except SystemExit as stopped:
+        return stopped.code or 0
+    return 0
+
+
+@pytest.mark.slow
+def test_python_runs() -> None:
+    names: dict[str, Any] = {}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["module"].model.name == "CausalMER(Mean)"
+
+
+@pytest.mark.slow
+def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_files: dict[str, Path]) -> None:
+    given = commands(tmp_path)
+    assert {args[0] for args in given} == {"validate-data", "fit", "test", "predict", "report", "convert"}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MER_ZOO_CACHE", str(tmp_path / "cache"))
+    for name in ("unaligned_50.pkl", "new_clips.pkl", "mosei_unaligned_50.pkl"):
+        shutil.copy(corpus_files["mmsa_unaligned"], name)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    (tmp_path / "conditions.yaml").write_text(blocks("yaml")[0])
+    # RUN_A and RUN_B stand for finished runs, which the seeds make later in the page.
+    given.sort(key=lambda args: args[0] == "report")
+    for args in given:
+        assert run([*args, *(SMALL if args[0] == "fit" else [])]) == 0, args
+    conditions = (tmp_path / RUNS["RUN"] / "results.md").read_text()
+    assert "half missing" in conditions
+    assert "mosei" in conditions
+    assert (tmp_path / "comparison" / "report.png").exists()
+    assert (tmp_path / "stores" / "mosi" / "corpus.json").exists()
+
+
+ROWS = dict(re.findall(r"^\| ([^|]+?) \| (.*`--.+) \|$", README, flags=re.MULTILINE))
+EXEMPT = {
+    "use several GPUs, bf16",  # needs them
+    "resume",  # tests/test_cli.py, with a run that can be resumed
+}
+
+
+def test_the_table_of_options_is_found() -> None:
+    assert ROWS.keys() > EXEMPT
+    assert len(ROWS) >= 9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("purpose", [purpose for purpose in ROWS if purpose not in EXEMPT])
+def test_options_of_the_table(
+    purpose: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_files: dict[str, Path]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    sizes: dict[str, Any] = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    BertModel(BertConfig(vocab_size=3000, **sizes)).save_pretrained("FOLDER_OR_NAME")
+    options = [word for span in re.findall(r"`(--.+?)`", ROWS[purpose]) for word in shlex.split(span)]
+    assert options
+    config = ROOT / "configs" / "mosi" / "mult.yaml"
+    base = [f"--config={config}", f"--data.path={corpus_files['mmsa_unaligned']}", "--data.task=seven"]
+    assert run(["fit", *base, *SMALL, *options]) == 0
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda path: str(path.name))
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
