@@ -7,7 +7,7 @@ EPOCHS ?= 8
 # More worker threads than cores make small tensors slower, and two trainings run side by side below.
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: quickstart test lint types notebooks clean
+.PHONY: quickstart test lint types clean
 
 $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

@@ -21,11 +21,22 @@ MODALITIES = ("text", "audio", "vision")
 
 
 def _to(value: Any, *args: Any, **kwargs: Any) -> Any:
+    if isinstance(value, Tensor) and not value.is_floating_point():
+        # As nn.Module.to does: masks, ids and indices change their device, never their type.
+        args = tuple(arg for arg in args if not isinstance(arg, torch.dtype))
+        kwargs = {name: option for name, option in kwargs.items() if name != "dtype"}
+        return value.to(*args, **kwargs) if args or kwargs else value
     if isinstance(value, (Tensor, Modality)):
         return value.to(*args, **kwargs)
     if isinstance(value, dict):
         return {key: _to(item, *args, **kwargs) for key, item in value.items()}
     return value
+
+
+def _real_columns(real: Tensor) -> tuple[int, int]:
+    """First and one past the last column that is real; one column where none is."""
+    columns = real.nonzero()
+    return (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, 1)
 
 
 @dataclass
@@ -79,8 +90,10 @@ class Modality:
 
     def trim(self) -> Modality:
         """Cut the columns, in front and behind, that are padding in every sample; at least one column stays."""
-        columns = self.mask.any(0).nonzero()
-        start, stop = (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, 1)
+        return self.window(*_real_columns(self.mask.any(0)))
+
+    def window(self, start: int, stop: int) -> Modality:
+        """Return the columns start <= t < stop."""
         ids = None if self.token_ids is None else self.token_ids[:, start:stop]
         return Modality(self.x[:, start:stop], self.mask[:, start:stop], self.observed[:, start:stop], ids)
 
@@ -138,8 +151,16 @@ class Batch:
         return self.replace(**pinned, target=self.target.pin_memory(), index=self.index.pin_memory())
 
     def trim(self) -> Batch:
-        """Cut padding that no sample of the batch needs from every modality."""
-        return self.replace(text=self.text.trim(), audio=self.audio.trim(), vision=self.vision.trim())
+        """Cut padding that no sample of the batch needs from every modality.
+
+        Modalities of equal length may share one time axis, so they are cut alike.
+        """
+        cut: dict[str, Modality] = {}
+        for name in MODALITIES:
+            modality = self.modality(name)
+            alike = [m.mask.any(0) for m in (self.text, self.audio, self.vision) if m.mask.shape == modality.mask.shape]
+            cut[name] = modality.window(*_real_columns(torch.stack(alike).any(0)))
+        return self.replace(**cut)
 
     @classmethod
     def random(cls, spec: DataSpec, task: Task, size: int = 2, seed: int = 0) -> Batch:

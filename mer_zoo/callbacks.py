@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -132,7 +131,7 @@ def results_of(trainer: Trainer, module: MERModule) -> dict[str, Any]:
         "model": module.model.name,
         "parameters": sum(p.numel() for p in module.parameters()),
         "checkpoint": str(trainer.ckpt_path) if trainer.ckpt_path else None,
-        "seed": int(os.environ["PL_GLOBAL_SEED"]) if "PL_GLOBAL_SEED" in os.environ else None,
+        "seed": module.trained_seed(),
         "conditions": module.results,
     }
     if isinstance(datamodule, MERDataModule):

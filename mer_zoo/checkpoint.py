@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mer_zoo.errors import MERError
 from mer_zoo.model import Model
 
-__all__ = ["RECORD", "check_record", "check_state", "describe_model"]
+__all__ = ["RECORD", "check_file", "check_record", "check_state", "describe_model"]
 
 RECORD = "mer_zoo"  # the key of a checkpoint under which the description stands
 
@@ -18,6 +21,23 @@ RECORD = "mer_zoo"  # the key of a checkpoint under which the description stands
 def describe_model(model: Model) -> dict[str, str]:
     """Name the nest and the shape of the logits, in plain values that a checkpoint may hold."""
     return {"model": model.name, "task": f"{type(model.task).__name__} {list(model.task.shape)}"}
+
+
+def check_file(path: Path) -> None:
+    """Refuse a file that is no checkpoint of Lightning, or can't be read; nothing in it is executed.
+
+    Args:
+        path: An existing path.
+
+    Raises:
+        MERError: Naming the file.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except Exception as error:  # torch raises a different error for each way in which a file can be broken
+        raise MERError(f"{path} is not a checkpoint that can be read; give another, or train again") from error
+    if not isinstance(content, dict) or not {"state_dict", "pytorch-lightning_version"} <= content.keys():
+        raise MERError(f"{path} holds no checkpoint of a training run; give a .ckpt file that mer-zoo fit wrote")
 
 
 def check_record(record: Mapping[str, Any] | None, model: Model) -> None:

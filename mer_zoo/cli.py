@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from pickle import UnpicklingError
+from pathlib import Path
 from typing import NoReturn
 
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
@@ -16,6 +16,7 @@ import mer_zoo.backbones
 import mer_zoo.data
 import mer_zoo.wrappers  # imported classes can be named without their module
 from mer_zoo.callbacks import RunRecord, SaveConfig, is_trial
+from mer_zoo.checkpoint import check_file
 from mer_zoo.cli_errors import explain, is_mistake
 from mer_zoo.data import MERDataModule, convert, validate
 from mer_zoo.errors import MERError
@@ -58,6 +59,9 @@ class MERCLI(LightningCLI):
             auto_configure_optimizers=False,  # would replace MERModule's own, without a word, by --optimizer
             save_config_callback=SaveConfig,
             parser_class=MERParser,
+            parser_kwargs={
+                "epilog": "Tools: " + "; ".join(f"mer-zoo {name}: {what}" for name, (_, what) in TOOLS.items())
+            },
             seed_everything_default=0,
             trainer_defaults={
                 "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": "runs", "name": "mer_zoo"}}
@@ -90,11 +94,10 @@ class MERCLI(LightningCLI):
 
     @override
     def _parse_ckpt_path(self) -> None:
-        try:
-            super()._parse_ckpt_path()
-        except (UnpicklingError, RuntimeError, EOFError) as error:
-            path = self.config[self.config.subcommand].ckpt_path
-            raise MERError(f"{path} is not a checkpoint that can be read; give another, or train again") from error
+        path = self.config[self.config.subcommand].get("ckpt_path")
+        if path and Path(path).exists():
+            check_file(Path(path))
+        super()._parse_ckpt_path()
 
     @override
     def before_instantiate_classes(self) -> None:

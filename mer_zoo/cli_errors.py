@@ -40,6 +40,8 @@ def explain(message: str, error: BaseException | None = None) -> str:
     option = re.search(r"Option '([^']+)' is not accepted", message)
     if option:
         return f"{where}option {option.group(1)!r} does not exist; {HELP}"
+    if key and key.group(1) == "model.wrappers" and "Expected a <class 'list'>" in message:
+        return f"{where}this is a list; add to it with --model.wrappers+=NAME"
     required = re.search(r"the following arguments are required: ([\w, ]+)", message)
     if required and required.group(1) == "backbone":
         return f"{where}a wrapper can't stand for the network; name a network there and add --model.wrappers+=NAME"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any, overload
 
 from torch import Tensor, nn
 from typing_extensions import override
@@ -32,7 +33,6 @@ class Model(nn.Module, ABC):
         attention_shape: Shape of ``Output.attention`` without the batch, or None.
         replaces_logits: Whether the logits are no longer the final classifier's.
         fixed_length: Whether batches must keep the padding of the spec; otherwise padding that no sample needs is cut.
-        calibrates: Whether :meth:`calibrate` chooses anything, so that validation scores are kept for it.
     """
 
     spec: DataSpec
@@ -44,7 +44,6 @@ class Model(nn.Module, ABC):
     attention_shape: tuple[int, ...] | None = None
     replaces_logits: bool = False
     fixed_length: bool = False
-    calibrates: bool = False
 
     @abstractmethod
     @override
@@ -78,6 +77,22 @@ class Model(nn.Module, ABC):
     def nest(self) -> list[Model]:
         """The models from this one inwards."""
         return [self]
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether a model of the nest overrides :meth:`calibrate`, so that validation scores are kept for it."""
+        idle = (Model.calibrate, Wrapper.calibrate)
+        return any(type(model).calibrate not in idle for model in self.nest)
+
+    @property
+    def needs_preparing(self) -> bool:
+        """Whether :meth:`prepare` has still to run: no model of the nest has a buffer ``prepared``, or one is false."""
+        flags = [
+            bool(model.get_buffer("prepared"))
+            for model in self.nest
+            if "prepared" in dict(model.named_buffers(recurse=False))
+        ]
+        return not flags or not all(flags)
 
     @property
     def name(self) -> str:
@@ -155,8 +170,23 @@ class Backbone(Model):
         self.head = nn.Identity()
 
 
+_OFFERED = (
+    "spec",
+    "task",
+    "num_steps",
+    "feature_dim",
+    "input_dims",
+    "hidden_shape",
+    "attention_shape",
+    "replaces_logits",
+    "fixed_length",
+)
+
+
 class Wrapper(Model):
     """A model around another model; everything is the inner model's until overridden.
+
+    ``steps`` and ``predict`` are the inner model's too: a wrapper that changes the scores overrides them beside ``forward``.
 
     Args:
         backbone: The inner model: a Backbone or another Wrapper.
@@ -170,11 +200,11 @@ class Wrapper(Model):
         if type(self) in {type(model) for model in backbone.nest}:
             raise MERError(f"{type(self).__name__} stands twice in the nest {backbone.name}; name each wrapper once")
         self.backbone = backbone
-        self.spec, self.task, self.num_steps = backbone.spec, backbone.task, backbone.num_steps
-        self.feature_dim, self.input_dims = backbone.feature_dim, backbone.input_dims
-        self.hidden_shape, self.attention_shape = backbone.hidden_shape, backbone.attention_shape
-        self.replaces_logits, self.fixed_length = backbone.replaces_logits, backbone.fixed_length
-        self.calibrates = backbone.calibrates
+        classes = type(self).__mro__
+        declared = {name for cls in classes[: classes.index(Wrapper)] for name in vars(cls)}
+        for name in _OFFERED:
+            if name not in declared:  # what a wrapper declares on its class stands
+                setattr(self, name, getattr(backbone, name))
 
     @override
     def forward(self, batch: Batch) -> Output:
@@ -258,21 +288,42 @@ class AdaptedBackbone(Backbone):
         return type(self.module).__name__
 
 
+Call = Callable[[nn.Module, Modality, Modality, Modality], Tensor | Output]
+
+
+@overload
 def adapt(
     module: nn.Module,
     spec: DataSpec,
     task: Task,
     *,
     feature_dim: int,
-    call: Callable[[nn.Module, Modality, Modality, Modality], Tensor | Output] | None = None,
+    call: Call | None = ...,
+    text_encoder: TextEncoderSpec = ...,
+) -> AdaptedBackbone: ...
+@overload
+def adapt(
+    module: nn.Module,
+    *,
+    feature_dim: int,
+    call: Call | None = ...,
+    text_encoder: TextEncoderSpec = ...,
+) -> Callable[[DataSpec, Task], AdaptedBackbone]: ...
+def adapt(
+    module: nn.Module,
+    spec: DataSpec | None = None,
+    task: Task | None = None,
+    *,
+    feature_dim: int,
+    call: Call | None = None,
     text_encoder: TextEncoderSpec = None,
-) -> AdaptedBackbone:
+) -> AdaptedBackbone | Callable[[DataSpec, Task], AdaptedBackbone]:
     """Turn any network into a Backbone, so that it takes every wrapper of the zoo.
 
     Args:
         module: Takes (text, audio, vision) tensors, each (B, T_m, d_m), and returns (B, feature_dim) features; the
             classifier of the task is added behind it.
-        spec: Shapes of the data, usually ``datamodule.spec``.
+        spec: Shapes of the data, usually ``datamodule.spec``. Without it a factory comes back, to be called with spec and task.
         task: What the logits mean, usually ``datamodule.task``.
         feature_dim: Width of the features that the module returns.
         call: How to call the module where it is not ``module(text, audio, vision)``: gets the module and the three
@@ -280,7 +331,7 @@ def adapt(
         text_encoder: See :class:`Backbone`.
 
     Returns:
-        A Backbone around the module.
+        A Backbone around the module, or its factory.
 
     Example:
         >>> import torch
@@ -293,4 +344,7 @@ def adapt(
         >>> model(Batch.random(spec, task, size=4)).logits.shape
         torch.Size([4, 3])
     """
-    return AdaptedBackbone(module, spec, task, feature_dim, call, text_encoder)
+    options: dict[str, Any] = {"feature_dim": feature_dim, "call": call, "text_encoder": text_encoder}
+    if spec is None or task is None:
+        return lambda spec, task: AdaptedBackbone(module, spec, task, **options)
+    return AdaptedBackbone(module, spec, task, **options)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
@@ -90,6 +92,7 @@ class MERModule(LightningModule):
         self.test_scores: dict[str, Scores] = {}
         self._kept: dict[int, list[Scores]] = {}
         self._waiting: list[Batch] = []
+        self._seed: int | None = None
 
     @override
     def setup(self, stage: str) -> None:
@@ -106,9 +109,21 @@ class MERModule(LightningModule):
                 )
             self.trainer.accumulate_grad_batches = self.accumulate
 
+    @override
+    def teardown(self, stage: str) -> None:
+        if stage == "fit" and self.automatic_optimization and self.accumulate > 1:
+            self.trainer.accumulate_grad_batches = 1
+
     def _check_monitors(self) -> None:
         """Refuse, before the first epoch, to select by a metric that does not exist or is of the test split."""
-        known = {"train/loss", "train/task", "val/loss", *(f"val/{name}" for name in self.model.task.metrics())}
+        known = {
+            "epoch",
+            "step",
+            "train/loss",
+            "train/task",
+            "val/loss",
+            *(f"val/{name}" for name in self.model.task.metrics()),
+        }
         monitors = {getattr(callback, "monitor", None) for callback in self.trainer.callbacks}  # type: ignore[attr-defined]
         for monitor in sorted(name for name in {*monitors, self.monitor} if isinstance(name, str)):
             if monitor not in known and not monitor.startswith("train/"):
@@ -124,7 +139,7 @@ class MERModule(LightningModule):
     @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
         # Here the model is on its device and restored, and no optimiser holds its parameters yet.
-        self.model.prepare(self._train_source())
+        self._prepare()
         known = self.optimizer_factory([torch.nn.Parameter(torch.zeros(1))]).defaults
         groups = group_parameters(self.named_parameters(), self.param_groups, known)
         optimizer = self.optimizer_factory(groups)
@@ -135,6 +150,17 @@ class MERModule(LightningModule):
             return {"optimizer": optimizer, "lr_scheduler": scheduler}
         config: Any = {"scheduler": scheduler, "interval": self.scheduler_interval, "monitor": self.monitor}
         return {"optimizer": optimizer, "lr_scheduler": config}
+
+    def _prepare(self) -> None:
+        """Let the model fit its statistics, unless a checkpoint has brought them; training draws stay as they were."""
+        if not self.model.needs_preparing:
+            return
+        modes = {module: module.training for module in self.model.modules()}
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            self.model.eval()
+            self.model.prepare(self._train_source())
+        for module, mode in modes.items():
+            module.training = mode
 
     def _train_source(self) -> BatchSource:
         datamodule = getattr(self.trainer, "datamodule", None)
@@ -191,10 +217,9 @@ class MERModule(LightningModule):
     def _step_scheduler(self) -> None:
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, ReduceLROnPlateau):
-            metrics = self.trainer.callback_metrics
-            if self.monitor not in metrics:
-                raise MERError(f"monitor {self.monitor!r} is not logged; choose from {', '.join(sorted(metrics))}")
-            scheduler.step(float(metrics[self.monitor]))
+            # Epochs without validation, before the first one, have no metric to follow.
+            if self.monitor in self.trainer.callback_metrics:
+                scheduler.step(float(self.trainer.callback_metrics[self.monitor]))
         elif scheduler is not None:
             assert not isinstance(scheduler, list)
             scheduler.step()
@@ -246,6 +271,11 @@ class MERModule(LightningModule):
     def on_test_epoch_start(self) -> None:
         self._kept.clear()
         self.results, self.test_scores = {}, {}
+        loaders = self.trainer.num_test_batches
+        if len(loaders) > 1 and not isinstance(getattr(self.trainer, "datamodule", None), MERDataModule):
+            rank_zero_warn(
+                "several test loaders without their datamodule: missing patterns of conditions are not applied"
+            )
 
     @override
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -287,9 +317,13 @@ class MERModule(LightningModule):
             name, value.detach(), prog_bar=prog_bar, on_step=False, on_epoch=True, batch_size=batch_size, sync_dist=True
         )
 
+    def trained_seed(self) -> int | None:
+        """The seed of the training run, also where a checkpoint of it is tested under another one."""
+        return self._seed if self._seed is not None else _current_seed()
+
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[RECORD] = {**describe_model(self.model), "scaler": None}
+        checkpoint[RECORD] = {**describe_model(self.model), "scaler": None, "seed": self.trained_seed()}
         datamodule = getattr(self.trainer, "datamodule", None)
         if isinstance(datamodule, MERDataModule):
             checkpoint[RECORD]["scaler"] = datamodule.scaler_state()
@@ -298,9 +332,15 @@ class MERModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         check_record(checkpoint.get(RECORD), self.model)
         check_state(checkpoint["state_dict"], self.state_dict(), self.model.name)
+        self._seed = checkpoint[RECORD]["seed"]
         datamodule = getattr(self._trainer, "datamodule", None)
         if isinstance(datamodule, MERDataModule):
             datamodule.load_scaler_state(checkpoint[RECORD]["scaler"])
+
+
+def _current_seed() -> int | None:
+    seed = os.environ.get("PL_GLOBAL_SEED")
+    return None if seed is None else int(seed)
 
 
 class _NoSource:

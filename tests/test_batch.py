@@ -71,3 +71,20 @@ def test_spec_orders_modalities_and_compares() -> None:
     assert DataSpec(modalities=["vision", "text"]).modalities == ("text", "vision")
     assert DataSpec() == DataSpec()
     assert DataSpec() != DataSpec(text_dim=7)
+
+
+def test_a_floating_type_leaves_masks_and_ids_alone(batch: Batch) -> None:
+    double = batch.to(torch.float64)
+    assert double.audio.x.dtype == torch.float64
+    assert double.audio.mask.dtype == torch.bool
+    assert double.index.dtype == torch.int64
+
+
+def test_trimming_keeps_a_shared_time_axis() -> None:
+    x = torch.arange(5.0).view(1, 5, 1)
+    early, late = (torch.tensor([mask], dtype=torch.bool) for mask in ([0, 1, 1, 0, 0], [0, 0, 1, 1, 0]))
+    longer = Modality(torch.zeros(1, 7, 1), torch.tensor([[1, 0, 0, 0, 0, 0, 0]], dtype=torch.bool))
+    batch = Batch(Modality(x, early), Modality(x, late), longer, torch.zeros(1), torch.arange(1))
+    trimmed = batch.trim()
+    assert trimmed.text.x.flatten().tolist() == trimmed.audio.x.flatten().tolist() == [1.0, 2.0, 3.0]
+    assert trimmed.vision.x.shape[1] == 1

@@ -163,6 +163,7 @@ def test_print_config_is_complete_and_parses(capsys: pytest.CaptureFixture[str],
         (["--model.wrappers+=CausalMER", "--model.wrappers.fuson=sum"], ["option 'fuson' does not exist"]),
         (["--model.wrappers+=CausalMER", "--data.task=regression"], ["CausalMER needs classes", "choose a task"]),
         (["--optimizer=SGD"], ["--optimizer=SGD", "--help"]),
+        (["--model.wrappers=CausalMER"], ["this is a list; add to it with --model.wrappers+=NAME"]),
         (["--data.scm.rho=3"], ["rho is 3.0; a probability lies in [0, 1]"]),
         (["--data.task=foo"], ["unknown task 'foo'; choose from regression, two, binary"]),
         (["--data.modalities=[text,video]"], ["give a non-empty choice of text, audio, vision"]),
@@ -212,9 +213,15 @@ def test_bad_files_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_corrupt_checkpoint_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["bytes", "text", "folder", "plain"])
+def test_a_file_that_is_no_checkpoint_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path, kind: str) -> None:
     broken = tmp_path / "broken.ckpt"
-    broken.write_bytes(b"no checkpoint")
+    if kind == "folder":
+        broken.mkdir()
+    elif kind == "plain":
+        torch.save({"a": 1}, broken)
+    else:
+        broken.write_bytes(b"hi" if kind == "text" else bytes(range(256)))
     assert "broken.ckpt" in failure(capsys, "test", *SMALL, f"--ckpt_path={broken}")
 
 

@@ -13,20 +13,12 @@ from mer_zoo.batch import Batch, DataSpec, Modality, Output
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic import SyntheticConfig
 from mer_zoo.errors import MERError
-from mer_zoo.layers.text_encoder import TextEncoder
-from mer_zoo.model import adapt
+from mer_zoo.model import Wrapper, adapt
 from mer_zoo.module import MERModule
+from mer_zoo.scores import Scores
 from mer_zoo.task import SentimentClassification, SentimentRegression
 from mer_zoo.wrappers import CausalMER
 
-TINY: dict[str, Any] = {
-    "model_type": "bert",
-    "vocab_size": 210,
-    "hidden_size": 8,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-}
 TASK = SentimentClassification(3)
 TOKENS = DataSpec(tokens=True, vocab_size=210)
 
@@ -86,66 +78,49 @@ def test_token_ids_without_an_encoder_are_embedded_in_64() -> None:
     assert model(Batch.random(TOKENS, TASK)).inputs["text"].shape == (2, 6, 64)
 
 
-@pytest.mark.parametrize("frozen", [False, True])
-def test_a_text_encoder_is_trained_or_frozen(frozen: bool) -> None:
-    class WithEncoder(MeanNet):
-        def __init__(self) -> None:
-            super(MeanNet, self).__init__(TOKENS, TASK, {"config": TINY, "frozen": frozen})
-            self.feature_dim = 8
-            self.hidden = nn.Linear(sum(self.input_dims.values()), 8)
-            self.head = nn.Linear(8, 3)
-
-    model = WithEncoder().train()
-    assert model.text_encoder is not None
-    assert model.input_dims["text"] == 8
-    assert model.text_encoder.model.training is not frozen
-    loss = model(Batch.random(TOKENS, TASK)).logits.square().sum()
-    torch.autograd.backward(loss)
-    without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
-    assert without == []
-    assert any(p.requires_grad for p in model.text_encoder.parameters()) is not frozen
-
-
-def test_encoded_padding_is_zero_and_does_not_matter() -> None:
-    encoder = TextEncoder(config=TINY).eval()
-    ids = torch.tensor([[101, 150, 102, 0, 0]])
-    long, short = encoder(ids, ids > 0), encoder(ids[:, :3], ids[:, :3] > 0)
-    assert not long[:, 3:].any()
-    torch.testing.assert_close(long[:, :3], short, atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({}, "needs either a path .* or a config"),
-        ({"config": {"model_type": "nothing"}}, "can't be built .*; give a local folder or a config"),
-        ({"path": "/no/such/folder"}, "text_encoder /no/such/folder can't be built"),
-    ],
-)
-def test_an_encoder_that_cannot_be_built(
-    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], message: str
-) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(MERError, match=message):
-        TextEncoder(**options)
-
-
-def test_an_encoder_needs_token_ids() -> None:
-    from mer_zoo.backbones import MulT
-
-    with pytest.raises(MERError, match="needs token ids, but the data gives none; set data.text: tokens"):
-        MulT(DataSpec(), TASK, text_encoder="bert-base-uncased")
-    model = MeanNet(TOKENS, TASK)
-    with pytest.raises(MERError, match="built for token ids, but the batch holds text features"):
-        model(Batch.random(DataSpec(), TASK))
-
-
 def test_pretrained_groups_do_not_catch_the_plain_embedding(tmp_path: Path) -> None:
     data = SyntheticMER(SyntheticConfig(train=8, valid=4, test=4), batch_size=4)
     module = MERModule(MeanNet(data.spec, data.task), optimizer=lambda p: torch.optim.Adam(p, lr=0.01))
-    Trainer(fast_dev_run=1, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False).fit(
-        module, datamodule=data
-    )
+    Trainer(
+        default_root_dir=tmp_path,
+        fast_dev_run=1,
+        accelerator="cpu",
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    ).fit(module, datamodule=data)
     optimizer = module.optimizers()
     assert not isinstance(optimizer, list)
     assert [group["lr"] for group in optimizer.param_groups] == [0.01]
+
+
+class Declared(Wrapper):
+    """Declares on its class what it changes."""
+
+    num_steps = 2
+    fixed_length = True
+
+
+class Choosing(Wrapper):
+    def calibrate(self, valid: Scores) -> None:
+        super().calibrate(valid)
+
+
+def test_what_a_wrapper_declares_on_its_class_stands() -> None:
+    model = Declared(MeanNet(DataSpec(), TASK))
+    assert model.num_steps == 2
+    assert model.fixed_length
+    assert model.feature_dim == 8
+    assert CausalMER(model).num_steps == 2
+    assert not MERModule(model).automatic_optimization
+
+
+def test_calibration_is_seen_anywhere_in_the_nest() -> None:
+    inner = MeanNet(DataSpec(), TASK)
+    assert not inner.calibrates
+    assert not CausalMER(inner).calibrates
+    assert CausalMER(Choosing(inner)).calibrates
+
+
+def test_adapt_without_a_spec_gives_a_factory() -> None:
+    factory = adapt(Sum(), feature_dim=7)
+    assert factory(DataSpec(), TASK).task is TASK

@@ -15,11 +15,12 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau,
 from toys import MeanNet, Shifting, TwoStep
 from typing_extensions import override
 
+from mer_zoo.backbones import MulT
 from mer_zoo.batch import Batch, Step
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic import SyntheticConfig
 from mer_zoo.errors import MERError
-from mer_zoo.model import Model, Wrapper
+from mer_zoo.model import BatchSource, Model, Wrapper
 from mer_zoo.module import MERModule
 
 SIZES = SyntheticConfig(train=48, valid=24, test=24)
@@ -376,3 +377,78 @@ def test_selection_by_an_unknown_or_a_test_metric_is_refused(tmp_path: Path, mon
     trainer = quiet(tmp_path, enable_checkpointing=True, callbacks=[ModelCheckpoint(tmp_path, monitor=monitor)])
     with pytest.raises(MERError, match=f"monitor '{monitor}' is not a validation metric of this task; choose from"):
         trainer.fit(module(source), datamodule=source)
+
+
+class TwoViews(Wrapper):
+    """One optimiser step on two views."""
+
+    @override
+    def steps(self, batch: Batch) -> Iterator[Step]:
+        yield from self.backbone.steps(batch)
+        yield from self.backbone.steps(batch)
+
+
+def test_one_optimiser_step_sums_all_views(tmp_path: Path) -> None:
+    moved = []
+    for wrappers in ([], [TwoViews]):
+        source = data()
+        trained = module(source, wrappers=wrappers)
+        before = weights(trained).clone()
+        torch.manual_seed(5)
+        quiet(tmp_path, limit_train_batches=1).fit(trained, datamodule=source)
+        moved.append(weights(trained) - before)
+    torch.testing.assert_close(moved[1], 2 * moved[0], atol=1e-6, rtol=1e-4)
+
+
+def test_prepare_runs_without_gradients_in_evaluation_mode(tmp_path: Path) -> None:
+    seen = []
+
+    class Noting(Wrapper):
+        @override
+        def prepare(self, train: BatchSource) -> None:
+            super().prepare(train)
+            seen.append((self.training, torch.is_grad_enabled()))
+
+    source = data()
+    trained = module(source, wrappers=[Noting])
+    quiet(tmp_path).fit(trained, datamodule=source)
+    assert seen == [(False, False)]
+    assert trained.model.training
+
+
+def test_plateau_waits_for_the_first_validation(tmp_path: Path) -> None:
+    source = data()
+    trained = module(source, wrappers=[TwoStep], lr_scheduler=lambda o: ReduceLROnPlateau(o))
+    quiet(tmp_path, max_epochs=2, check_val_every_n_epoch=2).fit(trained, datamodule=source)
+
+
+def test_the_seed_of_training_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PL_GLOBAL_SEED", "3")
+    source = data()
+    trainer = quiet(tmp_path, enable_checkpointing=True)
+    trainer.fit(module(source), datamodule=source)
+    trainer.save_checkpoint(tmp_path / "model.ckpt")
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")
+    tested = module(source)
+    quiet(tmp_path).test(tested, datamodule=source, ckpt_path=tmp_path / "model.ckpt", verbose=False)
+    assert tested.trained_seed() == 3
+
+
+def test_keeping_the_latest_checkpoints_by_step_is_allowed(tmp_path: Path) -> None:
+    source = data()
+    latest = ModelCheckpoint(tmp_path, monitor="step", mode="max", save_top_k=2)
+    quiet(tmp_path, enable_checkpointing=True, callbacks=[latest]).fit(module(source), datamodule=source)
+
+
+def test_accumulation_is_taken_back_after_the_fit(tmp_path: Path) -> None:
+    source = data()
+    trainer = quiet(tmp_path)
+    trainer.fit(module(source, accumulate=3), datamodule=source)
+    assert trainer.accumulate_grad_batches == 1
+
+
+def test_float64_training_leaves_float32_models_alone(tmp_path: Path) -> None:
+    source = data()
+    for precision in ("64-true", "32-true"):
+        net = MulT(source.spec, source.task, d_model=12, num_heads=2, layers=1)
+        quiet(tmp_path, precision=precision, fast_dev_run=1).fit(MERModule(net), datamodule=source)

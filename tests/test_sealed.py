@@ -42,6 +42,7 @@ def fit(tmp_path: Path, task: str, wrappers: list[Any], net: Any, stage: str = "
     module = MERModule(net(data.spec, data.task), wrappers=wrappers)
     callbacks = [EarlyStopping("val/loss"), ModelCheckpoint(tmp_path, monitor="val/loss")]
     trainer = Trainer(
+        default_root_dir=tmp_path,
         max_epochs=2,
         accelerator="cpu",
         logger=False,

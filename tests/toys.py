@@ -58,7 +58,6 @@ class Shifting(Wrapper):
 
     def __init__(self, backbone: Model) -> None:
         super().__init__(backbone)
-        self.calibrates = True
         self.register_buffer("shift", torch.zeros(()))
         self.register_buffer("seen", torch.zeros((), dtype=torch.long))
         self.register_buffer("prepared", torch.zeros((), dtype=torch.bool))

@@ -97,7 +97,7 @@ class EFLSTM(Backbone):
             states, last = self._read_positions(torch.cat([modality.x for modality in used], 2))
         else:
             mask = given[self.words].mask
-            joined = torch.cat([_at_words(modality, mask) for modality in used], 2)
+            joined = torch.cat([_at_words(modality, mask, self.spec.aligned) for modality in used], 2)
             states, last = masked_rnn(self.lstm, self.norm(joined), mask)
         inner = F.relu(self.linear(F.dropout(last, self.dropout, self.training)))
         features = F.dropout(inner, self.dropout, self.training)
@@ -108,9 +108,9 @@ class EFLSTM(Backbone):
         return states, states[:, -1]
 
 
-def _at_words(modality: Modality, words: Tensor) -> Tensor:
+def _at_words(modality: Modality, words: Tensor, aligned: bool) -> Tensor:
     """One vector of a modality for every word; aligned modalities stay as they are."""
     mask = modality.mask
-    if mask.shape == words.shape and torch.equal(mask, words):
+    if mask.shape == words.shape and (aligned or torch.equal(mask, words)):
         return torch.where(mask[..., None], modality.x, 0.0)
     return masked_resample(modality.x, mask, words)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mer_zoo.batch import MODALITIES
-from mer_zoo.data.missing import AVAILABILITY, SMM, MissingPattern, availability_name
+from mer_zoo.data.missing import AVAILABILITY, RMM, SMM, MissingPattern, availability_name
 from mer_zoo.errors import MERError
 
 __all__ = ["PRESETS", "Condition", "build_conditions", "condition_name", "is_test_split"]
@@ -69,9 +69,16 @@ def _availability(splits: Sequence[str], modalities: Sequence[str]) -> list[Cond
     return first + [Condition(availability_name(s), c.split, SMM(s)) for c in first for s in sets]
 
 
+def _robustness(splits: Sequence[str], modalities: Sequence[str]) -> list[Condition]:
+    """The first test split as it is, and under random modality missing at the rates 0.1 to 1.0."""
+    first = _complete(splits, modalities)[:1]
+    rates = [step / 10 for step in range(1, 11)]
+    return first + [Condition(f"RMM {rate}", c.split, RMM(rate)) for c in first for rate in rates]
+
+
 Preset = Callable[[Sequence[str], Sequence[str]], list[Condition]]
 
-PRESETS: dict[str, Preset] = {"default": _complete, "availability": _availability}
+PRESETS: dict[str, Preset] = {"default": _complete, "availability": _availability, "robustness": _robustness}
 
 
 def build_conditions(
@@ -81,7 +88,8 @@ def build_conditions(
 
     Args:
         conditions: A preset, or a list of presets and conditions: ``default`` (each test split as it is),
-            ``availability`` (the first test split with every incomplete set of modalities).
+            ``availability`` (the first test split with every incomplete set of modalities), ``robustness`` (the first test
+            split at every rate of random modality missing).
         splits: The splits of the corpus; presets give nothing where none is a test split.
         modalities: The modalities in use.
 

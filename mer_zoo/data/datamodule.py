@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from mer_zoo.batch import MODALITIES, Batch, DataSpec
-from mer_zoo.data.conditions import Condition, build_conditions
+from mer_zoo.data.conditions import Condition, build_conditions, is_test_split
 from mer_zoo.data.corpus import Corpus
 from mer_zoo.data.dataset import Scaler, SplitDataset, SplitSource, check_labels
 from mer_zoo.data.features import check_present
@@ -38,8 +38,8 @@ class MERDataModule(LightningDataModule):
 
     Args:
         path: A file or folder in any format of docs/data.md.
-        task: ``regression``, ``two``, ``binary``, ``five``, ``seven`` or ``emotions``; see :func:`mer_zoo.task.build_task`.
         batch_size: Samples a batch (and a process).
+        task: ``regression``, ``two``, ``binary``, ``five``, ``seven`` or ``emotions``; see :func:`mer_zoo.task.build_task`.
         modalities: The modalities to use.
         text: Whether text is handed out as ``features`` or as ``tokens`` (ids, for a text encoder).
         standardize: Scale audio and vision by the training split's mean and deviation.
@@ -47,7 +47,7 @@ class MERDataModule(LightningDataModule):
         convention: Metric convention of sentiment tasks.
         nan: What to do with NaN and inf in features: ``error``, or ``zero`` (replaced, counted, reported).
         cache_dir: Where converted stores go; by default beside the source.
-        predict_split: The split that ``predict`` reads.
+        predict_split: The split that ``predict`` reads; the first test split when left out.
         num_workers: Processes that fetch batches; 0 is best for data in memory.
         seed: Keys the missing patterns.
 
@@ -58,8 +58,8 @@ class MERDataModule(LightningDataModule):
     def __init__(
         self,
         path: str,
-        task: str = "regression",
         batch_size: int = 32,
+        task: str = "regression",
         modalities: Sequence[str] = MODALITIES,
         text: Literal["features", "tokens"] = "features",
         standardize: bool = True,
@@ -67,7 +67,7 @@ class MERDataModule(LightningDataModule):
         convention: Convention = "mmsa",
         nan: Literal["error", "zero"] = "error",
         cache_dir: str | None = None,
-        predict_split: str = "test",
+        predict_split: str | None = None,
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
@@ -76,10 +76,13 @@ class MERDataModule(LightningDataModule):
             raise MERError(f"batch_size is {batch_size}; give at least 1")
         self.path, self.nan, self.cache_dir = path, nan, cache_dir
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
-        self.standardize, self.predict_split = standardize, predict_split
+        self.standardize = standardize
         self.task: Task = build_task(task, convention)
         self.task_name, self.convention = task, convention
         self.corpus = self.read()
+        splits = list(self.corpus.splits)
+        self.predict_split = predict_split or next(filter(is_test_split, splits), splits[0])
+        self.corpus.split(self.predict_split)
         self.spec: DataSpec = self.corpus.spec(modalities, tokens=text == "tokens")
         check_present(self.corpus, self.spec.modalities, self.spec.tokens)
         self.conditions = build_conditions(conditions, list(self.corpus.splits), self.spec.modalities)
@@ -234,6 +237,7 @@ class MOSI(MERDataModule):
 
     Args:
         path: An MMSA, MulT, CIDer or CASP file, or a converted store.
+        batch_size: Samples a batch (and a process).
         task: See :class:`MERDataModule`.
         **options: See :class:`MERDataModule`.
 
@@ -241,8 +245,8 @@ class MOSI(MERDataModule):
         Zadeh et al., "Multimodal Sentiment Intensity Analysis in Videos", IEEE Intelligent Systems 31(6), 2016.
     """
 
-    def __init__(self, path: str, task: str = "regression", **options: Any) -> None:
-        super().__init__(path, task, **options)
+    def __init__(self, path: str, batch_size: int = 32, task: str = "regression", **options: Any) -> None:
+        super().__init__(path, batch_size, task, **options)
 
 
 class MOSEI(MERDataModule):
@@ -250,6 +254,7 @@ class MOSEI(MERDataModule):
 
     Args:
         path: An MMSA, MulT or CASP file, or a converted store.
+        batch_size: Samples a batch (and a process).
         task: See :class:`MERDataModule`.
         **options: See :class:`MERDataModule`.
 
@@ -257,8 +262,8 @@ class MOSEI(MERDataModule):
         Zadeh et al., "Multimodal Language Analysis in the Wild", ACL 2018.
     """
 
-    def __init__(self, path: str, task: str = "regression", **options: Any) -> None:
-        super().__init__(path, task, **options)
+    def __init__(self, path: str, batch_size: int = 32, task: str = "regression", **options: Any) -> None:
+        super().__init__(path, batch_size, task, **options)
 
 
 class IEMOCAP(MERDataModule):
@@ -266,6 +271,7 @@ class IEMOCAP(MERDataModule):
 
     Args:
         path: A MulT file, or a converted store.
+        batch_size: Samples a batch (and a process).
         task: See :class:`MERDataModule`.
         **options: See :class:`MERDataModule`.
 
@@ -273,8 +279,8 @@ class IEMOCAP(MERDataModule):
         Busso et al., "IEMOCAP: interactive emotional dyadic motion capture database", LREC 42, 2008.
     """
 
-    def __init__(self, path: str, task: str = "emotions", **options: Any) -> None:
-        super().__init__(path, task, **options)
+    def __init__(self, path: str, batch_size: int = 32, task: str = "emotions", **options: Any) -> None:
+        super().__init__(path, batch_size, task, **options)
 
 
 class SyntheticMER(MERDataModule):
@@ -307,7 +313,7 @@ class SyntheticMER(MERDataModule):
         self.scm = scm
         forms: dict[str, LabelForm] = {"binary": "classes", "emotions": "emotions"}
         self.labels: LabelForm = forms.get(task, "continuous")
-        super().__init__("SyntheticMER", task, text=text, **options)
+        super().__init__("SyntheticMER", task=task, text=text, **options)
 
     @override
     def read(self) -> Corpus:

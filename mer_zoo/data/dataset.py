@@ -187,10 +187,12 @@ class SplitDataset(Dataset[Batch]):
 
 
 def _fit_length(modality: Modality, length: int) -> Modality:
-    """Pad behind or cut behind, so that the time axis has ``length`` steps."""
+    """Move the real steps to the front, then pad or cut behind, so that the time axis has ``length`` steps."""
+    order = (~modality.mask).to(torch.uint8).argsort(dim=1, stable=True)
     missing = length - modality.mask.shape[1]
 
     def fit(value: Tensor) -> Tensor:
+        value = value.gather(1, order.view(*order.shape, *[1] * (value.dim() - 2)).expand_as(value))
         if missing <= 0:
             return value[:, :length]
         return torch.cat([value, value.new_zeros(len(value), missing, *value.shape[2:])], 1)

@@ -56,7 +56,7 @@ def sinusoid_table(length: int, dim: int) -> Tensor:
 def _table(length: int, dim: int, device: torch.device) -> Tensor:
     # A table first made inside inference_mode could never be used in training again.
     with torch.inference_mode(False):
-        return sinusoid_table(length, dim).to(device)
+        return sinusoid_table(length, dim).to(device, torch.float32)
 
 
 def positions(x: Tensor, mask: Tensor | None = None, rule: PositionRule = "time") -> Tensor:

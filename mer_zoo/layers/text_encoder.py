@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, PretrainedConfig
 from typing_extensions import Self, override
 
 from mer_zoo.batch import DataSpec
@@ -15,7 +15,7 @@ from mer_zoo.errors import MERError
 __all__ = ["EMBEDDING_DIM", "TextEncoder", "TextEncoderSpec", "build_text_encoder"]
 
 EMBEDDING_DIM = 64  # width of the trained embedding of token ids where no encoder is asked for
-TextEncoderSpec = str | dict[str, Any] | None
+TextEncoderSpec = str | dict[str, Any] | PretrainedConfig | None
 
 
 class TextEncoder(nn.Module):
@@ -51,6 +51,10 @@ class TextEncoder(nn.Module):
             raise MERError(
                 f"text_encoder {path or config} can't be built ({reason}); give a local folder or a config"
             ) from error
+        if self.model.config.is_encoder_decoder:
+            raise MERError(
+                f"text_encoder {path or config} is an encoder with a decoder; choose an encoder such as BERT"
+            )
         # Only the token states are used; a pooler would be a set of parameters that never gets a gradient.
         if getattr(self.model, "pooler", None) is not None:
             self.model.pooler = None
@@ -58,6 +62,8 @@ class TextEncoder(nn.Module):
         self.frozen = frozen
         if frozen:
             self.model.requires_grad_(False).eval()
+        else:
+            self.model.train()  # pretrained files come in evaluation mode, and Lightning keeps the mode it finds
 
     @override
     def train(self, mode: bool = True) -> Self:
@@ -79,7 +85,7 @@ def build_text_encoder(spec: DataSpec, options: TextEncoderSpec) -> TextEncoder 
 
     Args:
         spec: Tells whether text is token ids.
-        options: None, a name or folder, or the arguments of :class:`TextEncoder`.
+        options: None, a name or folder, a configuration, or the arguments of :class:`TextEncoder`.
 
     Returns:
         The encoder, or None where none is asked for.
@@ -96,4 +102,19 @@ def build_text_encoder(spec: DataSpec, options: TextEncoderSpec) -> TextEncoder 
         return None
     if not spec.tokens or "text" not in spec.modalities:
         raise MERError(f"text_encoder {options} needs token ids, but the data gives none; set data.text: tokens")
-    return TextEncoder(**({"path": options} if isinstance(options, str) else options))
+    if isinstance(options, PretrainedConfig):
+        options = {"config": options.to_dict()}
+    elif isinstance(options, str):
+        options = {"path": options}
+    elif "model_type" in options:
+        options = {"config": options}
+    unknown = sorted(set(options) - {"path", "config", "frozen"})
+    if unknown:
+        raise MERError(f"text_encoder has no option {unknown[0]!r}; give path or config, and frozen")
+    encoder = TextEncoder(**options)
+    limit = getattr(encoder.model.config, "max_position_embeddings", None)
+    if limit is not None and limit < spec.text_len:
+        raise MERError(
+            f"text_encoder reads {limit} tokens, the text has {spec.text_len}; choose an encoder for longer texts"
+        )
+    return encoder

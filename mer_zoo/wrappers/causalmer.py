@@ -181,6 +181,11 @@ class CausalMER(Wrapper):
         output = step.output.replace(logits=self._fuse(y, y_m))
         return replace(step, output=output, losses={**step.losses, **losses}, task_weight=weight)
 
+    @property
+    @override
+    def calibrates(self) -> bool:
+        return self.backbone.calibrates  # it chooses nothing itself, it only hands inner scores inwards
+
     @override
     def calibrate(self, valid: Scores) -> None:
         self.backbone.calibrate(_inner_scores(valid))

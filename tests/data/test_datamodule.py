@@ -141,3 +141,18 @@ def test_synthetic_labels_follow_the_task(tmp_path: Path, task: str) -> None:
     assert next(iter(data.val_dataloader())).target.dtype == (
         torch.float32 if task not in ("binary", "emotions") else torch.int64
     )
+
+
+def test_the_second_argument_is_the_batch_size(corpus_files: dict[str, Path]) -> None:
+    assert MOSI(str(corpus_files["mmsa_unaligned"]), 3).batch_size == 3
+
+
+def test_predict_reads_the_first_test_split_by_default() -> None:
+    assert SyntheticMER(SMALL).predict_split == "test_iid"
+    with pytest.raises(MERError, match="has no split 'test'"):
+        SyntheticMER(SMALL, predict_split="test")
+
+
+def test_robustness_covers_every_rate() -> None:
+    names = [condition.name for condition in SyntheticMER(SMALL, conditions="robustness").conditions]
+    assert names == ["iid", *(f"RMM {rate / 10}" for rate in range(1, 11))]

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from mer_zoo.batch import Modality
 from mer_zoo.data.corpus import Corpus, SplitData
-from mer_zoo.data.dataset import Scaler, SplitDataset, SplitSource, check_labels
+from mer_zoo.data.dataset import Scaler, SplitDataset, SplitSource, _fit_length, check_labels
 from mer_zoo.errors import MERError
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
 
@@ -139,3 +140,11 @@ def test_split_source_is_complete_unshuffled_and_repeatable() -> None:
     source = SplitSource(SplitDataset(data, corpus(data).spec(), SentimentRegression()), batch_size=2)
     for _ in range(2):
         assert torch.cat([batch.index for batch in source]).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_fit_lengths_keeps_the_words_of_front_padded_text() -> None:
+    mask = torch.tensor([[False, False, False, True, True]])
+    modality = Modality(torch.tensor([[0, 0, 0, 7, 8]]), mask)
+    fitted = _fit_length(modality, 3)
+    assert fitted.x.tolist() == [[7, 8, 0]]
+    assert fitted.mask.tolist() == [[True, True, False]]

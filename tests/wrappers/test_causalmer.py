@@ -125,7 +125,6 @@ class Calibrated(Wrapper):
 
     def __init__(self, backbone: Model) -> None:
         super().__init__(backbone)
-        self.calibrates = True
         self.register_buffer("shift", torch.zeros(3))
 
     @override

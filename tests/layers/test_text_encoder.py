@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from toys import MeanNet
+from transformers import BertConfig
+
+from mer_zoo.batch import Batch, DataSpec
+from mer_zoo.errors import MERError
+from mer_zoo.layers.text_encoder import TextEncoder, build_text_encoder
+from mer_zoo.task import SentimentClassification
+
+TINY: dict[str, Any] = {
+    "model_type": "bert",
+    "vocab_size": 210,
+    "hidden_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+}
+TASK = SentimentClassification(3)
+TOKENS = DataSpec(tokens=True, vocab_size=210)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_text_encoder_is_trained_or_frozen(frozen: bool) -> None:
+    class WithEncoder(MeanNet):
+        def __init__(self) -> None:
+            super(MeanNet, self).__init__(TOKENS, TASK, {"config": TINY, "frozen": frozen})
+            self.feature_dim = 8
+            self.hidden = nn.Linear(sum(self.input_dims.values()), 8)
+            self.head = nn.Linear(8, 3)
+
+    model = WithEncoder().train()
+    assert model.text_encoder is not None
+    assert model.input_dims["text"] == 8
+    assert model.text_encoder.model.training is not frozen
+    loss = model(Batch.random(TOKENS, TASK)).logits.square().sum()
+    torch.autograd.backward(loss)
+    without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == []
+    assert any(p.requires_grad for p in model.text_encoder.parameters()) is not frozen
+
+
+def test_encoded_padding_is_zero_and_does_not_matter() -> None:
+    encoder = TextEncoder(config=TINY).eval()
+    ids = torch.tensor([[101, 150, 102, 0, 0]])
+    long, short = encoder(ids, ids > 0), encoder(ids[:, :3], ids[:, :3] > 0)
+    assert not long[:, 3:].any()
+    torch.testing.assert_close(long[:, :3], short, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "needs either a path .* or a config"),
+        ({"config": {"model_type": "nothing"}}, "can't be built .*; give a local folder or a config"),
+        ({"path": "/no/such/folder"}, "text_encoder /no/such/folder can't be built"),
+    ],
+)
+def test_an_encoder_that_cannot_be_built(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], message: str
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(MERError, match=message):
+        TextEncoder(**options)
+
+
+def test_an_encoder_needs_token_ids() -> None:
+    from mer_zoo.backbones import MulT
+
+    with pytest.raises(MERError, match="needs token ids, but the data gives none; set data.text: tokens"):
+        MulT(DataSpec(), TASK, text_encoder="bert-base-uncased")
+    model = MeanNet(TOKENS, TASK)
+    with pytest.raises(MERError, match="built for token ids, but the batch holds text features"):
+        model(Batch.random(DataSpec(), TASK))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_pretrained_files_are_trained_with_dropout_unless_frozen(tmp_path: Path, frozen: bool) -> None:
+    TextEncoder(config=TINY).model.save_pretrained(tmp_path)
+    encoder = TextEncoder(path=str(tmp_path), frozen=frozen)
+    assert encoder.model.training is not frozen
+
+
+def test_every_form_of_a_configuration() -> None:
+    sizes = {name: value for name, value in TINY.items() if name != "model_type"}
+    forms: list[Any] = [TINY, {"config": TINY, "frozen": True}, BertConfig(**sizes)]
+    for form in forms:
+        encoder = build_text_encoder(TOKENS, form)
+        assert encoder is not None
+        assert encoder.embedding_dim == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "bert"}, "text_encoder has no option 'name'; give path or config"),
+        ({**TINY, "max_position_embeddings": 3}, "reads 3 tokens, the text has 6"),
+        ({"model_type": "t5", "d_model": 8, "num_layers": 1, "num_heads": 2, "d_ff": 8}, "encoder with a decoder"),
+    ],
+)
+def test_encoders_that_do_not_fit(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(MERError, match=message):
+        build_text_encoder(TOKENS, options)
