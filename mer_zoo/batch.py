@@ -206,6 +206,11 @@ class Output:
         attention: Raw scores (before softmax) of the last layer, (B * heads, T, T), row b * heads + h, or None.
         inputs: Per modality (B, T, d) what was fed to the network after text encoding.
         effects: Named extras, (B, ...). Where test-time logits differ from those of ``forward``, "factual" holds the latter.
+
+    Example:
+        >>> output = Output(torch.zeros(2, 3), features=torch.ones(2, 8))
+        >>> output.replace(logits=output.logits + 1).logits.sum().item()
+        6.0
     """
 
     logits: Tensor
@@ -229,6 +234,12 @@ class Step:
         output: The model's output on that view.
         losses: Auxiliary losses, scalars, already weighted.
         task_weight: Weight of the task loss of this view, one number or (B,).
+
+    Example:
+        >>> from mer_zoo.task import SentimentRegression
+        >>> batch = Batch.random(DataSpec(), SentimentRegression())
+        >>> Step(batch, Output(torch.zeros(2, 1), torch.zeros(2, 8))).task_weight
+        1.0
     """
 
     batch: Batch

@@ -113,6 +113,21 @@ class Backbone(Model):
 
     Raises:
         MERError: If an encoder is given but the data has text features.
+
+    Example:
+        >>> import torch
+        >>> from mer_zoo.task import SentimentRegression
+        >>> class TextMean(Backbone):
+        ...     def __init__(self, spec, task, text_encoder=None):
+        ...         super().__init__(spec, task, text_encoder)
+        ...         self.feature_dim = self.input_dims["text"]
+        ...         self.head = nn.Linear(self.feature_dim, task.num_outputs)
+        ...     def fuse(self, text, audio, vision):
+        ...         features = (text.x * text.mask[..., None]).sum(1) / text.lengths[:, None]
+        ...         return Output(self.classify(features), features)
+        >>> spec, task = DataSpec(), SentimentRegression()
+        >>> TextMean(spec, task)(Batch.random(spec, task, size=3)).logits.shape
+        torch.Size([3, 1])
     """
 
     head: nn.Module
@@ -193,6 +208,18 @@ class Wrapper(Model):
 
     Raises:
         MERError: If the same wrapper already stands inside.
+
+    Example:
+        >>> from mer_zoo.backbones import LFLSTM
+        >>> from mer_zoo.task import SentimentRegression
+        >>> class HalfWeight(Wrapper):
+        ...     def steps(self, batch):
+        ...         for step in self.backbone.steps(batch):
+        ...             step.task_weight = 0.5 * step.task_weight
+        ...             yield step
+        >>> model = HalfWeight(LFLSTM(DataSpec(), SentimentRegression()))
+        >>> model.name, [step.task_weight for step in model.steps(Batch.random(model.spec, model.task))]
+        ('HalfWeight(LFLSTM)', [0.5])
     """
 
     def __init__(self, backbone: Model) -> None:

@@ -20,6 +20,10 @@ class Scores:
         effects: Named extras of every sample, each (N, ...).
         target: The labels as they stand in a Batch.
         index: (N,) place of each sample in its split.
+
+    Example:
+        >>> len(Scores(torch.zeros(4, 1), {}, torch.zeros(4), torch.arange(4)))
+        4
     """
 
     logits: Tensor

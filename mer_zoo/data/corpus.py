@@ -48,6 +48,12 @@ class Corpus:
         source: Where it came from, for reports.
         notes: What the reader changed or noticed, one sentence each, for reports and logs.
         vocab_size: Number of token ids, where there are any.
+
+    Example:
+        >>> from mer_zoo.data.synthetic import SyntheticConfig, generate
+        >>> corpus = generate(SyntheticConfig(train=4, valid=2, test=2))
+        >>> len(corpus.split("train")), corpus.spec(tokens=True).text_len
+        (4, 26)
     """
 
     splits: dict[str, SplitData]

@@ -53,6 +53,11 @@ class MERDataModule(LightningDataModule):
 
     Raises:
         MERError: If the file can't be used; the message names the fault and the remedy.
+
+    Example:
+        >>> MERDataModule("no_such_file.pkl")
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: no_such_file.pkl does not exist; give the path of a corpus file or folder (data.path)
     """
 
     def __init__(
