@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger
 from typing_extensions import override
 
 from mer_zoo.data.datamodule import MERDataModule
@@ -84,7 +85,11 @@ class RunRecord(BasePredictionWriter):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Nothing to set up; the base class would refuse strategies that do not matter here."""
+        # The base class would refuse strategies that do not matter here. Every run keeps its curves in metrics.csv, whatever
+        # other logger was asked for.
+        if stage == "fit" and trainer.loggers and not any(isinstance(logger, CSVLogger) for logger in trainer.loggers):
+            folder = run_folder(trainer)
+            trainer.loggers = [*trainer.loggers, CSVLogger(folder.parent, name=folder.name, version="")]
 
     @override
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

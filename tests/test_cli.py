@@ -132,6 +132,7 @@ def test_wandb_by_one_flag_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     configs = list(tmp_path.glob("runs/zoo/*/config.yaml"))
     assert len(configs) == 1
     assert (configs[0].parent / "checkpoints" / "best.ckpt").exists()
+    assert "val/Acc3" in (configs[0].parent / "metrics.csv").read_text()
 
 
 def test_python_m_mer_zoo_is_the_same_command() -> None:
