@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from toys import loss_of
 
 import mer_zoo.backbones
 import mer_zoo.wrappers
@@ -48,14 +48,6 @@ def cases() -> list[Any]:
         for s in SPECS
         if (w, t) not in REFUSED and (s == "features" or t == "three")
     ]
-
-
-def loss_of(model: Model, batch: Batch) -> Tensor:
-    losses = []
-    for step in model.steps(batch):
-        losses.append((step.task_weight * model.task.criterion(step.output.logits, step.batch.target)).mean())
-        losses.extend(step.losses.values())
-    return torch.stack(losses).sum()
 
 
 @pytest.mark.parametrize(("backbone", "wrapper", "task", "spec"), cases())
@@ -159,3 +151,27 @@ def test_a_wrapper_twice_is_refused(backbone: str, wrapper: str) -> None:
 def test_refused_tasks(wrapper: str, task: str) -> None:
     with pytest.raises(ValueError, match=wrapper):
         build("MulT", wrapper, task)
+
+
+# Options whose scores depend on padding, as the released codes' do; everything else is tested to depend on the sample alone.
+EXEMPT: dict[str, Any] = {
+    "MulT variant=released": lambda spec, task: mer_zoo.backbones.MulT(spec, task, variant="released"),
+    "MulT pool=last_position": lambda spec, task: mer_zoo.backbones.MulT(spec, task, pool="last_position"),
+    "MulT positions=released": lambda spec, task: mer_zoo.backbones.MulT(spec, task, positions="released"),
+    "MulT mask_padding=False": lambda spec, task: mer_zoo.backbones.MulT(spec, task, mask_padding=False),
+    "CausalMER branches=paper": lambda spec, task: mer_zoo.wrappers.CausalMER(
+        mer_zoo.backbones.LFLSTM(spec, task), branches={"audio": "paper"}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EXEMPT)
+def test_options_that_read_padding_keep_the_full_length(name: str) -> None:
+    model: Model = EXEMPT[name](SPECS["features"], TASKS["three"])
+    assert model.fixed_length
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_no_default_reads_padding(backbone: str, wrapper: str | None) -> None:
+    assert not build(backbone, wrapper, "three").fixed_length
