@@ -14,7 +14,6 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 from typing_extensions import override
 
-from mer_zoo.data.datamodule import MERDataModule
 from mer_zoo.module import MERModule
 from mer_zoo.reports import write_results
 from mer_zoo.reports.files import whole_file
@@ -87,7 +86,8 @@ class RunRecord(BasePredictionWriter):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         # The base class would refuse strategies that do not matter here. Every run keeps its curves in metrics.csv, whatever
         # other logger was asked for.
-        if stage == "fit" and trainer.loggers and not any(isinstance(logger, CSVLogger) for logger in trainer.loggers):
+        has_curves = any(isinstance(logger, CSVLogger) for logger in trainer.loggers)
+        if stage == "fit" and trainer.loggers and not has_curves and not is_trial(trainer):
             folder = run_folder(trainer)
             trainer.loggers = [*trainer.loggers, CSVLogger(folder.parent, name=folder.name, version="")]
 
@@ -131,7 +131,7 @@ def results_of(trainer: Trainer, module: MERModule) -> dict[str, Any]:
     Returns:
         Plain values only.
     """
-    datamodule = getattr(trainer, "datamodule", None)
+    datamodule = module.datamodule
     results: dict[str, Any] = {
         "model": module.model.name,
         "parameters": sum(p.numel() for p in module.parameters()),
@@ -139,7 +139,7 @@ def results_of(trainer: Trainer, module: MERModule) -> dict[str, Any]:
         "seed": module.trained_seed(),
         "conditions": module.results,
     }
-    if isinstance(datamodule, MERDataModule):
+    if datamodule is not None:
         results["task"], results["convention"] = datamodule.task_name, datamodule.convention
         results["data"] = datamodule.describe()
         results["notes"] = results["data"].pop("notes")

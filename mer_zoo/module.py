@@ -94,6 +94,12 @@ class MERModule(LightningModule):
         self._waiting: list[Batch] = []
         self._seed: int | None = None
 
+    @property
+    def datamodule(self) -> MERDataModule | None:
+        """The Trainer's MERDataModule; None with plain loaders, or without a Trainer."""
+        found = getattr(self._trainer, "datamodule", None)
+        return found if isinstance(found, MERDataModule) else None
+
     @override
     def setup(self, stage: str) -> None:
         strategy = self.trainer.strategy
@@ -163,10 +169,7 @@ class MERModule(LightningModule):
             module.training = mode
 
     def _train_source(self) -> BatchSource:
-        datamodule = getattr(self.trainer, "datamodule", None)
-        if isinstance(datamodule, MERDataModule):
-            return datamodule.batch_source("train", self.device)
-        return _NoSource()
+        return _NoSource() if self.datamodule is None else self.datamodule.batch_source("train", self.device)
 
     def step_loss(self, step: Step, stage: str = "train") -> Tensor:
         """Loss of one step: mean(task_weight * task loss) + sum(auxiliary losses); logs its parts."""
@@ -272,7 +275,7 @@ class MERModule(LightningModule):
         self._kept.clear()
         self.results, self.test_scores = {}, {}
         loaders = self.trainer.num_test_batches
-        if len(loaders) > 1 and not isinstance(getattr(self.trainer, "datamodule", None), MERDataModule):
+        if len(loaders) > 1 and self.datamodule is None:
             rank_zero_warn(
                 "several test loaders without their datamodule: missing patterns of conditions are not applied"
             )
@@ -295,9 +298,8 @@ class MERModule(LightningModule):
             self.log_dict({f"{prefix}/{key}": value for key, value in metrics.items()}, batch_size=len(scores))
 
     def _condition_names(self) -> Sequence[str]:
-        datamodule = getattr(self.trainer, "datamodule", None)
-        if isinstance(datamodule, MERDataModule):
-            return [condition.name for condition in datamodule.conditions]
+        if self.datamodule is not None:
+            return [condition.name for condition in self.datamodule.conditions]
         names = [f"loader{loader}" for loader in range(max(self._kept, default=0) + 1)]
         return ["iid", *names[1:]]
 
@@ -323,19 +325,16 @@ class MERModule(LightningModule):
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[RECORD] = {**describe_model(self.model), "scaler": None, "seed": self.trained_seed()}
-        datamodule = getattr(self.trainer, "datamodule", None)
-        if isinstance(datamodule, MERDataModule):
-            checkpoint[RECORD]["scaler"] = datamodule.scaler_state()
+        scaler = None if self.datamodule is None else self.datamodule.scaler_state()
+        checkpoint[RECORD] = {**describe_model(self.model), "scaler": scaler, "seed": self.trained_seed()}
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         check_record(checkpoint.get(RECORD), self.model)
         check_state(checkpoint["state_dict"], self.state_dict(), self.model.name)
         self._seed = checkpoint[RECORD]["seed"]
-        datamodule = getattr(self._trainer, "datamodule", None)
-        if isinstance(datamodule, MERDataModule):
-            datamodule.load_scaler_state(checkpoint[RECORD]["scaler"])
+        if self.datamodule is not None:
+            self.datamodule.load_scaler_state(checkpoint[RECORD]["scaler"])
 
 
 def _current_seed() -> int | None:

@@ -233,3 +233,9 @@ def test_a_checkpoint_of_another_model_is_named(capsys: pytest.CaptureFixture[st
     assert "checkpoint holds model MulT, not CausalMER(MulT); use the config.yaml of its run" in sentence
     sentence = failure(capsys, "test", *SMALL, f"--ckpt_path={best}", "--model.backbone.d_model=16")
     assert "does not fit this MulT" in sentence
+
+
+def test_a_trial_run_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    main(["fit", *SMALL, "--trainer.fast_dev_run=1"])
+    assert list(tmp_path.rglob("*")) == []
