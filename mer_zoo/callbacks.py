@@ -133,16 +133,18 @@ def results_of(trainer: Trainer, module: MERModule) -> dict[str, Any]:
     """
     datamodule = module.datamodule
     results: dict[str, Any] = {
-        "model": module.model.name,
+        "model": module.model.label,
         "parameters": sum(p.numel() for p in module.parameters()),
         "checkpoint": str(trainer.ckpt_path) if trainer.ckpt_path else None,
         "seed": module.trained_seed(),
         "conditions": module.results,
+        "diagnostics": module.model.diagnostics(),
+        "notes": module.model.notes(),
     }
     if datamodule is not None:
         results["task"], results["convention"] = datamodule.task_name, datamodule.convention
         results["data"] = datamodule.describe()
-        results["notes"] = results["data"].pop("notes")
+        results["notes"] += results["data"].pop("notes")
         for condition in datamodule.conditions:
             if condition.name in module.results:
                 pattern = None if condition.pattern is None else repr(condition.pattern)

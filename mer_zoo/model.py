@@ -33,6 +33,9 @@ class Model(nn.Module, ABC):
         attention_shape: Shape of ``Output.attention`` without the batch, or None.
         replaces_logits: Whether the logits are no longer the final classifier's.
         fixed_length: Whether batches must keep the padding of the spec; otherwise padding that no sample needs is cut.
+        accumulates_stages: Whether gradients are kept from one stage of a batch to its next.
+        calibrating: Off while a split is tested or predicted: what only :meth:`calibrate` needs may then be left out.
+        mark: What a reader of a table must know of this model, shown behind its class name.
     """
 
     spec: DataSpec
@@ -44,6 +47,9 @@ class Model(nn.Module, ABC):
     attention_shape: tuple[int, ...] | None = None
     replaces_logits: bool = False
     fixed_length: bool = False
+    accumulates_stages: bool = False
+    calibrating: bool = True
+    mark: str = ""
 
     @abstractmethod
     @override
@@ -73,6 +79,18 @@ class Model(nn.Module, ABC):
         """Test-time logits from kept scores after :meth:`calibrate`, without running the network again."""
         return valid.logits
 
+    def oracle(self, test: Scores) -> list[Tensor]:  # noqa: ARG002
+        """Test-time logits of every choice that a released code makes on the test split itself; usually none."""
+        return []
+
+    def diagnostics(self) -> dict[str, float]:
+        """Numbers for the log after each validation epoch and for the run record."""
+        return {}
+
+    def notes(self) -> list[str]:
+        """Sentences that the run record tells its readers."""
+        return []
+
     @property
     def nest(self) -> list[Model]:
         """The models from this one inwards."""
@@ -98,6 +116,11 @@ class Model(nn.Module, ABC):
     def name(self) -> str:
         """Readable form of the nest, such as ``CausalMER(MulT)``."""
         return type(self).__name__
+
+    @property
+    def label(self) -> str:
+        """The name with the mark of each model, for tables."""
+        return self.name + self.mark
 
 
 class Backbone(Model):
@@ -195,6 +218,7 @@ _OFFERED = (
     "attention_shape",
     "replaces_logits",
     "fixed_length",
+    "accumulates_stages",
 )
 
 
@@ -262,6 +286,18 @@ class Wrapper(Model):
     def rescore(self, valid: Scores) -> Tensor:
         return self.backbone.rescore(valid)
 
+    @override
+    def oracle(self, test: Scores) -> list[Tensor]:
+        return self.backbone.oracle(test)
+
+    @override
+    def diagnostics(self) -> dict[str, float]:
+        return self.backbone.diagnostics()
+
+    @override
+    def notes(self) -> list[str]:
+        return self.backbone.notes()
+
     @property
     @override
     def nest(self) -> list[Model]:
@@ -271,6 +307,11 @@ class Wrapper(Model):
     @override
     def name(self) -> str:
         return f"{type(self).__name__}({self.backbone.name})"
+
+    @property
+    @override
+    def label(self) -> str:
+        return f"{type(self).__name__}{self.mark}({self.backbone.label})"
 
 
 WrapperFactory = Callable[[Model], Wrapper]

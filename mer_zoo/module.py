@@ -23,7 +23,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.metrics.baselines import baselines
 from mer_zoo.model import BatchSource, Model, WrapperFactory
 from mer_zoo.optim import ParamGroups, distributed_mean, group_parameters
-from mer_zoo.scores import Scores
+from mer_zoo.scores import Scores, measure
 
 __all__ = ["MERModule"]
 
@@ -108,6 +108,7 @@ class MERModule(LightningModule):
             strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
         if stage == "fit":
             self._check_monitors()
+            self._check_precision()
         if stage == "fit" and self.automatic_optimization and self.accumulate > 1:
             if self.trainer.accumulate_grad_batches not in (1, self.accumulate):
                 raise MERError(
@@ -136,6 +137,13 @@ class MERModule(LightningModule):
                 raise MERError(
                     f"monitor {monitor!r} is not a validation metric of this task; choose from {', '.join(sorted(known))}"
                 )
+
+    def _check_precision(self) -> None:
+        """Refuse fp16 where gradients outlive a step: the first is unscaled by then, what is added to it would not be."""
+        if self.model.accumulates_stages and self.trainer.precision == "16-mixed":
+            raise MERError(
+                f"{self.model.name} keeps gradients between its stages, which 16-mixed cannot scale; use bf16-mixed or 32-true"
+            )
 
     @override
     def forward(self, batch: Batch) -> Output:
@@ -199,8 +207,9 @@ class MERModule(LightningModule):
         assert not isinstance(optimizer, list)
         stages = [self.model.steps(waiting) for waiting in batches]
         totals: list[Tensor] = []
-        for _ in range(self.model.num_steps):
-            optimizer.zero_grad()
+        for stage in range(self.model.num_steps):
+            if stage == 0 or not self.model.accumulates_stages:
+                optimizer.zero_grad()
             for steps in stages:
                 step = next(steps, None)
                 if step is None:
@@ -245,6 +254,7 @@ class MERModule(LightningModule):
 
     @override
     def on_validation_epoch_start(self) -> None:
+        self._set_calibrating(True)
         self._kept.clear()
 
     @override
@@ -255,23 +265,26 @@ class MERModule(LightningModule):
         if self.model.calibrates and not self.trainer.sanity_checking:
             self.model.calibrate(scores)
             scores.logits = self.model.rescore(scores).float().cpu()
-        for name, value in self._measure(scores).items():
+        for name, value in measure(self.model.task, scores).items():
             self.log(f"val/{name}", value, prog_bar=name == "loss", batch_size=len(scores), rank_zero_only=False)
+        for name, value in self.model.diagnostics().items():
+            self.log(f"val/{name}", value, batch_size=len(scores))
 
     def _keep(self, loader: int, output: Output, batch: Batch, keep_all: bool) -> None:
         effects = {name: value for name, value in output.effects.items() if keep_all or name == "factual"}
         self._kept.setdefault(loader, []).append(Scores(output.logits, effects, batch.target, batch.index).cpu())
 
-    def _measure(self, scores: Scores) -> dict[str, float]:
-        """The loss of the training-time logits and the metrics of the test-time logits, on the whole split."""
-        task = self.model.task
-        loss = task.criterion(scores.effects.get("factual", scores.logits), scores.target).mean()
-        metrics = task.metrics()
-        metrics.update(scores.logits, scores.target)
-        return {"loss": float(loss), **{name: float(value) for name, value in metrics.compute().items()}}
+    def _set_calibrating(self, calibrating: bool) -> None:
+        for model in self.model.nest:
+            model.calibrating = calibrating
+
+    @override
+    def on_predict_epoch_start(self) -> None:
+        self._set_calibrating(False)
 
     @override
     def on_test_epoch_start(self) -> None:
+        self._set_calibrating(False)
         self._kept.clear()
         self.results, self.test_scores = {}, {}
         loaders = self.trainer.num_test_batches
@@ -290,7 +303,7 @@ class MERModule(LightningModule):
             if loader not in self._kept:
                 continue
             scores = Scores.gather(self._kept.pop(loader))
-            metrics = self._measure(scores)
+            metrics = measure(self.model.task, scores, self.model.oracle(scores))
             fixed = baselines(self.model.task, scores.target)
             self.results[name] = {"count": len(scores), "metrics": metrics, **fixed}
             self.test_scores[name] = scores

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-__all__ = ["Scores"]
+if TYPE_CHECKING:
+    from mer_zoo.task import Task
+
+__all__ = ["Scores", "measure"]
 
 
 @dataclass
@@ -72,3 +77,35 @@ class Scores:
         theirs: list[list[Scores]] = [[] for _ in range(torch.distributed.get_world_size())]
         torch.distributed.all_gather_object(theirs, mine)
         return cls.concat([part for parts_of_rank in theirs for part in parts_of_rank])
+
+
+def measure(task: Task, scores: Scores, candidates: Sequence[Tensor] = ()) -> dict[str, float]:
+    """Loss of the training-time logits and metrics of the test-time logits.
+
+    Args:
+        task: What the logits mean.
+        scores: The scores of a whole split; its effect "factual", where it has one, is the training-time logits.
+        candidates: Test-time logits (N, *task shape) to choose from for each metric separately, by the labels of this very
+            split: the protocol of an oracle.
+
+    Returns:
+        ``loss`` and the metrics of the task.
+
+    Example:
+        >>> from mer_zoo.task import SentimentClassification
+        >>> right, wrong = torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([[1.0, 0.0, 0.0]])
+        >>> scores, task = Scores(wrong, {}, torch.tensor([2]), torch.tensor([0])), SentimentClassification(3)
+        >>> measure(task, scores)["Acc3"], measure(task, scores, [wrong, right])["Acc3"]
+        (0.0, 1.0)
+    """
+    loss = task.criterion(scores.effects.get("factual", scores.logits), scores.target).mean()
+    tables = []
+    for logits in candidates or [scores.logits]:
+        metrics = task.metrics()
+        metrics.update(logits, scores.target)
+        tables.append({name: float(value) for name, value in metrics.compute().items()})
+    best = {}
+    for name, metric in metrics.items():
+        defined = [table[name] for table in tables if not math.isnan(table[name])]
+        best[name] = (max if metric.higher_is_better else min)(defined, default=math.nan)
+    return {"loss": float(loss), **best}

@@ -192,8 +192,15 @@ class CausalMER(Wrapper):
 
     @override
     def rescore(self, valid: Scores) -> Tensor:
-        y_m = self.backbone.rescore(_inner_scores(valid))
-        y = {name: valid.effects[f"y_{name}"] for name in self.spec.modalities}
+        return self._tie(valid, self.backbone.rescore(_inner_scores(valid)))
+
+    @override
+    def oracle(self, test: Scores) -> list[Tensor]:
+        return [self._tie(test, y_m) for y_m in self.backbone.oracle(_inner_scores(test))]
+
+    def _tie(self, scores: Scores, y_m: Tensor) -> Tensor:
+        """TIE of kept branch scores and other scores of the inner model."""
+        y = {name: scores.effects[f"y_{name}"] for name in self.spec.modalities}
         found = effects(y, y_m, self._fixed_constants(y_m), self.fusion, self.variant)
         return total_indirect_effect(found.te, found.nde, self.weights)
 
