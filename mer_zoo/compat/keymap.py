@@ -17,6 +17,7 @@ class KeyMap:
         rules: Pairs of a regular expression and its replacement, applied in turn to each key.
         dropped: Regular expressions of keys that carry nothing, and the reason.
         optional: Regular expressions of keys that our model may lack, and when it does.
+        own: Regular expressions of our names that no released checkpoint has, and why; they keep their values.
         parts: For sub-networks: released prefix, such as ``"mult."``, to our prefix and the map of what follows it. A key
             with such a prefix is left to that map alone.
 
@@ -30,6 +31,7 @@ class KeyMap:
     rules: tuple[tuple[str, str], ...] = ()
     dropped: Mapping[str, str] = field(default_factory=dict)
     optional: Mapping[str, str] = field(default_factory=dict)
+    own: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, tuple[str, KeyMap]] = field(default_factory=dict)
 
     def translate(self, key: str) -> str:
@@ -49,9 +51,16 @@ class KeyMap:
         """Why our model may have no place for a released key, or None if it must have one."""
         return self._reason(key, "optional")
 
+    def reason_to_keep(self, name: str) -> str | None:
+        """Why a released checkpoint may lack one of our names, or None if it must have it."""
+        return _first(self.own, name)
+
     def _reason(self, key: str, kind: str) -> str | None:
         for released, (_, part) in self.parts.items():
             if key.startswith(released):
                 return part._reason(key.removeprefix(released), kind)
-        reasons: Mapping[str, str] = getattr(self, kind)
-        return next((reason for pattern, reason in reasons.items() if re.search(pattern, key)), None)
+        return _first(getattr(self, kind), key)
+
+
+def _first(reasons: Mapping[str, str], key: str) -> str | None:
+    return next((reason for pattern, reason in reasons.items() if re.search(pattern, key)), None)

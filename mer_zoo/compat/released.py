@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
 from mer_zoo.compat.causalmer import CAUSALMER
+from mer_zoo.compat.cider import CIDER
 from mer_zoo.compat.keymap import KeyMap
 from mer_zoo.compat.mult import MULT
 from mer_zoo.errors import MERError
 
 __all__ = ["SOURCES", "LoadReport", "load_released"]
 
-SOURCES: dict[str, KeyMap] = {"mult": MULT, "causalmer": CAUSALMER}
+SOURCES: dict[str, KeyMap] = {"mult": MULT, "causalmer": CAUSALMER, "cider": CIDER}
 
 
 @dataclass(frozen=True)
@@ -24,17 +26,20 @@ class LoadReport:
     Args:
         used: Released key to our key.
         unused: Released key to the reason why it was not needed.
+        kept: Our key that no such checkpoint has to the reason why; it kept its value.
     """
 
     used: dict[str, str]
     unused: dict[str, str]
+    kept: dict[str, str] = field(default_factory=dict)
 
 
 def load_released(model: nn.Module, state_dict: Mapping[str, Tensor], source: str = "mult") -> LoadReport:
     """Copy the parameters of a released checkpoint into one of our models, all of them or none.
 
     Args:
-        model: Our model, or a part of it that the checkpoint holds, built with the checkpoint's sizes.
+        model: Our model, or a part of it that the checkpoint holds, built with the checkpoint's sizes. In a nest of wrappers,
+            each parameter is looked for in all of its models.
         state_dict: The released names and tensors.
         source: Which released code it comes from, a key of ``SOURCES``.
 
@@ -52,23 +57,26 @@ def load_released(model: nn.Module, state_dict: Mapping[str, Tensor], source: st
         >>> ones = torch.ones(8)
         >>> load_released(encoder, {"layer_norm.weight": ones, "layer_norm.bias": ones, "version": ones[:1]})
         LoadReport(used={'layer_norm.weight': 'norm.weight', 'layer_norm.bias': 'norm.bias'},
-                   unused={'version': 'a buffer without content'})
+                   unused={'version': 'a buffer without content'}, kept={})
     """
     if source not in SOURCES:
         raise MERError(f"unknown source {source!r} of a released checkpoint; choose from {', '.join(SOURCES)}")
     key_map, own = SOURCES[source], model.state_dict()
+    places = {_inner(name): name for name in own} | {name: name for name in own}
     used: dict[str, str] = {}
     unused: dict[str, str] = {}
     for key in state_dict:
         name = key_map.translate(key)
-        reason = key_map.reason_to_drop(key) or (None if name in own else key_map.reason_to_lack(key))
+        reason = key_map.reason_to_drop(key) or (None if name in places else key_map.reason_to_lack(key))
         if reason is not None:
             unused[key] = reason
-        elif name not in own:
+        elif name not in places:
             raise MERError(f"checkpoint key {key!r} ({name} here) has no place in {_name(model)}; check its options")
         else:
-            used[key] = name
-    lacking = sorted(set(own) - set(used.values()))
+            used[key] = places[name]
+    left = sorted(set(own) - set(used.values()))
+    kept = {name: reason for name in left if (reason := key_map.reason_to_keep(_inner(name))) is not None}
+    lacking = [name for name in left if name not in kept]
     if lacking:
         raise MERError(
             f"the checkpoint lacks {lacking[0]!r} and {len(lacking) - 1} more of {_name(model)}; check its options"
@@ -77,8 +85,13 @@ def load_released(model: nn.Module, state_dict: Mapping[str, Tensor], source: st
         if state_dict[key].shape != own[name].shape:
             shapes = f"{tuple(state_dict[key].shape)} in the checkpoint, {tuple(own[name].shape)} here"
             raise MERError(f"{key!r} has shape {shapes}; build {_name(model)} with the checkpoint's sizes")
-    model.load_state_dict({name: state_dict[key] for key, name in used.items()})
-    return LoadReport(used, unused)
+    model.load_state_dict({name: own[name] for name in kept} | {name: state_dict[key] for key, name in used.items()})
+    return LoadReport(used, unused, kept)
+
+
+def _inner(name: str) -> str:
+    """A name as the model has it that holds it, without the path through the wrappers around."""
+    return re.sub(r"^(backbone\.)+", "", name)
 
 
 def _name(model: nn.Module) -> str:

@@ -1,8 +1,13 @@
-"""Sinusoidal positions of the tensor2tensor kind: sines first, then cosines, row 0 zero for padding."""
+"""Sinusoidal positions of two kinds.
+
+tensor2tensor's (MulT): sines first, then cosines, row 0 zero for padding, steps counted from 1. Interleaved, as printed by Vaswani
+et al. (CIDer): sine and cosine in turn, steps counted from 0.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal
 
@@ -11,7 +16,14 @@ from torch import Tensor
 
 from mer_zoo.errors import MERError
 
-__all__ = ["PositionRule", "embed_positions", "positions", "sinusoid_table"]
+__all__ = [
+    "PositionRule",
+    "embed_positions",
+    "interleaved_positions",
+    "interleaved_table",
+    "positions",
+    "sinusoid_table",
+]
 
 PositionRule = Literal["time", "released"]
 
@@ -52,11 +64,38 @@ def sinusoid_table(length: int, dim: int) -> Tensor:
     return table
 
 
-@lru_cache(maxsize=32)
-def _table(length: int, dim: int, device: torch.device) -> Tensor:
+def interleaved_table(length: int, dim: int) -> Tensor:
+    """Position vectors of steps 0 to ``length`` - 1: sin(p f_0), cos(p f_0), sin(p f_1), ... with f_k = 10000^(-2k / d).
+
+    Args:
+        length: Number of steps.
+        dim: Width; the last column of an odd one is a sine.
+
+    Returns:
+        (length, dim) table.
+
+    References:
+        Vaswani et al., "Attention Is All You Need", 2017, Section 3.5.
+
+    Example:
+        >>> interleaved_table(2, 3)[0].tolist(), interleaved_table(2, 4)[1, 0].item() == torch.ones(()).sin().item()
+        ([0.0, 1.0, 0.0], True)
+    """
+    frequencies = torch.exp(torch.arange(0, dim, 2) * (-math.log(10000) / dim))
+    angles = torch.arange(length)[:, None] * frequencies
+    return torch.stack([angles.sin(), angles.cos()], 2).flatten(1)[:, :dim]
+
+
+@lru_cache(maxsize=64)
+def _cached(make: Callable[[int, int], Tensor], length: int, dim: int, device: torch.device) -> Tensor:
     # A table first made inside inference_mode could never be used in training again.
     with torch.inference_mode(False):
-        return sinusoid_table(length, dim).to(device, torch.float32)
+        return make(length, dim).to(device, torch.float32)
+
+
+def _table(make: Callable[[int, int], Tensor], length: int, dim: int, device: torch.device) -> Tensor:
+    # Powers of two keep the number of cached tables small when batches are trimmed to many lengths.
+    return _cached(make, max(32, 1 << (length - 1).bit_length()), dim, device)
 
 
 def positions(x: Tensor, mask: Tensor | None = None, rule: PositionRule = "time") -> Tensor:
@@ -78,8 +117,7 @@ def positions(x: Tensor, mask: Tensor | None = None, rule: PositionRule = "time"
         (True, True)
     """
     _, length, dim = x.shape
-    # Powers of two keep the number of cached tables small when batches are trimmed to many lengths.
-    table = _table(max(32, 1 << (length - 1).bit_length()), dim, x.device)
+    table = _table(sinusoid_table, length, dim, x.device)
     if rule == "released":
         return table[1 : length + 1] * (x[..., :1] != 0)
     if mask is None:
@@ -103,3 +141,32 @@ def embed_positions(x: Tensor, mask: Tensor | None = None, rule: PositionRule = 
         0.0
     """
     return torch.add(positions(x, mask, rule), x, alpha=math.sqrt(x.shape[-1]))
+
+
+def interleaved_positions(x: Tensor, mask: Tensor | None = None, rule: PositionRule = "time") -> Tensor:
+    """Interleaved position vectors of a padded sequence, to be added to it without scaling.
+
+    Args:
+        x: (B, T, d) sequence.
+        mask: (B, T) bool, True at real steps; None if all are to be counted.
+        rule: "time" counts the real steps from 0 and gives padding the zero vector. "released" gives all steps of a sample the
+            vector of its place in the batch, as CIDer's code does by mistaking the axes.
+
+    Returns:
+        (B, T, d), (T, d) or (B, 1, d) vectors without gradient.
+
+    Example:
+        >>> x, mask = torch.ones(1, 3, 4), torch.tensor([[False, True, True]])
+        >>> table = interleaved_table(2, 4)
+        >>> torch.equal(interleaved_positions(x, mask)[0, 1:], table), interleaved_positions(x, mask)[0, 0].any().item()
+        (True, False)
+        >>> torch.equal(interleaved_positions(x, rule="released")[0], table[:1])
+        True
+    """
+    batch, length, dim = x.shape
+    if rule == "released":
+        return _table(interleaved_table, batch, dim, x.device)[:batch, None]
+    table = _table(interleaved_table, length, dim, x.device)
+    if mask is None:
+        return table[:length]
+    return table[(mask.cumsum(1) - 1).clamp(min=0)] * mask[..., None]

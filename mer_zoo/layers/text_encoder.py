@@ -11,6 +11,7 @@ from typing_extensions import Self, override
 
 from mer_zoo.batch import DataSpec
 from mer_zoo.errors import MERError
+from mer_zoo.layers.sequence import left_align, undo_left_align
 
 __all__ = ["EMBEDDING_DIM", "TextEncoder", "TextEncoderSpec", "build_text_encoder"]
 
@@ -25,6 +26,9 @@ class TextEncoder(nn.Module):
         path: Name or folder of a pretrained encoder. Nothing is downloaded in offline mode.
         config: Instead of ``path``: ``model_type`` and sizes of a randomly initialised encoder.
         frozen: Keep the encoder as it is, in evaluation mode.
+
+    Attributes:
+        zero_padding: Whether padding gets the zero vector (default) or, for networks that read it, what the encoder says.
 
     Raises:
         MERError: If neither or both of path and config are given, or the encoder can't be built.
@@ -60,6 +64,7 @@ class TextEncoder(nn.Module):
             self.model.pooler = None
         self.embedding_dim = int(self.model.config.hidden_size)
         self.frozen = frozen
+        self.zero_padding = True
         if frozen:
             self.model.requires_grad_(False).eval()
         else:
@@ -74,10 +79,13 @@ class TextEncoder(nn.Module):
 
     @override
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Encode (B, T) ids with a (B, T) mask into (B, T, d), zero at padding."""
+        """Encode (B, T) ids with a (B, T) mask into (B, T, d), zero at padding unless ``zero_padding`` is off."""
+        # The encoder counts positions from the first column, padding or not.
+        ids, real, order = left_align(ids, mask)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            states: Tensor = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        return states * mask[..., None]
+            states: Tensor = self.model(input_ids=ids, attention_mask=real.long()).last_hidden_state
+        states = undo_left_align(states, order)
+        return states * mask[..., None] if self.zero_padding else states
 
 
 def build_text_encoder(spec: DataSpec, options: TextEncoderSpec) -> TextEncoder | None:

@@ -14,7 +14,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.layers.attention import Visibility, attend, merge_heads, split_heads, visibility
 from mer_zoo.layers.dropout import dropout
 
-__all__ = ["MultiheadAttention", "TransformerEncoder", "TransformerLayer"]
+__all__ = ["MultiheadAttention", "PreNormLayer", "TransformerEncoder", "TransformerLayer"]
 
 
 class MultiheadAttention(nn.Module):
@@ -65,7 +65,40 @@ class MultiheadAttention(nn.Module):
         return k, v
 
 
-class TransformerLayer(nn.Module):
+class PreNormLayer(nn.Module):
+    """What every pre-norm layer has besides its attention: the norms, the feed-forward part and the residual stream.
+
+    Args:
+        dim: Width; the feed-forward part is four times as wide.
+        attention: What mixes the steps; subclasses call it on ``norm0(x)``.
+        relu_dropout: Dropout behind the ReLU.
+        res_dropout: Dropout of what is added to the residual stream.
+    """
+
+    def __init__(self, dim: int, attention: nn.Module, relu_dropout: float = 0.0, res_dropout: float = 0.0) -> None:
+        super().__init__()
+        self.attention = attention
+        self.norm0, self.norm1 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.fc1, self.fc2 = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
+        self.relu_dropout, self.res_dropout = relu_dropout, res_dropout
+        for linear in (self.fc1, self.fc2):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+
+    def feed_forward(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """Add what the attention gave for (B, T, d), then the feed-forward part of the sum."""
+        x = self._residual(x, mixed)
+        inner = F.relu(self.fc1(self.norm1(x)), inplace=True)
+        inner = dropout(inner, self.relu_dropout, self.training)
+        return self._residual(x, self.fc2(inner))
+
+    def _residual(self, x: Tensor, update: Tensor) -> Tensor:
+        update = dropout(update, self.res_dropout, self.training)
+        # In place, because nothing needs the bare update any more; the sum has x's type under autocast.
+        return update.add_(x) if update.dtype == x.dtype else x + update
+
+
+class TransformerLayer(PreNormLayer):
     """One pre-norm layer: x + MHA(LN0 x, LN0 s, LN0 s), then x + W2 relu(W1 LN1 x); s is x itself or a source sequence.
 
     Args:
@@ -81,21 +114,16 @@ class TransformerLayer(nn.Module):
         torch.Size([1, 3, 8])
     """
 
+    attention: MultiheadAttention
+
     def __init__(
         self, dim: int, heads: int, attn_dropout: float = 0.0, relu_dropout: float = 0.0, res_dropout: float = 0.0
     ) -> None:
-        super().__init__()
-        self.attention = MultiheadAttention(dim, heads, attn_dropout)
-        self.norm0, self.norm1 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.fc1, self.fc2 = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
-        self.relu_dropout, self.res_dropout = relu_dropout, res_dropout
-        for linear in (self.fc1, self.fc2):
-            nn.init.xavier_uniform_(linear.weight)
-            nn.init.zeros_(linear.bias)
+        super().__init__(dim, MultiheadAttention(dim, heads, attn_dropout), relu_dropout, res_dropout)
 
     @override
     def forward(self, x: Tensor, visible: Visibility, keys_values: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        return self._feed_forward(x, self.attention(self.norm0(x), keys_values, visible=visible))
+        return self.feed_forward(x, self.attention(self.norm0(x), keys_values, visible=visible))
 
     def at(self, x: Tensor, visible: Visibility, step: Tensor) -> Tensor:
         """What :meth:`forward` gives at one step (B,) of each sample, (B, 1, d), without computing the others."""
@@ -103,18 +131,7 @@ class TransformerLayer(nn.Module):
         keys_values = self.attention.project_source(normalised)
         query = normalised[samples, step][:, None]
         mixed = self.attention(query, keys_values, visible=visible.at(step, normalised))
-        return self._feed_forward(x[samples, step][:, None], mixed)
-
-    def _feed_forward(self, x: Tensor, mixed: Tensor) -> Tensor:
-        x = self._residual(x, mixed)
-        inner = F.relu(self.fc1(self.norm1(x)), inplace=True)
-        inner = dropout(inner, self.relu_dropout, self.training)
-        return self._residual(x, self.fc2(inner))
-
-    def _residual(self, x: Tensor, update: Tensor) -> Tensor:
-        update = dropout(update, self.res_dropout, self.training)
-        # In place, because nothing needs the bare update any more; the sum has x's type under autocast.
-        return update.add_(x) if update.dtype == x.dtype else x + update
+        return self.feed_forward(x[samples, step][:, None], mixed)
 
 
 class TransformerEncoder(nn.Module):

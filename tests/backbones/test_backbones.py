@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from mer_zoo import backbones
-from mer_zoo.backbones import EFLSTM, LFLSTM, MulT
+from mer_zoo.backbones import EFLSTM, LFLSTM, CIDerNet, MulT
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
 from mer_zoo.model import Backbone
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
@@ -25,6 +25,8 @@ SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
     "EFLSTM": lambda spec, task: EFLSTM(spec, task, hidden_dim=8),
     "EFLSTM released": lambda spec, task: EFLSTM(spec, task, hidden_dim=8, variant="released"),
     "LFLSTM": lambda spec, task: LFLSTM(spec, task, hidden_dim=8),
+    "CIDerNet": lambda spec, task: CIDerNet(spec, task, dim=8, heads=2, mask_padding=True),
+    "CIDerNet released": lambda spec, task: CIDerNet(spec, task, dim=8, heads=2),
 }
 # The released behaviour reads padding; it says so by fixed_length and is exempt from invariance to padding.
 SANE = [name for name in SMALL if "released" not in name]
@@ -78,8 +80,9 @@ def test_gradient_reaches_every_parameter(name: str, modalities: tuple[str, ...]
     for key, parameter in model.named_parameters():
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
-    reached = [bool(parameter.grad.any()) for parameter in model.parameters() if parameter.grad is not None]
-    assert all(reached)
+    untouched = [key for key, p in model.named_parameters() if p.grad is not None and not p.grad.any()]
+    # The same number added to the score of every step leaves a softmax as it is, so only rounding errors reach that bias.
+    assert [key for key in untouched if not key.endswith("score.bias")] == []
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -52,6 +52,18 @@ def test_encoded_padding_is_zero_and_does_not_matter() -> None:
     long, short = encoder(ids, ids > 0), encoder(ids[:, :3], ids[:, :3] > 0)
     assert not long[:, 3:].any()
     torch.testing.assert_close(long[:, :3], short, atol=1e-5, rtol=1e-4)
+    front = ids.roll(2, 1)
+    torch.testing.assert_close(encoder(front, front > 0).roll(-2, 1), long, atol=1e-5, rtol=1e-4)
+
+
+def test_padding_is_encoded_for_networks_that_read_it() -> None:
+    encoder = TextEncoder(config=TINY).eval()
+    ids = torch.tensor([[101, 150, 102, 0, 0], [101, 102, 0, 0, 0]])
+    zeroed = encoder(ids, ids > 0)
+    encoder.zero_padding = False
+    raw = encoder(ids, ids > 0)
+    assert raw[ids == 0].any(-1).all()
+    assert torch.equal(raw * (ids > 0)[..., None], zeroed)
 
 
 @pytest.mark.parametrize(
