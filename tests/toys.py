@@ -86,10 +86,12 @@ class Shifting(Wrapper):
         return valid.effects["raw"] + self.shift.cpu()
 
 
+def step_loss(model: Model, step: Step) -> Tensor:
+    """What MERModule would train on in one step."""
+    task_loss = (step.task_weight * model.task.criterion(step.output.logits, step.batch.target)).mean()
+    return torch.stack([task_loss, *step.losses.values()]).sum()
+
+
 def loss_of(model: Model, batch: Batch) -> Tensor:
     """The sum over the steps of what MERModule would train on."""
-    losses = []
-    for step in model.steps(batch):
-        losses.append((step.task_weight * model.task.criterion(step.output.logits, step.batch.target)).mean())
-        losses.extend(step.losses.values())
-    return torch.stack(losses).sum()
+    return torch.stack([step_loss(model, step) for step in model.steps(batch)]).sum()

@@ -79,7 +79,7 @@ def attention_divergence(s_tilde: Tensor, s: Tensor) -> Tensor:
         >>> attention_divergence(same + 1, same).abs().max() < 1e-5
         tensor(True)
     """
-    result: Tensor = _RowDivergence.apply(s_tilde, s.detach())  # type: ignore[no-untyped-call]
+    result: Tensor = _RowDivergence.apply(s_tilde, s.detach())
     return result
 
 
@@ -106,8 +106,8 @@ class _RowDivergence(torch.autograd.Function):
 
     @staticmethod
     @override
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (gradient,) = ctx.saved_tensors
         return (gradient * grad[:, None, None]).to(gradient.dtype), None
 
