@@ -14,6 +14,7 @@ _SINGLE = tuple(
         (f"^{letter}_compress\\.", f"compress.{name}."),
         (f"^{'t' if letter == 'l' else letter}\\.", f"grus.{name}."),
         (f"^attn_{letter}\\.", f"pools.{name}."),
+        (f"^cls_encoders_{letter}\\.", f"head.heads.0.encoders.{name}."),
     )
 )
 
@@ -31,6 +32,10 @@ CIDER = KeyMap(
         (r"^multimodal_transformer\.", "mct."),
         (r"^text_model\.", "text_encoder."),
         (r"^proj([12])\.", r"fc\1."),
+        (r"^recon_text\.", "decoders.text.features."),
+        (r"^recon_(audio|vision)\.0\.", r"decoders.\1.time."),
+        (r"^recon_(audio|vision)\.1\.", r"decoders.\1.features."),
+        (r"^classifiers\.", "head.heads.0.classifiers."),
     ),
     dropped={
         r"(^|\.)version$": "a buffer without content",
@@ -42,5 +47,9 @@ CIDER = KeyMap(
         r"^recon_(text|audio|vision)\b": "the decoders belong to the wrapper MSSD",
         r"^(cls_encoders_[lav]|classifiers)\.": "the causal-intervention head belongs to the wrapper MACI",
     },
-    own={r"^head\.": "the released network has no plain classifier, so that this one is untrained"},
+    own={
+        r"^head\.(weight|bias)$": "the released network has no plain classifier, so that this one is untrained",
+        r"^(head\.(prior|mean_\w+)|language_bias\.\w+|prepared)$": "the released code keeps its statistics in files; call prepare",
+        r"^views\.": "the number of the next incomplete view, not of the network",
+    },
 )
