@@ -1,5 +1,6 @@
 """The debiasing methods, one file each; ``__all__`` is the registry."""
 
 from mer_zoo.wrappers.causalmer import CausalMER
+from mer_zoo.wrappers.maci import MACI
 
-__all__ = ["CausalMER"]
+__all__ = ["MACI", "CausalMER"]
