@@ -21,3 +21,9 @@ def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MER_ZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_global_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget what ``seed_everything`` of an earlier test left behind, so that a test does not depend on those before it."""
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)

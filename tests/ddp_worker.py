@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,9 +17,16 @@ from mer_zoo.batch import Batch
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic import SyntheticConfig
 from mer_zoo.module import MERModule
-from mer_zoo.wrappers import CausalMER
+from mer_zoo.wrappers import MACI, MSSD, CausalMER
 
-WRAPPERS: dict[str, list[Any]] = {"none": [], "CausalMER": [CausalMER], "TwoStep": [TwoStep]}
+WRAPPERS: dict[str, list[Any]] = {
+    "none": [],
+    "CausalMER": [CausalMER],
+    "MACI": [MACI],
+    "TwoStep": [TwoStep],
+    "MSSD": [MSSD],
+    "MSSD one step": [partial(MSSD, two_stage=False)],
+}
 
 
 class SameOrder(SyntheticMER):

@@ -63,13 +63,13 @@ def cases() -> list[Any]:
 @pytest.mark.parametrize(("backbone", "wrapper", "task", "spec"), cases())
 def test_contract(backbone: str, wrapper: str | None, task: str, spec: str) -> None:
     model = build(backbone, wrapper, task, spec)
-    batch = Batch.random(SPECS[spec], TASKS[task], size=5)
+    batch = Batch.random(SPECS[spec], TASKS[task], size=15)
     for output in (model(batch), model.predict(batch)):
-        assert output.logits.shape == (5, *TASKS[task].shape)
-        assert output.features.shape == (5, model.feature_dim)
+        assert output.logits.shape == (15, *TASKS[task].shape)
+        assert output.features.shape == (15, model.feature_dim)
         assert output.inputs.keys() == set(SPECS[spec].modalities)
         assert {name: x.shape[-1] for name, x in output.inputs.items()} == model.input_dims
-        assert all(len(value) == 5 for value in output.effects.values())
+        assert all(len(value) == 15 for value in output.effects.values())
     if model.hidden_shape is not None:
         assert output.hidden is not None
         assert {name: tuple(h.shape[1:]) for name, h in output.hidden.items()} == model.hidden_shape

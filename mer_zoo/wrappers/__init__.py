@@ -2,5 +2,6 @@
 
 from mer_zoo.wrappers.causalmer import CausalMER
 from mer_zoo.wrappers.maci import MACI
+from mer_zoo.wrappers.mssd import MSSD
 
-__all__ = ["MACI", "CausalMER"]
+__all__ = ["MACI", "MSSD", "CausalMER"]
