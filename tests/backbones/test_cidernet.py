@@ -10,6 +10,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.functional.composite import HIDDEN_SCORE
 from mer_zoo.layers.composite import MCTLayer
 from mer_zoo.task import SentimentClassification
+from mer_zoo.wrappers import MACI, MSSD
 
 TASK = SentimentClassification(3)
 SMALL: dict[str, Any] = {"dim": 8, "heads": 2}
@@ -54,6 +55,12 @@ def with_special_tokens(batch: Batch, spec: DataSpec) -> Batch:
 
 def test_parameters_at_mosi_sizes() -> None:
     assert sum(p.numel() for p in CIDerNet(MOSI, TASK).parameters()) == 140_038
+
+
+@pytest.mark.parametrize(("num_classes", "total"), [(3, 244_086), (7, 251_806)])
+def test_parameters_of_the_whole_method_at_mosi_sizes(num_classes: int, total: int) -> None:
+    model = MSSD(MACI(CIDerNet(MOSI, SentimentClassification(num_classes))))
+    assert sum(p.numel() for p in model.parameters()) == total
 
 
 def test_shapes_follow_the_text_only_where_it_compresses() -> None:

@@ -15,6 +15,7 @@ from mer_zoo.batch import Batch, DataSpec, Modality
 from mer_zoo.compat import load_released
 from mer_zoo.errors import MERError
 from mer_zoo.task import SentimentClassification
+from mer_zoo.wrappers import MACI, MSSD
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = ["cider_full_unaligned", "cider_full_aligned", "cider_full_aligned_cross_dataset"]
@@ -62,7 +63,8 @@ def view(stem: str, suffix: str = "", text: str | None = None) -> Batch:
     masks = {name: tensors[f"{name}_mask"].bool() for name in MODALITIES}
     observed = {name: tensors[f"{name}_missing_mask"].bool() if suffix else masks[name] for name in MODALITIES}
     parts = {name: Modality(x[name], masks[name], observed[name]) for name in MODALITIES}
-    return Batch(**parts, target=tensors["labels"], index=torch.arange(len(tensors["labels"])))
+    labels = tensors["labels"]
+    return Batch(parts["text"], parts["audio"], parts["vision"], labels, torch.arange(len(labels)))
 
 
 @pytest.mark.parametrize("stem", CASES)
@@ -96,6 +98,58 @@ def test_network_alone(stem: str) -> None:
     counterfactual = model(view(stem, "_m", text="text_cf"))
     close(counterfactual.features, group(stem, "out.test")["cf_joint_rep_m"])
     close(counterfactual.attention, group(stem, "out.test")["cf_attn_m"])
+
+
+def whole(stem: str) -> tuple[MSSD, MACI, dict[str, str]]:
+    """CIDer with the released parameters and the class statistics of the case; and released key to our key."""
+    hyp, tensors = load(stem)[1]["hyp"], group(stem, "in")
+    maci = MACI(network(stem), dim=hyp["embed_dim"], layer_norm=hyp["cross_dataset"])
+    model = MSSD(maci).eval()
+    report = load_released(model, group(stem, "param"), "cider")
+    statistics = {f"backbone.{name}" for name, _ in maci.named_buffers() if "backbone" not in name}
+    assert {name for name in report.kept if not name.startswith("views.")} == statistics
+    assert report.used.keys() >= {key for key in group(stem, "param") if key.startswith(("recon_", "cls", "proj"))}
+    # Every sample comes with the same statistics, each class's vectors of the three modalities in a row.
+    vectors = torch.stack([tensors[f"cls_feat_{i}"][:1] for i in range(hyp["output_dim"])], 1)
+    means = dict(zip(MODALITIES, torch.split(vectors, [hyp[f"orig_d_{letter}"] for letter in "lav"], 2), strict=True))
+    maci.head.set_statistics(tensors["cls_probs"][:1], means)
+    maci.prepared.fill_(True)
+    return model, maci, report.used
+
+
+@pytest.mark.parametrize("stem", CASES)
+def test_whole_method(stem: str) -> None:
+    model, _, used = whole(stem)
+    complete, incomplete = model(view(stem)), model(view(stem, "_m"))
+    close(complete.logits, group(stem, "out.complete")["pred"])
+    missing = group(stem, "out.missing")
+    close(incomplete.logits, missing["pred_m"])
+    for name in MODALITIES:
+        close(model.decoders[name](incomplete.hidden[name]), missing[f"{name}_recon"])
+    close(incomplete.logits, group(stem, "out.test")["pred_m"])
+    counterfactual = model(view(stem, "_m", text="text_cf"))
+    close(counterfactual.logits, group(stem, "out.test")["cf_pred_m"])
+    loss = model.task.criterion(complete.logits, view(stem).target).mean()
+    close(loss, load(stem)[0]["out.loss"])
+    torch.autograd.backward(loss)
+    expected = group(stem, "grad")
+    assert expected
+    for key, value in expected.items():
+        close(model.get_parameter(used[key]).grad, value)
+
+
+@pytest.mark.parametrize("wrappers", [[MACI], [MSSD], [MSSD, MACI]], ids=str)
+def test_every_nest_finds_its_parameters(wrappers: list[Any]) -> None:
+    stem = CASES[0]
+    model: Any = network(stem)
+    for wrapper in wrappers:
+        model = wrapper(model, **({"dim": load(stem)[1]["hyp"]["embed_dim"]} if wrapper is MACI else {}))
+    report = load_released(model, group(stem, "param"), "cider")
+    state = model.state_dict()
+    for key, name in report.used.items():
+        assert torch.equal(state[name], group(stem, "param")[key])
+    assert any("decoders" in name for name in report.used.values()) == (MSSD in wrappers)
+    assert any("classifiers" in name for name in report.used.values()) == (MACI in wrappers)
 
 
 def test_without_a_head_nothing_is_kept() -> None:
