@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from mer_zoo.data.corpus import Corpus, SplitData
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic import SyntheticConfig
 from mer_zoo.module import MERModule
-from mer_zoo.wrappers import CausalMER
+from mer_zoo.wrappers import MACI, CausalMER
 
 
 class Poisoned:
@@ -37,7 +38,7 @@ class PoisonedMER(SyntheticMER):
         return Corpus(splits, corpus.aligned, corpus.source, corpus.notes, corpus.vocab_size)
 
 
-def fit(tmp_path: Path, task: str, wrappers: list[Any], net: Any, stage: str = "fit") -> None:
+def run(tmp_path: Path, task: str, wrappers: list[Any], net: Any, *stages: str) -> None:
     data = PoisonedMER(SyntheticConfig(train=24, valid=12, test=12), task=task, batch_size=8)
     module = MERModule(net(data.spec, data.task), wrappers=wrappers)
     callbacks = [EarlyStopping("val/loss"), ModelCheckpoint(tmp_path, monitor="val/loss")]
@@ -50,18 +51,27 @@ def fit(tmp_path: Path, task: str, wrappers: list[Any], net: Any, stage: str = "
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    getattr(trainer, stage)(module, datamodule=data)
+    for stage in stages:
+        getattr(trainer, stage)(module, datamodule=data)
 
 
 @pytest.mark.parametrize(
     ("task", "wrappers", "net"),
-    [("regression", [Shifting], MeanNet), ("binary", [CausalMER], MulT), ("seven", [], MulT)],
+    [
+        ("regression", [Shifting], MeanNet),
+        ("binary", [CausalMER], MulT),
+        ("seven", [], MulT),
+        ("binary", [MACI, CausalMER], MeanNet),
+        ("emotions", [MACI], MeanNet),
+        ("seven", [partial(MACI, tau_selection="validation")], MeanNet),
+        ("binary", [partial(MACI, tau_selection="oracle")], MeanNet),  # not even this one, before it is tested
+    ],
 )
+@pytest.mark.filterwarnings("ignore:MACI chose tau by an effective sample size")
 def test_fit_never_reads_the_test_split(tmp_path: Path, task: str, wrappers: list[Any], net: Any) -> None:
-    fit(tmp_path, task, wrappers, net)
-    fit(tmp_path, task, wrappers, net, stage="validate")
+    run(tmp_path, task, wrappers, net, "fit", "validate")
 
 
 def test_the_poison_works(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="the test split was read"):
-        fit(tmp_path, "binary", [], MeanNet, stage="test")
+        run(tmp_path, "binary", [], MeanNet, "test")

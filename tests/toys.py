@@ -31,7 +31,7 @@ class MeanNet(Backbone):
             mask = given[name].mask[..., None]
             means.append((given[name].x * mask).sum(1) / mask.sum(1).clamp_min(1))
         features = torch.tanh(self.hidden(torch.cat(means, 1)))
-        return Output(self.task.reshape(self.head(features)), features)
+        return Output(self.classify(features), features)
 
 
 class TwoStep(Wrapper):
