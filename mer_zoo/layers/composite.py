@@ -125,14 +125,12 @@ class MCA(nn.Module):
         q, k, v = (split_heads(part, self.heads) for part in qkv)
         p = self.attn_dropout if self.training else 0.0
         outputs, scores = composite_attention(q, k, v, lengths, p, mask, return_scores)
-        parts = {}
-        for block, output in outputs.items():
-            sizes = [lengths[letter] for letter in block]
-            parts[block] = dict(zip(block, torch.split(output.transpose(1, 2), sizes, 1), strict=True))
         mixed = []
-        for letter, blocks in self.blocks.items():
-            joined = torch.cat([parts[block][letter] for block in blocks], 2).flatten(2)
-            mixed.append(F.linear(joined, *self._map(letter)))
+        for letter, output in outputs.items():
+            weight, bias = self._map(letter)
+            # Channels stand before steps in memory: multiplied from the left, they need not be copied into another order.
+            channels = output.transpose(3, 4).flatten(1, 3)
+            mixed.append(torch.baddbmm(bias[:, None], weight.expand(len(x), -1, -1), channels).transpose(1, 2))
         return torch.cat(mixed, 1), scores
 
     def _map(self, letter: str) -> tuple[Tensor, Tensor]:
