@@ -8,7 +8,7 @@ Example:
     'CausalMER(MulT)'
 """
 
-from mer_zoo.backbones import EFLSTM, LFLSTM, MulT
+from mer_zoo.backbones import EFLSTM, LFLSTM, CIDerNet, MulT
 from mer_zoo.batch import Batch, DataSpec, Modality, Output, Step
 from mer_zoo.data.datamodule import IEMOCAP, MOSEI, MOSI, MERDataModule, SyntheticMER
 from mer_zoo.errors import MERError
@@ -16,17 +16,20 @@ from mer_zoo.model import Backbone, BatchSource, Model, Wrapper, adapt
 from mer_zoo.module import MERModule
 from mer_zoo.scores import Scores
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
-from mer_zoo.wrappers import CausalMER
+from mer_zoo.wrappers import MACI, MSSD, CausalMER
 
 __all__ = [
     "EFLSTM",
     "IEMOCAP",
     "LFLSTM",
+    "MACI",
     "MOSEI",
     "MOSI",
+    "MSSD",
     "Backbone",
     "Batch",
     "BatchSource",
+    "CIDerNet",
     "CausalMER",
     "DataSpec",
     "EmotionDetection",
