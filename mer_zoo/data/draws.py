@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["dropped_at", "uniform"]
+__all__ = ["dropped_at", "dropped_block", "uniform"]
 
 GOLDEN, FIRST, SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
@@ -61,5 +61,32 @@ def dropped_at(rate: float | Tensor, draws: Tensor) -> Tensor:
         >>> dropped_at(0.0, torch.tensor([0.0, 0.5])).tolist(), dropped_at(0.5, torch.tensor([0.0, 0.5])).tolist()
         ([False, False], [True, True])
     """
-    limit = torch.as_tensor(rate, device=draws.device)
-    return (draws <= limit) & (limit > 0)
+    if isinstance(rate, Tensor):
+        return (draws <= rate) & (rate > 0)
+    # a tensor made of the number would have to be copied to the device, which waits for it
+    return draws <= rate if rate > 0 else torch.zeros_like(draws, dtype=torch.bool)
+
+
+def dropped_block(rate: float, free: Tensor, draw: Tensor) -> Tensor:
+    """One contiguous block of round(n rate) of a sample's n free positions, half to even, anywhere with equal chance.
+
+    Args:
+        rate: Length of the block as a share of the free positions, in [0, 1].
+        free: (B, T) bool, the positions that may be dropped; others inside the block are passed over.
+        draw: (B, 1) uniform draws in [0, 1): where among the n - block + 1 places the block starts.
+
+    Returns:
+        (B, T) bool, True in the block.
+
+    Example:
+        >>> free = torch.tensor([[False, True, True, True, True, False]])
+        >>> dropped_block(0.5, free, torch.tensor([[0.5]])).long().tolist()
+        [[0, 0, 1, 1, 0, 0]]
+    """
+    number = free.sum(1, keepdim=True)
+    # Python's round, which is exact in double precision: not all devices have it
+    blocks = torch.tensor([round(n * rate) for n in range(free.shape[1] + 1)], device=free.device)
+    block = blocks[number]
+    start = (draw * (number - block + 1)).long()
+    place = free.cumsum(1) - 1
+    return free & (place >= start) & (place < start + block)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -180,7 +181,12 @@ class MissingPattern(ABC):
 
     Subclasses implement :meth:`kept` and hold their arguments as their only attributes: these make up ``repr``, and with
     it equality and the random key.
+
+    Attributes:
+        aligned_only: Whether the modalities have to share a time axis.
     """
+
+    aligned_only: ClassVar[bool] = False
 
     @abstractmethod
     def kept(self, batch: Batch, spec: DataSpec, key: int) -> dict[str, Tensor]:
@@ -195,8 +201,24 @@ class MissingPattern(ABC):
             What :func:`drop` takes: a bool tensor for each modality of which something may be dropped.
         """
 
+    def check(self, spec: DataSpec) -> None:
+        """Refuse data that the pattern does not suit; data modules call it before any model runs.
+
+        Args:
+            spec: Shapes of the data.
+
+        Raises:
+            MERError: If it does not.
+        """
+        if self.aligned_only and not spec.aligned:
+            raise MERError(
+                f"{self!r} drops the same time steps of all modalities and needs aligned data, which this is not;"
+                " take aligned files, or RMFM"
+            )
+
     def __call__(self, batch: Batch, spec: DataSpec, key: int) -> Batch:
         """Return the incomplete view of a batch; arguments as for :meth:`kept`."""
+        self.check(spec)
         return drop(batch, self.kept(batch, spec, key), spec)
 
     def __repr__(self) -> str:
@@ -228,13 +250,16 @@ class SMM(MissingPattern):
         self.available = _in_order(available)
 
     @override
-    def kept(self, batch: Batch, spec: DataSpec, key: int) -> dict[str, Tensor]:
+    def check(self, spec: DataSpec) -> None:
         unused = [name for name in self.available if name not in spec.modalities]
         if unused:
             raise MERError(
                 f"{self!r} keeps {', '.join(unused)}, but the data is used with {', '.join(spec.modalities)} only;"
                 " choose sets of these"
             )
+
+    @override
+    def kept(self, batch: Batch, spec: DataSpec, key: int) -> dict[str, Tensor]:
         missing = [name for name in spec.modalities if name not in self.available]
         return {name: torch.zeros_like(batch.modality(name).mask) for name in missing}
 

@@ -1,13 +1,12 @@
 import hashlib
 import json
-from pathlib import Path
 
 import jsonargparse
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
+from pattern_toys import GOLDEN, TASK, check_golden, golden_batch, make_batch, rows
 
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
 from mer_zoo.data import missing
@@ -23,39 +22,8 @@ from mer_zoo.data.missing import (
     steps,
 )
 from mer_zoo.errors import MERError
-from mer_zoo.task import build_task
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "cider_missing.safetensors"
-TASK = build_task("seven")
-
-
-def make_batch(tokens: bool, size: int = 6, seed: int = 0) -> tuple[Batch, DataSpec]:
-    """A random batch; token texts are [CLS] words [SEP] and hold at least these two."""
-    spec = DataSpec(tokens=tokens, text_len=9)
-    batch = Batch.random(spec, TASK, size, seed)
-    batch = batch.replace(index=torch.randperm(1000, generator=torch.Generator().manual_seed(seed))[:size])
-    if tokens:
-        lengths = batch.text.lengths.clamp(min=2)[:, None]
-        place = torch.arange(spec.text_len)
-        ids = torch.where(batch.text.mask, batch.text.x, 999)
-        ids = ids.masked_fill(place == 0, spec.cls_id).masked_fill(place == lengths - 1, spec.sep_id)
-        mask = place < lengths
-        batch = batch.replace(text=Modality(ids.masked_fill(~mask, spec.pad_id), mask))
-    return batch, spec
-
-
-def rows(batch: Batch, chosen: list[int]) -> Batch:
-    def pick(modality: Modality) -> Modality:
-        return Modality(modality.x[chosen], modality.mask[chosen], modality.observed[chosen])
-
-    parts = {name: pick(batch.modality(name)) for name in MODALITIES}
-    return batch.replace(**parts, target=batch.target[chosen], index=batch.index[chosen])
-
-
-PATTERNS = st.one_of(
-    st.sampled_from(AVAILABILITY).map(SMM),
-    st.floats(0, 1).map(RMM),
-)
+PATTERNS = st.one_of(st.sampled_from(AVAILABILITY).map(SMM), st.floats(0, 1).map(RMM))
 BATCHES = st.builds(make_batch, st.booleans(), st.integers(1, 8), st.integers(0, 50))
 KEYS = st.integers(0, 2**63 - 1)
 
@@ -120,24 +88,8 @@ def test_rmm_drops_modalities_at_its_rate_independently() -> None:
 
 
 def test_rmm_against_the_released_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    golden = load_file(GOLDEN)
-
-    def modality(name: str, x: torch.Tensor) -> Modality:
-        lengths = golden[f"in.{name}_lengths"]
-        return Modality(x, torch.arange(x.shape[1]) < lengths[:, None])
-
-    batch = Batch(
-        modality("text", golden["in.text_ids"].long()),
-        modality("audio", golden["in.audio"]),
-        modality("vision", golden["in.vision"]),
-        torch.zeros(4),
-        torch.arange(4),
-    )
-    monkeypatch.setattr(missing, "uniform", lambda *_: golden["out.RMM.draw"])
-    view = RMM(0.5)(batch, DataSpec(tokens=True), key=0)
-    for name in MODALITIES:
-        assert torch.equal(view.modality(name).x.float(), golden[f"out.RMM.{name}_m"])
-        assert torch.equal(view.modality(name).observed.float(), golden[f"out.RMM.{name}_missing_mask"])
+    monkeypatch.setattr(missing, "uniform", lambda *_: GOLDEN["out.RMM.draw"])
+    check_golden(RMM(0.5), *golden_batch(), "RMM")
 
 
 @pytest.mark.parametrize("available", AVAILABILITY)
