@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from torch import Tensor, nn
 from typing_extensions import override
@@ -14,6 +14,9 @@ from mer_zoo.errors import MERError
 from mer_zoo.layers.text_encoder import EMBEDDING_DIM, TextEncoderSpec, build_text_encoder
 from mer_zoo.scores import Scores
 from mer_zoo.task import Task
+
+if TYPE_CHECKING:
+    from mer_zoo.layers.label_guided import LGMMT
 
 __all__ = ["AdaptedBackbone", "Backbone", "BatchSource", "Model", "Wrapper", "WrapperFactory", "adapt"]
 
@@ -30,6 +33,7 @@ class Model(nn.Module, ABC):
         feature_dim: Width of ``Output.features``.
         input_dims: Width of each modality in use after any text encoder.
         hidden_shape: (T, d) of each hidden sequence, or None where there are none of known shape.
+        hidden_axes: The modality whose steps each hidden sequence has; None where each has its own.
         attention_shape: Shape of ``Output.attention`` without the batch, or None.
         replaces_logits: Whether the logits are no longer the final classifier's.
         fixed_length: Whether batches must keep the padding of the spec; otherwise padding that no sample needs is cut.
@@ -44,6 +48,7 @@ class Model(nn.Module, ABC):
     feature_dim: int
     input_dims: dict[str, int]
     hidden_shape: dict[str, tuple[int, int]] | None = None
+    hidden_axes: dict[str, str] | None = None
     attention_shape: tuple[int, ...] | None = None
     replaces_logits: bool = False
     fixed_length: bool = False
@@ -90,6 +95,11 @@ class Model(nn.Module, ABC):
     def notes(self) -> list[str]:
         """Sentences that the run record tells its readers."""
         return []
+
+    @property
+    def label_guided(self) -> LGMMT | None:
+        """A label-guided transformer that the model has, reading ``Output.hidden``; usually none."""
+        return None
 
     @property
     def nest(self) -> list[Model]:
@@ -215,6 +225,7 @@ _OFFERED = (
     "feature_dim",
     "input_dims",
     "hidden_shape",
+    "hidden_axes",
     "attention_shape",
     "replaces_logits",
     "fixed_length",
@@ -297,6 +308,11 @@ class Wrapper(Model):
     @override
     def notes(self) -> list[str]:
         return self.backbone.notes()
+
+    @property
+    @override
+    def label_guided(self) -> LGMMT | None:
+        return self.backbone.label_guided
 
     @property
     @override

@@ -1,8 +1,9 @@
 """The published networks, one file each; ``__all__`` is the registry."""
 
 from mer_zoo.backbones.cidernet import CIDerNet
+from mer_zoo.backbones.cumdfnet import CUMDFNet
 from mer_zoo.backbones.eflstm import EFLSTM
 from mer_zoo.backbones.lflstm import LFLSTM
 from mer_zoo.backbones.mult import MulT
 
-__all__ = ["EFLSTM", "LFLSTM", "CIDerNet", "MulT"]
+__all__ = ["EFLSTM", "LFLSTM", "CIDerNet", "CUMDFNet", "MulT"]

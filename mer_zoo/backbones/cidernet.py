@@ -127,6 +127,7 @@ class CIDerNet(Backbone):
         self.head = nn.Linear(self.feature_dim, task.num_outputs)
         steps = {name: spec.length("text" if name in compressed else name) for name in used}
         self.hidden_shape = {name: (steps[name], dim) for name in used}
+        self.hidden_axes = {name: "text" if name in compressed else name for name in used}
         self.attention_shape = (heads, sum(steps.values()), sum(steps.values()))
 
     @override

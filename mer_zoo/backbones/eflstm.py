@@ -88,6 +88,7 @@ class EFLSTM(Backbone):
         self.head = nn.Linear(hidden_dim, task.num_outputs)
         self.feature_dim = hidden_dim
         self.hidden_shape = dict.fromkeys(spec.modalities, (steps, hidden_dim))
+        self.hidden_axes = dict.fromkeys(spec.modalities, self.words)
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:

@@ -1,0 +1,108 @@
+"""What is missing in the views that CUMDF's student is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
+from mer_zoo.data.draws import dropped_at, uniform
+from mer_zoo.data.missing import AVAILABILITY, MissingPattern, check_rate, steps
+
+__all__ = ["UncertainMissing", "stack_views"]
+
+RATE_KEY, SET_KEY, CHOICE_KEY = (
+    0x5851F42D4C957F2D,
+    0x2545F4914F6CDD1D,
+    0x1B873593CC9E2D51,
+)  # draws apart from each other
+
+
+class UncertainMissing(MissingPattern):
+    """Frames missing at uncertain rates, and with them, in some samples, whole modalities (MRMS with SMM).
+
+    Each modality of each sample draws its own rate from 0.0, 0.1, ... ``max_rate``, and loses each position with that probability. A share
+    of the samples also keeps one of the availability sets only, drawn uniformly among all, the complete one too. At least one
+    position of every sample is kept. Inferred: the manuscript says which rates and sets there are, not how they are mixed.
+
+    Args:
+        max_rate: The largest rate, a multiple of 0.1.
+        set_rate: Share of the samples that draw an availability set.
+
+    Raises:
+        MERError: If a rate lies outside [0, 1].
+
+    Example:
+        >>> UncertainMissing()
+        UncertainMissing(max_rate=0.7, set_rate=0.5)
+    """
+
+    def __init__(self, max_rate: float = 0.7, set_rate: float = 0.5) -> None:
+        self.max_rate, self.set_rate = check_rate(max_rate), check_rate(set_rate)
+
+    @override
+    def kept(self, batch: Batch, spec: DataSpec, key: int) -> dict[str, Tensor]:
+        used, device = spec.modalities, batch.index.device
+        places = torch.tensor([MODALITIES.index(name) for name in used], device=device)
+        levels = round(self.max_rate * 10) + 1
+        rates = (uniform(key ^ RATE_KEY, batch.index, places) * levels).floor() / 10
+        available = self._available(batch, spec, key)
+        draws, keep = {}, {}
+        for i, name in enumerate(used):
+            counter = steps(batch.modality(name)) * len(MODALITIES) + places[i]
+            draws[name] = uniform(key, batch.index, counter)
+            keep[name] = ~dropped_at(rates[:, [i]], draws[name]) & available[:, [i]] & batch.modality(name).mask
+        return _rescued(keep, draws, {n: batch.modality(n).mask & available[:, [i]] for i, n in enumerate(used)}, batch)
+
+    def _available(self, batch: Batch, spec: DataSpec, key: int) -> Tensor:
+        """(B, n) bool: which modalities in use a sample keeps."""
+        used, device = spec.modalities, batch.index.device
+        sets = [[name in available for name in used] for available in AVAILABILITY if set(available) <= set(used)]
+        start = torch.zeros(1, dtype=torch.long, device=device)
+        choice = (uniform(key ^ CHOICE_KEY, batch.index, start) * len(sets)).long().clamp(max=len(sets) - 1)
+        chosen = torch.tensor(sets, device=device)[choice.squeeze(1)]
+        return chosen | ~dropped_at(self.set_rate, uniform(key ^ SET_KEY, batch.index, start))
+
+
+def _rescued(
+    keep: dict[str, Tensor], draws: dict[str, Tensor], available: dict[str, Tensor], batch: Batch
+) -> dict[str, Tensor]:
+    """Give the position with the largest draw back to samples that have lost everything, of an available modality if there is one."""
+    masks = {name: batch.modality(name).mask for name in keep}
+    score = {name: (draws[name] + available[name]).masked_fill(~masks[name], -1.0) for name in keep}
+    best = torch.stack([each.amax(1) for each in score.values()]).amax(0)[:, None]
+    empty = ~torch.stack([each.any(1) for each in keep.values()]).any(0)[:, None]
+    return {name: each | (empty & masks[name] & (score[name] == best)) for name, each in keep.items()}
+
+
+def stack_views(views: Sequence[Batch]) -> Batch:
+    """One batch of several views of a batch, one after the other.
+
+    Args:
+        views: The views, all of the same shapes.
+
+    Example:
+        >>> from mer_zoo.task import SentimentClassification
+        >>> batch = Batch.random(DataSpec(), SentimentClassification(3), size=2)
+        >>> stack_views([batch, batch]).index.tolist()
+        [0, 1, 0, 1]
+    """
+    first, times = views[0], len(views)
+    if times == 1:
+        return first
+    return Batch(
+        **{name: _stack([view.modality(name) for view in views]) for name in MODALITIES},
+        target=torch.cat([view.target for view in views]),
+        index=torch.cat([view.index for view in views]),
+        ids=first.ids * times,
+        raw_text=first.raw_text * times,
+    )
+
+
+def _stack(parts: Sequence[Modality]) -> Modality:
+    ids = [part.token_ids for part in parts if part.token_ids is not None]
+    x, mask, observed = (torch.cat([getattr(p, name) for p in parts]) for name in ("x", "mask", "observed"))
+    return Modality(x, mask, observed, torch.cat(ids) if ids else None)
