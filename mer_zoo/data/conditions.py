@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mer_zoo.batch import MODALITIES
 from mer_zoo.data.missing import AVAILABILITY, RMM, SMM, MissingPattern, availability_name
+from mer_zoo.data.patterns import MRMS, RMFM, STMFM, TMFM, TraditionalRMFM
 from mer_zoo.errors import MERError
 
-__all__ = ["PRESETS", "Condition", "build_conditions", "condition_name", "is_test_split"]
+__all__ = ["PRESETS", "RATED", "Condition", "build_conditions", "condition_name", "is_test_split"]
 
 
 @dataclass(frozen=True)
@@ -57,28 +59,21 @@ def condition_name(split: str, splits: Sequence[str]) -> str:
     return split.removeprefix("test_")
 
 
-def _complete(splits: Sequence[str], _modalities: Sequence[str]) -> list[Condition]:
-    """Each test split as it is."""
-    return [Condition(condition_name(split, splits), split) for split in splits if is_test_split(split)]
+def _same_rate(rate: float) -> TraditionalRMFM:
+    return TraditionalRMFM(rate, rate, rate)
 
 
-def _availability(splits: Sequence[str], modalities: Sequence[str]) -> list[Condition]:
-    """The first test split as it is, and with every incomplete set of the modalities in use."""
-    first = _complete(splits, modalities)[:1]
-    sets = [available for available in AVAILABILITY if set(available) < set(modalities)]
-    return first + [Condition(availability_name(s), c.split, SMM(s)) for c in first for s in sets]
-
-
-def _robustness(splits: Sequence[str], modalities: Sequence[str]) -> list[Condition]:
-    """The first test split as it is, and under random modality missing at the rates 0.1 to 1.0."""
-    first = _complete(splits, modalities)[:1]
-    rates = [step / 10 for step in range(1, 11)]
-    return first + [Condition(f"RMM {rate}", c.split, RMM(rate)) for c in first for rate in rates]
-
-
-Preset = Callable[[Sequence[str], Sequence[str]], list[Condition]]
-
-PRESETS: dict[str, Preset] = {"default": _complete, "availability": _availability, "robustness": _robustness}
+# What a rate alone makes a pattern of.
+RATED: dict[str, Callable[[float], MissingPattern]] = {
+    "RMFM": RMFM,
+    "TraditionalRMFM": _same_rate,
+    "RMM": RMM,
+    "TMFM": TMFM,
+    "STMFM": STMFM,
+    "MRMS": MRMS,
+}
+PRESETS = ("default", "availability", "robustness")
+PATTERN = "RMFM"  # of robustness without a name
 
 
 def build_conditions(
@@ -87,37 +82,73 @@ def build_conditions(
     """Turn names of presets and Condition objects into the list of conditions to test under.
 
     Args:
-        conditions: A preset, or a list of presets and conditions: ``default`` (each test split as it is),
-            ``availability`` (the first test split with every incomplete set of modalities), ``robustness`` (the first test
-            split at every rate of random modality missing).
-        splits: The splits of the corpus; presets give nothing where none is a test split.
+        conditions: A preset, or a list of presets and conditions. Presets are ``default`` (each test split as it is),
+            ``availability`` (the first test split with each of the seven sets of modalities) and ``robustness`` (the first
+            test split at the rates 0 to 1 of RMFM). ``robustness:TMFM`` takes another pattern, ``robustness@ood`` another
+            test split, ``robustness:TMFM@ood`` both.
+        splits: The splits of the corpus; presets that name none give nothing where none is a test split.
         modalities: The modalities in use.
 
     Returns:
         The conditions in the order asked for, each once.
 
     Raises:
-        MERError: For an unknown preset, a split that the corpus lacks, or one name for two different conditions.
+        MERError: For an unknown preset, pattern or split, or one name for two different conditions.
 
     Example:
         >>> chosen = build_conditions(["default", "availability"], ["train", "test_iid", "test_ood"])
         >>> [condition.name for condition in chosen]
         ['iid', 'ood', '{l}', '{a}', '{v}', '{l,a}', '{l,v}', '{a,v}']
+        >>> [condition.name for condition in build_conditions("robustness:RMM@ood", ["test_iid", "test_ood"])][:3]
+        ['ood', 'ood RMM 0.1', 'ood RMM 0.2']
     """
     chosen: dict[str, Condition] = {}
     for entry in [conditions] if isinstance(conditions, str) else conditions:
-        for condition in _expand(entry, splits, modalities):
+        for condition in _preset(entry, splits, modalities) if isinstance(entry, str) else [_known(entry, splits)]:
             if chosen.setdefault(condition.name, condition) != condition:
                 raise MERError(f"two different conditions are called {condition.name!r}; rename one of them")
     return list(chosen.values())
 
 
-def _expand(entry: str | Condition, splits: Sequence[str], modalities: Sequence[str]) -> list[Condition]:
-    if isinstance(entry, str):
-        if entry not in PRESETS:
-            raise MERError(f"unknown conditions {entry!r}; choose from {', '.join(PRESETS)}, or give a Condition")
-        return PRESETS[entry](splits, modalities)
-    if entry.source is None and entry.split not in splits:
+def _known(condition: Condition, splits: Sequence[str]) -> Condition:
+    if condition.source is None and condition.split not in splits:
         have = ", ".join(splits)
-        raise MERError(f"condition {entry.name!r} wants the split {entry.split!r}; the corpus has {have}")
-    return [entry]
+        raise MERError(f"condition {condition.name!r} wants the split {condition.split!r}; the corpus has {have}")
+    return condition
+
+
+def _preset(text: str, splits: Sequence[str], modalities: Sequence[str]) -> list[Condition]:
+    match = re.fullmatch(r"(\w+)(?::(\w+))?(?:@(\w+))?", text)
+    if match is None or match[1] not in PRESETS:
+        raise MERError(
+            f"unknown conditions {text!r}; choose from {', '.join(PRESETS)}, robustness:PATTERN, PRESET@SPLIT,"
+            " or give a Condition"
+        )
+    preset, pattern, place = match.groups()
+    if pattern is not None and preset != "robustness":
+        raise MERError(f"conditions {text!r}: {preset} takes no pattern; did you mean robustness:{pattern}?")
+    if pattern not in (None, *RATED):
+        raise MERError(f"conditions {text!r}: unknown pattern {pattern!r}; choose from {', '.join(RATED)}")
+    tested = [Condition(condition_name(split, splits), split) for split in splits if is_test_split(split)]
+    chosen = tested if preset == "default" else tested[:1]
+    if place is not None:
+        chosen = [condition for condition in tested if place in (condition.name, condition.split)]
+        if not chosen:
+            have = ", ".join(condition.name for condition in tested) or "none"
+            raise MERError(f"conditions {text!r}: there is no test split {place!r}; choose from {have}")
+    return [view for whole in chosen for view in _views(whole, preset, pattern, modalities, whole is tested[0])]
+
+
+def _views(
+    whole: Condition, preset: str, pattern: str | None, modalities: Sequence[str], is_first: bool
+) -> list[Condition]:
+    """A complete condition and what the preset takes from it; the first split's are named without it."""
+    patterns: dict[str, MissingPattern] = {}
+    if preset == "availability":
+        sets = [available for available in AVAILABILITY if set(available) < set(modalities)]
+        patterns = {availability_name(available): SMM(available) for available in sets}
+    elif preset == "robustness":
+        name = pattern or PATTERN
+        patterns = {f"{name} {step / 10}": RATED[name](step / 10) for step in range(1, 11)}
+    prefix = "" if is_first else f"{whole.name} "
+    return [whole, *(Condition(prefix + name, whole.split, missing) for name, missing in patterns.items())]

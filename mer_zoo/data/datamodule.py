@@ -91,6 +91,9 @@ class MERDataModule(LightningDataModule):
         self.spec: DataSpec = self.corpus.spec(modalities, tokens=text == "tokens")
         check_present(self.corpus, self.spec.modalities, self.spec.tokens)
         self.conditions = build_conditions(conditions, list(self.corpus.splits), self.spec.modalities)
+        for condition in self.conditions:
+            if condition.pattern is not None:
+                condition.pattern.check(self.spec)
         self._scaler: Scaler | None = None
         self._foreign: dict[str, Corpus] = {}
 

@@ -155,4 +155,13 @@ def test_predict_reads_the_first_test_split_by_default() -> None:
 
 def test_robustness_covers_every_rate() -> None:
     names = [condition.name for condition in SyntheticMER(SMALL, conditions="robustness").conditions]
-    assert names == ["iid", *(f"RMM {rate / 10}" for rate in range(1, 11))]
+    assert names == ["iid", *(f"RMFM {rate / 10}" for rate in range(1, 11))]
+
+
+def test_conditions_that_do_not_suit_the_data_fail_early(corpus_files: dict[str, Path]) -> None:
+    with pytest.raises(MERError, match=r"TMFM\(rate=0.1\) drops the same time steps .* needs aligned data"):
+        SyntheticMER(SMALL, conditions=["default", "robustness:TMFM"])
+    aligned = MOSI(str(corpus_files["mmsa_aligned"]), conditions="robustness:STMFM")
+    assert len(aligned.conditions) == 11
+    with pytest.raises(MERError, match="keeps vision, but the data is used with text, audio only"):
+        SyntheticMER(SMALL, modalities=["text", "audio"], conditions=[Condition("v", "test_iid", SMM(["vision"]))])
