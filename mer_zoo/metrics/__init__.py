@@ -16,9 +16,11 @@ from mer_zoo.metrics.collections import emotion_metrics, sentiment_metrics
 from mer_zoo.metrics.confusion import ClassMetric, ConfusionMetric, Convention, EmotionMetric, PolarityMetric
 from mer_zoo.metrics.contribution import ModalityContribution
 from mer_zoo.metrics.regression import Corr, MeanAbsoluteError
+from mer_zoo.metrics.robustness import AUILC
 from mer_zoo.metrics.significance import Interval, mean_std, paired_bootstrap
 
 __all__ = [
+    "AUILC",
     "ClassMetric",
     "ConfusionMetric",
     "Convention",
