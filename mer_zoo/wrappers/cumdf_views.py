@@ -10,7 +10,8 @@ from typing_extensions import override
 
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
 from mer_zoo.data.draws import dropped_at, uniform
-from mer_zoo.data.missing import AVAILABILITY, MissingPattern, check_rate, steps
+from mer_zoo.data.missing import AVAILABILITY, MissingPattern, check_rate, protected, steps
+from mer_zoo.data.patterns import keep_one
 
 __all__ = ["UncertainMissing", "stack_views"]
 
@@ -45,17 +46,18 @@ class UncertainMissing(MissingPattern):
 
     @override
     def kept(self, batch: Batch, spec: DataSpec, key: int) -> dict[str, Tensor]:
-        used, device = spec.modalities, batch.index.device
-        places = torch.tensor([MODALITIES.index(name) for name in used], device=device)
+        places = torch.tensor([MODALITIES.index(name) for name in spec.modalities], device=batch.index.device)
         levels = round(self.max_rate * 10) + 1
         rates = (uniform(key ^ RATE_KEY, batch.index, places) * levels).floor() / 10
         available = self._available(batch, spec, key)
-        draws, keep = {}, {}
-        for i, name in enumerate(used):
-            counter = steps(batch.modality(name)) * len(MODALITIES) + places[i]
-            draws[name] = uniform(key, batch.index, counter)
-            keep[name] = ~dropped_at(rates[:, [i]], draws[name]) & available[:, [i]] & batch.modality(name).mask
-        return _rescued(keep, draws, {n: batch.modality(n).mask & available[:, [i]] for i, n in enumerate(used)}, batch)
+        draws, free = {}, {}
+        for i, name in enumerate(spec.modalities):
+            modality = batch.modality(name)
+            u = uniform(key, batch.index, steps(modality) * len(MODALITIES) + places[i])
+            # Above 1 iff the modality is there and u above its rate, so that one rule serves all rates.
+            draws[name] = torch.where(available[:, [i]], u + (1 - rates[:, [i]]), u)
+            free[name] = modality.mask & ~protected(modality, spec) if name == "text" else modality.mask
+        return keep_one(1.0, draws, free)
 
     def _available(self, batch: Batch, spec: DataSpec, key: int) -> Tensor:
         """(B, n) bool: which modalities in use a sample keeps."""
@@ -65,17 +67,6 @@ class UncertainMissing(MissingPattern):
         choice = (uniform(key ^ CHOICE_KEY, batch.index, start) * len(sets)).long().clamp(max=len(sets) - 1)
         chosen = torch.tensor(sets, device=device)[choice.squeeze(1)]
         return chosen | ~dropped_at(self.set_rate, uniform(key ^ SET_KEY, batch.index, start))
-
-
-def _rescued(
-    keep: dict[str, Tensor], draws: dict[str, Tensor], available: dict[str, Tensor], batch: Batch
-) -> dict[str, Tensor]:
-    """Give the position with the largest draw back to samples that have lost everything, of an available modality if there is one."""
-    masks = {name: batch.modality(name).mask for name in keep}
-    score = {name: (draws[name] + available[name]).masked_fill(~masks[name], -1.0) for name in keep}
-    best = torch.stack([each.amax(1) for each in score.values()]).amax(0)[:, None]
-    empty = ~torch.stack([each.any(1) for each in keep.values()]).any(0)[:, None]
-    return {name: each | (empty & masks[name] & (score[name] == best)) for name, each in keep.items()}
 
 
 def stack_views(views: Sequence[Batch]) -> Batch:
