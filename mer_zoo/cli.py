@@ -18,7 +18,7 @@ import mer_zoo.wrappers  # imported classes can be named without their module
 from mer_zoo.callbacks import RunRecord, SaveConfig, is_trial
 from mer_zoo.checkpoint import check_file
 from mer_zoo.cli_errors import explain, is_mistake
-from mer_zoo.data import MERDataModule, convert, validate
+from mer_zoo.data import MERDataModule, convert, resplit, validate
 from mer_zoo.errors import MERError
 from mer_zoo.module import MERModule
 from mer_zoo.reports import report, show_results
@@ -27,6 +27,7 @@ __all__ = ["MERCLI", "main"]
 
 TOOLS: dict[str, tuple[Callable[[list[str]], int | None], str]] = {
     "convert": (convert.main, "convert a corpus to a memory-mapped store"),
+    "split-ood": (resplit.main, "new splits of a corpus, the test split out of distribution"),
     "validate-data": (validate.main, "list every fault of a corpus"),
     "report": (report.main, "compare finished runs in one table and one picture"),
 }

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -97,8 +97,11 @@ def _open_locked(path: Path) -> tuple[IO[str], bool]:
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError:  # some network file systems have no locks
             return file, False
-        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-            return file, True
+        with suppress(
+            FileNotFoundError
+        ):  # also between a look and the next: an error here would keep the lock for ever
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file, True
         file.close()  # its holder has removed it while we waited, so that it excludes nobody any more
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mer_zoo.batch import MODALITIES, DataSpec
 from mer_zoo.errors import MERError
 
-__all__ = ["Corpus", "SplitData"]
+__all__ = ["Corpus", "SplitData", "check_compatible"]
 
 
 @dataclass(frozen=True)
@@ -98,4 +98,36 @@ class Corpus:
             shapes["text_len"] = first.token_ids.shape[1]
         return DataSpec(
             **shapes, aligned=self.aligned, modalities=modalities, tokens=tokens, vocab_size=self.vocab_size
+        )
+
+
+def check_compatible(other: Corpus, corpus: Corpus, spec: DataSpec) -> None:
+    """Refuse to test on a corpus what was built for another one with other features.
+
+    Lengths may differ; sequences are cut or padded to those of ``spec``.
+
+    Args:
+        other: The corpus to test on.
+        corpus: The corpus that ``spec`` describes.
+        spec: Shapes that the model was built for.
+
+    Raises:
+        MERError: If a modality has another width, the text more token ids, or the modalities no common time axis where the
+            model counts on one.
+    """
+    theirs = other.spec(spec.modalities, spec.tokens)
+    for name in spec.modalities:
+        if theirs.dim(name) != spec.dim(name):
+            raise MERError(
+                f"{other.source} has {name} of width {theirs.dim(name)}, {corpus.source} of {spec.dim(name)};"
+                " cross-dataset tests need equal features"
+            )
+    if spec.tokens and theirs.vocab_size > spec.vocab_size:
+        raise MERError(
+            f"{other.source} has token ids up to {theirs.vocab_size - 1}, {corpus.source} up to {spec.vocab_size - 1};"
+            " cross-dataset tests need the same tokenizer"
+        )
+    if spec.aligned and not theirs.aligned:
+        raise MERError(
+            f"{other.source} is unaligned, {corpus.source} aligned; cross-dataset tests need both files of one kind"
         )

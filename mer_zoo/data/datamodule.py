@@ -14,10 +14,11 @@ from typing_extensions import override
 
 from mer_zoo.batch import MODALITIES, Batch, DataSpec
 from mer_zoo.data.conditions import Condition, build_conditions, is_test_split
-from mer_zoo.data.corpus import Corpus
+from mer_zoo.data.corpus import Corpus, check_compatible
 from mer_zoo.data.dataset import Scaler, SplitDataset, SplitSource, check_labels
 from mer_zoo.data.features import check_present
 from mer_zoo.data.missing import derive_key
+from mer_zoo.data.overlap import check_different, check_unseen
 from mer_zoo.data.store import open_corpus
 from mer_zoo.data.synthetic import LabelForm, SyntheticConfig, generate
 from mer_zoo.errors import MERError
@@ -139,23 +140,20 @@ class MERDataModule(LightningDataModule):
         """The dataset of one split, of this corpus or of another one at path ``source``.
 
         Raises:
-            MERError: If there is no such split, or the other corpus has other feature dimensions.
+            MERError: If there is no such split, the other corpus has other feature dimensions, or the split holds samples that
+                this corpus trains on.
         """
         corpus = self.corpus if source is None else self._other(source)
         data = corpus.split(split)
+        if source is not None:
+            check_unseen(self.corpus, corpus, split)
         check_labels(data, self.task, corpus.source)
         return SplitDataset(data, self.spec, self.task, self._fitted_scaler(), fit_lengths=source is not None)
 
     def _other(self, source: str) -> Corpus:
         if source not in self._foreign:
             corpus = open_corpus(source, cache_dir=self.cache_dir, nan=self.nan)
-            theirs = corpus.spec(self.spec.modalities, self.spec.tokens)
-            for name in self.spec.modalities:
-                if theirs.dim(name) != self.spec.dim(name):
-                    raise MERError(
-                        f"{source} has {name} of width {theirs.dim(name)}, {self.corpus.source} of {self.spec.dim(name)};"
-                        " cross-dataset tests need equal features"
-                    )
+            check_compatible(corpus, self.corpus, self.spec)
             self._foreign[source] = corpus
         return self._foreign[source]
 
@@ -196,6 +194,8 @@ class MERDataModule(LightningDataModule):
             if dataset.split.labels is None:
                 raise MERError(f"split {condition.split!r} has no labels to test on; use predict")
             loaders.append(self._dataloader(dataset))
+        places = {(c.split, c.source): c.name for c in reversed(self.conditions)}
+        check_different({name: self.dataset(*place).split for place, name in places.items()})
         return loaders
 
     @override

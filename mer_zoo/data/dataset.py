@@ -194,6 +194,10 @@ def _fit_length(modality: Modality, length: int) -> Modality:
     def fit(value: Tensor) -> Tensor:
         value = value.gather(1, order.view(*order.shape, *[1] * (value.dim() - 2)).expand_as(value))
         if missing <= 0:
+            if value.dtype == torch.int64:  # token ids that are cut still end with their last one, [SEP]
+                last = modality.lengths.clamp(min=1)[:, None] - 1
+                ending = value.gather(1, last)
+                value = value.scatter(1, last.clamp(max=length - 1), ending)
             return value[:, :length]
         return torch.cat([value, value.new_zeros(len(value), missing, *value.shape[2:])], 1)
 

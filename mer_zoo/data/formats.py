@@ -20,6 +20,7 @@ from mer_zoo.batch import MODALITIES
 from mer_zoo.data.arrays import StoredArray
 from mer_zoo.data.checks import MAX_ID, Fault, as_numbers, as_texts, plural, size_of
 from mer_zoo.data.labels import LABEL_FIELDS, read_labels
+from mer_zoo.data.overlap import REMEDY, id_overlaps, same_content, shared_ids
 
 __all__ = ["Draft", "SplitDraft", "describe", "row_spans"]
 
@@ -98,7 +99,7 @@ def describe(tree: Any) -> Draft:
     if unused:
         draft.notes.append(f"fields not used: {', '.join(list(unused)[:8])}")
     _compare(draft, tree)
-    _note_ids(draft, tree)
+    _compare_samples(draft, tree)
     return draft
 
 
@@ -265,16 +266,23 @@ def _shape(split: SplitDraft, key: str) -> tuple[int, ...]:
     return () if array is None else array.shape[1:]
 
 
-def _note_ids(draft: Draft, tree: Mapping[Any, Any]) -> None:
+def _compare_samples(draft: Draft, tree: Mapping[Any, Any]) -> None:
+    """Find samples that occur twice: noted within a split, a fault between splits."""
     numbered = [name for name in draft.splits if "id" not in tree[name]]
     if numbered:
         draft.notes.append(f"{', '.join(numbered)}: there are no ids, so samples are numbered")
-    unique = {name: set(split.ids) for name, split in draft.splits.items() if name not in numbered}
-    for name, ids in unique.items():
-        repeated = len(draft.splits[name].ids) - len(ids)
+    ids = {name: split.ids for name, split in draft.splits.items() if name not in numbered}
+    for name, own in ids.items():
+        repeated = len(own) - len(set(own))
         if repeated:
             draft.notes.append(f"{name}: {plural(repeated, 'sample')} with an id that another one has")
-    for one, other in combinations(unique, 2):
-        shared = len(unique[one] & unique[other])
+    draft.faults += id_overlaps(ids)
+    for one, other in combinations(draft.splits, 2):
+        ours, theirs = draft.splits[one], draft.splits[other]
+        if shared_ids(one, ours.ids, other, theirs.ids):
+            continue
+        shared = len(set(ours.ids) & set(theirs.ids))
         if shared:
             draft.notes.append(f"{plural(shared, 'id')} both in {one} and in {other}")
+        if same_content(*({"labels": s.labels, "tokens": s.tokens, **s.features} for s in (ours, theirs))):
+            draft.faults.append(Fault("", "", f"{one} and {other} hold the same data", (), REMEDY))

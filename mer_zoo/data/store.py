@@ -10,8 +10,8 @@ import math
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,22 @@ from mer_zoo.data.checks import fault_error
 from mer_zoo.data.corpus import Corpus, SplitData
 from mer_zoo.data.features import NanPolicy, Scan, scan_split
 from mer_zoo.data.formats import Draft, describe
+from mer_zoo.data.overlap import id_overlaps
 from mer_zoo.data.progress import progress_bar
 from mer_zoo.data.sources import read_tree
 from mer_zoo.errors import MERError
 
-__all__ = ["META", "is_store", "open_corpus", "open_store", "write_store"]
+__all__ = [
+    "META",
+    "check_room",
+    "is_store",
+    "open_corpus",
+    "open_store",
+    "unfinished_store",
+    "write_features",
+    "write_small",
+    "write_store",
+]
 
 VERSION = 1
 META = "corpus.json"
@@ -96,6 +107,9 @@ def open_store(path: Path, source: str) -> Corpus:
         if meta["version"] != VERSION:
             raise MERError(f"{path} is a store of version {meta['version']}; convert the source again")
         splits = {name: _open_split(path, name, about) for name, about in meta["splits"].items()}
+        overlaps = id_overlaps({name: split.ids for name, split in splits.items()})
+        if overlaps:
+            raise fault_error(source, overlaps)
         return Corpus(splits, meta["aligned"], source, meta["notes"], meta["vocab_size"])
     except MERError:
         raise
@@ -121,26 +135,54 @@ def write_store(source: Path, store: Path, nan: NanPolicy = "error", progress: b
             str(source),
             draft.faults + [f for name, split in draft.splits.items() for f in scan_split(name, split, nan).faults],
         )
+    try:
+        with unfinished_store(store, source, draft) as folder:
+            arrays = [array for split in draft.splits.values() for array in split.features.values()]
+            needed = check_room(sum(4 * math.prod(array.shape) for array in arrays), source, folder)
+            with progress_bar(f"converting {source.name}", needed, progress) as advance:
+                scans = [_write_split(folder, name, draft, nan, advance) for name in draft.splits]
+            faults = [fault for scan in scans for fault in scan.faults]
+            if faults:
+                raise fault_error(str(source), faults)
+            draft.notes += [note for scan in scans for note in scan.notes]
+    except OSError as error:
+        raise MERError(f"{source} cannot be converted in {store.parent} ({error}); give another folder") from error
+
+
+@contextmanager
+def unfinished_store(store: Path, source: Path, draft: Draft) -> Iterator[Path]:
+    """Hand out a folder that becomes the store when the block ends without an error, and else vanishes.
+
+    Args:
+        store: The folder to make.
+        source: What it is made of.
+        draft: Its content; of features the names are used.
+
+    Yields:
+        Where to write the arrays.
+    """
     unfinished = store.parent / f"{store.name}.{uuid.uuid4().hex[:8]}.part"
     try:
         unfinished.mkdir(parents=True)
-        needed = _check_room(draft, source, unfinished)
-        with progress_bar(f"converting {source.name}", needed, progress) as advance:
-            scans = [_write_split(unfinished, name, draft, nan, advance) for name in draft.splits]
-        faults = [fault for scan in scans for fault in scan.faults]
-        if faults:
-            raise fault_error(str(source), faults)
-        _write_meta(unfinished, source, draft, draft.notes + [note for scan in scans for note in scan.notes])
+        yield unfinished
+        _write_meta(unfinished, source, draft)
         _publish(unfinished, store)
-    except OSError as error:
-        raise MERError(f"{source} cannot be converted in {store.parent} ({error}); give another folder") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _check_room(draft: Draft, source: Path, folder: Path) -> int:
-    arrays = [array for split in draft.splits.values() for array in split.features.values()]
-    needed, free = sum(4 * math.prod(array.shape) for array in arrays), shutil.disk_usage(folder).free
+def check_room(needed: int, source: Path, folder: Path) -> int:
+    """Return the bytes that a store needs.
+
+    Args:
+        needed: Bytes of its features.
+        source: What it is made of.
+        folder: Where it is written.
+
+    Raises:
+        MERError: If there is not as much room.
+    """
+    free = shutil.disk_usage(folder).free
     if needed > free:
         raise MERError(
             f"the store of {source} takes {needed / 1e9:.1f} GB, but {folder.parent} has {free / 1e9:.1f} GB left; "
@@ -153,32 +195,64 @@ def _write_split(folder: Path, name: str, draft: Draft, nan: NanPolicy, advance:
     split = draft.splits[name]
 
     def write(key: str, array: StoredArray, blocks: Iterator[npt.NDArray[np.float32]]) -> None:
-        with (folder / f"{name}.{key}.npy").open("wb") as file:
-            header = {"descr": "<f4", "fortran_order": False, "shape": array.shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            for block in blocks:
-                file.write(block.astype("<f4", copy=False).data)
-                advance(block.nbytes)
-            os.fsync(file.fileno())
+        write_features(folder / f"{name}.{key}.npy", array.shape, blocks, advance)
 
     scan = scan_split(name, split, nan, write)
-    arrays = {f"{key}.spans": spans for key, spans in scan.spans.items()}
-    arrays |= {} if split.tokens is None else {"tokens": split.tokens}
-    arrays |= {} if split.labels is None else {"labels": split.labels}
+    write_small(folder, name, scan.spans, split.tokens, split.labels)
+    return scan
+
+
+def write_features(
+    file: Path, shape: tuple[int, ...], blocks: Iterable[npt.NDArray[np.float32]], advance: Callable[[int], None]
+) -> None:
+    """Write features block by block.
+
+    Args:
+        file: The .npy file to make.
+        shape: (N, T, d).
+        blocks: Consecutive rows.
+        advance: Told of every further bytes done.
+    """
+    with file.open("wb") as opened:
+        np.lib.format.write_array_header_1_0(opened, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        for block in blocks:
+            opened.write(block.astype("<f4", copy=False).data)
+            advance(block.nbytes)
+        os.fsync(opened.fileno())
+
+
+def write_small(
+    folder: Path,
+    name: str,
+    spans: Mapping[str, npt.NDArray[np.int32]],
+    tokens: npt.NDArray[np.int32] | None,
+    labels: npt.NDArray[Any] | None,
+) -> None:
+    """Write the arrays of a split that are not features.
+
+    Args:
+        folder: The store.
+        name: Name of the split.
+        spans: See :class:`~mer_zoo.data.corpus.SplitData`, as the others.
+        tokens: Token ids, or None.
+        labels: Labels, or None.
+    """
+    arrays = {f"{key}.spans": values for key, values in spans.items()}
+    arrays |= {} if tokens is None else {"tokens": tokens}
+    arrays |= {} if labels is None else {"labels": labels}
     for key, values in arrays.items():
         with (folder / f"{name}.{key}.npy").open("wb") as file:
             np.save(file, values, allow_pickle=False)
             os.fsync(file.fileno())
-    return scan
 
 
-def _write_meta(folder: Path, source: Path, draft: Draft, notes: list[str]) -> None:
+def _write_meta(folder: Path, source: Path, draft: Draft) -> None:
     meta = {
         "version": VERSION,
         "source": str(source),
         "aligned": draft.aligned,
         "vocab_size": draft.vocab_size,
-        "notes": notes,
+        "notes": draft.notes,
         "splits": {
             name: {
                 "ids": split.ids,
