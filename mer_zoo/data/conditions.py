@@ -85,7 +85,8 @@ def build_conditions(
         conditions: A preset, or a list of presets and conditions. Presets are ``default`` (each test split as it is),
             ``availability`` (the first test split with each of the seven sets of modalities) and ``robustness`` (the first
             test split at the rates 0 to 1 of RMFM). ``robustness:TMFM`` takes another pattern, ``robustness@ood`` another
-            test split, ``robustness:TMFM@ood`` both.
+            test split, ``robustness:TMFM@ood`` both; behind the ``@`` may also stand the name of a given Condition, such as
+            one of another corpus.
         splits: The splits of the corpus; presets that name none give nothing where none is a test split.
         modalities: The modalities in use.
 
@@ -103,8 +104,12 @@ def build_conditions(
         ['ood', 'ood RMM 0.1', 'ood RMM 0.2']
     """
     chosen: dict[str, Condition] = {}
-    for entry in [conditions] if isinstance(conditions, str) else conditions:
-        for condition in _preset(entry, splits, modalities) if isinstance(entry, str) else [_known(entry, splits)]:
+    entries = [conditions] if isinstance(conditions, str) else conditions
+    given = [entry for entry in entries if isinstance(entry, Condition) and entry.pattern is None]
+    for entry in entries:
+        for condition in (
+            _preset(entry, splits, modalities, given) if isinstance(entry, str) else [_known(entry, splits)]
+        ):
             if chosen.setdefault(condition.name, condition) != condition:
                 raise MERError(f"two different conditions are called {condition.name!r}; rename one of them")
     return list(chosen.values())
@@ -117,7 +122,7 @@ def _known(condition: Condition, splits: Sequence[str]) -> Condition:
     return condition
 
 
-def _preset(text: str, splits: Sequence[str], modalities: Sequence[str]) -> list[Condition]:
+def _preset(text: str, splits: Sequence[str], modalities: Sequence[str], given: Sequence[Condition]) -> list[Condition]:
     match = re.fullmatch(r"(\w+)(?::(\w+))?(?:@(\w+))?", text)
     if match is None or match[1] not in PRESETS:
         raise MERError(
@@ -132,11 +137,12 @@ def _preset(text: str, splits: Sequence[str], modalities: Sequence[str]) -> list
     tested = [Condition(condition_name(split, splits), split) for split in splits if is_test_split(split)]
     chosen = tested if preset == "default" else tested[:1]
     if place is not None:
-        chosen = [condition for condition in tested if place in (condition.name, condition.split)]
+        chosen = [condition for condition in given if place == condition.name]
+        chosen = chosen or [condition for condition in tested if place in (condition.name, condition.split)]
         if not chosen:
-            have = ", ".join(condition.name for condition in tested) or "none"
+            have = ", ".join(dict.fromkeys(condition.name for condition in (*tested, *given))) or "none"
             raise MERError(f"conditions {text!r}: there is no test split {place!r}; choose from {have}")
-    return [view for whole in chosen for view in _views(whole, preset, pattern, modalities, whole is tested[0])]
+    return [view for whole in chosen for view in _views(whole, preset, pattern, modalities, whole in tested[:1])]
 
 
 def _views(
@@ -151,4 +157,7 @@ def _views(
         name = pattern or PATTERN
         patterns = {f"{name} {step / 10}": RATED[name](step / 10) for step in range(1, 11)}
     prefix = "" if is_first else f"{whole.name} "
-    return [whole, *(Condition(prefix + name, whole.split, missing) for name, missing in patterns.items())]
+    return [
+        whole,
+        *(Condition(prefix + name, whole.split, missing, whole.source) for name, missing in patterns.items()),
+    ]

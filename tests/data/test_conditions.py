@@ -122,3 +122,12 @@ def test_conditions_from_yaml_options() -> None:
     conditions = jsonargparse.auto_cli(same, args=[f"--conditions={option}"], as_positional=False)
     assert conditions == ["default", "availability@ood", "robustness:STMFM@ood"]
     assert jsonargparse.auto_cli(same, args=["--conditions=robustness:RMM"], as_positional=False) == "robustness:RMM"
+
+
+def test_presets_of_another_corpus() -> None:
+    mosei = Condition("mosei", "test", source="mosei.pkl")
+    conditions = build_conditions(["robustness@mosei", mosei, "default"], ["train", "valid", "test"])
+    assert names(conditions) == ["mosei", *(f"mosei RMFM {step / 10}" for step in range(1, 11)), "iid"]
+    assert {condition.source for condition in conditions[:-1]} == {"mosei.pkl"}
+    with pytest.raises(MERError, match="there is no test split 'mosi'; choose from iid, mosei"):
+        build_conditions([mosei, "robustness@mosi"], ["test"])
