@@ -29,7 +29,8 @@ P(y) of the deconfounding weights is the training split's prior, the distributio
 
 Differences between the paper and the authors' code; ``variant="released"`` brings the code's behaviour:
     * a word that occurs in neutral samples only inherits the variation of the word before it; here it is no bias word.
-Differences of ours: statistics come from the training split alone (the released files seem to hold those of validation and test
+Differences of ours: ``counterfactual="text_alone"`` subtracts what the bias words say with nothing heard or seen; the paper's
+counterfactual keeps audio and vision, so that their evidence is subtracted with the words'; statistics come from the training split alone (the released files seem to hold those of validation and test
 split, too); any subset of modalities; text features with token ids beside them, whose masked positions become zero; without
 token ids only the labels are debiased; several emotions, each with head, statistics, bias words and tau of its own; a class
 that the training split lacks has prior 0 and the mean of the others' means; samples with nothing in a modality do not count
@@ -47,6 +48,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -69,6 +71,8 @@ from mer_zoo.task import EmotionDetection
 
 __all__ = ["MACI"]
 
+Counterfactual = Literal["text", "text_alone"]
+
 
 class MACI(Wrapper):
     """Debiasing by backdoor adjustment and counterfactual text; see the module's text for the idea.
@@ -85,6 +89,8 @@ class MACI(Wrapper):
         num_words: Most bias words.
         threshold: Least coefficient of variation of a bias word's counts over the classes.
         variant: ``paper``, or ``released`` for the bias words of the authors' code.
+        counterfactual: What the counterfactual changes: ``text`` keeps audio and vision as they are (the paper), ``text_alone``
+            takes them away, so that what they say is not subtracted.
         tau_selection: How the strength is chosen; see the module's text.
         tau: The strength if it is ``fixed``.
 
@@ -116,6 +122,7 @@ class MACI(Wrapper):
         num_words: int = 100,
         threshold: float = 0.1,
         variant: BiasVariant = "paper",
+        counterfactual: Counterfactual = "text",
         tau_selection: TauSelection = "deconfounded",
         tau: float = 0.0,
     ) -> None:
@@ -125,7 +132,11 @@ class MACI(Wrapper):
         if dim < 1:
             raise MERError(f"dim of MACI is {dim}; give at least 1")
         check_options(num_words, threshold, variant, tau_selection, tau)
+        if counterfactual not in get_args(Counterfactual):
+            choices = ", ".join(get_args(Counterfactual))
+            raise MERError(f"unknown counterfactual {counterfactual!r} of MACI; choose from {choices}")
         self.language, self.threshold, self.variant = language, threshold, variant
+        self.counterfactual: Counterfactual = counterfactual
         self.mark = "[oracle tau]" if tau_selection == "oracle" else ""
         self.head = BackdoorHeads(self.feature_dim, self.input_dims, self.task.shape, dim, layer_norm)
         self.language_bias = LanguageBias(self.spec, self.task.shape[:-1], num_words, tau_selection, tau)
@@ -170,14 +181,17 @@ class MACI(Wrapper):
     def _counterfactual_scores(self, batch: Batch) -> dict[str, Tensor]:
         """y(x_cf), and, while tau is to be chosen by it, the prediction from the counterfactual text alone."""
         views, which = self.language_bias.views(batch)
-        named = {"counterfactual": views}
-        if self.calibrating and self.language_bias.selection == "deconfounded":
+        weighted = self.calibrating and self.language_bias.selection == "deconfounded"
+        named = {"counterfactual": views} if self.counterfactual == "text" else {}
+        if weighted or self.counterfactual == "text_alone":
             text_alone = SMM(("text",))
             named["bias"] = [text_alone(view, self.spec, key=0) for view in views]
         scores = {}
         for name, versions in named.items():
             features = [self.backbone.predict(version).features for version in versions]
             scores[name] = self.head.test_scores([features[place] for place in which])
+        if "counterfactual" not in scores:
+            scores["counterfactual"] = scores["bias"]
         return scores
 
     def _check_prepared(self) -> None:
