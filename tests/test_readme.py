@@ -66,8 +66,9 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_fi
     assert {args[0] for args in given} == {"validate-data", "fit", "test", "predict", "report", "convert"}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MER_ZOO_CACHE", str(tmp_path / "cache"))
-    for name in ("unaligned_50.pkl", "new_clips.pkl", "mosei_unaligned_50.pkl"):
+    for name in ("unaligned_50.pkl", "new_clips.pkl"):
         shutil.copy(corpus_files["mmsa_unaligned"], name)
+    shutil.copy(corpus_files["mmsa_lists"], "mosei_unaligned_50.pkl")
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     (tmp_path / "conditions.yaml").write_text(blocks("yaml")[0])
     # RUN_A and RUN_B stand for finished runs, which the seeds make later in the page.

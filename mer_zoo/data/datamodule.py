@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -194,9 +195,12 @@ class MERDataModule(LightningDataModule):
             if dataset.split.labels is None:
                 raise MERError(f"split {condition.split!r} has no labels to test on; use predict")
             loaders.append(self._dataloader(dataset))
-        places = {(c.split, c.source): c.name for c in reversed(self.conditions)}
+        places = {(c.split, None if self._is_own(c.source) else c.source): c.name for c in reversed(self.conditions)}
         check_different({name: self.dataset(*place).split for place, name in places.items()})
         return loaders
+
+    def _is_own(self, source: str | None) -> bool:
+        return source is not None and Path(source).expanduser().resolve() == Path(self.path).expanduser().resolve()
 
     @override
     def predict_dataloader(self) -> DataLoader[Batch]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from lightning.pytorch import Trainer
 from toys import MeanNet
 
+from mer_zoo.cli import main as cli
 from mer_zoo.data import SMM, Condition
 from mer_zoo.data.datamodule import IEMOCAP, MOSEI, MOSI, MERDataModule, SyntheticMER
 from mer_zoo.data.synthetic import SyntheticConfig
@@ -165,3 +167,63 @@ def test_conditions_that_do_not_suit_the_data_fail_early(corpus_files: dict[str,
     assert len(aligned.conditions) == 11
     with pytest.raises(MERError, match="keeps vision, but the data is used with text, audio only"):
         SyntheticMER(SMALL, modalities=["text", "audio"], conditions=[Condition("v", "test_iid", SMM(["vision"]))])
+
+
+def test_cross_dataset_conditions_from_the_command_line(
+    tmp_path: Path, corpus_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Train on one corpus, test on another one whose texts are longer, under missing frames too."""
+    monkeypatch.chdir(tmp_path)
+    corpora.dump(corpora.mmsa(9, steps=(5, 14, 6)), tmp_path / "mosei.pkl")
+    given = [
+        "--model.backbone=LFLSTM",
+        "--data=MOSI",
+        f"--data.path={corpus_files['mmsa_unaligned']}",
+        "--data.task=binary",
+        "--data.text=tokens",
+        "--data.conditions=[default, {name: mosei, split: test, source: mosei.pkl}, robustness:RMM@mosei]",
+        "--trainer.accelerator=cpu",
+    ]
+    cli(["fit", "--trainer.fast_dev_run=1", *given])
+    cli(["test", *given])
+    (results,) = tmp_path.glob("runs/**/results.json")
+    conditions = json.loads(results.read_text())["conditions"]
+    assert list(conditions) == ["iid", "mosei", *(f"mosei RMM {step / 10}" for step in range(1, 11))]
+
+
+def test_token_ids_that_are_cut_keep_their_ending(tmp_path: Path, corpus_files: dict[str, Path]) -> None:
+    longer = corpora.dump(corpora.mmsa(9, steps=(12, 9, 11)), tmp_path / "longer.pkl")
+    data = MOSI(str(corpus_files["mmsa_unaligned"]), text="tokens", standardize=False)
+    full = MOSI(str(longer), text="tokens", standardize=False).dataset("test").__getitems__(range(6)).text
+    cut = data.dataset("test", str(longer)).__getitems__(range(6)).text
+    assert cut.x.shape[1] == data.spec.text_len < full.x.shape[1]
+    assert (full.lengths > cut.x.shape[1]).any()
+    for row, length in enumerate(cut.lengths.tolist()):
+        assert cut.x[row, length - 1] == 102
+        assert torch.equal(cut.x[row, : length - 1], full.x[row, : length - 1])
+
+
+def test_what_no_cross_dataset_test_can_use_is_named(tmp_path: Path, corpus_files: dict[str, Path]) -> None:
+    trees = {name: corpora.mmsa(seed) for name, seed in (("own", 2), ("many", 9), ("moved", 9))}
+    trees["many"]["test"]["text_bert"][0, 0, 1] = 50264
+    trees["moved"]["test"], trees["moved"]["train"] = trees["moved"]["train"], trees["moved"]["test"]
+    files = {name: str(corpora.dump(tree, tmp_path / f"{name}.pkl")) for name, tree in trees.items()}
+    data = MOSI(files["own"], text="tokens")
+    for name, message in {
+        "many": r"many\.pkl has token ids up to 50264, .*own\.pkl up to 30521; .* the same tokenizer",
+        "moved": r"test of .*moved\.pkl shares 8 samples with train of .*own\.pkl \(first id .*\)",
+    }.items():
+        with pytest.raises(MERError, match=message):
+            data.dataset("test", files[name])
+    aligned = MOSI(str(corpus_files["mmsa_aligned"]))
+    with pytest.raises(MERError, match=r"own\.pkl is unaligned, .*aligned\.pkl aligned; .* both files of one kind"):
+        aligned.dataset("test", files["own"])
+
+
+def test_one_file_under_two_names_is_no_second_condition(tmp_path: Path) -> None:
+    """A published pair of an IID and an OOD test file has equal content."""
+    first, second = (str(corpora.dump(corpora.mmsa(2), tmp_path / f"{name}.pkl")) for name in ("iid", "ood"))
+    with pytest.raises(MERError, match="conditions 'iid' and 'ood' test on the same data; give each its own file"):
+        MOSI(first, conditions=["default", Condition("ood", "test", source=second)]).test_dataloader()
+    named = MOSI(first, conditions=["default", Condition("own", "test", source=first)])
+    assert len(named.test_dataloader()) == 2
