@@ -1,5 +1,6 @@
 """Runs as a test leaves them, made from random scores."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from mer_zoo.scores import Scores
 from mer_zoo.task import build_task
 
 COMPLETE = {"iid": "test_iid", "ood": "test_ood"}
+RATES = [step / 10 for step in range(1, 11)]
 SETS = ["{l}", "{a}", "{v}", "{l,a}", "{l,v}", "{a,v}"]
 
 
@@ -20,19 +22,27 @@ def content(
     strength: float = 1.5,
     task: str = "binary",
     size: int = 60,
+    curves: Sequence[str] = (),
+    sets: Sequence[str] = SETS,
     **changes: Any,
 ) -> tuple[dict[str, Any], dict[str, Scores]]:
-    """Content of results.json and the scores: conditions iid, ood and the six availability sets."""
+    """Content of results.json and the scores: conditions iid, ood, availability sets, and rates 0.1 to 1 of patterns."""
     built = build_task(task)
     conditions, scores = {}, {}
-    for place, name in enumerate([*COMPLETE, *SETS]):
-        split = COMPLETE.get(name, "test_iid")
+    patterns: dict[str, str | None] = {**dict.fromkeys(COMPLETE), **{name: f"SMM({name})" for name in sets}}
+    for curve in curves:
+        family = curve.split()[-1]
+        patterns |= {f"{curve} {rate}": f"{family}(rate={rate})" for rate in RATES}
+    for place, (name, pattern) in enumerate(patterns.items()):
+        split = "test_ood" if name.startswith("ood") else "test_iid"
         labels = torch.Generator().manual_seed(len(split) + (split == "test_ood"))
         target = built.random_target(size, labels)
         target = target.round() if target.is_floating_point() else target
         noise = torch.Generator().manual_seed(1000 * (seed or 0) + place)
         logits = torch.randn(size, *built.shape, generator=noise)
         pull = strength * (1.0 if name in COMPLETE else 0.4)
+        if pattern is not None and "rate=" in pattern:
+            pull = strength * (1 - float(name.split()[-1]))
         if built.is_classification:
             logits.scatter_add_(-1, built.encode(target)[..., None], torch.full((*target.shape, 1), pull))
         else:
@@ -41,7 +51,7 @@ def content(
         metrics.update(logits, target)
         conditions[name] = {
             "split": split,
-            "pattern": None if name in COMPLETE else f"SMM({name})",
+            "pattern": pattern,
             "source": None,
             "count": size,
             "metrics": {"loss": 0.5, **{key: float(value) for key, value in metrics.compute().items()}},

@@ -17,7 +17,7 @@ from mer_zoo.metrics.confusion import ClassMetric, ConfusionMetric, Convention, 
 from mer_zoo.metrics.contribution import ModalityContribution
 from mer_zoo.metrics.regression import Corr, MeanAbsoluteError
 from mer_zoo.metrics.robustness import AUILC
-from mer_zoo.metrics.significance import Interval, mean_std, paired_bootstrap
+from mer_zoo.metrics.significance import Interval, mean_std, paired_bootstrap, paired_bootstrap_area
 
 __all__ = [
     "AUILC",
@@ -33,5 +33,6 @@ __all__ = [
     "emotion_metrics",
     "mean_std",
     "paired_bootstrap",
+    "paired_bootstrap_area",
     "sentiment_metrics",
 ]

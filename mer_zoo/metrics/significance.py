@@ -13,7 +13,7 @@ from torchmetrics import Metric
 from mer_zoo.errors import MERError
 from mer_zoo.metrics.confusion import ConfusionMetric
 
-__all__ = ["Interval", "mean_std", "paired_bootstrap"]
+__all__ = ["Interval", "mean_std", "paired_bootstrap", "paired_bootstrap_area"]
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,73 @@ def paired_bootstrap(
         >>> round(interval.difference, 3), interval.significant
         (-0.5, True)
     """
-    models = [[logits] if isinstance(logits, Tensor) else list(logits) for logits in (logits_a, logits_b)]
-    count, sizes = len(target), [len(logits) for model in models for logits in model]
-    if count == 0 or not all(models) or any(size != count for size in sizes):
+    return _bootstrap(metric, [1.0], [logits_a], [logits_b], target, samples, seed, confidence)
+
+
+def paired_bootstrap_area(
+    metric: Metric,
+    rates: Sequence[float],
+    logits_a: Sequence[Tensor | Sequence[Tensor]],
+    logits_b: Sequence[Tensor | Sequence[Tensor]],
+    target: Tensor,
+    samples: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Interval:
+    """Interval for AUILC(a) - AUILC(b), the same samples resampled at every missing rate and for both models.
+
+    Args:
+        metric: See :func:`paired_bootstrap`.
+        rates: Rising missing rates.
+        logits_a: What :func:`paired_bootstrap` takes, for each rate.
+        logits_b: The same of the second model.
+        target: (N, ...) labels.
+        samples: Number of resamplings.
+        seed: Seed of the resampling.
+        confidence: Coverage of the interval.
+
+    Raises:
+        MERError: As :func:`paired_bootstrap`, and where rates and logits differ in number.
+
+    Example:
+        >>> from mer_zoo.metrics import MeanAbsoluteError
+        >>> target = torch.linspace(-3, 3, 50)
+        >>> right, wrong = target[:, None], target[:, None] + 0.5
+        >>> area = paired_bootstrap_area(MeanAbsoluteError(), [0, 1], [right, right], [right, wrong], target, samples=20)
+        >>> round(area.difference, 3)
+        -0.25
+    """
+    if len(rates) < 2 or not len(rates) == len(logits_a) == len(logits_b):
+        raise MERError(f"{len(logits_a)} and {len(logits_b)} scores for {len(rates)} rates; give both models' at each")
+    edges = [rates[0], *rates, rates[-1]]
+    weights = [(after - before) / 2 for before, after in zip(edges, edges[2:], strict=False)]  # of the trapezoid rule
+    return _bootstrap(metric, weights, logits_a, logits_b, target, samples, seed, confidence)
+
+
+def _bootstrap(
+    metric: Metric,
+    weights: Sequence[float],
+    logits_a: Sequence[Tensor | Sequence[Tensor]],
+    logits_b: Sequence[Tensor | Sequence[Tensor]],
+    target: Tensor,
+    samples: int,
+    seed: int,
+    confidence: float,
+) -> Interval:
+    """Interval for the difference of a weighted sum of the metric over conditions."""
+    models = [[[x] if isinstance(x, Tensor) else list(x) for x in logits] for logits in (logits_a, logits_b)]
+    count, sizes = len(target), [len(x) for model in models for seeds in model for x in seeds]
+    if count == 0 or not all(seeds for model in models for seeds in model) or any(size != count for size in sizes):
         raise MERError(f"scores of {sizes} samples for {count} labels; compare models on the same samples")
     if samples < 1 or not 0 < confidence < 1:
         raise MERError(f"samples {samples}, confidence {confidence}; give samples >= 1 and a confidence inside (0, 1)")
     draws = torch.randint(count, (samples, count), generator=torch.Generator().manual_seed(seed))
     # the last row is the sample itself
     draws = torch.cat([draws, torch.arange(count)[None]]).to(target.device)
-    a, b = (torch.stack([_values(metric, logits, target, draws) for logits in model]).mean(0) for model in models)
-    difference = (a - b).double().cpu()
+    difference = torch.zeros(len(draws), dtype=torch.float64)
+    for weight, seeds_a, seeds_b in zip(weights, *models, strict=True):
+        a, b = (torch.stack([_values(metric, x, target, draws) for x in seeds]).mean(0) for seeds in (seeds_a, seeds_b))
+        difference += weight * (a - b).double().cpu()
     tail = (1 - confidence) / 2
     low, high = difference[:-1].quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
     return Interval(float(difference[-1]), low, high, confidence)

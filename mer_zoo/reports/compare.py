@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,9 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from mer_zoo.errors import MERError
-from mer_zoo.metrics.significance import paired_bootstrap
-from mer_zoo.reports.groups import Group
+from mer_zoo.metrics.confusion import ConfusionMetric
+from mer_zoo.metrics.significance import Interval, paired_bootstrap, paired_bootstrap_area
+from mer_zoo.reports.groups import Group, curve_names
 from mer_zoo.reports.tables import ABSENT, Table, condition_title, format_value, is_availability, is_fraction
 from mer_zoo.task import build_task
 
@@ -30,7 +32,7 @@ class _Scored:
 
 
 def difference_table(groups: Sequence[Group], names: Sequence[str], metric: str, samples: int) -> Table | None:
-    """Each model minus the first one, with 95 % intervals, under the conditions where nothing is missing.
+    """Each model minus the first one, with 95 % intervals, where nothing is missing and in AUILC of accuracies and F1.
 
     Args:
         groups: The models.
@@ -42,29 +44,73 @@ def difference_table(groups: Sequence[Group], names: Sequence[str], metric: str,
         None where no model can be compared with the first: another task, other samples, or no scores kept.
     """
     complete = [name for name in names if not is_availability(name)]
-    rows = [row for group in groups[1:] if (row := _row(groups[0], group, complete, metric, samples)) is not None]
+    measure = _metric(groups[0], metric)
+    if measure is None:
+        return None
+    curves = curve_names(groups[0].runs) if isinstance(measure, ConfusionMetric) else []
+    rows = []
+    for group in groups[1:]:
+        if all(run.task == groups[0].runs[0].task for run in group.runs):
+            compare = _Comparison(group, groups[0], measure, metric, samples)
+            cells = [*map(compare.condition, complete), *map(compare.area, curves)]
+            rows += [[group.label, *cells]] if set(cells) != {ABSENT} else []
     if not rows:
         return None
     title = f"{metric} minus that of {groups[0].label}" + (", percentage points" if is_fraction(metric) else "")
-    note = f"Brackets: 95 % paired bootstrap interval over the test samples, {samples} resamplings; * excludes zero."
-    return Table(title, ["model", *map(condition_title, complete)], rows, [note])
+    note = (
+        f"Brackets: 95 % paired bootstrap interval over the test samples, {samples} resamplings; * excludes zero."
+        f" {ABSENT}: not tested alike, or (oracles) the values reported are not those of the scores kept."
+    )
+    header = ["model", *map(condition_title, complete), *(f"AUILC {name}" for name in curves)]
+    return Table(title, header, rows, [note])
 
 
-def _row(first: Group, second: Group, names: Sequence[str], metric: str, samples: int) -> list[str] | None:
-    measure = _metric(first, metric)
-    if measure is None or any(run.task != first.runs[0].task for run in second.runs):
-        return None
-    cells = []
-    for name in names:
-        a, b = _scored(second, name), _scored(first, name)
+@dataclass(frozen=True)
+class _Comparison:
+    """Makes the cells of a model in its comparison with another one."""
+
+    model: Group
+    base: Group
+    measure: Metric
+    metric: str
+    samples: int
+
+    def condition(self, name: str) -> str:
+        """The difference under one condition."""
+        pair = self._pair(name)
+        if pair is None:
+            return ABSENT
+        a, b = pair
+        interval = paired_bootstrap(self.measure, a.logits, b.logits, a.target, self.samples)
+        return self._cell(interval, self.model.value(name, self.metric)[0] - self.base.value(name, self.metric)[0])
+
+    def area(self, curve: str) -> str:
+        """The difference in AUILC."""
+        reported = self.model.area(curve, self.metric)[0] - self.base.area(curve, self.metric)[0]
+        rates = self.base.rates(curve)
+        if math.isnan(reported) or any(c.rates != rates for g in (self.model, self.base) for c in g.curves(curve)):
+            return ABSENT
+        pairs = [self._pair(condition.name) for _, condition in self.base.curves(curve)[0].points]
+        known = [pair for pair in pairs if pair is not None]
+        if len(known) < len(pairs):
+            return ABSENT
+        logits_a, logits_b = [a.logits for a, _ in known], [b.logits for _, b in known]
+        return self._cell(
+            paired_bootstrap_area(self.measure, rates, logits_a, logits_b, known[0][0].target, self.samples), reported
+        )
+
+    def _pair(self, name: str) -> tuple[_Scored, _Scored] | None:
+        a, b = _scored(self.model, name), _scored(self.base, name)
         if a is None or b is None or not (a.index.equal(b.index) and a.target.equal(b.target)):
-            cells.append(ABSENT)
-            continue
-        interval = paired_bootstrap(measure, a.logits, b.logits, a.target, samples)
-        low, high = (format_value(metric, end, signed=True) for end in (interval.low, interval.high))
+            return None
+        return a, b
+
+    def _cell(self, interval: Interval, reported: float) -> str:
+        if not math.isclose(interval.difference, reported, abs_tol=1e-4):
+            return ABSENT
+        low, high = (format_value(self.metric, end, signed=True) for end in (interval.low, interval.high))
         star = "*" if interval.significant else ""
-        cells.append(f"{format_value(metric, interval.difference, signed=True)}{star} [{low}, {high}]")
-    return None if set(cells) == {ABSENT} else [second.label, *cells]
+        return f"{format_value(self.metric, interval.difference, signed=True)}{star} [{low}, {high}]"
 
 
 def _metric(group: Group, metric: str) -> Metric | None:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mer_zoo.errors import MERError
-from mer_zoo.functional.metrics import DropGap, drop_gap
+from mer_zoo.functional.metrics import DropGap
 from mer_zoo.metrics.significance import mean_std
 from mer_zoo.reports.record import RunResults
+from mer_zoo.reports.robustness import Curve, curves_of, gaps_of
 from mer_zoo.reports.tables import is_availability, ordered_metrics
 
-__all__ = ["Group", "choose_metric", "conditions_of", "group_runs"]
+__all__ = ["Group", "choose_metric", "conditions_of", "curve_names", "group_runs"]
 
 _MAIN = {"seven": "Acc7", "five": "Acc5", "two": "Acc2", "emotions": "F1"}
 
@@ -41,22 +42,37 @@ class Group:
         tested = [run.conditions[condition] for run in self.runs if condition in run.conditions]
         return tested[0].majority.get(metric, math.nan) if tested else math.nan
 
-    def gaps(self, metric: str) -> list[DropGap]:
-        """The drop gap of each run that was tested with modalities missing."""
-        gaps = []
-        for run in self.runs:
-            parts = {name: c for name, c in run.conditions.items() if is_availability(name)}
-            full = next((run.full(condition) for condition in parts.values()), None)
-            if full is not None:
-                values = {name: condition.metrics[metric] for name, condition in parts.items()}
-                gaps.append(drop_gap(values, full.metrics[metric]))
-        return gaps
+    def gaps(self, metric: str, place: str = "") -> list[DropGap]:
+        """The drop gap of each run that was tested with modalities missing, on the first test split or another ``place``."""
+        return [gap for run in self.runs if (gap := gaps_of(run, metric, place)) is not None]
 
-    def gap(self, metric: str, column: str) -> tuple[float, float | None]:
+    def gap(self, metric: str, column: str, place: str = "") -> tuple[float, float | None]:
         """Mean and deviation over the runs of one number of the drop gap: a set, ``mean``, ``std`` or ``sample_std``."""
-        gaps = self.gaps(metric)
+        gaps = self.gaps(metric, place)
         columns = [{**g.gaps, "mean": g.mean, "std": g.std, "sample_std": g.sample_std} for g in gaps]
         return _summary([numbers[column] for numbers in columns if column in numbers])
+
+    def curves(self, name: str) -> list[Curve]:
+        """The curve of each run that was tested at several missing rates of one pattern."""
+        return [found[name] for run in self.runs if name in (found := curves_of(run))]
+
+    def rates(self, name: str) -> list[float]:
+        """All rates of a curve, rising."""
+        return sorted({rate for curve in self.curves(name) for rate in curve.rates})
+
+    def at_rate(self, name: str, rate: float, metric: str) -> tuple[float, float | None]:
+        """Mean and deviation over the runs of a metric at one missing rate."""
+        return _summary(
+            [dict(zip(c.rates, c.values(metric), strict=True))[rate] for c in self.curves(name) if rate in c.rates]
+        )
+
+    def area(self, name: str, metric: str) -> tuple[float, float | None]:
+        """Mean and deviation over the runs of a curve's AUILC."""
+        return _summary([curve.area(metric) for curve in self.curves(name)])
+
+    def diagnostic(self, name: str) -> tuple[float, float | None]:
+        """Mean and deviation over the runs of a number that the model reports about itself."""
+        return _summary([run.diagnostics[name] for run in self.runs if name in run.diagnostics])
 
 
 def _summary(values: Sequence[float]) -> tuple[float, float | None]:
@@ -142,6 +158,18 @@ def choose_metric(runs: Sequence[RunResults], metric: str | None = None) -> str:
 
 
 def conditions_of(runs: Sequence[RunResults]) -> list[str]:
-    """Names of all conditions in the order of their first appearance, availability sets last."""
-    names = list(dict.fromkeys(name for run in runs for name in run.conditions))
-    return sorted(names, key=is_availability)
+    """Names of all conditions in the order of their first appearance, availability sets last, those on curves left out."""
+    names = dict.fromkeys(name for run in runs for name in run.conditions)
+    on_curves = {
+        condition.name
+        for run in runs
+        for curve in curves_of(run).values()
+        for _, condition in curve.points
+        if not condition.complete
+    }
+    return sorted((name for name in names if name not in on_curves), key=is_availability)
+
+
+def curve_names(runs: Sequence[RunResults]) -> list[str]:
+    """Names of all curves in the order of their first appearance."""
+    return list(dict.fromkeys(name for run in runs for name in curves_of(run)))

@@ -17,12 +17,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from mer_zoo.reports.files import whole_file
 from mer_zoo.reports.tables import condition_title, format_value, is_availability, is_fraction
 
-__all__ = ["Series", "condition_picture", "save_picture"]
+__all__ = ["COLOURS", "FAINT", "GRID", "INK", "MARKERS", "Series", "axis_title", "condition_picture", "save_picture"]
 
 # Okabe and Ito's colours, told apart with every kind of colour vision; the markers differ too, for print in grey
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = ("o", "s", "D", "^", "v", "P", "X")
-_INK, _FAINT, _GRID, _BAND = "#222222", "#767676", "#E2E2E2", "#F6F6F6"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+INK, FAINT, GRID, _BAND = "#222222", "#767676", "#E2E2E2", "#F6F6F6"
 _NAMES = {"iid": "IID test", "ood": "OOD test", "rct": "randomised trial"}
 _LETTERS = {"l": "text", "a": "audio", "v": "vision"}
 _AXIS = {
@@ -41,6 +41,16 @@ _AXIS = {
 }
 _WIDTH, _LINE = 7.2, 0.24  # inches: figure, line of the legend
 _HALO: list[AbstractPathEffect] = [withStroke(linewidth=2, foreground="white")]  # keeps grid lines out of the text
+
+
+def axis_title(metric: str) -> str:
+    """What a metric is, in words.
+
+    Example:
+        >>> axis_title("Acc7")
+        'accuracy, seven classes (Acc7)'
+    """
+    return _AXIS.get(metric, metric)
 
 
 @dataclass(frozen=True)
@@ -113,13 +123,13 @@ def condition_picture(
     _head(figure, title, handles, columns)
     if spread:
         note = "line through a dot: standard deviation over seeds"
-        figure.text(1 - 0.3 / _WIDTH, 0.1 / total, note, fontsize=7.5, color=_FAINT, ha="right")
+        figure.text(1 - 0.3 / _WIDTH, 0.1 / total, note, fontsize=7.5, color=FAINT, ha="right")
     return figure
 
 
 def _head(figure: Figure, title: str, handles: Sequence[Line2D], columns: int) -> None:
     total = figure.get_figheight()
-    figure.text(0.2 / _WIDTH, 1 - 0.12 / total, title, fontsize=11.5, fontweight="bold", color=_INK, va="top")
+    figure.text(0.2 / _WIDTH, 1 - 0.12 / total, title, fontsize=11.5, fontweight="bold", color=INK, va="top")
     figure.legend(
         handles=list(handles),
         loc="upper left",
@@ -166,27 +176,27 @@ def _lay_out(conditions: Sequence[str], models: int) -> _Layout:
 def _frame(axes: Axes, conditions: Sequence[str], layout: _Layout, metric: str, left: float) -> None:
     axes.set_ylim(layout.end, 0)
     axes.set_yticks(layout.centres, [_row_name(condition) for condition in conditions])
-    axes.tick_params(axis="y", length=0, labelsize=9.5, labelcolor=_INK, pad=8)
-    axes.tick_params(axis="x", length=0, labelsize=8.5, labelcolor=_FAINT)
+    axes.tick_params(axis="y", length=0, labelsize=9.5, labelcolor=INK, pad=8)
+    axes.tick_params(axis="x", length=0, labelsize=8.5, labelcolor=FAINT)
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
     axes.spines[:].set_visible(False)
-    axes.set_xlabel(_AXIS.get(metric, metric), fontsize=9, color=_INK, labelpad=6)
+    axes.set_xlabel(axis_title(metric), fontsize=9, color=INK, labelpad=6)
     if is_fraction(metric):
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
-    axes.grid(axis="x", color=_GRID, linewidth=0.8)
+    axes.grid(axis="x", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     for y in layout.centres[::2]:
         axes.axhspan(y - layout.height / 2, y + layout.height / 2, color=_BAND, zorder=0, linewidth=0)
     start = -(left - 0.2) / (_WIDTH - left - 0.3)
     for y, text in layout.headings:
         heading = axes.text(
-            start, y, text, transform=axes.get_yaxis_transform(), fontsize=8.5, color=_FAINT, va="center"
+            start, y, text, transform=axes.get_yaxis_transform(), fontsize=8.5, color=FAINT, va="center"
         )
         heading.set_path_effects(_HALO)
 
 
 def _dots(axes: Axes, heights: Sequence[float], series: Series, place: int, metric: str) -> None:
-    colour, marker = _COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)]
+    colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
     for y, value, (low, high) in zip(heights, series.values, series.ends(), strict=True):
         if math.isnan(value):
             continue
@@ -208,7 +218,7 @@ def _dots(axes: Axes, heights: Sequence[float], series: Series, place: int, metr
 def _majority(axes: Axes, layout: _Layout, values: Sequence[float]) -> None:
     for y, value in zip(layout.centres, values, strict=True):
         ends = [y - layout.height / 2, y + layout.height / 2]
-        axes.plot([value, value], ends, color=_FAINT, linewidth=1.5, zorder=2, solid_capstyle="butt")
+        axes.plot([value, value], ends, color=FAINT, linewidth=1.5, zorder=2, solid_capstyle="butt")
 
 
 def _limits(axes: Axes, series: Sequence[Series], majority: Sequence[float]) -> None:
@@ -222,10 +232,10 @@ def _limits(axes: Axes, series: Sequence[Series], majority: Sequence[float]) -> 
 def _legend_handles(series: Sequence[Series], majority: Sequence[float]) -> list[Line2D]:
     handles = []
     for place, one in enumerate(series):
-        colour, marker = _COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)]
+        colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
         handles.append(Line2D([], [], marker=marker, color=colour, linestyle="", markersize=6.5, label=one.label))
     if any(not math.isnan(value) for value in majority):
-        tick = Line2D([], [], marker="|", color=_FAINT, linestyle="", markersize=10, markeredgewidth=1.5)
+        tick = Line2D([], [], marker="|", color=FAINT, linestyle="", markersize=10, markeredgewidth=1.5)
         tick.set_label("majority class")
         handles.append(tick)
     return handles

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -80,16 +81,20 @@ def published(
 
 
 def paper_models(model: str) -> list[str]:
-    """Names under which the papers list a model of ours.
+    """Names under which the papers list a model of ours, whatever its marks.
 
     Example:
-        >>> paper_models("CausalMER(MulT)"), paper_models("MACI(DLF)")
-        (['MulT (reimplemented) + CausalMER'], ['DLF+MACI'])
+        >>> paper_models("CausalMER(MulT)"), paper_models("MACI[oracle tau](DLF)"), paper_models("MSSD(MACI(CIDerNet))")
+        (['MulT (reimplemented) + CausalMER'], ['DLF+MACI'], ['CIDer'])
     """
-    wrapper, _, inner = model.removesuffix(")").partition("(")
-    if not inner:
-        return [model, f"{model} (reimplemented)"]
-    return [f"{inner} (reimplemented) + {wrapper}"] if wrapper == "CausalMER" else [f"{inner}+{wrapper}"]
+    *wrappers, inner = re.sub(r"\[[^\]]*\]", "", model).replace(")", "").split("(")
+    if inner == "CIDerNet":
+        whole = {("MACI", "MSSD"): ["CIDer"], ("MACI",): ["w/o MSSD"], ("MSSD",): ["w/o MACI"]}
+        return whole.get(tuple(sorted(wrappers)), [model])
+    if not wrappers:
+        return [inner, f"{inner} (reimplemented)"]
+    name = "+".join(reversed(wrappers))
+    return [f"{inner} (reimplemented) + {name}"] if name == "CausalMER" else [f"{inner}+{name}"]
 
 
 def paper_metric(metric: str) -> str:

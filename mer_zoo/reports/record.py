@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,8 @@ class ConditionResult:
         metrics: The model's metrics.
         majority: The same of the majority class.
         constant: The same of the best constant prediction.
+        curve: Name without its rate, where it is a point on a pattern's curve, such as ``RMFM`` of ``RMFM 0.3``; else None.
+        rate: The missing rate there.
     """
 
     name: str
@@ -43,6 +46,8 @@ class ConditionResult:
     metrics: dict[str, float]
     majority: dict[str, float]
     constant: dict[str, float]
+    curve: str | None = None
+    rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,13 +56,14 @@ class RunResults:
 
     Attributes:
         path: The results.json, or where it is going to be.
-        model: Name of the model, wrappers included.
+        model: Label of the model: wrappers and marks included, such as ``MACI[oracle tau](CIDerNet)``.
         task: Short name of the task, empty where unknown.
         convention: Metric convention.
         seed: Random seed.
         parameters: Number of parameters.
         data: Description of the corpus.
         notes: What a reader must know, one sentence each.
+        diagnostics: Numbers that the model reports about itself, such as a chosen tau; NaN where undefined.
         conditions: By name, in the order of testing.
     """
 
@@ -69,6 +75,7 @@ class RunResults:
     parameters: int | None
     data: dict[str, Any]
     notes: list[str]
+    diagnostics: dict[str, float]
     conditions: dict[str, ConditionResult] = field(repr=False)
 
     @property
@@ -115,6 +122,7 @@ def parse_results(raw: Any, path: Path) -> RunResults:
         parameters=parameters if isinstance(parameters, int) else None,
         data=dict(data) if isinstance(data, Mapping) else {},
         notes=[str(note) for note in raw.get("notes") or []],
+        diagnostics=_numbers(raw.get("diagnostics") or {}, "the diagnostics", path),
         conditions={name: _condition(name, entry, path) for name, entry in raw["conditions"].items()},
     )
 
@@ -124,15 +132,32 @@ def _condition(name: str, entry: Any, path: Path) -> ConditionResult:
         raise MERError(f"{path}: condition {name!r} has no 'metrics'; {_REMEDY}")
     source = entry.get("source")
     split = str(entry.get("split") or "test") + (f" of {Path(str(source)).name}" if source else "")
-    tables = {key: _numbers(entry.get(key) or {}, name, path) for key in ("metrics", "majority", "constant")}
-    return ConditionResult(name, split, entry.get("pattern") is None, int(entry.get("count") or 0), **tables)
+    where, pattern = f"condition {name!r}", entry.get("pattern")
+    metrics, majority, constant = (
+        _numbers(entry.get(key) or {}, where, path) for key in ("metrics", "majority", "constant")
+    )
+    count = int(entry.get("count") or 0)
+    return ConditionResult(
+        name, split, pattern is None, count, metrics, majority, constant, *_place_on_curve(name, str(pattern))
+    )
 
 
-def _numbers(table: Any, condition: str, path: Path) -> dict[str, float]:
+def _place_on_curve(name: str, pattern: str) -> tuple[str | None, float | None]:
+    """Curve and rate of a condition that is named as the robustness presets do: by its pattern and the pattern's one rate."""
+    family, _, arguments = pattern.partition("(")
+    match = re.fullmatch(rf"((?:.* )?{re.escape(family)}) (\d+(?:\.\d+)?)", name)
+    if match is None or {float(number) for number in re.findall(r"=(\d+(?:\.\d+)?)", arguments)} != {float(match[2])}:
+        return None, None
+    return match[1], float(match[2])
+
+
+def _numbers(table: Any, where: str, path: Path) -> dict[str, float]:
+    if not isinstance(table, Mapping):
+        raise MERError(f"{path}: {where} holds {table!r}, not numbers by name; {_REMEDY}")
     numbers = {}
     for name, value in table.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise MERError(f"{path}: {name} of condition {condition!r} is {value!r}, not a number; {_REMEDY}")
+            raise MERError(f"{path}: {name} of {where} is {value!r}, not a number; {_REMEDY}")
         numbers[name] = math.nan if value is None else float(value)
     return numbers
 

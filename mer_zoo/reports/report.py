@@ -13,12 +13,13 @@ from rich.console import Console
 
 from mer_zoo.errors import MERError
 from mer_zoo.reports.compare import difference_table
+from mer_zoo.reports.curve_plots import curve_picture
 from mer_zoo.reports.files import whole_file
-from mer_zoo.reports.groups import Group, choose_metric, conditions_of, group_runs
+from mer_zoo.reports.groups import Group, choose_metric, conditions_of, curve_names, group_runs
 from mer_zoo.reports.plots import Series, condition_picture, save_picture
 from mer_zoo.reports.published import Published, paper_metric, paper_models, published
 from mer_zoo.reports.record import find_results
-from mer_zoo.reports.run import GAP_NOTE
+from mer_zoo.reports.run import CURVE_NOTE, GAP_NOTE
 from mer_zoo.reports.tables import (
     Table,
     condition_title,
@@ -26,6 +27,7 @@ from mer_zoo.reports.tables import (
     is_availability,
     is_fraction,
     open_console,
+    split_place,
     with_deviation,
 )
 
@@ -40,18 +42,22 @@ class Report:
 
     Attributes:
         metric: The metric it is about.
-        tables: The comparison, then what else the runs allow: drop gap, differences, the papers' figures.
+        tables: The comparison, then what else the runs allow: AUILC and the value at each missing rate, drop gap, differences,
+            the papers' figures, what the models report about themselves.
         figure: The picture.
+        curves: The picture over the missing rate; None without several rates.
     """
 
     metric: str
     tables: list[Table]
     figure: Figure
+    curves: Figure | None = None
 
     def markdown(self) -> str:
         """All tables and the picture in Markdown."""
         parts = [f"# Comparison by {self.metric}", *(table.markdown() for table in self.tables)]
-        return "\n\n".join([*parts, "![comparison](report.png)"]) + "\n"
+        pictures = ["![comparison](report.png)", *(["![over the missing rate](robustness.png)"] if self.curves else [])]
+        return "\n\n".join([*parts, *pictures]) + "\n"
 
 
 def report(
@@ -80,16 +86,23 @@ def report(
     groups = group_runs(results)
     names = conditions_of(results)
     first = comparison_table(groups, names, metric)
-    tables = [first, _gap_table(groups, names, metric)]
+    tables: list[Table | None] = [first, *_curve_tables(groups, metric), _gap_table(groups, names, metric)]
     if samples:
         tables.append(difference_table(groups, names, metric, samples))
     if with_published:
         tables.append(_published_table(groups, names, metric))
         if tables[-1] is None:
             first.notes.append("The papers print no figure for these models, data and conditions.")
-    made = Report(metric, [table for table in tables if table is not None], _picture(groups, names, metric))
+    tables.append(_diagnostics_table(groups))
+    title = _title(groups)
+    curves = curve_picture(groups, metric, title) if curve_names(results) else None
+    made = Report(
+        metric, [table for table in tables if table is not None], _picture(groups, names, metric, title), curves
+    )
     if dest is not None:
         save_picture(made.figure, dest / "report.png")
+        if made.curves is not None:
+            save_picture(made.curves, dest / "robustness.png")
         with whole_file(dest / "report.md") as part:
             part.write_text(made.markdown(), encoding="utf-8")
     console = console or open_console()
@@ -123,26 +136,64 @@ def comparison_table(groups: Sequence[Group], names: Sequence[str], metric: str)
     return Table(f"{metric}{unit}", ["model", "runs", *map(condition_title, names)], rows, notes)
 
 
+def _curve_tables(groups: Sequence[Group], metric: str) -> list[Table]:
+    """AUILC by pattern, then for each pattern the metric at each rate."""
+    curves = curve_names([run for group in groups for run in group.runs])
+    tested = [group for group in groups if any(group.rates(name) for name in curves)]
+    if not tested:
+        return []
+    unit = " in percent" if is_fraction(metric) else ""
+    rows = [[g.label, *(with_deviation(metric, *g.area(name, metric)) for name in curves)] for g in tested]
+    tables = [Table(f"AUILC of {metric}{unit}", ["model", *curves], rows, [CURVE_NOTE])]
+    for name in curves:
+        rates = sorted({rate for group in tested for rate in group.rates(name)})
+        rows = [
+            [group.label, *(with_deviation(metric, *group.at_rate(name, rate, metric)) for rate in rates)]
+            for group in tested
+            if group.rates(name)
+        ]
+        tables.append(Table(f"{metric}{unit} at each missing rate, {name}", ["model", *map(str, rates)], rows))
+    return tables
+
+
 def _gap_table(groups: Sequence[Group], names: Sequence[str], metric: str) -> Table | None:
-    columns = [*filter(is_availability, names), "mean", "std"]
-    rows = [
-        [group.label, *(with_deviation(metric, *group.gap(metric, column), column != "std") for column in columns)]
-        for group in groups
-        if group.gaps(metric)
-    ]
+    available = [split_place(name) for name in names if is_availability(name)]
+    columns = [*dict.fromkeys(name for _, name in available), "mean", "std"]
+    rows = []
+    for group in groups:
+        for place in dict.fromkeys(place for place, _ in available):
+            if group.gaps(metric, place):
+                values = [(column, *group.gap(metric, column, place)) for column in columns]
+                cells = [with_deviation(metric, mean, deviation, column != "std") for column, mean, deviation in values]
+                rows.append([" on ".join(filter(None, [group.label, place])), *cells])
     unit = ", percentage points" if is_fraction(metric) else ""
     return Table(f"Drop gap of {metric}{unit}", ["model", *columns], rows, [GAP_NOTE]) if rows else None
 
 
-def _picture(groups: Sequence[Group], names: Sequence[str], metric: str) -> Figure:
+def _diagnostics_table(groups: Sequence[Group]) -> Table | None:
+    """What the models report about themselves; None where they report nothing."""
+    columns = list(dict.fromkeys(name for group in groups for run in group.runs for name in run.diagnostics))
+    rows = [
+        [group.label, *(with_deviation("", *group.diagnostic(name)) for name in columns)]
+        for group in groups
+        if any(run.diagnostics for run in group.runs)
+    ]
+    note = "Numbers that the models report about themselves. Mean ± sample standard deviation over runs."
+    return Table("Diagnostics", ["model", *columns], rows, [note]) if rows else None
+
+
+def _title(groups: Sequence[Group]) -> str:
+    corpora = sorted({str(run.data["corpus"]) for group in groups for run in group.runs if "corpus" in run.data})
+    return f"Test results on {' and '.join(corpora)}" if corpora else "Test results"
+
+
+def _picture(groups: Sequence[Group], names: Sequence[str], metric: str, title: str) -> Figure:
     series = []
     for group in groups:
         values = [group.value(name, metric) for name in names]
         deviations = [deviation or 0.0 for _, deviation in values] if len(group.runs) > 1 else None
         series.append(Series(group.label, [mean for mean, _ in values], deviations))
     majority = [_common_majority(groups, name, metric) for name in names]
-    corpora = sorted({str(run.data["corpus"]) for group in groups for run in group.runs if "corpus" in run.data})
-    title = f"Test results on {' and '.join(corpora)}" if corpora else "Test results"
     return condition_picture(names, series, majority, metric, title)
 
 
@@ -162,9 +213,13 @@ def _published_table(groups: Sequence[Group], names: Sequence[str], metric: str)
                 ours = _ours(group, figure, names, metric)
                 if ours is not None:
                     where = f"{figure.source}, table {figure.table}, {figure.alignment}"
-                    what = f"{figure.metric} {figure.split} {figure.condition}"
+                    what = f"{figure.metric} {figure.split} {_in_which(figure)}"
                     rows.append([group.label, where, what, str(figure.value), ours])
     return Table("Printed in the papers", ["model", "where", "what", "paper", "ours"], rows) if rows else None
+
+
+def _in_which(figure: Published) -> str:
+    return figure.condition if figure.pattern in ("complete", "SMM") else f"{figure.pattern} {figure.condition}"
 
 
 def _ours(group: Group, figure: Published, names: Sequence[str], metric: str) -> str | None:
@@ -175,6 +230,12 @@ def _ours(group: Group, figure: Published, names: Sequence[str], metric: str) ->
         return None if math.isnan(mean) else with_deviation(metric, mean, deviation, not is_std)
     if figure.metric != paper_metric(metric):
         return None
+    curve = figure.pattern if figure.split == "IID" else f"{figure.split.lower()} {figure.pattern}"
+    if group.rates(curve):
+        rate = float(figure.condition.removeprefix("rate=")) if figure.condition.startswith("rate=") else None
+        if figure.condition == "AUILC" or rate in group.rates(curve):
+            mean, deviation = group.area(curve, metric) if rate is None else group.at_rate(curve, rate, metric)
+            return None if math.isnan(mean) else with_deviation(metric, mean, deviation)
     for name in names:
         if (figure.split, figure.condition) in [*_PAPER_CONDITIONS.get(name, ()), ("IID", name)]:
             mean, deviation = group.value(name, metric)

@@ -1,4 +1,4 @@
-"""The record of one test: results.json, scores.safetensors, results.md and a picture."""
+"""The record of one test: results.json, scores.safetensors, results.md and pictures."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mer_zoo.reports.curve_plots import curve_picture
 from mer_zoo.reports.files import whole_file
 from mer_zoo.reports.groups import Group, choose_metric, conditions_of
 from mer_zoo.reports.plots import Series, condition_picture, save_picture
-from mer_zoo.reports.record import ConditionResult, RunResults, load_results, save_results
+from mer_zoo.reports.record import ConditionResult, RunResults, load_results, parse_results, save_results
+from mer_zoo.reports.robustness import curves_of, gap_places, summarize
 from mer_zoo.reports.tables import (
     Table,
     condition_title,
@@ -17,12 +19,24 @@ from mer_zoo.reports.tables import (
     is_availability,
     open_console,
     ordered_metrics,
+    split_place,
 )
 
 if TYPE_CHECKING:
     from mer_zoo.scores import Scores
 
-__all__ = ["GAP_NOTE", "condition_table", "gap_table", "show_results", "write_results"]
+__all__ = [
+    "CURVE_NOTE",
+    "GAP_NOTE",
+    "condition_table",
+    "curve_tables",
+    "diagnostics_table",
+    "gap_table",
+    "show_results",
+    "write_results",
+]
+
+CURVE_NOTE = "AUILC: area under the curve over the missing rates from 0 to 1 (trapezoid rule, CIDer Eq. 31)."
 
 GAP_NOTE = (
     "Value with only these modalities minus the value with all; mean and population standard deviation over the sets "
@@ -39,12 +53,13 @@ def write_results(
         folder: The run folder.
         results: Content of results.json.
         scores: Scores of each condition, for scores.safetensors.
-        pictures: Whether to draw conditions.png.
+        pictures: Whether to draw conditions.png, and robustness.png where a pattern was tested at several rates.
 
     Raises:
         MERError: Where ``results`` lacks a part.
     """
-    run = save_results(folder, results, scores)
+    summary = summarize(parse_results(results, folder / "results.json"))
+    run = save_results(folder, {**results, "summary": summary}, scores)
     with whole_file(folder / "results.md") as part:
         part.write_text(_markdown(run, pictures), encoding="utf-8")
     if pictures:
@@ -54,6 +69,8 @@ def write_results(
         majority = [group.majority(name, metric) for name in names]
         title = " on ".join(filter(None, [run.model, str(run.data.get("corpus", ""))]))
         save_picture(condition_picture(names, [series], majority, metric, title), folder / "conditions.png")
+        if curves_of(run):
+            save_picture(curve_picture([group], metric, title), folder / "robustness.png")
 
 
 def show_results(folder: Path) -> None:
@@ -67,10 +84,10 @@ def show_results(folder: Path) -> None:
     """
     run = load_results(folder)
     console = open_console()
-    condition_table(run).show(console)
-    gaps = gap_table(run)
-    if gaps is not None:
-        gaps.show(console)
+    tables = tables_of(run)
+    tables[0].notes += [f"Note: {note}" for note in run.notes]
+    for table in tables:
+        table.show(console)
 
 
 def _markdown(run: RunResults, pictures: bool) -> str:
@@ -83,12 +100,12 @@ def _markdown(run: RunResults, pictures: bool) -> str:
     }
     lines = [f"# {run.model}", "", *(f"- {name}: {fact}" for name, fact in facts.items() if fact not in (None, ""))]
     lines += [f"- Note: {note}" for note in run.notes]
-    lines += ["", condition_table(run).markdown()]
-    gaps = gap_table(run)
-    if gaps is not None:
-        lines += ["", gaps.markdown()]
+    for table in tables_of(run):
+        lines += ["", table.markdown()]
     if pictures:
         lines += ["", "![metric under each condition](conditions.png)"]
+    if pictures and curves_of(run):
+        lines += ["", "![metric over the missing rate](robustness.png)"]
     return "\n".join(lines) + "\n"
 
 
@@ -99,17 +116,20 @@ def _in_words(value: Any) -> str:
 
 
 def condition_table(run: RunResults) -> Table:
-    """All metrics of a run: a row per condition, and below each split's conditions what ignoring the input scores."""
-    metrics = ordered_metrics(run.metric_names)
+    """All metrics of a run: a row per condition, and below each split's conditions what ignoring the input scores.
+
+    Conditions that are points of a curve stand in :func:`curve_tables`.
+    """
+    metrics, names = ordered_metrics(run.metric_names), conditions_of([run])
     rows = []
     for split in dict.fromkeys(condition.split for condition in run.conditions.values()):
         members = [condition for condition in run.conditions.values() if condition.split == split]
-        rows += [_row(condition_title(c.name), c, c.metrics, metrics) for c in members]
+        rows += [_row(condition_title(c.name), c, c.metrics, metrics) for c in members if c.name in names]
         for name, table in (("majority class", members[0].majority), ("best constant", members[0].constant)):
             if table:
                 rows.append(_row(f"{name} ({split})", members[0], table, metrics))
     note = "Acc and F1 in percent. Majority class: the most frequent of the classes that each metric tells apart."
-    return Table("Metrics under each condition", ["condition", "samples", *metrics], rows, [note])
+    return Table(f"{run.model} under each condition", ["condition", "samples", *metrics], rows, [note])
 
 
 def _row(name: str, condition: ConditionResult, table: Mapping[str, float], metrics: list[str]) -> list[str]:
@@ -120,12 +140,35 @@ def _row(name: str, condition: ConditionResult, table: Mapping[str, float], metr
 def gap_table(run: RunResults) -> Table | None:
     """The drop gap of each metric of a run; None where it was not tested with modalities missing."""
     group = Group(run.model, [run])
-    columns = [*filter(is_availability, run.conditions), "mean", "std"]
-    metrics = [metric for metric in ordered_metrics(run.metric_names) if group.gaps(metric)]
-    if not metrics:
-        return None
-    rows = []
-    for metric in metrics:
-        values = [(name, group.gap(metric, name)[0]) for name in columns]
-        rows.append([metric, *(format_value(metric, value, signed=name != "std") for name, value in values)])
-    return Table("Drop gap", ["metric", *columns], rows, [GAP_NOTE])
+    sets = list(dict.fromkeys(split_place(name)[1] for name in run.conditions if is_availability(name)))
+    columns, rows = [*sets, "mean", "std"], []
+    for place in gap_places(run):
+        for metric in ordered_metrics(run.metric_names):
+            if group.gaps(metric, place):
+                values = [(name, group.gap(metric, name, place)[0]) for name in columns]
+                cells = [format_value(metric, value, signed=name != "std") for name, value in values]
+                rows.append([" on ".join(filter(None, [metric, place])), *cells])
+    return Table(f"Drop gap of {run.model}", ["metric", *columns], rows, [GAP_NOTE]) if rows else None
+
+
+def curve_tables(run: RunResults) -> list[Table]:
+    """A table for each pattern that was tested at several missing rates: AUILC, and the metrics at each rate."""
+    metrics = ordered_metrics(run.metric_names)
+    tables = []
+    for name, curve in curves_of(run).items():
+        header = ["metric", "AUILC", *map(str, curve.rates)]
+        rows = [[m, *(format_value(m, value) for value in (curve.area(m), *curve.values(m)))] for m in metrics]
+        tables.append(Table(f"{run.model} at each missing rate, {name}", header, rows, [CURVE_NOTE]))
+    return tables
+
+
+def diagnostics_table(run: RunResults) -> Table | None:
+    """What the model reports about itself, such as a chosen tau; None where it reports nothing."""
+    rows = [[name, format_value("", value)] for name, value in run.diagnostics.items()]
+    return Table(f"Diagnostics of {run.model}", ["name", "value"], rows) if rows else None
+
+
+def tables_of(run: RunResults) -> list[Table]:
+    """All tables of a run."""
+    tables = [condition_table(run), *curve_tables(run), gap_table(run), diagnostics_table(run)]
+    return [table for table in tables if table is not None]

@@ -22,6 +22,7 @@ __all__ = [
     "is_fraction",
     "open_console",
     "ordered_metrics",
+    "split_place",
     "with_deviation",
 ]
 
@@ -72,15 +73,17 @@ class Table:
         # without the limit of the terminal, which would make all too wide tables equally wide
         unlimited = console.options.update(width=10_000)
         widths = [Measurement.get(console, unlimited, shape).maximum for shape in shapes]
+        # not as the table's own title, which is broken to the table's width
+        console.print(Text(self.title, style="bold"))
         console.print(shapes[1] if console.width < widths[0] > widths[1] else shapes[0])
         for note in self.notes:
             console.print(Text(note, style="dim"))
         console.print()
 
     def rich(self) -> RichTable:
-        """The table without its notes, for a terminal."""
+        """The table without its title and notes, for a terminal."""
         # Text, because rich would read a cell such as [text,audio] as markup
-        table = RichTable(title=Text(self.title, style="bold"), title_justify="left")
+        table = RichTable()
         for place, name in enumerate(self.header):
             table.add_column(Text(name), justify="right" if place else "left")
         for row in self.rows:
@@ -144,13 +147,24 @@ def ordered_metrics(names: Iterable[str]) -> list[str]:
 
 
 def is_availability(condition: str) -> bool:
-    """Whether a condition is named as the set of modalities that are there.
+    """Whether a condition is named as the set of modalities that are there, maybe with the test split in front.
 
     Example:
-        >>> is_availability("{l,a}"), is_availability("ood")
-        (True, False)
+        >>> is_availability("{l,a}"), is_availability("ood {l,a}"), is_availability("ood")
+        (True, True, False)
     """
-    return re.fullmatch(r"\{[a-z](,[a-z])*\}", condition) is not None
+    return re.fullmatch(r"(.+ )?\{[a-z](,[a-z])*\}", condition) is not None
+
+
+def split_place(condition: str) -> tuple[str, str]:
+    """Take the test split off the name of an availability condition; the first split's names have none.
+
+    Example:
+        >>> split_place("ood {l,a}"), split_place("{l}")
+        (('ood', '{l,a}'), ('', '{l}'))
+    """
+    place, _, name = condition.rpartition(" ")
+    return place, name
 
 
 def condition_title(condition: str) -> str:

@@ -3,7 +3,15 @@ import pytest
 import torch
 
 from mer_zoo.errors import MERError
-from mer_zoo.metrics import ClassMetric, ConfusionMetric, MeanAbsoluteError, mean_std, paired_bootstrap
+from mer_zoo.functional.metrics import auilc
+from mer_zoo.metrics import (
+    ClassMetric,
+    ConfusionMetric,
+    MeanAbsoluteError,
+    mean_std,
+    paired_bootstrap,
+    paired_bootstrap_area,
+)
 from mer_zoo.task import build_task
 
 
@@ -73,3 +81,20 @@ def test_mean_and_deviation_over_seeds() -> None:
     assert mean_std([0.2, 0.4, 0.9]) == pytest.approx((0.5, np.std([0.2, 0.4, 0.9], ddof=1)))
     with pytest.raises(MERError, match="at least one seed"):
         mean_std([])
+
+
+def test_area_is_the_trapezoid_rule_over_the_same_resamplings() -> None:
+    generator = torch.Generator().manual_seed(3)
+    target = torch.randint(-1, 2, (80,), generator=generator).float()
+    rates = [0.0, 0.2, 1.0]
+    a, b = ([[torch.randn(80, 3, generator=generator) for _ in range(2)] for _ in rates] for _ in range(2))
+    metric = ClassMetric(3, 3, "accuracy")
+    area = paired_bootstrap_area(metric, rates, a, b, target, samples=40)
+    points = [paired_bootstrap(metric, x, y, target, samples=40).difference for x, y in zip(a, b, strict=True)]
+    assert area.difference == pytest.approx(auilc(rates, points))
+    # one resampling serves all rates, so a curve that differs by the same samples everywhere has the points' interval
+    same = paired_bootstrap_area(metric, rates, [a[0]] * 3, [b[0]] * 3, target, samples=40)
+    point = paired_bootstrap(metric, a[0], b[0], target, samples=40)
+    assert (same.low, same.high) == pytest.approx((point.low, point.high))
+    with pytest.raises(MERError, match="3 and 2 scores for 3 rates; give both models' at each"):
+        paired_bootstrap_area(metric, rates, a, b[:2], target)

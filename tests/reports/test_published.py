@@ -2,7 +2,7 @@ from statistics import pstdev
 
 import pytest
 
-from mer_zoo.functional.metrics import auilc, drop_gap
+from mer_zoo.functional.metrics import drop_gap
 from mer_zoo.reports import published
 from mer_zoo.reports.published import paper_models
 
@@ -29,15 +29,3 @@ def test_drop_gap_against_the_papers_mean(model: str) -> None:
     # the papers' deviation divides by five; the protocol's by six
     assert gap.sample_std == pytest.approx(drops["std"], abs=0.051)
     assert gap.std == pytest.approx(pstdev(drops[key] for key in SETS))
-
-
-def test_auilc_against_the_papers() -> None:
-    # in the robustness table the complete value stands apart, under another pattern
-    curve = {
-        f.condition: f.value for f in published("CIDer", "CMU-MOSI", "Acc2") if (f.split, f.table) == ("OOD", "XVII")
-    }
-    rates = [k / 10 for k in range(1, 11)]
-    values = [curve[f"rate={rate:.1f}"] for rate in rates]
-    complete = next(f.value for f in published("CIDer", "CMU-MOSI", "Acc2", "full") if f.split == "OOD")
-    expected = next(f.value for f in published("CIDer", "CMU-MOSI", "Acc2", "AUILC") if f.split == "OOD")
-    assert auilc([0.0, *rates], [complete, *values]) == pytest.approx(expected, abs=0.1)

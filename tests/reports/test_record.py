@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from mer_zoo.errors import MERError
 from mer_zoo.reports import load_results
-from mer_zoo.reports.record import find_results, save_results
+from mer_zoo.reports.record import find_results, parse_results, save_results
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -49,6 +49,43 @@ def test_undefined_numbers_are_valid_json(tmp_path: Path) -> None:
     assert math.isnan(load_results(tmp_path).conditions["iid"].metrics["MAE"])
 
 
+def test_diagnostics(tmp_path: Path) -> None:
+    results, scores = content(model="MACI[oracle tau](CIDerNet)", diagnostics={"maci/tau": 0.4, "maci/size": math.inf})
+    save_results(tmp_path, results, scores)
+    run = load_results(tmp_path)
+    assert run.model == "MACI[oracle tau](CIDerNet)"
+    assert run.diagnostics["maci/tau"] == 0.4
+    assert math.isnan(run.diagnostics["maci/size"])
+
+
+def test_files_of_earlier_versions() -> None:
+    metrics = {"Acc2": 0.5}
+    run = parse_results({"model": "MulT", "conditions": {"iid": {"metrics": metrics}}}, Path("results.json"))
+    assert (run.notes, run.diagnostics) == ([], {})
+    assert run.conditions["iid"].curve is None
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "expected"),
+    [
+        ("RMFM 0.3", "RMFM(rate=0.3)", ("RMFM", 0.3)),
+        ("ood RMFM 1.0", "RMFM(rate=1.0)", ("ood RMFM", 1.0)),
+        ("TraditionalRMFM 0.1", "TraditionalRMFM(text=0.1, audio=0.1, vision=0.1)", ("TraditionalRMFM", 0.1)),
+        ("MRMS 0.7", "MRMS(ratio=0.7)", ("MRMS", 0.7)),
+        ("TraditionalRMFM 0.1", "TraditionalRMFM(text=0.1, audio=0.2, vision=0.1)", (None, None)),
+        ("RMFM 0.3", "RMM(rate=0.3)", (None, None)),
+        ("RMFM 0.3", "RMFM(rate=0.4)", (None, None)),
+        ("half", "RMFM(rate=0.5)", (None, None)),
+        ("{l}", "SMM(available=('text',))", (None, None)),
+        ("version 0.3", None, (None, None)),
+    ],
+)
+def test_points_of_curves(name: str, pattern: str | None, expected: tuple[str | None, float | None]) -> None:
+    entry = {"pattern": pattern, "metrics": {"Acc2": 0.5}}
+    condition = parse_results({"model": "M", "conditions": {name: entry}}, Path("r.json")).conditions[name]
+    assert (condition.curve, condition.rate) == expected
+
+
 def test_bad_content_writes_nothing(tmp_path: Path) -> None:
     results, scores = content(conditions={})
     with pytest.raises(MERError, match="holds no tested condition; write it anew with mer-zoo test"):
@@ -65,6 +102,14 @@ def test_bad_content_writes_nothing(tmp_path: Path) -> None:
         ('{"conditions": {}}', "has no 'model'"),
         ('{"model": "MulT", "conditions": {"iid": {}}}', "condition 'iid' has no 'metrics'"),
         ('{"model": "M", "conditions": {"iid": {"metrics": {"Acc2": "high"}}}}', "Acc2 of condition 'iid' is 'high'"),
+        (
+            '{"model": "M", "conditions": {"iid": {"metrics": {}}}, "diagnostics": {"tau": "x"}}',
+            "tau of the diagnostics is 'x'",
+        ),
+        (
+            '{"model": "M", "conditions": {"iid": {"metrics": {}}}, "diagnostics": [1]}',
+            r"the diagnostics holds \[1\], not numbers by name",
+        ),
     ],
 )
 def test_odd_files(tmp_path: Path, text: str, message: str) -> None:

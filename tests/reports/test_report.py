@@ -1,15 +1,18 @@
 import io
 from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
 
 import pytest
 import torch
-from report_toys import SETS, content, write_run
+from report_toys import RATES, SETS, content, write_run
 from rich.console import Console
 
 from mer_zoo.errors import MERError
-from mer_zoo.metrics import paired_bootstrap
+from mer_zoo.metrics import paired_bootstrap, paired_bootstrap_area
 from mer_zoo.reports import load_results, write_results
 from mer_zoo.reports.report import Report, main, report
+from mer_zoo.reports.robustness import summarize
 from mer_zoo.task import build_task
 
 
@@ -67,6 +70,37 @@ def test_no_difference_without_the_same_samples(tmp_path: Path) -> None:
         quiet(tmp_path)
 
 
+def test_difference_in_area(tmp_path: Path) -> None:
+    runs = {"a": content(strength=0.5, curves=["RMFM"]), "b": content(model="Other", strength=2.5, curves=["RMFM"])}
+    for name, (results, scores) in runs.items():
+        write_results(tmp_path / name, results, scores, pictures=False)
+    table = {table.title: table for table in quiet(tmp_path, metric="Acc3").tables}[
+        "Acc3 minus that of MulT, percentage points"
+    ]
+    assert list(table.header) == ["model", "IID", "OOD", "AUILC RMFM"]
+    first, second = (summarize(load_results(tmp_path / name))["auilc"]["RMFM"]["Acc3"] for name in "ab")
+    assert float(table.rows[0][3].split("*")[0]) == pytest.approx(100 * (second - first), abs=0.051)
+    rates = [0.0, *RATES]
+    names = ["iid", *(f"RMFM {rate}" for rate in RATES)]
+    a, b = ([runs[run][1][name].logits for name in names] for run in "ab")
+    interval = paired_bootstrap_area(
+        build_task("binary").metrics()["Acc3"], rates, b, a, runs["a"][1]["iid"].target, 50
+    )
+    assert f"[{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]" in table.rows[0][3]
+
+
+def test_no_interval_where_the_scores_are_not_those_reported(tmp_path: Path) -> None:
+    """As with an oracle, which takes the best of several scores for every metric."""
+    write_run(tmp_path / "a")
+    results, scores = content(model="MACI[oracle tau](MulT)", strength=3.0)
+    results["conditions"]["iid"]["metrics"]["Acc3"] += 0.05
+    write_results(tmp_path / "b", results, scores, pictures=False)
+    table = quiet(tmp_path, metric="Acc3").tables[2]
+    assert table.rows[0][1] == "-"
+    assert table.rows[0][2] != "-"
+    assert "oracles" in table.notes[0]
+
+
 def test_different_data_have_their_own_majority(tmp_path: Path) -> None:
     write_run(tmp_path / "a")
     write_run(tmp_path / "b", data={"corpus": "MOSI"}, size=45)
@@ -114,3 +148,52 @@ def test_one_run_without_destination(tmp_path: Path) -> None:
     assert [row[0] for row in made.tables[0].rows] == ["MulT", "majority class"]
     assert "±" not in made.tables[0].rows[0][2]
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_areas_over_seeds(tmp_path: Path) -> None:
+    label = "MACI[oracle tau](MulT)"
+    for seed in range(3):
+        write_run(tmp_path / f"a{seed}", seed=seed, curves=["RMFM", "RMM"])
+        options: dict[str, Any] = {"notes": ["chosen on the test split"], "diagnostics": {"maci/tau": 0.1 * seed}}
+        write_run(tmp_path / f"b{seed}", model=label, seed=seed, strength=3.0, curves=["RMFM"], **options)
+    made = quiet(tmp_path, dest=tmp_path / "out", metric="Acc3")
+    tables = {table.title: table for table in made.tables}
+    areas = tables["AUILC of Acc3 in percent"]
+    assert list(areas.header) == ["model", "RMFM", "RMM"]
+    runs = [load_results(tmp_path / f"a{seed}") for seed in range(3)]
+    values = [100 * summarize(run)["auilc"]["RMFM"]["Acc3"] for run in runs]
+    assert areas.rows[0][:2] == ["MulT", f"{fmean(values):.1f} ±{stdev(values):.1f}"]
+    assert areas.rows[1][0] == label
+    assert areas.rows[1][2] == "-"
+    rates = tables["Acc3 in percent at each missing rate, RMFM"]
+    points = [100 * run.conditions["RMFM 0.3"].metrics["Acc3"] for run in runs]
+    assert rates.rows[0][4] == f"{fmean(points):.1f} ±{stdev(points):.1f}"
+    assert rates.header[4] == "0.3"
+    # the comparison itself keeps to the other conditions
+    assert list(made.tables[0].header) == ["model", "runs", "IID", "OOD", *SETS]
+    assert tables["Diagnostics"].rows == [[label, "0.100 ±0.100"]]
+    assert all(any(label in cell for cell in row) for table in made.tables for row in table.rows if "MACI" in row[0])
+    assert f"{label}: chosen on the test split" in made.tables[0].notes
+    assert (tmp_path / "out" / "robustness.png").stat().st_size > 10_000
+    assert "(robustness.png)" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_gaps_on_another_split(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", sets=[*SETS, "ood {l}"])
+    gaps = quiet(tmp_path).tables[1]
+    assert [row[0] for row in gaps.rows] == ["MulT", "MulT on ood"]
+    assert list(gaps.header) == ["model", *SETS, "mean", "std"]
+    assert gaps.rows[1][2:7] == ["-"] * 5
+    assert gaps.rows[1][1] == gaps.rows[1][7]
+
+
+def test_published_areas(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", model="MACI[oracle tau](DLF)", data={"corpus": "MOSI"}, curves=["RMFM", "ood RMFM"])
+    made = quiet(tmp_path, published=True)
+    tables = {table.title: table for table in made.tables}
+    rows = {(row[1], row[2]): row for row in tables["Printed in the papers"].rows}
+    areas = tables["AUILC of Acc2_non0 in percent"].rows[0]
+    assert rows["CIDer, table IV, unaligned", "Acc2 IID RMFM AUILC"][-1] == areas[1]
+    assert rows["CIDer, table IV, unaligned", "Acc2 OOD RMFM AUILC"][-1] == areas[2]
+    point = tables["Acc2_non0 in percent at each missing rate, RMFM"].rows[0][4]
+    assert rows["CIDer, table XIII, unaligned", "Acc2 IID RMFM rate=0.3"][-1] == point
