@@ -17,7 +17,7 @@ from mer_zoo.batch import Batch
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic import SyntheticConfig
 from mer_zoo.module import MERModule
-from mer_zoo.wrappers import MACI, MSSD, CausalMER
+from mer_zoo.wrappers import CUMDF, MACI, MSSD, CausalMER
 
 WRAPPERS: dict[str, list[Any]] = {
     "none": [],
@@ -26,6 +26,9 @@ WRAPPERS: dict[str, list[Any]] = {
     "TwoStep": [TwoStep],
     "MSSD": [MSSD],
     "MSSD one step": [partial(MSSD, two_stage=False)],
+    "CUMDF": [CUMDF],
+    "CUMDF without teacher": [partial(CUMDF, teacher=None, views=2)],
+    "CUMDF teacher": [partial(CUMDF, role="teacher")],
 }
 
 

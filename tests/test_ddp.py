@@ -24,7 +24,13 @@ def train(wrapper: str, devices: int, path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("wrapper", ["none", "CausalMER", "MACI", "TwoStep", "MSSD", "MSSD one step"])
+@pytest.mark.parametrize(
+    "wrapper",
+    [
+        *("none", "CausalMER", "MACI", "TwoStep", "MSSD", "MSSD one step"),
+        *("CUMDF", "CUMDF without teacher", "CUMDF teacher"),
+    ],
+)
 def test_two_processes_match_one(tmp_path: Path, wrapper: str) -> None:
     one, two = (train(wrapper, devices, tmp_path / f"{devices}.pt") for devices in (1, 2))
     assert one["state"].keys() == two["state"].keys()

@@ -11,12 +11,12 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from toys import MeanNet, Shifting
 
-from mer_zoo.backbones import MulT
+from mer_zoo.backbones import CUMDFNet, MulT
 from mer_zoo.data.corpus import Corpus, SplitData
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic import SyntheticConfig
 from mer_zoo.module import MERModule
-from mer_zoo.wrappers import MACI, CausalMER
+from mer_zoo.wrappers import CUMDF, MACI, CausalMER
 
 
 class Poisoned:
@@ -65,6 +65,8 @@ def run(tmp_path: Path, task: str, wrappers: list[Any], net: Any, *stages: str) 
         ("emotions", [MACI], MeanNet),
         ("seven", [partial(MACI, tau_selection="validation")], MeanNet),
         ("binary", [partial(MACI, tau_selection="oracle")], MeanNet),  # not even this one, before it is tested
+        ("seven", [CUMDF, CausalMER], CUMDFNet),
+        ("regression", [CUMDF], MulT),
     ],
 )
 @pytest.mark.filterwarnings("ignore:MACI chose tau by an effective sample size")

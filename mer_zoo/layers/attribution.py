@@ -150,7 +150,8 @@ class ModalityAttribution(nn.Module):
         self.sizes = (*[dim] * len(modalities), context_dim, 1, 1)
         heads = modalities if effect == "unimodal" else []
         self.heads = nn.ModuleDict({name: nn.Linear(dim, task.num_outputs) for name in heads})
-        # Running sums over steps, of the context over samples, and both numbers: their quotients are right from the first batch on.
+        # A sample's sums over its steps, the context, the number of steps, and 1, each a running mean: their quotients are right from
+        # the first batch on.
         self.register_buffer("statistics", torch.zeros(sum(self.sizes)))
         self.register_buffer("effects", torch.zeros(len(modalities)))
         self.register_buffer("shares", torch.zeros(len(modalities)))
@@ -206,7 +207,8 @@ class ModalityAttribution(nn.Module):
         parts = [x[name].float().sum((0, 1)) for name in self.modalities]
         parts.append(self.statistics[:0] if context is None else context.float().sum(0))
         parts += [mask.sum().view(1), torch.full((1,), float(len(mask)), device=mask.device)]
-        self.statistics.lerp_(_global_sum(torch.cat(parts).to(self.statistics)), self.momentum)
+        total = _global_sum(torch.cat(parts).to(self.statistics))
+        self.statistics.lerp_(total / total[-1], self.momentum)
 
     def _means(self) -> tuple[dict[str, Tensor], Tensor]:
         *sums, context, steps, samples = torch.split(self.statistics, list(self.sizes))
