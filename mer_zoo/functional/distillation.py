@@ -10,6 +10,8 @@ References:
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -23,6 +25,7 @@ __all__ = ["attention_divergence", "joint_distance", "reconstruction_error"]
 # Elements handled at once: on a CPU the few temporaries then stay in its cache, on a GPU they are small beside the scores.
 _CHUNK = {"cpu": 2**17}
 _LARGE_CHUNK = 2**24
+_LOG2_E = math.log2(math.e)
 
 
 def reconstruction_error(fake: Tensor, original: Tensor) -> Tensor:
@@ -64,8 +67,8 @@ def joint_distance(h_tilde: Tensor, h: Tensor) -> Tensor:
 def attention_divergence(s_tilde: Tensor, s: Tensor) -> Tensor:
     r"""Divergence of attention, :math:`\sum_i KL(softmax(S_i) \,\|\, softmax(\tilde{S}_i))` over the rows i of a score matrix.
 
-    No gradient flows to ``s``. The gradient for ``s_tilde``, :math:`softmax(\tilde{S}_i) - softmax(S_i)`, is found on the way, so that
-    beside the scores only one tensor of their size is kept.
+    No gradient flows to ``s``. That for ``s_tilde``, :math:`softmax(\tilde{S}_i) - softmax(S_i)`, is computed anew in the backward pass,
+    so that beside the scores no tensor of their size is kept. It cannot be differentiated a second time.
 
     Args:
         s_tilde: (N, T, T) scores before the softmax, of the incomplete view; finite, a hidden key has a large negative one.
@@ -84,32 +87,47 @@ def attention_divergence(s_tilde: Tensor, s: Tensor) -> Tensor:
 
 
 class _RowDivergence(torch.autograd.Function):
-    """The divergence with its gradient, a few matrices at a time."""
+    """The divergence and its gradient, a few matrices at a time; in powers of two, which are computed faster than those of e."""
 
     @staticmethod
     @override
     def forward(ctx: Any, s_tilde: Tensor, s: Tensor) -> Tensor:
         result = s_tilde.new_empty(len(s_tilde), dtype=_wide_type(s_tilde))
-        gradient = torch.empty_like(s_tilde) if ctx.needs_input_grad[0] else None
-        limit = _CHUNK.get(s_tilde.device.type, _LARGE_CHUNK)
-        size = max(limit // max(s_tilde[0].numel(), 1), 1) if len(s_tilde) else 1
-        for start in range(0, len(s_tilde), size):
-            part = slice(start, start + size)
-            log_q = F.log_softmax(_wide(s_tilde[part]), -1)
-            log_p = F.log_softmax(_wide(s[part]), -1)
-            p = log_p.exp()
-            result[part] = log_p.sub_(log_q).mul_(p).sum((1, 2))
-            if gradient is not None:
-                gradient[part] = log_q.exp_().sub_(p)
-        ctx.save_for_backward(gradient)
+        maxima, totals = result.new_empty(2, 2, *s_tilde.shape[:2], 1)
+        for part in _parts(s_tilde):
+            for i, x in enumerate((s_tilde[part], s[part])):
+                maxima[i, part] = x.amax(-1, keepdim=True)
+                powers = _powers(x, maxima[i, part])
+                totals[i, part] = powers.sum(-1, keepdim=True)
+            # sum_j p_j (S_j - S~_j) + logsumexp S~ - logsumexp S
+            distance = (_wide(s[part]) - _wide(s_tilde[part])).mul_(powers).sum(-1, keepdim=True) / totals[1, part]
+            distance += maxima[0, part] - maxima[1, part] + (totals[0, part] / totals[1, part]).log()
+            result[part] = distance.sum((1, 2))
+        ctx.save_for_backward(s_tilde, s, maxima, totals)
         return result
 
     @staticmethod
     @override
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = ctx.saved_tensors
-        return (gradient * grad[:, None, None]).to(gradient.dtype), None
+        s_tilde, s, maxima, totals = ctx.saved_tensors
+        result, factors = torch.empty_like(s_tilde), grad[:, None, None] / totals
+        for part in _parts(s_tilde):
+            p_tilde, p = (_powers(x[part], maxima[i, part]).mul_(factors[i, part]) for i, x in enumerate((s_tilde, s)))
+            torch.sub(p_tilde, p, out=result[part])
+        return result, None
+
+
+def _parts(s: Tensor) -> Iterator[slice]:
+    """Matrices to be handled at once."""
+    size = max(_CHUNK.get(s.device.type, _LARGE_CHUNK) // max(s.shape[1] * s.shape[2], 1), 1)
+    for start in range(0, len(s), size):
+        yield slice(start, start + size)
+
+
+def _powers(s: Tensor, maxima: Tensor) -> Tensor:
+    """exp(S - m)."""
+    return (s - maxima).mul_(_LOG2_E).exp2_()
 
 
 def _wide_type(x: Tensor) -> torch.dtype:
