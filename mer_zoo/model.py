@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, overload
 
+import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
@@ -175,7 +176,7 @@ class Backbone(Model):
         if self.text_encoder is not None:
             self.input_dims["text"] = self.text_encoder.embedding_dim
         elif spec.tokens and "text" in spec.modalities:
-            self.text_embedding = nn.Embedding(spec.vocab_size, EMBEDDING_DIM, padding_idx=spec.pad_id)
+            self.text_embedding = _embedding(spec)
             self.input_dims["text"] = EMBEDDING_DIM
 
     def encode_text(self, text: Modality) -> Modality:
@@ -216,6 +217,16 @@ class Backbone(Model):
     @override
     def drop_head(self) -> None:
         self.head = nn.Identity()
+
+
+def _embedding(spec: DataSpec) -> nn.Embedding:
+    embedding = nn.Embedding(spec.vocab_size, EMBEDDING_DIM, padding_idx=spec.pad_id)
+    with torch.no_grad():
+        # [UNK] and [MASK] stand for words that are not there and may never occur in training: they are to say nothing, where a
+        # random vector would decide the class.
+        for silent in (spec.unk_id, spec.mask_id):
+            embedding.weight[silent : silent + 1] = 0
+    return embedding
 
 
 _OFFERED = (

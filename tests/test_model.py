@@ -124,3 +124,11 @@ def test_calibration_is_seen_anywhere_in_the_nest() -> None:
 def test_adapt_without_a_spec_gives_a_factory() -> None:
     factory = adapt(Sum(), feature_dim=7)
     assert factory(DataSpec(), TASK).task is TASK
+
+
+def test_words_that_are_not_there_say_nothing_in_a_trained_embedding() -> None:
+    spec = DataSpec(tokens=True, vocab_size=110)
+    embedding = MeanNet(spec, SentimentClassification(3)).text_embedding
+    assert embedding is not None
+    silent = embedding.weight.eq(0).all(1).nonzero().flatten().tolist()
+    assert silent == [spec.pad_id, spec.unk_id, spec.mask_id]

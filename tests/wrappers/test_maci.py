@@ -217,6 +217,23 @@ def test_counterfactual_and_bias_are_the_scores_of_their_texts() -> None:
     close(effects["bias"], model.predict(view.replace(**silent)).effects["plain"])
 
 
+def test_text_alone_subtracts_what_is_said_with_nothing_heard_or_seen() -> None:
+    model, asked = counted(counterfactual="text_alone", tau_selection="fixed", tau=0.5)
+    batch = split(seed=1)
+    output = model.predict(batch)
+    assert len(asked) == 2
+    view = asked[-1]
+    assert not view.audio.observed.any()
+    assert not view.vision.x.any()
+    assert (view.text.x == TOKENS.mask_id).any()
+    close(output.logits, output.effects["plain"] - 0.5 * output.effects["counterfactual"])
+    asked.clear()
+    wrapped, asked = counted(counterfactual="text_alone")
+    effects = wrapped.predict(batch).effects
+    assert len(asked) == 2  # one counterfactual pass also serves the weights
+    assert torch.equal(effects["bias"], effects["counterfactual"])
+
+
 def test_words_of_features_with_token_ids() -> None:
     model = MACI(MeanNet(FEATURES, THREE), num_words=3)
     ids = split().text.x
