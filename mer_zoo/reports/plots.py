@@ -15,7 +15,7 @@ from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from mer_zoo.reports.files import whole_file
-from mer_zoo.reports.tables import condition_title, format_value, is_availability, is_fraction
+from mer_zoo.reports.tables import condition_title, format_value, is_availability, is_fraction, split_place
 
 __all__ = ["COLOURS", "FAINT", "GRID", "INK", "MARKERS", "Series", "axis_title", "condition_picture", "save_picture"]
 
@@ -152,7 +152,9 @@ def _section(condition: str) -> str:
 
 def _row_name(condition: str) -> str:
     if is_availability(condition):
-        return " + ".join(_LETTERS.get(letter, letter) for letter in condition.strip("{}").split(","))
+        place, name = split_place(condition)
+        words = " + ".join(_LETTERS.get(letter, letter) for letter in name.strip("{}").split(","))
+        return f"{words}, {_NAMES.get(place, place)}" if place else words
     return _NAMES.get(condition, condition_title(condition))
 
 

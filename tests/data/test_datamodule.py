@@ -11,7 +11,7 @@ from lightning.pytorch import Trainer
 from toys import MeanNet
 
 from mer_zoo.cli import main as cli
-from mer_zoo.data import SMM, Condition
+from mer_zoo.data import RMFM, SMM, Condition
 from mer_zoo.data.datamodule import IEMOCAP, MOSEI, MOSI, MERDataModule, SyntheticMER
 from mer_zoo.data.synthetic import SyntheticConfig
 from mer_zoo.errors import MERError
@@ -227,3 +227,25 @@ def test_one_file_under_two_names_is_no_second_condition(tmp_path: Path) -> None
         MOSI(first, conditions=["default", Condition("ood", "test", source=second)]).test_dataloader()
     named = MOSI(first, conditions=["default", Condition("own", "test", source=first)])
     assert len(named.test_dataloader()) == 2
+
+
+def test_masks_do_not_depend_on_batches_or_workers(tmp_path: Path) -> None:
+    seen: list[dict[int, list[bool]]] = []
+    for batch_size, workers in ((4, 0), (3, 2)):
+        half = Condition("half", "test_iid", RMFM(0.5))
+        data = SyntheticMER(SMALL, batch_size=batch_size, num_workers=workers, conditions=[half], seed=3)
+        found: dict[int, list[bool]] = {}
+
+        class Spy(MeanNet):
+            def forward(self, batch: Any, found: dict[int, list[bool]] = found) -> Any:
+                for row, index in enumerate(batch.index.tolist()):
+                    # padding that no sample of a batch needs is cut, so only real places compare
+                    parts = [batch.modality(name) for name in ("text", "audio", "vision")]
+                    found[index] = torch.cat([part.observed[row][part.mask[row]] for part in parts]).tolist()
+                return super().forward(batch)
+
+        trainer(tmp_path).test(MERModule(Spy(data.spec, data.task)), datamodule=data, verbose=False)
+        seen.append(found)
+    assert seen[0] == seen[1]
+    assert len(seen[0]) == SMALL.test
+    assert 0.3 < sum(map(sum, seen[0].values())) / sum(map(len, seen[0].values())) < 0.7

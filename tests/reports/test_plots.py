@@ -51,6 +51,12 @@ def test_many_models_and_odd_conditions(tmp_path: Path) -> None:
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_sets_on_another_split() -> None:
+    figure = condition_picture(["iid", "{l,a}", "ood {v}"], [Series("A", [0.7, 0.6, 0.5])], [0.1] * 3, "Acc3", "title")
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == ["IID test", "text + audio", "vision, OOD test"]
+
+
 def test_whiskers_and_majority_stay_inside_the_frame() -> None:
     figure = condition_picture(["iid"], [Series("A", [0.7], [0.2])], [0.1], "Acc3", "title")
     low, high = figure.axes[0].get_xlim()
