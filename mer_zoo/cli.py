@@ -15,6 +15,7 @@ from typing_extensions import override
 import mer_zoo.backbones
 import mer_zoo.data
 import mer_zoo.wrappers  # imported classes can be named without their module
+from mer_zoo import export
 from mer_zoo.callbacks import RunRecord, SaveConfig, is_trial
 from mer_zoo.checkpoint import check_file
 from mer_zoo.cli_errors import explain, is_mistake
@@ -29,6 +30,7 @@ TOOLS: dict[str, tuple[Callable[[list[str]], int | None], str]] = {
     "convert": (convert.main, "convert a corpus to a memory-mapped store"),
     "split-ood": (resplit.main, "new splits of a corpus, the test split out of distribution"),
     "validate-data": (validate.main, "list every fault of a corpus"),
+    "export": (export.main, "the weights of a checkpoint and their configuration, for predictions"),
     "report": (report.main, "compare finished runs in one table and one picture"),
 }
 

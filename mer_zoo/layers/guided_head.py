@@ -121,7 +121,7 @@ class GuidedHead(nn.Module):
         h: Tensor = self._lgmmt(model)(x, mask, target)
         return h
 
-    def rescore(self, model: Model, x: Mapping[str, Tensor], mask: Tensor, context: Tensor | None) -> Tensor:
+    def rescore(self, model: Model, mask: Tensor, x: Mapping[str, Tensor], context: Tensor | None) -> Tensor:
         """Logits of other sequences (B, T, d) and another context (B, F), labels not known, without dropout."""
         h = self.join(model, x, mask, None)
         return self._classify(h if context is None else torch.cat([h, context], 1))

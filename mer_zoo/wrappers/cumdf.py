@@ -40,7 +40,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal, get_args
+from functools import partial
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -106,7 +107,7 @@ class CUMDF(Wrapper):
         ['cumdf/attribution', 'cumdf/penalty', 'cumdf/srd', 'cumdf/unimodal']
     """
 
-    TRAINING_ONLY = ("teacher", "distillation", "attribution", "views")  # parts that a prediction does not need
+    TRAINING_ONLY = ("teacher", "distillation", "attribution")  # parts that a prediction does not need
 
     def __init__(
         self,
@@ -132,13 +133,8 @@ class CUMDF(Wrapper):
     ) -> None:
         super().__init__(backbone)
         _check_inner(backbone)
-        for option, value, choices in (
-            ("role", role, Role),
-            ("teacher_labels", teacher_labels, TeacherLabels),
-            ("projection", projection, Projection),
-            ("effect", effect, Effect),
-        ):
-            _check_choice(option, value, get_args(choices))
+        _check_choices(role=(role, Role), teacher_labels=(teacher_labels, TeacherLabels))
+        _check_choices(projection=(projection, Projection), effect=(effect, Effect))
         weights = {"srd_weight": srd_weight, "attribution_weight": attribution_weight, "penalty_weight": penalty_weight}
         _check_numbers({**weights, "alpha": alpha}, label_drop, views)
         self.role, self.penalty_weight, self.attribution_weight = role, penalty_weight, attribution_weight
@@ -242,13 +238,9 @@ class CUMDF(Wrapper):
         losses = {**step.losses, **self._penalty(self.backbone, self.guided)}
         weights = found.h.new_full((len(self.guided.axes),), 1 / len(self.guided.axes))
         if self.attribution is not None:
-            shares, balance, unimodal = self.attribution(
-                found.x,
-                found.mask,
-                found.context,
-                lambda x, context: self.guided.rescore(self.backbone, x, found.mask, context),
-                step.batch.target,
-            )
+            rescore = partial(self.guided.rescore, self.backbone, found.mask)
+            target = step.batch.target
+            shares, balance, unimodal = self.attribution(found.x, found.mask, found.context, rescore, target)
             losses["cumdf/attribution"] = self.attribution_weight * balance
             if unimodal is not None:
                 losses["cumdf/unimodal"] = unimodal
@@ -295,9 +287,10 @@ def _check_inner(inner: Model) -> None:
         )
 
 
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise MERError(f"unknown {name} {value!r} of CUMDF; choose from {', '.join(choices)}")
+def _check_choices(**options: tuple[str, Any]) -> None:
+    for name, (value, choices) in options.items():
+        if value not in get_args(choices):
+            raise MERError(f"unknown {name} {value!r} of CUMDF; choose from {', '.join(get_args(choices))}")
 
 
 def _check_numbers(weights: dict[str, float], label_drop: float, views: int) -> None:

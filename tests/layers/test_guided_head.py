@@ -69,7 +69,7 @@ def test_rescoring_the_same_is_the_same() -> None:
     net, batch = LFLSTM(SPEC, THREE, hidden_dim=8).eval(), Batch.random(SPEC, THREE, size=4)
     head = GuidedHead(net).eval()
     found = head(net, net(batch), batch)
-    torch.testing.assert_close(head.rescore(net, found.x, found.mask, found.context), found.logits)
+    torch.testing.assert_close(head.rescore(net, found.mask, found.x, found.context), found.logits)
 
 
 def test_aligned_data_is_not_pooled() -> None:

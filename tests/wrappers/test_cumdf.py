@@ -60,7 +60,9 @@ def test_losses_are_the_formulas(inner: Callable[[], Model], labels: Any) -> Non
     distillation, attribution = model.distillation, model.attribution
     assert distillation is not None
     assert attribution is not None
-    attributed = attribution(found.x, found.mask, found.context, partial(rescored, model, found.mask), batch.target)
+    attributed = attribution(
+        found.x, found.mask, found.context, partial(model.guided.rescore, model.backbone, found.mask), batch.target
+    )
     weights = distillation_weights(attributed.shares)
     distance = srd(found.h, told.h, distillation.w_s["joint"], distillation.w_t["joint"])
     for i, name in enumerate(MODALITIES):
@@ -82,10 +84,6 @@ def test_losses_are_the_formulas(inner: Callable[[], Model], labels: Any) -> Non
     assert first.losses.keys() == {"cumdf/penalty"}
     penalised = model.teacher.guided.penalised(model.teacher.backbone)
     close(first.losses["cumdf/penalty"], 0.2 * weight_penalty(penalised))
-
-
-def rescored(model: CUMDF, mask: Tensor, x: Any, context: Tensor | None) -> Tensor:
-    return model.guided.rescore(model.backbone, x, mask, context)
 
 
 def test_the_teacher_in_training_is_told_the_labels_that_are_not_hidden() -> None:

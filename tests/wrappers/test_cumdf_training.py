@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from mer_zoo.backbones import LFLSTM, CUMDFNet
 from mer_zoo.batch import Batch
+from mer_zoo.cli import main
 from mer_zoo.data.corpus import Corpus
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic import SyntheticConfig
@@ -255,3 +256,29 @@ def test_labels_without_a_cause_are_not_predicted(tmp_path: Path, role: str) -> 
 def _parts(model: CUMDF) -> tuple[Any, Any]:
     assert model.teacher is not None
     return model.teacher.backbone, model.teacher.guided
+
+
+CONFIG = Path(__file__).parents[2] / "configs/mosi/cumdf.yaml"
+OVERRIDES: dict[
+    str, Callable[[Any], bool]
+] = {  # what the file's comments promise, and what is left of the network then
+    "w/o MKE": lambda model: model.backbone.extract is None,
+    "w/o LG-MMT": lambda model: not model.backbone.label_guided.guided,
+    "w/o attribution": lambda model: model.attribution is None,
+    "no teacher": lambda model: model.num_steps == 1 and model.distillation is None,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OVERRIDES)
+def test_each_ablation_is_one_override(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_files: dict[str, Path]
+) -> None:
+    (line,) = (each for each in CONFIG.read_text().splitlines() if each.startswith(f"#   {name} "))
+    seen: list[Any] = []
+    monkeypatch.setattr(MERModule, "on_fit_end", lambda self: seen.append(self.model))
+    monkeypatch.chdir(tmp_path)
+    path = corpus_files["mult_mosi_noalign"]
+    given = [f"--config={CONFIG}", f"--data.path={path}", "--model.backbone.dim=8", *line.split(name)[1].split()]
+    main(["fit", *given, "--trainer.fast_dev_run=1", "--trainer.accelerator=cpu", "--data.batch_size=4"])
+    assert OVERRIDES[name](seen[0])
