@@ -13,6 +13,7 @@ import yaml
 from mer_zoo.cli import main
 from mer_zoo.data.resplit import split_ood
 
+pytestmark = pytest.mark.filterwarnings("ignore:MACI chose tau by an effective sample size")
 ROOT = Path(__file__).parents[1] / "configs"
 CONFIGS = {str(path.relative_to(ROOT)): path for path in sorted(ROOT.rglob("*.yaml"))}
 FILES = {"MOSI": "mult_mosi_noalign", "MOSEI": "mmsa_unaligned", "IEMOCAP": "mult_iemocap"}
@@ -21,6 +22,19 @@ TINY_BERT = "{model_type: bert, hidden_size: 8, num_hidden_layers: 1, num_attent
 PAPER = {"IV": ["mosi/cider", "mosi/cider_ood", "mosei/cider", "mosei/cider_ood"], "V": ["mosi/cider_ood"]}
 PAPER |= {"VII": ["mosi/cider_mosei", "mosei/cider_mosi"], "IX": ["mosi/cider_availability"]}
 PAPER |= {"VIII": ["mosi/cider_patterns", "mosi/cider_patterns_aligned"]}
+
+
+ABLATIONS = {  # of Table V and of the method's options
+    "w/o MACI": ["--model.wrappers=[MSSD]"],
+    "w/o MSSD": ["--model.wrappers=[MACI]"],
+    "plain": ["--model.wrappers=[]"],
+    "w/o recon": ["--model.wrappers.alpha=0"],
+    "w/o attn": ["--model.wrappers.beta=0"],
+    "w/o joint": ["--model.wrappers.gamma=0"],
+    "augmentation": [f"--model.wrappers.{weight}=0" for weight in ("alpha", "beta", "gamma")],
+    "w/o counterfactual text": ["--model.wrappers=[{class_path: MACI, init_args: {language: false}}, MSSD]"],
+    "released": ["--model.wrappers.rate=per_position", "--model.wrappers.accumulate_stage_gradients=true"],
+}
 
 
 def test_there_are_configs() -> None:
@@ -58,7 +72,6 @@ def options_of(config: Path, files: dict[str, Path]) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:MACI chose tau by an effective sample size")
 @pytest.mark.parametrize("name", CONFIGS)
 def test_fit_then_test(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_files: dict[str, Path]
@@ -77,3 +90,14 @@ def test_fit_then_test(
         assert list(conditions) == ["ood", *(f"RMFM {step / 10}" for step in range(1, 11))]
     if name == "mosi/cider_mosei.yaml":
         assert list(conditions) == ["iid", "mosei", *(f"mosei RMFM {step / 10}" for step in range(1, 11))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_ablations_are_overrides(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_files: dict[str, Path]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = CONFIGS["mosi/cider_ood.yaml"]
+    given = [f"--config={config}", *options_of(config, corpus_files), "--trainer.fast_dev_run=1", *ABLATIONS[name]]
+    main(["fit", *given])
