@@ -97,7 +97,7 @@ def composite_attention(
     outputs = {}
     for own, (letter, parts) in enumerate(zip(lengths, rows, strict=True)):
         blocks = [block for block in _combinations(len(sizes)) if own in block]
-        joined = torch.stack([_join(block, *parts).view(batch, heads, dim, -1) for block in blocks], 1)
+        joined = torch.stack([_join(block, *parts).view(batch, heads, dim, lengths[letter]) for block in blocks], 1)
         outputs[letter] = joined.to(v.dtype).transpose(3, 4)
     return outputs, scores
 

@@ -175,6 +175,16 @@ def test_what_is_masked_is_never_seen() -> None:
     assert not any(output[2].any() for output in expected.values())
 
 
+def test_an_empty_batch() -> None:
+    q = torch.zeros(0, 4, 16, 3, requires_grad=True)
+    outputs, scores = composite_attention(q, q, q, LENGTHS[0], return_scores=True)
+    assert {letter: tuple(x.shape) for letter, x in outputs.items()} == {
+        letter: (0, 4, 4, length, 3) for letter, length in LENGTHS[0].items()
+    }
+    assert scores is not None
+    assert scores.shape == (0, 16, 16)
+
+
 def test_only_the_scores_may_be_differentiated() -> None:
     lengths = LENGTHS[0]
     given = draw(lengths)
