@@ -101,13 +101,16 @@ def run(name: str, seed: int, options: argparse.Namespace) -> None:
 
 
 class KeepsBias(Callback):
-    """Lets MACI score the counterfactual text alone in a test, too, so that one pass serves every choice."""
+    """Lets MACI score the text alone in tests without missing frames, too, so that one pass serves every choice."""
 
     @override
-    def on_test_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+    def on_test_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
         assert isinstance(pl_module, MERModule)
+        assert pl_module.datamodule is not None
         for model in pl_module.model.nest:
-            model.calibrating = True
+            model.calibrating = pl_module.datamodule.conditions[dataloader_idx].pattern is None
 
 
 def tested(
@@ -139,7 +142,9 @@ def _under(
     for condition, scores in module.test_scores.items():
         candidates: list[Tensor] = []
         if choice:
-            kept = scores.effects["counterfactual" if KINDS[choice.split(",")[0]] == "text" else "bias"]
+            kept = scores.effects.get("counterfactual" if KINDS[choice.split(",")[0]] == "text" else "bias")
+            if kept is None:
+                continue
             taus = TAUS if "oracle" in choice else [numbers["maci/tau"]]
             candidates = [debias(scores.effects["plain"], kept, tau) for tau in taus]
             scores = replace(scores, logits=candidates[0])
