@@ -61,9 +61,10 @@ def test_python_runs() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:MACI chose tau by an effective sample size")  # the corpus is tiny
 def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_files: dict[str, Path]) -> None:
     given = commands(tmp_path)
-    assert {args[0] for args in given} == {"validate-data", "fit", "test", "predict", "report", "convert"}
+    assert {args[0] for args in given} == {"validate-data", "fit", "test", "predict", "report", "convert", "split-ood"}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MER_ZOO_CACHE", str(tmp_path / "cache"))
     for name in ("unaligned_50.pkl", "new_clips.pkl"):
