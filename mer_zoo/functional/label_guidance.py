@@ -13,7 +13,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["common_knowledge", "expected_embedding", "guide", "guided_attention", "label_embedding", "masked_softmax"]
+__all__ = [
+    "common_knowledge",
+    "expected_embedding",
+    "guided_attention",
+    "label_embedding",
+    "masked_softmax",
+    "pooled_norm",
+]
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
@@ -100,42 +107,26 @@ def expected_embedding(logits: Tensor, table: Tensor) -> Tensor:
     return torch.einsum("bec,ecd->bd", p, table.to(p)) / len(table)
 
 
-def guide(x: Tensor, e: Tensor, w_e: Tensor, b_e: Tensor) -> Tensor:
-    r"""Let the label choose the channels, :math:`Z = \tilde{X} \odot (W_e e + b_e)` at every step (Eq. 6).
-
-    Args:
-        x: (B, T, d), X~.
-        e: (B, d).
-        w_e: (d, d).
-        b_e: (d,).
-
-    Returns:
-        (B, T, d).
-
-    Example:
-        >>> guide(torch.tensor([[[1.0], [2.0]]]), torch.tensor([[3.0]]), torch.eye(1), torch.ones(1)).tolist()
-        [[[4.0], [8.0]]]
-    """
-    return x * torch.nn.functional.linear(e, w_e, b_e)[:, None]
-
-
 def guided_attention(
     e: Tensor,
-    keys: Tensor,
-    values: Tensor,
+    gate: Tensor,
+    x_keys: Tensor,
+    x_values: Tensor,
     mask: Tensor,
     weights: tuple[Tensor, Tensor, Tensor, Tensor],
     heads: int,
 ) -> Tensor:
-    r"""Attention of the label to two modalities, keys of one and values of the other (Eqs. 7, 8).
+    r"""Attention of the label to two modalities, keys of one and values of the other (Eqs. 6-8).
 
-    Head h: :math:`\mathrm{softmax}((W_Q^h e)^\top (W_K^h Z_1)^\top / \sqrt{d_h}) \, W_V^h Z_2`; the heads' concatenation times W_0. There is
-    one query only, so the projections are moved from the steps to it and to the mixed vector: T d^2 products become d^2.
+    :math:`Z_m = \tilde{X}_m \odot g` with the gate :math:`g = W_e e + b_e`. Head h: :math:`\mathrm{softmax}((W_Q^h e)^\top (W_K^h Z_1)^\top /
+    \sqrt{d_h}) \, W_V^h Z_2`; the heads' concatenation times W_0. There is one query and one gate a sample, so gate and projections are moved
+    from the steps to the query and to the mixed vector: neither Z nor keys nor values are formed.
 
     Args:
         e: (B, d) label embedding.
-        keys: (B, T, d), Z of the first modality.
-        values: (B, T, d), Z of the second one.
+        gate: (B, d), g.
+        x_keys: (B, T, d), X~ of the first modality.
+        x_values: (B, T, d), X~ of the second one.
         mask: (B, T) bool, real steps; the others get weight 0.
         weights: W_Q, W_K, W_V and W_0, each (d, d), rows in the order of the heads.
         heads: Number of heads; divides d.
@@ -144,15 +135,51 @@ def guided_attention(
         (B, d).
 
     Example:
-        >>> one, z = torch.eye(1), torch.tensor([[[1.0], [3.0], [9.0]]])
-        >>> guided_attention(torch.zeros(1, 1), z, z, torch.tensor([[True, True, False]]), (one,) * 4, heads=1).item()
+        >>> one, x = torch.eye(1), torch.tensor([[[1.0], [3.0], [9.0]]])
+        >>> mask = torch.tensor([[True, True, False]])
+        >>> guided_attention(torch.zeros(1, 1), one, x, x, mask, (one,) * 4, heads=1).item()
         2.0
     """
     w_q, w_k, w_v, w_0 = weights
     by_head = (heads, -1, e.shape[-1])
     q = torch.einsum("hkd,bd->bhk", w_q.view(by_head), e)
-    asked = torch.einsum("bhk,hkd->bhd", q, w_k.view(by_head))
-    scores = asked @ keys.transpose(1, 2) * q.shape[-1] ** -0.5
-    mixed = masked_softmax(scores, mask[:, None]) @ values
+    asked = torch.einsum("bhk,hkd->bhd", q, w_k.view(by_head)) * gate[:, None]
+    scores = asked @ x_keys.transpose(1, 2) * q.shape[-1] ** -0.5
+    mixed = masked_softmax(scores, mask[:, None]) @ x_values * gate[:, None]
     found = torch.einsum("bhd,hkd->bhk", mixed, w_v.view(by_head)).flatten(1)
     return found @ w_0.T
+
+
+def pooled_norm(x: Tensor, gate: Tensor, update: Tensor, mask: Tensor, eps: float = 1e-5) -> Tensor:
+    r"""Mean over time of a normalised sum, :math:`\frac{1}{T} \sum_t \mathrm{LayerNorm}(Z_t + u)`, with :math:`Z = \tilde{X} \odot g` (Eq. 9).
+
+    Gate and update are the same at every step, so the moments of each sum, and then the mean, are products of X~ with a few vectors:
+    no normalised sequence is formed. Gain and shift of the LayerNorm are left to the caller, who applies them to the mean.
+
+    Args:
+        x: (B, T, d), X~.
+        gate: (B, d), g.
+        update: (B, d), u.
+        mask: (B, T) bool, real steps.
+        eps: Added to the variance.
+
+    Returns:
+        (B, d), at least float32; zeros where no step is real.
+
+    Example:
+        >>> x, mask = torch.tensor([[[1.0, 3.0], [9.0, 0.0]]]), torch.tensor([[True, False]])
+        >>> pooled_norm(x, torch.ones(1, 2), torch.zeros(1, 2), mask).round(decimals=3).tolist()
+        [[-1.0, 1.0]]
+    """
+    kind = torch.promote_types(x.dtype, torch.float32)  # differences of moments need the digits
+    x, gate, update = x.to(kind), gate.to(kind), update.to(kind)
+    with torch.autocast(x.device.type, enabled=False):
+        d = x.shape[-1]
+        mean = (x @ gate[..., None]).squeeze(-1) / d + update.mean(-1, keepdim=True)
+        cross = (x @ (gate * update)[..., None]).squeeze(-1)
+        square = (x.square() @ gate.square()[..., None]).squeeze(-1)
+        second = (square + 2 * cross) / d + update.square().mean(-1, keepdim=True)
+        scale = torch.rsqrt((second - mean.square()).clamp(min=0) + eps) * mask / mask.sum(1, keepdim=True).clamp(min=1)
+        pooled = gate * (scale[:, None] @ x).squeeze(1)
+        result: Tensor = pooled + update * scale.sum(1, keepdim=True) - (scale * mean).sum(1, keepdim=True)
+        return result

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.errors import MERError
-from mer_zoo.functional.label_guidance import expected_embedding, guide, guided_attention, label_embedding
+from mer_zoo.functional.label_guidance import expected_embedding, guided_attention, label_embedding, pooled_norm
 from mer_zoo.functional.sentiment import to_classes
 from mer_zoo.layers.dropout import dropout
 from mer_zoo.layers.sequence import masked_mean, masked_resample
@@ -156,10 +156,11 @@ class GuidedAttention(nn.Module):
             nn.init.xavier_uniform_(weight)
 
     @override
-    def forward(self, e: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-        """Mean over the real steps, (B, d), of H; e is (B, d), keys Z_1 and values Z_2 (B, T, d), the mask (B, T)."""
-        found = guided_attention(e, keys, values, mask, (self.w_q, self.w_k, self.w_v, self.w_0), self.heads)
-        return masked_mean(self.norm(keys + self.ffn(found)[:, None]), mask)
+    def forward(self, e: Tensor, gate: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+        """Mean over the real steps, (B, d), of H; e and gate are (B, d), keys X~_1 and values X~_2 (B, T, d), the mask (B, T)."""
+        found = guided_attention(e, gate, keys, values, mask, (self.w_q, self.w_k, self.w_v, self.w_0), self.heads)
+        pooled = pooled_norm(keys, gate, self.ffn(found), mask, self.norm.eps)
+        return torch.where(mask.any(1, keepdim=True), pooled * self.norm.weight + self.norm.bias, 0.0)
 
 
 class LGMMT(nn.Module):
@@ -235,8 +236,8 @@ class LGMMT(nn.Module):
         if not self.guided:
             return pooled
         e = self.guidance(pooled, target, hidden)
-        z = {name: guide(x[name], e, self.gate.weight, self.gate.bias) for name in self.modalities}
-        met = [self.pairs[f"{a}_{b}"](e, z[a], z[b], mask) for a, b in combinations(self.modalities, 2)]
+        gate = self.gate(e)
+        met = [self.pairs[f"{a}_{b}"](e, gate, x[a], x[b], mask) for a, b in combinations(self.modalities, 2)]
         return torch.cat(met, 1)
 
     def drop(self, h: Tensor) -> Tensor:

@@ -144,8 +144,8 @@ class CUMDF(Wrapper):
         self.views = IncompleteViews(UncertainMissing(max_rate, set_rate), seed)
         backbone.drop_head()
         self.replaces_logits = True
-        self.mark = "[teacher]" if role == "teacher" else ""
-        self.srd_weight = srd_weight if role == "student" and teacher is not None else 0.0
+        self.srd_weight = srd_weight if role == "student" and teacher is not None and alpha else 0.0
+        self.mark = "[teacher]" if role == "teacher" else "" if self.srd_weight else "[no teacher]"
         self.teacher_path = None if teacher == "joint" or not self.srd_weight else teacher
         self._frozen: list[Teacher] = []  # in a list, and so neither parameter nor state nor ever in training mode
         self._build(teacher == "joint", alpha, projection, effect)

@@ -4,15 +4,16 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mer_zoo.functional.label_guidance import (
     common_knowledge,
     expected_embedding,
-    guide,
     guided_attention,
     label_embedding,
     masked_softmax,
+    pooled_norm,
 )
 
 
@@ -80,13 +81,6 @@ def test_a_certain_expectation_is_the_label() -> None:
     close(expected_embedding(100.0 * torch.eye(3), table), label_embedding(torch.arange(3), table))
 
 
-def test_guide_is_the_equation() -> None:
-    x, e, w, b = torch.randn(2, 5, 3), torch.randn(2, 3), torch.randn(3, 3), torch.randn(3)
-    for i in range(2):
-        for t in range(5):
-            close(guide(x, e, w, b)[i, t], x[i, t] * (w @ e[i] + b))
-
-
 def literal_attention(
     e: Tensor, z1: Tensor, z2: Tensor, mask: Tensor, weights: tuple[Tensor, ...], heads: int
 ) -> Tensor:
@@ -105,26 +99,61 @@ def literal_attention(
 
 @pytest.mark.parametrize("heads", [1, 2, 6])
 def test_guided_attention_is_the_equation(heads: int) -> None:
-    e, z1, z2 = torch.randn(3, 6), torch.randn(3, 5, 6), torch.randn(3, 5, 6)
+    e, gate, x1, x2 = torch.randn(3, 6), torch.randn(3, 6), torch.randn(3, 5, 6), torch.randn(3, 5, 6)
     mask = torch.tensor([[True] * 5, [False, False, True, True, True], [True, False, False, False, False]])
     q, k, v, o = torch.randn(4, 6, 6)
-    result = guided_attention(e, z1, z2, mask, (q, k, v, o), heads)
+    result = guided_attention(e, gate, x1, x2, mask, (q, k, v, o), heads)
     for i in range(3):
-        close(result[i], literal_attention(e[i], z1[i], z2[i], mask[i], (q, k, v, o), heads))
+        close(result[i], literal_attention(e[i], x1[i] * gate[i], x2[i] * gate[i], mask[i], (q, k, v, o), heads))
 
 
 def test_guided_attention_by_hand() -> None:
-    """q = 2, keys ln 2 / 2 and 0, so weights 2/3 and 1/3; values 3 and 6 mix to 4, W_V doubles and W_0 negates."""
+    """q = 2, gated keys ln 2 / 2 and 0, so weights 2/3 and 1/3; gated values 3 and 6 mix to 4, W_V doubles, W_0 negates."""
     one = torch.eye(1)
-    keys, values = torch.tensor([[[math.log(2) / 2], [0.0]]]), torch.tensor([[[3.0], [6.0]]])
+    keys, values = torch.tensor([[[math.log(2) / 6], [0.0]]]), torch.tensor([[[1.0], [2.0]]])
     mask = torch.tensor([[True, True]])
-    result = guided_attention(one, keys, values, mask, (2 * one, one, 2 * one, -one), heads=1)
+    result = guided_attention(one, 3 * one, keys, values, mask, (2 * one, one, 2 * one, -one), heads=1)
     assert result.item() == pytest.approx(-8.0)
 
 
 def test_guided_attention_without_a_real_step_is_zero() -> None:
     z = torch.zeros(1, 3, 2)
-    result = guided_attention(
-        torch.randn(1, 2), z, z, torch.zeros(1, 3, dtype=torch.bool), (torch.eye(2),) * 4, heads=1
-    )
+    e, mask = torch.randn(1, 2), torch.zeros(1, 3, dtype=torch.bool)
+    result = guided_attention(e, e, z, z, mask, (torch.eye(2),) * 4, heads=1)
     assert not result.any()
+
+
+def test_pooled_norm_is_the_equation() -> None:
+    x, gate, update = torch.randn(4, 5, 6), torch.randn(4, 6), torch.randn(4, 6)
+    mask = torch.arange(5) < torch.tensor([5, 3, 1, 0])[:, None]
+    result = pooled_norm(x, gate, update, mask)
+    for i in range(3):
+        close(result[i], F.layer_norm(x[i, mask[i]] * gate[i] + update[i], (6,)).mean(0))
+    assert not result[3].any()
+
+
+def test_pooled_norm_has_the_gradients_of_the_equation() -> None:
+    x, gate, update = (each.double().requires_grad_() for each in (torch.randn(2, 3, 4), *torch.randn(2, 2, 4)))
+    mask = torch.tensor([[True] * 3, [True, False, False]])
+    assert torch.autograd.gradcheck(lambda x, gate, update: pooled_norm(x, gate, update, mask), (x, gate, update))
+
+
+def test_pooled_norm_by_hand() -> None:
+    """(1, 3) * (2, 1) + (0, 1) = (2, 4) is normalised to (-1, 1), (1, 0) * (2, 1) + (0, 1) = (2, 1) to (1, -1)."""
+    x, gate, update = (
+        torch.tensor([[[1.0, 3.0], [1.0, 0.0], [1.0, 3.0]]]),
+        torch.tensor([[2.0, 1.0]]),
+        torch.tensor([[0.0, 1.0]]),
+    )
+    result = pooled_norm(x, gate, update, torch.ones(1, 3, dtype=torch.bool), eps=0.0)
+    assert result[0].tolist() == pytest.approx([-1 / 3, 1 / 3])
+
+
+def test_pooled_norm_of_constant_sums_is_finite_with_its_gradient() -> None:
+    """Rounding may make a variance of 0 negative."""
+    x = (torch.rand(64, 3, 1) * 10).expand(-1, -1, 300).clone().requires_grad_()
+    result = pooled_norm(x, torch.ones(64, 300), torch.ones(64, 300), torch.ones(64, 3, dtype=torch.bool))
+    result.square().sum().backward()  # type: ignore[no-untyped-call]
+    assert result.isfinite().all()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
