@@ -12,14 +12,12 @@ from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
 from mer_zoo.data.draws import dropped_at, uniform
 from mer_zoo.data.missing import AVAILABILITY, MissingPattern, check_rate, protected, steps
 from mer_zoo.data.patterns import keep_one
+from mer_zoo.errors import MERError
 
 __all__ = ["UncertainMissing", "stack_views"]
 
-RATE_KEY, SET_KEY, CHOICE_KEY = (
-    0x5851F42D4C957F2D,
-    0x2545F4914F6CDD1D,
-    0x1B873593CC9E2D51,
-)  # draws apart from each other
+# These keep the draws of rates, of sets, and of whether there is a set, apart from each other and from those of the positions.
+RATE_KEY, SET_KEY, CHOICE_KEY = 0x5851F42D4C957F2D, 0x2545F4914F6CDD1D, 0x1B873593CC9E2D51
 
 
 class UncertainMissing(MissingPattern):
@@ -34,7 +32,7 @@ class UncertainMissing(MissingPattern):
         set_rate: Share of the samples that draw an availability set.
 
     Raises:
-        MERError: If a rate lies outside [0, 1].
+        MERError: If a rate lies outside [0, 1], or the largest one is no multiple of 0.1.
 
     Example:
         >>> UncertainMissing()
@@ -43,6 +41,8 @@ class UncertainMissing(MissingPattern):
 
     def __init__(self, max_rate: float = 0.7, set_rate: float = 0.5) -> None:
         self.max_rate, self.set_rate = check_rate(max_rate), check_rate(set_rate)
+        if abs(max_rate * 10 - round(max_rate * 10)) > 1e-6:
+            raise MERError(f"max_rate is {max_rate}; give a multiple of 0.1, in which steps rates are drawn")
 
     @override
     def kept(self, batch: Batch, spec: DataSpec, key: int) -> dict[str, Tensor]:

@@ -114,5 +114,7 @@ def test_stacked_views_stand_one_after_the_other() -> None:
 def test_bad_rates() -> None:
     with pytest.raises(MERError, match=r"rate is 1\.5"):
         UncertainMissing(max_rate=1.5)
+    with pytest.raises(MERError, match=r"max_rate is 0\.25; give a multiple of 0\.1"):
+        UncertainMissing(max_rate=0.25)
     with pytest.raises(MERError, match=r"rate is -0\.1"):
         UncertainMissing(set_rate=-0.1)
