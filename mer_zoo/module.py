@@ -177,7 +177,11 @@ class MERModule(LightningModule):
             module.training = mode
 
     def _train_source(self) -> BatchSource:
-        return _NoSource() if self.datamodule is None else self.datamodule.batch_source("train", self.device)
+        if self.datamodule is None:
+            return _NoSource()
+        return _Converted(
+            self.datamodule.batch_source("train", self.device), self.trainer.precision_plugin.convert_input
+        )
 
     def step_loss(self, step: Step, stage: str = "train") -> Tensor:
         """Loss of one step: mean(task_weight * task loss) + sum(auxiliary losses); logs its parts."""
@@ -353,6 +357,16 @@ class MERModule(LightningModule):
 def _current_seed() -> int | None:
     seed = os.environ.get("PL_GLOBAL_SEED")
     return None if seed is None else int(seed)
+
+
+class _Converted:
+    """A source whose batches are converted as the Trainer converts those of training, such as to float64."""
+
+    def __init__(self, source: BatchSource, convert: Callable[[Batch], Batch]) -> None:
+        self.source, self.convert = source, convert
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(self.convert, self.source)
 
 
 class _NoSource:

@@ -22,6 +22,7 @@ from mer_zoo.data.synthetic import SyntheticConfig
 from mer_zoo.errors import MERError
 from mer_zoo.model import BatchSource, Model, Wrapper
 from mer_zoo.module import MERModule
+from mer_zoo.wrappers import MACI
 
 SIZES = SyntheticConfig(train=48, valid=24, test=24)
 
@@ -452,3 +453,13 @@ def test_float64_training_leaves_float32_models_alone(tmp_path: Path) -> None:
     for precision in ("64-true", "32-true"):
         net = MulT(source.spec, source.task, d_model=12, num_heads=2, layers=1)
         quiet(tmp_path, precision=precision, fast_dev_run=1).fit(MERModule(net), datamodule=source)
+
+
+def test_statistics_are_fitted_in_the_precision_of_the_trainer(tmp_path: Path) -> None:
+    source = data()
+    trained = MERModule(MulT(source.spec, source.task, d_model=8, num_heads=2, layers=1), wrappers=[MACI])
+    quiet(tmp_path, precision="64-true", max_steps=1).fit(trained, datamodule=source)
+    model = trained.model
+    assert isinstance(model, MACI)
+    assert model.head.get_buffer("mean_audio").dtype == torch.float64
+    assert model.head.get_buffer("mean_audio").any()
