@@ -132,11 +132,13 @@ def protected(text: Modality, spec: DataSpec) -> Tensor:
         >>> protected(Modality(ids, ids != 0), DataSpec(tokens=True)).long().tolist()
         [[1, 0, 0, 1, 0]]
     """
-    if not text.is_tokens:
-        return torch.zeros_like(text.mask)
+    return _frame(text, text.x, spec) if text.is_tokens else torch.zeros_like(text.mask)
+
+
+def _frame(text: Modality, ids: Tensor, spec: DataSpec) -> Tensor:
     step, last = steps(text), text.lengths[:, None] - 1
-    first_is_cls = (step == 0) & (text.x == spec.cls_id)
-    last_is_sep = (step == last) & (text.x == spec.sep_id)
+    first_is_cls = (step == 0) & (ids == spec.cls_id)
+    last_is_sep = (step == last) & (ids == spec.sep_id)
     return text.mask & (first_is_cls | last_is_sep)
 
 
@@ -144,7 +146,8 @@ def drop(batch: Batch, kept: Mapping[str, Tensor], spec: DataSpec) -> Batch:
     """Make the incomplete view of a batch; the batch itself is not written to.
 
     Tokens that are dropped become [UNK], feature vectors zero, ``observed`` False. ``mask`` stays, padding is not
-    touched, and :func:`protected` tokens stay whatever ``kept`` says.
+    touched, and :func:`protected` tokens stay whatever ``kept`` says. Ids beside features go with these, but for those of [CLS]
+    and [SEP]: that no word stands there is nothing that could be missing.
 
     Args:
         batch: The batch.
@@ -172,7 +175,9 @@ def _drop(modality: Modality, keep: Tensor, name: str, spec: DataSpec) -> Modali
         x = modality.x.masked_fill(missing, spec.unk_id)
     else:
         x = modality.x.masked_fill(missing[..., None], 0.0)
-    ids = None if modality.token_ids is None else modality.token_ids.masked_fill(missing, spec.unk_id)
+    ids = modality.token_ids
+    if ids is not None:
+        ids = ids.masked_fill(missing & ~_frame(modality, ids, spec), spec.unk_id)
     return modality.replace(x=x, observed=modality.observed & ~missing, token_ids=ids)
 
 

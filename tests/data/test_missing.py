@@ -132,6 +132,18 @@ def test_float_text_has_no_protected_position() -> None:
     assert (ids == 7).all(), "the batch's own ids are not written to"
 
 
+def test_ids_beside_features_keep_naming_the_frame() -> None:
+    spec = DataSpec(text_dim=2)
+    ids = torch.tensor([[101, 7, 102, 0], [0, 101, 7, 102]])
+    batch, _ = make_batch(tokens=False)
+    text = Modality(torch.ones(2, 4, 2), ids != 0, token_ids=ids)
+    view = drop(batch.replace(text=text), {"text": torch.zeros_like(text.mask)}, spec).text
+    assert view.token_ids is not None
+    assert view.token_ids.tolist() == [[101, 100, 102, 0], [0, 101, 100, 102]]
+    assert not view.observed.any(), "their features are missing all the same"
+    assert view.x[text.mask].abs().sum() == 0
+
+
 def test_only_the_frame_of_a_text_is_protected() -> None:
     spec = DataSpec(tokens=True)
     ids = torch.tensor([[101, 102, 101, 8, 102, 0], [0, 0, 101, 7, 102, 0], [7, 8, 9, 0, 0, 0], [0, 0, 0, 0, 0, 0]])
