@@ -131,9 +131,10 @@ def _share_out(classes: Ints, origin: Ints, names: Sequence[str], least: int | N
     if len(lacking) or (sizes < reserved.sum(0)).any():
         label = int(lacking[0]) if len(lacking) else int(totals.argmin())
         wanted = ", ".join(f"{count} in {name}" for name, count in zip(SPLITS, enough, strict=True))
+        coarser = "" if tuple(names) == CLASSES["binary"] else "use --task binary, "
         raise MERError(
             f"{source} has {plural(int(totals[label]), 'sample')} of class {names[label]}, too few for {wanted}; "
-            "use --task binary, add samples, or lower --min-per-class"
+            f"{coarser}add samples, or lower --min-per-class"
         )
     return reserved + allocate(totals - reserved.sum(1), (sizes - reserved.sum(0)).tolist())
 

@@ -173,7 +173,7 @@ def faulty(kind: str) -> corpora.Tree:
 @pytest.mark.parametrize(
     ("kind", "task", "message"),
     [
-        ("rare", "binary", "has 2 samples of class neutral, too few for 1 in train, 1 in valid, 1 in test_ood; use"),
+        ("rare", "binary", "has 2 samples of class neutral, too few for 1 in train, 1 in valid, 1 in test_ood; add"),
         ("none", "seven", "has 0 samples of class -1, too few"),
         ("shared", "binary", "1 sample of train is in test too"),
         ("no valid", "binary", "has no labelled valid split; new splits take over the sizes"),
