@@ -78,7 +78,7 @@ def distributed_mean(values: Tensor, weights: Tensor | None = None) -> Tensor:
         1.0
     """
     if weights is None:
-        total, count = values.sum(), values.new_tensor(float(values.numel()))
+        total, count = values.sum(), values.new_full((), values.numel())
     else:
         total, count = (values * weights).sum(), weights.sum().detach()
     if torch.distributed.is_available() and torch.distributed.is_initialized():
