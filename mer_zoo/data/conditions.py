@@ -36,7 +36,12 @@ class Condition:
 
 
 def is_test_split(split: str) -> bool:
-    """Whether a split serves testing: ``test``, or a name that starts with ``test_``."""
+    """Whether a split serves testing: ``test``, or a name that starts with ``test_``.
+
+    Example:
+        >>> is_test_split("test_ood"), is_test_split("valid")
+        (True, False)
+    """
     return split == "test" or split.startswith("test_")
 
 

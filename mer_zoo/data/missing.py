@@ -73,6 +73,10 @@ def check_rate(rate: float) -> float:
 
     Raises:
         MERError: If it lies outside [0, 1].
+
+    Example:
+        >>> check_rate(1)
+        1.0
     """
     if not 0 <= rate <= 1:
         raise MERError(f"rate is {rate}; give a number in [0, 1]")

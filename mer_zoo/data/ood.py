@@ -45,6 +45,11 @@ class WordTable:
     Args:
         words: W words.
         samples: For each sample the places of its frequent words in ``words``.
+
+    Example:
+        >>> table = WordTable(["so"], [frozenset({0}), frozenset()])
+        >>> table.counts(np.array([True, True]), np.array([1, 0]), num_classes=2).tolist()
+        [[0.0, 1.0]]
     """
 
     words: list[str]
@@ -187,6 +192,11 @@ def draw_partition(strata: Ints, bins: int, shares: Ints, rng: np.random.Generat
 
     Returns:
         (N,) split of each sample.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> np.bincount(draw_partition(np.zeros(4, dtype=int), 1, np.array([[3, 1]]), rng)).tolist()
+        [3, 1]
     """
     splits = np.empty(len(strata), dtype=np.int64)
     counts = np.bincount(strata, minlength=bins * len(shares)).reshape(len(shares), bins)
@@ -252,6 +262,12 @@ def anneal(
 
     Returns:
         (N,) the samples to test on, as many of every stratum as at the start.
+
+    Example:
+        >>> table, classes = frequent_words([["a"], ["a"], ["b"], ["b"]] * 2, 2), np.array([0] * 4 + [1] * 4)
+        >>> start = np.array([True, False] * 4)
+        >>> int(anneal(table, classes, classes, start, 200, np.random.default_rng(0)).sum())  # two of each class
+        4
     """
     state = _State(table, classes, in_test, int(classes.max(initial=0)) + 1)
     rest = np.flatnonzero(~in_test)

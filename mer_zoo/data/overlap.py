@@ -117,6 +117,14 @@ def check_unseen(trained: Corpus, tested: Corpus, split: str) -> None:
 
     Raises:
         MERError: Naming the splits.
+
+    Example:
+        >>> from mer_zoo.data.synthetic import SyntheticConfig, generate
+        >>> corpus = generate(SyntheticConfig(train=4, valid=4, test=4))
+        >>> check_unseen(corpus, corpus, "test_iid")
+        >>> check_unseen(corpus, corpus, "train")
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: train of SyntheticMER(...) shares 4 samples with train of ...; train and test on splits ...
     """
     for own in sorted({"train", "valid"} & trained.splits.keys()):
         both = shared_ids(split, tested.splits[split].ids, own, trained.splits[own].ids)
@@ -135,6 +143,13 @@ def check_different(conditions: Mapping[str, SplitData]) -> None:
 
     Raises:
         MERError: Naming the conditions.
+
+    Example:
+        >>> from mer_zoo.data.synthetic import SyntheticConfig, generate
+        >>> test = generate(SyntheticConfig(train=4, valid=4, test=4)).split("test_iid")
+        >>> check_different({"iid": test, "ood": test})
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: the conditions 'ood' and 'iid' test on the same data; give each its own file
     """
     for one, other in combinations(conditions, 2):
         splits = (conditions[name] for name in (one, other))

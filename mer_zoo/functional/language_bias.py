@@ -28,6 +28,11 @@ class BiasWords(NamedTuple):
         ids: (K,) int64 token ids.
         total: (K,) int64, how often each occurs in the training split.
         variation: (K,) float64, the coefficient of variation of its counts over the classes.
+
+    Example:
+        >>> found = BiasWords(torch.tensor([1200]), torch.tensor([9]), torch.tensor([0.5]))
+        >>> dict(zip(found.ids.tolist(), found.total.tolist()))
+        {1200: 9}
     """
 
     ids: Tensor

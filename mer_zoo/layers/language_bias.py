@@ -27,7 +27,13 @@ LEAST_SAMPLES = 30  # effective sample size below which the choice of tau is not
 
 
 def token_ids(text: Modality) -> Tensor | None:
-    """The (B, T) token ids of a text, or None where there are only features."""
+    """The (B, T) token ids of a text, or None where there are only features.
+
+    Example:
+        >>> ids, real = torch.tensor([[101, 7, 102]]), torch.ones(1, 3, dtype=torch.bool)
+        >>> token_ids(Modality(ids, real)) is ids, token_ids(Modality(torch.zeros(1, 3, 4), real)) is None
+        (True, True)
+    """
     return text.x if text.is_tokens else text.token_ids
 
 
@@ -48,6 +54,12 @@ class LanguageBias(nn.Module):
         temperature: Temperature of the bias prediction at that choice.
         ess: Effective sample size of that choice; 0 where it was not weighted.
         chosen_by: Place of the rule of that choice in ``SELECTIONS``; -1 before any.
+
+    Example:
+        >>> bias = LanguageBias(DataSpec(tokens=True), (), num_words=2, selection="fixed", fixed_tau=0.5)
+        >>> bias.fit(torch.tensor([101, 7, 7, 8, 102]), torch.tensor([[0], [0], [0], [2], [2]]), num_classes=3)
+        >>> bias.words.tolist(), bias.tau_in_use.item()
+        ([7, 8], 0.5)
     """
 
     on: Tensor
@@ -197,6 +209,11 @@ def check_options(num_words: int, threshold: float, variant: str, selection: str
 
     Raises:
         MERError: Naming the option.
+
+    Example:
+        >>> check_options(num_words=0, threshold=0.1, variant="paper", selection="fixed", tau=0.5)
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: num_words of MACI is 0; give at least 1
     """
     if num_words < 1:
         raise MERError(f"num_words of MACI is {num_words}; give at least 1")
