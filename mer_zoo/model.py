@@ -342,6 +342,8 @@ class Wrapper(Model):
 
 
 WrapperFactory = Callable[[Model], Wrapper]
+Answer = Tensor | tuple[Tensor, dict[str, Tensor]] | Output
+Call = Callable[[nn.Module, Modality, Modality, Modality], Answer]
 
 
 class AdaptedBackbone(Backbone):
@@ -353,11 +355,13 @@ class AdaptedBackbone(Backbone):
         spec: DataSpec,
         task: Task,
         feature_dim: int,
-        call: Callable[[nn.Module, Modality, Modality, Modality], Tensor | Output] | None = None,
+        call: Call | None = None,
         text_encoder: TextEncoderSpec = None,
+        hidden_shape: dict[str, tuple[int, int]] | None = None,
     ) -> None:
         super().__init__(spec, task, text_encoder)
         self.module, self.feature_dim, self.call = module, feature_dim, call
+        self.hidden_shape = hidden_shape
         self.head = nn.Linear(feature_dim, task.num_outputs)
         # The module sees no masks unless `call` hands them over, so its answer may depend on the padding.
         self.fixed_length = True
@@ -370,20 +374,23 @@ class AdaptedBackbone(Backbone):
             result = self.call(self.module, text, audio, vision)
         if isinstance(result, Output):
             return result
-        if result.shape != (len(text.x), self.feature_dim):
+        features, hidden = result if isinstance(result, tuple) else (result, None)
+        if features.shape != (len(text.x), self.feature_dim):
             wanted = (len(text.x), self.feature_dim)
             raise MERError(
-                f"the adapted module returned shape {tuple(result.shape)}, expected {wanted}: see feature_dim"
+                f"the adapted module returned shape {tuple(features.shape)}, expected {wanted}: see feature_dim"
             )
-        return Output(self.classify(result), result)
+        found = None if hidden is None else {name: tuple(states.shape[1:]) for name, states in hidden.items()}
+        if found != self.hidden_shape:
+            raise MERError(
+                f"the adapted module returned hidden sequences {found}, not {self.hidden_shape}: see hidden_shape"
+            )
+        return Output(self.classify(features), features, hidden)
 
     @property
     @override
     def name(self) -> str:
         return type(self.module).__name__
-
-
-Call = Callable[[nn.Module, Modality, Modality, Modality], Tensor | Output]
 
 
 @overload
@@ -395,6 +402,7 @@ def adapt(
     feature_dim: int,
     call: Call | None = ...,
     text_encoder: TextEncoderSpec = ...,
+    hidden_shape: dict[str, tuple[int, int]] | None = ...,
 ) -> AdaptedBackbone: ...
 @overload
 def adapt(
@@ -403,6 +411,7 @@ def adapt(
     feature_dim: int,
     call: Call | None = ...,
     text_encoder: TextEncoderSpec = ...,
+    hidden_shape: dict[str, tuple[int, int]] | None = ...,
 ) -> Callable[[DataSpec, Task], AdaptedBackbone]: ...
 def adapt(
     module: nn.Module,
@@ -412,6 +421,7 @@ def adapt(
     feature_dim: int,
     call: Call | None = None,
     text_encoder: TextEncoderSpec = None,
+    hidden_shape: dict[str, tuple[int, int]] | None = None,
 ) -> AdaptedBackbone | Callable[[DataSpec, Task], AdaptedBackbone]:
     """Turn any network into a Backbone, so that it takes every wrapper of the zoo.
 
@@ -422,8 +432,10 @@ def adapt(
         task: What the logits mean, usually ``datamodule.task``.
         feature_dim: Width of the features that the module returns.
         call: How to call the module where it is not ``module(text, audio, vision)``: gets the module and the three
-            Modality objects (with masks), returns features or a complete Output.
+            Modality objects (with masks), returns what the module may return, or a complete Output.
         text_encoder: See :class:`Backbone`.
+        hidden_shape: (T, d) of the hidden sequence of each modality, where the module returns (features, hidden) with such
+            sequences, name to (B, T, d); wrappers that restore or distil sequences need them.
 
     Returns:
         A Backbone around the module, or its factory.
@@ -440,6 +452,7 @@ def adapt(
         torch.Size([4, 3])
     """
     options: dict[str, Any] = {"feature_dim": feature_dim, "call": call, "text_encoder": text_encoder}
+    options["hidden_shape"] = hidden_shape
     if spec is None or task is None:
         return lambda spec, task: AdaptedBackbone(module, spec, task, **options)
     return AdaptedBackbone(module, spec, task, **options)

@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor, nn
 from toys import MeanNet, Shifting, TwoStep
+from typing_extensions import override
 
 from mer_zoo.batch import Batch, DataSpec, Modality, Output
 from mer_zoo.data.datamodule import SyntheticMER
@@ -17,7 +18,7 @@ from mer_zoo.model import Wrapper, adapt
 from mer_zoo.module import MERModule
 from mer_zoo.scores import Scores
 from mer_zoo.task import SentimentClassification, SentimentRegression
-from mer_zoo.wrappers import CausalMER
+from mer_zoo.wrappers import MSSD, CausalMER
 
 TASK = SentimentClassification(3)
 TOKENS = DataSpec(tokens=True, vocab_size=210)
@@ -55,6 +56,30 @@ def test_adapt_call_hands_over_masks_and_accepts_an_output() -> None:
     batch = Batch.random(DataSpec(), TASK, size=2)
     assert adapt(Sum(), DataSpec(), TASK, feature_dim=7, call=masked)(batch).features.shape == (2, 7)
     assert adapt(Sum(), DataSpec(), TASK, feature_dim=7, call=complete)(batch).logits.shape == (2, 3)
+
+
+class Sequences(nn.Module):
+    """Returns features and a hidden sequence of text and audio."""
+
+    def __init__(self, spec: DataSpec, width: int) -> None:
+        super().__init__()
+        self.maps = nn.ModuleDict({name: nn.Linear(spec.dim(name), width) for name in ("text", "audio")})
+
+    @override
+    def forward(self, text: Tensor, audio: Tensor, vision: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        hidden = {"text": self.maps["text"](text), "audio": self.maps["audio"](audio)}
+        return torch.cat([states.mean(1) for states in hidden.values()], 1), hidden
+
+
+def test_adapt_hands_on_hidden_sequences() -> None:
+    spec, task = DataSpec(), SentimentClassification(3)
+    shapes = {"text": (spec.text_len, 3), "audio": (spec.audio_len, 3)}
+    model = MSSD(adapt(Sequences(spec, 3), spec, task, feature_dim=6, hidden_shape=shapes))
+    _, incomplete = model.steps(Batch.random(spec, task, size=4))
+    assert incomplete.losses["mssd/recon"] > 0
+    wrong = adapt(Sequences(spec, 3), spec, task, feature_dim=6, hidden_shape={"text": (6, 4)})
+    with pytest.raises(MERError, match=r"returned hidden sequences .* see hidden_shape"):
+        wrong(Batch.random(spec, task))
 
 
 def test_adapt_names_a_wrong_width() -> None:

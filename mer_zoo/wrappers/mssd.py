@@ -72,7 +72,7 @@ class MSSD(Wrapper):
         gamma: Weight of the distance between joint representations.
         two_stage: Two optimiser steps a batch, complete view first; otherwise one step on the sum.
         rate: How the missing rate is drawn, ``per_sample`` or ``per_position``, or one rate in [0, 1].
-        accumulate_stage_gradients: Keep the gradient of the first step in the second.
+        accumulate_stage_gradients: Keep the gradient of the first step, as it was clipped there, in the second.
         seed: Seed of the views; None for the global one.
 
     Raises:
