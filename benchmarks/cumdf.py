@@ -4,7 +4,7 @@
     python benchmarks/cumdf.py run --path clean_unaligned_50.pkl --out runs/cumdf_mosi
     python benchmarks/cumdf.py table runs/cumdf_synthetic --against "views"
     python benchmarks/cumdf.py shares --out runs/cumdf_shares       # attribution against the true reliabilities
-    python benchmarks/cumdf.py speed                                # a step at the manuscript's sizes for MOSI
+    python benchmarks/cumdf.py probe --out runs/cumdf_synthetic     # does the distance tell samples apart?
 
 Every model has the same network. The epoch of the smallest validation loss on complete data is kept. A finished run is skipped, so the
 command may be stopped and started again; several may run side by side on other seeds. "complete" is trained on complete data without a
@@ -16,15 +16,13 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
+import torch.nn.functional as F
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from rich.console import Console
@@ -40,9 +38,7 @@ from mer_zoo.data.synthetic import SyntheticConfig
 from mer_zoo.layers.attribution import Effect
 from mer_zoo.model import Backbone, Model
 from mer_zoo.module import MERModule
-from mer_zoo.task import SentimentClassification
 from mer_zoo.wrappers import CUMDF
-from mer_zoo.wrappers.cumdf_teacher import Teacher
 
 SETS = ["{l}", "{a}", "{v}", "{l,a}", "{l,v}", "{a,v}"]
 RATES = [step / 10 for step in range(1, 8)]
@@ -58,6 +54,8 @@ CUMDFS: dict[str, dict[str, Any]] = {
     "SRD alone without projections": {**PARTS, "srd_weight": 0.1, "projection": "none"},
     "SRD alone with expected labels": {**PARTS, "srd_weight": 0.1, "teacher_labels": "expected"},
     "SRD alone with weight 1": {**PARTS, "srd_weight": 1.0},
+    # A plain distance of weight 1 to a teacher that is never told the label.
+    "SRD changed": {**PARTS, "srd_weight": 1.0, "projection": "none", "teacher_labels": "expected", "label_drop": 1.0},
 }
 
 
@@ -228,74 +226,59 @@ def agreement(measured: Sequence[float], truth: Sequence[float]) -> float:
     return sum((sign > 0) - (sign < 0) for sign in signs) / len(signs)
 
 
-SPEEDS: dict[str, Callable[[CUMDFNet], Model]] = {
-    "CUMDFNet": lambda net: net,
-    "views, no teacher": lambda net: CUMDF(net, teacher=None, **{**PARTS}),
-    "student, frozen teacher": lambda net: CUMDF(net, teacher="set below"),
-    "student, frozen teacher, SRD alone": lambda net: CUMDF(
-        net, teacher="set below", attribution_weight=0.0, penalty_weight=0.0
-    ),
-    "student and teacher": CUMDF,
-}
+def probe(options: argparse.Namespace) -> None:
+    """Cosine of student and teacher for the same sample and for samples of two classes, as the distance sees them and as they are.
+
+    A distance that teaches something tells the two apart.
+    """
+    options.batch_size = 400
+    data = corpus(options)
+    data.setup("fit")
+    batch = next(iter(data.batch_source("valid")))
+    console, order = Console(width=140), torch.randperm(len(batch), generator=torch.Generator().manual_seed(0))
+    others = batch.target != batch.target[order]
+    shown = Table(
+        "model", "sequence", "projected: same", "other class", "plain: same", "other class", "told", "not told"
+    )
+    for file in sorted(options.out.glob("*/seed*/best.ckpt")):
+        settings = CUMDFS.get(file.parts[-3], {"teacher": None})
+        if settings.get("teacher", "joint") != "joint" or not settings.get("srd_weight", 1):
+            continue
+        model = CUMDF(network(data, options.dim), **settings, seed=0)
+        MERModule(model).load_state_dict(torch.load(file, weights_only=True)["state_dict"])
+        with torch.no_grad():
+            for row in _cosines(model.eval(), batch, data.spec, others, order):
+                shown.add_row("/".join(file.parts[-3:-1]), *row)
+    console.print(shown)
 
 
-def step_of(kind: str) -> Callable[[], None]:
-    """A training step at the manuscript's sizes: 50 steps, width 300, batch 35."""
-    torch.manual_seed(0)
-    spec = DataSpec(300, 74, 35, 50, 50, 50, aligned=True)
-    task, batch = SentimentClassification(7), Batch.random(spec, SentimentClassification(7), size=35)
-    model = SPEEDS[kind](CUMDFNet(spec, task, dim=300))
-    if isinstance(model, CUMDF) and model.teacher_path is not None:
-        model._frozen.append(Teacher(model.backbone, model.guided).freeze())
-    optimizer = torch.optim.Adam(model.parameters())
-
-    def step() -> None:
-        for each in model.steps(batch):
-            optimizer.zero_grad()
-            loss = task.criterion(each.output.logits, each.batch.target).mean() + sum(each.losses.values())
-            torch.autograd.backward(loss)
-            optimizer.step()
-
-    return step
-
-
-def speed(options: argparse.Namespace) -> None:
-    """Median time of steps that alternate between the models, and the peak memory of each in a process of its own."""
-    torch.set_num_threads(1)
-    steps = {kind: step_of(kind) for kind in SPEEDS}
-    times: dict[str, list[float]] = {kind: [] for kind in steps}
-    for _ in range(options.repeats + 1):
-        for kind, step in steps.items():
-            start = time.perf_counter()
-            step()
-            times[kind].append(time.perf_counter() - start)
-    shown = Table("step", "samples/s", "times the undistilled step", "peak MiB")
-    base = times["views, no teacher"][1:]
-    for kind, each in times.items():
-        ratio = statistics.median(a / b for a, b in zip(each[1:], base, strict=True))
-        command = [sys.executable, __file__, "memory", kind]
-        memory = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 2**20
-        shown.add_row(kind, f"{35 / statistics.median(each[1:]):.1f}", f"{ratio:.2f}", f"{memory:.0f}")
-    Console(width=120).print(shown)
-
-
-def memory(kind: str) -> None:
-    """Bytes that three steps need beyond what the process held before; for a fresh process."""
-    from train_step import resident
-
-    torch.set_num_threads(1)
-    before = resident("VmRSS")
-    step = step_of(kind)
-    for _ in range(3):
-        step()
-    print(resident("VmHWM") - before)
+def _cosines(model: CUMDF, batch: Batch, spec: DataSpec, others: Tensor, order: Tensor) -> list[list[str]]:
+    assert model.teacher is not None
+    assert model.distillation is not None
+    view = model.views(batch, spec)
+    student = model.guided(model.backbone, model.backbone(view), view)
+    told, not_told = model.teacher(batch, batch.target), model.teacher(batch)
+    right = [f"{100 * float((t.logits.argmax(-1) == batch.target).float().mean()):.1f}" for t in (told, not_told)]
+    pairs = {"joint": (student.h, told.h)}
+    pairs |= {n: (student.pooled()[:, i], told.pooled()[:, i]) for i, n in enumerate(MODALITIES)}
+    rows = []
+    for name, (s, t) in pairs.items():
+        seen = [(s, t)]
+        if name in model.distillation.w_s:
+            seen.insert(0, (s @ model.distillation.w_s[name].T, t @ model.distillation.w_t[name].T))
+        cells = []
+        for a, b in seen:
+            same, other = F.cosine_similarity(a, b), F.cosine_similarity(a, b[order])[others]
+            cells += [f"{float(same.mean()):.3f}", f"{float(other.mean()):.3f}"]
+        rows.append([name, *(["", ""] if len(seen) == 1 else []), *cells, *right])
+    return rows
 
 
 def main() -> None:
     """Run models, or print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("run", "shares"):
+    for name in ("run", "shares", "probe"):
         runs = commands.add_parser(name)
         runs.add_argument("--path", help="a CMU-MOSI file; SyntheticMER when left out")
         runs.add_argument("--models", default=",".join(["complete", "MulT", *CUMDFS]))
@@ -308,9 +291,6 @@ def main() -> None:
     shown = commands.add_parser("table")
     shown.add_argument("folder", type=Path)
     shown.add_argument("--against", default="views")
-    timed = commands.add_parser("speed")
-    timed.add_argument("--repeats", type=int, default=7)
-    commands.add_parser("memory").add_argument("kind")
     options = parser.parse_args()
     if options.command == "table":
         table(options.folder, options.against)
@@ -318,12 +298,8 @@ def main() -> None:
         for seed in options.seeds.split(","):
             for name in options.models.split(","):
                 run(name, int(seed), options)
-    elif options.command == "shares":
-        shares(options)
-    elif options.command == "speed":
-        speed(options)
     else:
-        memory(options.kind)
+        {"shares": shares, "probe": probe}[options.command](options)
 
 
 if __name__ == "__main__":
