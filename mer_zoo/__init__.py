@@ -8,7 +8,7 @@ Example:
     'CausalMER(MulT)'
 """
 
-from mer_zoo.backbones import EFLSTM, LFLSTM, CIDerNet, MulT
+from mer_zoo.backbones import EFLSTM, LFLSTM, CIDerNet, CUMDFNet, MulT
 from mer_zoo.batch import Batch, DataSpec, Modality, Output, Step
 from mer_zoo.data.datamodule import IEMOCAP, MOSEI, MOSI, MERDataModule, SyntheticMER
 from mer_zoo.errors import MERError
@@ -16,9 +16,10 @@ from mer_zoo.model import Backbone, BatchSource, Model, Wrapper, adapt
 from mer_zoo.module import MERModule
 from mer_zoo.scores import Scores
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
-from mer_zoo.wrappers import MACI, MSSD, CausalMER
+from mer_zoo.wrappers import CUMDF, MACI, MSSD, CausalMER
 
 __all__ = [
+    "CUMDF",
     "EFLSTM",
     "IEMOCAP",
     "LFLSTM",
@@ -30,6 +31,7 @@ __all__ = [
     "Batch",
     "BatchSource",
     "CIDerNet",
+    "CUMDFNet",
     "CausalMER",
     "DataSpec",
     "EmotionDetection",
