@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -19,9 +18,11 @@ from typing_extensions import override
 from mer_zoo.batch import Batch, Output, Step
 from mer_zoo.checkpoint import RECORD, check_record, check_state, describe_model
 from mer_zoo.data.datamodule import MERDataModule
+from mer_zoo.data.draws import global_seed
 from mer_zoo.errors import MERError
 from mer_zoo.metrics.baselines import baselines
 from mer_zoo.model import BatchSource, Model, WrapperFactory
+from mer_zoo.modes import evaluating
 from mer_zoo.optim import ParamGroups, distributed_mean, group_parameters
 from mer_zoo.scores import Scores, measure
 
@@ -169,12 +170,8 @@ class MERModule(LightningModule):
         """Let the model fit its statistics, unless a checkpoint has brought them; training draws stay as they were."""
         if not self.model.needs_preparing:
             return
-        modes = {module: module.training for module in self.model.modules()}
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            self.model.eval()
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), evaluating(self.model):
             self.model.prepare(self._train_source())
-        for module, mode in modes.items():
-            module.training = mode
 
     def _train_source(self) -> BatchSource:
         if self.datamodule is None:
@@ -338,7 +335,7 @@ class MERModule(LightningModule):
 
     def trained_seed(self) -> int | None:
         """The seed of the training run, also where a checkpoint of it is tested under another one."""
-        return self._seed if self._seed is not None else _current_seed()
+        return self._seed if self._seed is not None else global_seed()
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -352,11 +349,6 @@ class MERModule(LightningModule):
         self._seed = checkpoint[RECORD]["seed"]
         if self.datamodule is not None:
             self.datamodule.load_scaler_state(checkpoint[RECORD]["scaler"])
-
-
-def _current_seed() -> int | None:
-    seed = os.environ.get("PL_GLOBAL_SEED")
-    return None if seed is None else int(seed)
 
 
 class _Converted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,9 @@ from mer_zoo.batch import Batch, DataSpec, Modality, Output, Step
 from mer_zoo.model import Backbone, BatchSource, Model, Wrapper
 from mer_zoo.scores import Scores
 from mer_zoo.task import Task
+
+TINY_BERT: dict[str, Any] = {"model_type": "bert", "hidden_size": 8, "num_hidden_layers": 1}
+TINY_BERT |= {"num_attention_heads": 2, "intermediate_size": 16}
 
 
 class MeanNet(Backbone):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from torch import Tensor
 
-__all__ = ["dropped_at", "dropped_block", "uniform"]
+__all__ = ["dropped_at", "dropped_block", "global_seed", "uniform"]
 
 GOLDEN, FIRST, SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
@@ -90,3 +92,15 @@ def dropped_block(rate: float, free: Tensor, draw: Tensor) -> Tensor:
     start = (draw * (number - block + 1)).long()
     place = free.cumsum(1) - 1
     return free & (place >= start) & (place < start + block)
+
+
+def global_seed() -> int | None:
+    """The seed of Lightning's ``seed_everything``; None where it was not called.
+
+    Example:
+        >>> from lightning.pytorch import seed_everything
+        >>> seed_everything(3, verbose=False) == global_seed()
+        True
+    """
+    seed = os.environ.get("PL_GLOBAL_SEED")
+    return None if seed is None else int(seed)

@@ -18,6 +18,7 @@ from mer_zoo.functional.deconfounding import (
     fit_temperature,
 )
 from mer_zoo.functional.language_bias import BiasVariant, bias_words, counterfactual_ids
+from mer_zoo.options import check_choice
 
 __all__ = ["LanguageBias", "TauSelection", "check_options", "token_ids"]
 
@@ -229,7 +230,6 @@ def check_options(num_words: int, threshold: float, variant: str, selection: str
         ("variant", variant, get_args(BiasVariant)),
         ("tau_selection", selection, SELECTIONS),
     ):
-        if word not in choices:
-            raise MERError(f"unknown {name} {word!r} of MACI; choose from {', '.join(choices)}")
+        check_choice("MACI", name, word, choices)
     if tau != 0 and selection != "fixed":
         raise MERError(f"tau is {tau}, but tau_selection {selection} does not use it; set tau_selection: fixed")

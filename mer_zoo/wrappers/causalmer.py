@@ -36,8 +36,7 @@ References:
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -59,6 +58,7 @@ from mer_zoo.functional.counterfactual import (
 from mer_zoo.layers.branches import BranchKind, build_branches, reads_mask
 from mer_zoo.model import Model, Wrapper
 from mer_zoo.optim import distributed_mean
+from mer_zoo.options import check_choice, check_weights
 from mer_zoo.scores import Scores
 
 __all__ = ["CausalMER"]
@@ -119,12 +119,13 @@ class CausalMER(Wrapper):
                 f"CausalMER needs classes, but {type(self.task).__name__} has a single output, whose softmax is constant; choose a "
                 "task with classes, such as seven"
             )
-        _check_choice("fusion", fusion, get_args(Fusion))
-        _check_choice("variant", variant, get_args(Variant))
+        check_choice("CausalMER", "fusion", fusion, get_args(Fusion))
+        check_choice("CausalMER", "variant", variant, get_args(Variant))
         if len(nde_weights) != len(MODALITIES):
             raise MERError(f"nde_weights is {list(nde_weights)}; give three weights, for text, audio and vision")
-        for name, values in {"alpha": [alpha], "beta": [beta], "nde_weights": nde_weights}.items():
-            _check_weights(name, values)
+        check_weights("CausalMER", {"alpha": alpha, "beta": beta})
+        for weight in nde_weights:
+            check_weights("CausalMER", {"nde_weights": weight})
         self.fusion, self.variant, self.alpha, self.beta = fusion, variant, alpha, beta
         self.weights = dict(zip(MODALITIES, nde_weights, strict=True))
         self.branches = build_branches(branches, self.spec, self.input_dims, self.task.num_outputs, branch_dim, albert)
@@ -236,14 +237,3 @@ def _inner_scores(valid: Scores) -> Scores:
     """What the inner model alone would have kept."""
     inner = {name.removeprefix(_INNER): value for name, value in valid.effects.items() if name.startswith(_INNER)}
     return Scores(valid.effects["y_m"], inner, valid.target, valid.index)
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise MERError(f"unknown {name} {value!r} of CausalMER; choose from {', '.join(choices)}")
-
-
-def _check_weights(name: str, values: Sequence[float]) -> None:
-    for value in values:
-        if not math.isfinite(value) or value < 0:
-            raise MERError(f"{name} of CausalMER is {value}; weights are finite and at least 0")

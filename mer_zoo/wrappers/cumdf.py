@@ -37,7 +37,6 @@ References:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -56,6 +55,7 @@ from mer_zoo.layers.attribution import Distillation, Effect, ModalityAttribution
 from mer_zoo.layers.guided_head import Guided, GuidedHead
 from mer_zoo.model import BatchSource, Model, Wrapper
 from mer_zoo.optim import distributed_mean
+from mer_zoo.options import check_choice, check_weights
 from mer_zoo.wrappers.cumdf_teacher import Teacher, load_teacher
 from mer_zoo.wrappers.cumdf_views import UncertainMissing, stack_views
 from mer_zoo.wrappers.views import IncompleteViews, view_maker
@@ -133,10 +133,13 @@ class CUMDF(Wrapper):
     ) -> None:
         super().__init__(backbone)
         _check_inner(backbone)
-        _check_choices(role=(role, Role), teacher_labels=(teacher_labels, TeacherLabels))
-        _check_choices(projection=(projection, Projection), effect=(effect, Effect))
+        check_choice("CUMDF", "role", role, get_args(Role))
+        check_choice("CUMDF", "teacher_labels", teacher_labels, get_args(TeacherLabels))
+        check_choice("CUMDF", "projection", projection, get_args(Projection))
+        check_choice("CUMDF", "effect", effect, get_args(Effect))
         weights = {"srd_weight": srd_weight, "attribution_weight": attribution_weight, "penalty_weight": penalty_weight}
-        _check_numbers({**weights, "alpha": alpha}, label_drop, views)
+        check_weights("CUMDF", {**weights, "alpha": alpha})
+        _check_numbers(label_drop, views)
         self.role, self.penalty_weight, self.attribution_weight = role, penalty_weight, attribution_weight
         self.label_drop, self.teacher_labels, self.num_views = label_drop, teacher_labels, views
         self.guided = GuidedHead(backbone, dim, heads, guided, dropout)
@@ -287,16 +290,7 @@ def _check_inner(inner: Model) -> None:
         )
 
 
-def _check_choices(**options: tuple[str, Any]) -> None:
-    for name, (value, choices) in options.items():
-        if value not in get_args(choices):
-            raise MERError(f"unknown {name} {value!r} of CUMDF; choose from {', '.join(get_args(choices))}")
-
-
-def _check_numbers(weights: dict[str, float], label_drop: float, views: int) -> None:
-    for name, value in weights.items():
-        if not math.isfinite(value) or value < 0:
-            raise MERError(f"{name} of CUMDF is {value}; weights are finite and at least 0")
+def _check_numbers(label_drop: float, views: int) -> None:
     if not 0 < label_drop <= 1:
         raise MERError(
             f"label_drop of CUMDF is {label_drop}; give a probability above 0, or a teacher never learns to do without the label"

@@ -46,14 +46,13 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import override
 
 from mer_zoo.batch import Batch, Output, Step
@@ -66,6 +65,8 @@ from mer_zoo.layers.backdoor import BackdoorHeads
 from mer_zoo.layers.language_bias import LanguageBias, TauSelection, check_options, token_ids
 from mer_zoo.layers.sequence import masked_mean
 from mer_zoo.model import BatchSource, Model, Wrapper
+from mer_zoo.modes import evaluating
+from mer_zoo.options import check_choice
 from mer_zoo.scores import Scores
 from mer_zoo.task import EmotionDetection
 
@@ -132,9 +133,7 @@ class MACI(Wrapper):
         if dim < 1:
             raise MERError(f"dim of MACI is {dim}; give at least 1")
         check_options(num_words, threshold, variant, tau_selection, tau)
-        if counterfactual not in get_args(Counterfactual):
-            choices = ", ".join(get_args(Counterfactual))
-            raise MERError(f"unknown counterfactual {counterfactual!r} of MACI; choose from {choices}")
+        check_choice("MACI", "counterfactual", counterfactual, get_args(Counterfactual))
         self.language, self.threshold, self.variant = language, threshold, variant
         self.counterfactual: Counterfactual = counterfactual
         self.mark = "[oracle tau]" if tau_selection == "oracle" else ""
@@ -208,7 +207,7 @@ class MACI(Wrapper):
         super().prepare(train)
         if self.prepared:
             return
-        with torch.no_grad(), _evaluating(self.backbone):
+        with torch.no_grad(), evaluating(self.backbone):
             self._fit(train)
         self.prepared.fill_(True)
 
@@ -282,18 +281,6 @@ class MACI(Wrapper):
     def notes(self) -> list[str]:
         mine = self.language_bias.notes() if self.prepared else []
         return [*mine, *super().notes()]
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while, then each submodule's own."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
 
 
 def _check_inner(backbone: Model) -> None:

@@ -36,7 +36,6 @@ References:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
@@ -52,6 +51,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.functional.distillation import attention_divergence, joint_distance, reconstruction_error
 from mer_zoo.model import Model, Wrapper
 from mer_zoo.optim import distributed_mean
+from mer_zoo.options import check_weights
 from mer_zoo.wrappers.views import IncompleteViews, view_maker
 
 __all__ = ["MSSD"]
@@ -120,9 +120,7 @@ class MSSD(Wrapper):
 
     def _check_inner(self) -> None:
         """Refuse weights out of range, nests that mean nothing, and terms that the inner model can't serve."""
-        for name, weight in {"alpha": self.alpha, "beta": self.beta, "gamma": self.gamma}.items():
-            if not math.isfinite(weight) or weight < 0:
-                raise MERError(f"{name} of MSSD is {weight}; weights are finite and at least 0")
+        check_weights("MSSD", {"alpha": self.alpha, "beta": self.beta, "gamma": self.gamma})
         inner, name = self.backbone, self.backbone.name
         maker = view_maker(inner)
         if maker is not None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.batch import Batch, DataSpec
+from mer_zoo.data.draws import global_seed
 from mer_zoo.data.missing import MissingPattern, derive_key
 from mer_zoo.model import Model
 
@@ -27,7 +26,8 @@ class IncompleteViews(nn.Module):
         seed: Seed of the views; None for the global seed of Lightning's ``seed_everything``, or 0 without one.
 
     Example:
-        >>> from mer_zoo.data.missing import RMM
+        >>> from mer_zoo.data.draws import global_seed
+    from mer_zoo.data.missing import RMM
         >>> from mer_zoo.task import SentimentRegression
         >>> spec, views = DataSpec(), IncompleteViews(RMM(0.5), seed=1)
         >>> batch = Batch.random(spec, SentimentRegression(), size=8)
@@ -39,7 +39,7 @@ class IncompleteViews(nn.Module):
     def __init__(self, pattern: MissingPattern, seed: int | None = None) -> None:
         super().__init__()
         self.pattern = pattern
-        self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
+        self.seed = (global_seed() or 0) if seed is None else seed
         self.count = 0
 
     @override

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from toys import TINY_BERT
 
 from mer_zoo.backbones import CIDerNet
 from mer_zoo.batch import Batch, DataSpec, Modality
@@ -14,14 +15,7 @@ from mer_zoo.wrappers import MACI, MSSD
 
 TASK = SentimentClassification(3)
 SMALL: dict[str, Any] = {"dim": 8, "heads": 2}
-TINY: dict[str, Any] = {
-    "model_type": "bert",
-    "vocab_size": 210,
-    "hidden_size": 8,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-}
+TINY = {**TINY_BERT, "vocab_size": 210}
 TOKENS = DataSpec(tokens=True, vocab_size=210)
 MOSI = DataSpec(text_dim=768, audio_dim=5, vision_dim=20, text_len=50, audio_len=375, vision_len=500)
 

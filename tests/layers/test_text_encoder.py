@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from toys import MeanNet
+from toys import TINY_BERT, MeanNet
 from transformers import BertConfig
 
 from mer_zoo.batch import Batch, DataSpec
@@ -14,14 +14,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.layers.text_encoder import TextEncoder, build_text_encoder
 from mer_zoo.task import SentimentClassification
 
-TINY: dict[str, Any] = {
-    "model_type": "bert",
-    "vocab_size": 210,
-    "hidden_size": 8,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-}
+TINY = {**TINY_BERT, "vocab_size": 210}
 TASK = SentimentClassification(3)
 TOKENS = DataSpec(tokens=True, vocab_size=210)
 

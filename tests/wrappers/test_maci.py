@@ -10,7 +10,7 @@ import torch
 from jsonargparse import ArgumentError, ArgumentParser
 from lightning.pytorch import Trainer
 from torch import Tensor, nn
-from toys import MeanNet, Shifting, TwoStep, loss_of
+from toys import TINY_BERT, MeanNet, Shifting, TwoStep, loss_of
 from typing_extensions import override
 
 from mer_zoo.backbones import LFLSTM
@@ -30,8 +30,6 @@ TOKENS = DataSpec(tokens=True, vocab_size=130)
 FEATURES = DataSpec()
 THREE = SentimentClassification(3)
 EMOTIONS = EmotionDetection()
-TINY_BERT = {"model_type": "bert", "vocab_size": 130, "hidden_size": 8, "num_hidden_layers": 1}
-TINY_BERT |= {"num_attention_heads": 2, "intermediate_size": 16}
 
 
 def split(spec: DataSpec = TOKENS, task: Task = THREE, size: int = 12, seed: int = 0) -> Batch:
@@ -111,7 +109,7 @@ def test_an_empty_modality_does_not_count() -> None:
 
 def test_prepare_leaves_modes_and_draws_alone() -> None:
     torch.manual_seed(0)
-    model = MACI(LFLSTM(TOKENS, THREE, dropout=0.9, text_encoder=TINY_BERT))
+    model = MACI(LFLSTM(TOKENS, THREE, dropout=0.9, text_encoder={**TINY_BERT, "vocab_size": 130}))
     before = torch.get_rng_state()
     model.prepare([split()])
     assert torch.equal(before, torch.get_rng_state())
@@ -444,7 +442,7 @@ def test_autocast(dtype: torch.dtype) -> None:
 
 def test_hugging_face_encoder() -> None:
     torch.manual_seed(0)
-    model = MACI(LFLSTM(TOKENS, THREE, text_encoder=TINY_BERT))
+    model = MACI(LFLSTM(TOKENS, THREE, text_encoder={**TINY_BERT, "vocab_size": 130}))
     model.prepare([split()])
     assert model.head.get_buffer("mean_text").shape == (3, 8)
     loss_of(model, split()).backward()  # type: ignore[no-untyped-call]
