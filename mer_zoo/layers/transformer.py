@@ -14,7 +14,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.layers.attention import Visibility, attend, merge_heads, split_heads, visibility
 from mer_zoo.layers.dropout import dropout
 
-__all__ = ["MultiheadAttention", "PreNormLayer", "TransformerEncoder", "TransformerLayer"]
+__all__ = ["FeedForward", "MultiheadAttention", "PreNormLayer", "TransformerEncoder", "TransformerLayer"]
 
 
 class MultiheadAttention(nn.Module):
@@ -65,7 +65,41 @@ class MultiheadAttention(nn.Module):
         return k, v
 
 
-class PreNormLayer(nn.Module):
+class FeedForward(nn.Module):
+    """The position-wise part of a pre-norm layer: x + W2 relu(W1 LN1 x).
+
+    Args:
+        dim: Width; inside it is four times as wide.
+        relu_dropout: Dropout behind the ReLU.
+        res_dropout: Dropout of what is added to the residual stream.
+
+    Example:
+        >>> FeedForward(8).position_wise(torch.randn(1, 3, 8)).shape
+        torch.Size([1, 3, 8])
+    """
+
+    def __init__(self, dim: int, relu_dropout: float = 0.0, res_dropout: float = 0.0) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim)
+        self.fc1, self.fc2 = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
+        self.relu_dropout, self.res_dropout = relu_dropout, res_dropout
+        for linear in (self.fc1, self.fc2):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+
+    def position_wise(self, x: Tensor) -> Tensor:
+        """Transform each step of (B, T, d) by itself."""
+        inner = F.relu(self.fc1(self.norm1(x)), inplace=True)
+        inner = dropout(inner, self.relu_dropout, self.training)
+        return self._residual(x, self.fc2(inner))
+
+    def _residual(self, x: Tensor, update: Tensor) -> Tensor:
+        update = dropout(update, self.res_dropout, self.training)
+        # In place, because nothing needs the bare update any more; the sum has x's type under autocast.
+        return update.add_(x) if update.dtype == x.dtype else x + update
+
+
+class PreNormLayer(FeedForward):
     """What every pre-norm layer has besides its attention: the norms, the feed-forward part and the residual stream.
 
     Args:
@@ -76,26 +110,13 @@ class PreNormLayer(nn.Module):
     """
 
     def __init__(self, dim: int, attention: nn.Module, relu_dropout: float = 0.0, res_dropout: float = 0.0) -> None:
-        super().__init__()
+        super().__init__(dim, relu_dropout, res_dropout)
         self.attention = attention
-        self.norm0, self.norm1 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.fc1, self.fc2 = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
-        self.relu_dropout, self.res_dropout = relu_dropout, res_dropout
-        for linear in (self.fc1, self.fc2):
-            nn.init.xavier_uniform_(linear.weight)
-            nn.init.zeros_(linear.bias)
+        self.norm0 = nn.LayerNorm(dim)
 
     def feed_forward(self, x: Tensor, mixed: Tensor) -> Tensor:
         """Add what the attention gave for (B, T, d), then the feed-forward part of the sum."""
-        x = self._residual(x, mixed)
-        inner = F.relu(self.fc1(self.norm1(x)), inplace=True)
-        inner = dropout(inner, self.relu_dropout, self.training)
-        return self._residual(x, self.fc2(inner))
-
-    def _residual(self, x: Tensor, update: Tensor) -> Tensor:
-        update = dropout(update, self.res_dropout, self.training)
-        # In place, because nothing needs the bare update any more; the sum has x's type under autocast.
-        return update.add_(x) if update.dtype == x.dtype else x + update
+        return self.position_wise(self._residual(x, mixed))
 
 
 class TransformerLayer(PreNormLayer):
