@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,19 @@ from torch import Tensor
 if TYPE_CHECKING:
     from mer_zoo.task import Task
 
-__all__ = ["Scores", "measure"]
+__all__ = ["Scores", "keep_inner", "measure"]
+
+_INNER = "inner/"
+
+
+def keep_inner(effects: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Effects of an inner model under names that leave room for those of the wrapper around it; see :meth:`Scores.inner`.
+
+    Example:
+        >>> list(keep_inner({"factual": torch.zeros(1)}))
+        ['inner/factual']
+    """
+    return {f"{_INNER}{name}": value for name, value in effects.items()}
 
 
 @dataclass
@@ -43,6 +55,15 @@ class Scores:
         """Return the scores in float32 on the CPU."""
         effects = {name: value.float().cpu() for name, value in self.effects.items()}
         return Scores(self.logits.float().cpu(), effects, self.target.cpu(), self.index.cpu())
+
+    def inner(self, logits: str) -> Scores:
+        """What the inner model alone would have kept, from what its wrapper kept with :func:`keep_inner`.
+
+        Args:
+            logits: The wrapper's effect that is the inner model's test-time logits.
+        """
+        found = {name.removeprefix(_INNER): value for name, value in self.effects.items() if name.startswith(_INNER)}
+        return Scores(self.effects[logits], found, self.target, self.index)
 
     @classmethod
     def concat(cls, parts: Sequence[Scores]) -> Scores:

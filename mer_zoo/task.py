@@ -42,6 +42,11 @@ class Task(ABC):
         """Whether the last axis of the logits runs over classes; causal wrappers need it."""
         return self.shape[-1] > 1
 
+    @property
+    def problems(self) -> Sequence[str]:
+        """Names of the problems that the axes before the last run over; one nameless problem where there are none."""
+        return [""]
+
     def reshape(self, flat: Tensor) -> Tensor:
         """Give the (B, num_outputs) outputs of a linear layer the shape (B, *shape)."""
         return flat.view(-1, *self.shape)
@@ -175,6 +180,11 @@ class EmotionDetection(Task):
         self.emotions = tuple(emotions)
         self.shape = (len(self.emotions), 2)
         self.monitor = ("val/F1", "max")
+
+    @property
+    @override
+    def problems(self) -> Sequence[str]:
+        return self.emotions
 
     @override
     def encode(self, target: Tensor) -> Tensor:

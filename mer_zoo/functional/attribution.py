@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mer_zoo.functional.precision import widen
+
 __all__ = [
     "balance_loss",
     "class_probability",
@@ -47,7 +49,7 @@ def srd(h_s: Tensor, h_t: Tensor, w_s: Tensor | None, w_t: Tensor | None, alpha:
     """
     s = h_s if w_s is None else F.linear(h_s, w_s)
     t = h_t.detach() if w_t is None else F.linear(h_t.detach(), w_t)
-    return alpha * (1 - F.cosine_similarity(_wide(s), _wide(t), dim=-1))
+    return alpha * (1 - F.cosine_similarity(widen(s), widen(t), dim=-1))
 
 
 def class_probability(logits: Tensor, classes: Tensor) -> Tensor:
@@ -67,8 +69,8 @@ def class_probability(logits: Tensor, classes: Tensor) -> Tensor:
         0.5
     """
     if logits.shape[-1] == 1:
-        return _wide(logits).flatten(1).mean(1)
-    p = _wide(logits).softmax(-1).gather(-1, classes[..., None]).squeeze(-1)
+        return widen(logits).flatten(1).mean(1)
+    p = widen(logits).softmax(-1).gather(-1, classes[..., None]).squeeze(-1)
     return p.view(len(p), -1).mean(1)
 
 
@@ -158,9 +160,4 @@ def weight_penalty(weights: Iterable[Tensor]) -> Tensor:
         >>> weight_penalty([torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0]])]).item()
         14.0
     """
-    return torch.stack([_wide(w).square().sum() for w in weights]).sum()
-
-
-def _wide(x: Tensor) -> Tensor:
-    """At least float32: half precision loses the small differences that are measured here."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return torch.stack([widen(w).square().sum() for w in weights]).sum()

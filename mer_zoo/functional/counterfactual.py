@@ -32,6 +32,7 @@ __all__ = [
     "divergence",
     "effects",
     "fuse",
+    "soft_cross_entropy",
     "total_direct_effect",
     "total_indirect_effect",
 ]
@@ -195,10 +196,27 @@ def divergence(p: Tensor, q: Tensor, variant: Variant = "paper") -> Tensor:
         (0.0, 0.693...)
     """
     if variant == "released":
-        p, q = p.flatten(1), q.flatten(1)
-        return -(p.softmax(-1) * q.log_softmax(-1)).sum(-1)
+        return soft_cross_entropy(p.flatten(1), q.flatten(1))
     kl = (p.softmax(-1) * (p.log_softmax(-1) - q.log_softmax(-1))).sum(-1)
     return kl.reshape(len(kl), -1).mean(1)
+
+
+def soft_cross_entropy(p: Tensor, q: Tensor) -> Tensor:
+    r"""Cross-entropy :math:`-\sum_i P_i \log Q_i` over the last axis, averaged over the axes between batch and classes.
+
+    Args:
+        p: (B, ..., C) scores, P = softmax(p).
+        q: (B, ..., C) scores, Q = softmax(q).
+
+    Returns:
+        (B,) cross-entropies.
+
+    Example:
+        >>> soft_cross_entropy(torch.zeros(1, 4, 2), torch.zeros(1, 4, 2)).item()
+        0.693...
+    """
+    entropy = -(p.softmax(-1) * q.log_softmax(-1)).sum(-1)
+    return entropy.reshape(len(entropy), -1).mean(1)
 
 
 def direct_divergence(

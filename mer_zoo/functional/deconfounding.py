@@ -1,22 +1,24 @@
-"""How strongly MACI subtracts the counterfactual: weights that imitate a randomised trial, and the choice of tau under them.
+"""How strongly MACI and CLUE subtract the counterfactual: weights that imitate a randomised trial, and the choice under them.
 
 An ordinary validation split has the training split's association of words and labels; on it the bias is of use, and the
 best tau is near 0. Weighted by P(y) / p_bias(y | x_cf), label and bias words are independent, as if words had been dealt out
-at random. The paper chooses tau on the test split instead; these weights are this library's.
+at random. MACI's paper chooses tau on the test split instead; these weights are this library's.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from mer_zoo.functional.language_bias import debias
 
-__all__ = ["TAUS", "choose_tau", "deconfounding_weights", "effective_sample_size", "fit_temperature"]
+__all__ = ["ALPHAS", "TAUS", "choose_tau", "deconfounding_weights", "effective_sample_size", "fit_temperature"]
 
-TAUS = tuple(k / 10 for k in range(31))
+TAUS = tuple(k / 10 for k in range(31))  # MACI's
+ALPHAS = tuple(k / 4 for k in range(13))  # CLUE's
 LARGEST_WEIGHT = 20.0
 
 _TEMPERATURES = (1e-2, 1e2)  # beyond these a prediction is a point, or uniform, to any purpose
@@ -51,7 +53,7 @@ def deconfounding_weights(bias: Tensor, target: Tensor, prior: Tensor, temperatu
     r"""Weights :math:`P(y_i) / p_{bias}(y_i \mid x_{cf,i})` under which label and bias words are independent.
 
     Args:
-        bias: (N, C) log-probabilities of the counterfactual text alone.
+        bias: (N, C) log-probabilities or logits of the prediction by the bias alone.
         target: (N,) classes.
         prior: (C,) P(y).
         temperature: Calibrates ``bias``, see :func:`fit_temperature`.
@@ -86,14 +88,17 @@ def effective_sample_size(weights: Tensor) -> float:
     return float(weights.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
-def choose_tau(y: Tensor, y_cf: Tensor, target: Tensor, weights: Tensor | None = None) -> float:
-    """The strength of :data:`TAUS` with the highest accuracy over all classes; of equal ones the smallest.
+def choose_tau(
+    y: Tensor, y_cf: Tensor, target: Tensor, weights: Tensor | None = None, values: Sequence[float] = TAUS
+) -> float:
+    """The strength with the highest accuracy over all classes; of equal ones the first.
 
     Args:
-        y: (N, C) log-probabilities.
-        y_cf: (N, C) log-probabilities of the counterfactual text.
+        y: (N, C) log-probabilities or other scores.
+        y_cf: (N, C) scores of the counterfactual.
         target: (N,) classes.
         weights: (N,) weight of each sample; None weighs all alike.
+        values: The strengths to choose from, in rising order.
 
     Example:
         >>> y, y_cf = torch.tensor([[0.6, 0.4], [0.6, 0.4]]).log(), torch.tensor([[0.9, 0.1], [0.5, 0.5]]).log()
@@ -101,8 +106,8 @@ def choose_tau(y: Tensor, y_cf: Tensor, target: Tensor, weights: Tensor | None =
         (0.2, 0.0)
     """
     weights = torch.ones(len(y), dtype=torch.float64) if weights is None else weights
-    predictions = torch.stack([debias(y, y_cf, tau).argmax(-1) for tau in TAUS])
+    predictions = torch.stack([debias(y, y_cf, tau).argmax(-1) for tau in values])
     accuracies = ((predictions == target) * weights).sum(1) / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
     # equal sets of right samples may round differently
     best = accuracies >= accuracies.max() - 1e-9
-    return TAUS[int(best.long().argmax())]
+    return values[int(best.long().argmax())]

@@ -20,6 +20,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
+from mer_zoo.functional.precision import widen
+
 __all__ = ["attention_divergence", "joint_distance", "reconstruction_error"]
 
 # Elements handled at once: on a CPU the few temporaries then stay in its cache, on a GPU they are small beside the scores.
@@ -44,7 +46,7 @@ def reconstruction_error(fake: Tensor, original: Tensor) -> Tensor:
         >>> reconstruction_error(torch.tensor([[[0.5, 3.0]]]), torch.zeros(1, 1, 2)).item()
         1.3125
     """
-    return F.smooth_l1_loss(_wide(fake), _wide(original), reduction="none").mean(-1)
+    return F.smooth_l1_loss(widen(fake), widen(original), reduction="none").mean(-1)
 
 
 def joint_distance(h_tilde: Tensor, h: Tensor) -> Tensor:
@@ -61,7 +63,7 @@ def joint_distance(h_tilde: Tensor, h: Tensor) -> Tensor:
         >>> joint_distance(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 0.0], [1.0, 0.0]])).tolist()
         [0.0, 1.0]
     """
-    return 1 - F.cosine_similarity(_wide(h_tilde), _wide(h.detach()), dim=-1)
+    return 1 - F.cosine_similarity(widen(h_tilde), widen(h.detach()), dim=-1)
 
 
 def attention_divergence(s_tilde: Tensor, s: Tensor) -> Tensor:
@@ -100,7 +102,7 @@ class _RowDivergence(torch.autograd.Function):
                 powers = _powers(x, maxima[i, part])
                 totals[i, part] = powers.sum(-1, keepdim=True)
             # sum_j p_j (S_j - S~_j) + logsumexp S~ - logsumexp S
-            distance = (_wide(s[part]) - _wide(s_tilde[part])).mul_(powers).sum(-1, keepdim=True) / totals[1, part]
+            distance = (widen(s[part]) - widen(s_tilde[part])).mul_(powers).sum(-1, keepdim=True) / totals[1, part]
             distance += maxima[0, part] - maxima[1, part] + (totals[0, part] / totals[1, part]).log()
             result[part] = distance.sum((1, 2))
         ctx.save_for_backward(s_tilde, s, maxima, totals)
@@ -132,8 +134,3 @@ def _powers(s: Tensor, maxima: Tensor) -> Tensor:
 
 def _wide_type(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
-
-
-def _wide(x: Tensor) -> Tensor:
-    """At least float32: half precision loses the small differences that are measured here."""
-    return x.to(_wide_type(x))

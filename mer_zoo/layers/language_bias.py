@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from typing_extensions import override
 
 from mer_zoo.batch import Batch, DataSpec, Modality
 from mer_zoo.errors import MERError
-from mer_zoo.functional.deconfounding import (
-    choose_tau,
-    deconfounding_weights,
-    effective_sample_size,
-    fit_temperature,
-)
+from mer_zoo.functional.deconfounding import TAUS
 from mer_zoo.functional.language_bias import BiasVariant, bias_words, counterfactual_ids
+from mer_zoo.layers.strength import Selection, Strength, check_strength
 from mer_zoo.options import check_choice
 
-__all__ = ["LanguageBias", "TauSelection", "check_options", "token_ids"]
-
-TauSelection = Literal["deconfounded", "validation", "fixed", "oracle"]
-SELECTIONS: tuple[TauSelection, ...] = get_args(TauSelection)
-LEAST_SAMPLES = 30  # effective sample size below which the choice of tau is not to be trusted
+__all__ = ["LanguageBias", "check_options", "token_ids"]
 
 
 def token_ids(text: Modality) -> Tensor | None:
@@ -38,8 +31,8 @@ def token_ids(text: Modality) -> Tensor | None:
     return text.x if text.is_tokens else text.token_ids
 
 
-class LanguageBias(nn.Module):
-    """Bias words and the strength tau for each problem of a task, in buffers of fixed shape.
+class LanguageBias(Strength):
+    """Bias words, beside the strength tau, for each problem of a task, in buffers of fixed shape.
 
     Args:
         spec: The ids of special tokens.
@@ -51,10 +44,6 @@ class LanguageBias(nn.Module):
     Attributes:
         on: Whether the language is debiased at all.
         words: Bias words, -1 where there are fewer.
-        tau: Strength chosen last.
-        temperature: Temperature of the bias prediction at that choice.
-        ess: Effective sample size of that choice; 0 where it was not weighted.
-        chosen_by: Place of the rule of that choice in ``SELECTIONS``; -1 before any.
 
     Example:
         >>> bias = LanguageBias(DataSpec(tokens=True), (), num_words=2, selection="fixed", fixed_tau=0.5)
@@ -65,25 +54,15 @@ class LanguageBias(nn.Module):
 
     on: Tensor
     words: Tensor
-    tau: Tensor
-    temperature: Tensor
-    ess: Tensor
-    chosen_by: Tensor
 
     def __init__(
-        self, spec: DataSpec, problems: Sequence[int], num_words: int, selection: TauSelection, fixed_tau: float
+        self, spec: DataSpec, problems: Sequence[int], num_words: int, selection: Selection, fixed_tau: float
     ) -> None:
-        super().__init__()
+        super().__init__("MACI", "tau", problems, selection, fixed_tau, TAUS)
         self.special = (spec.pad_id, spec.unk_id, spec.cls_id, spec.sep_id, spec.mask_id)
         self.mask_id, self.num_words = spec.mask_id, num_words
-        self.selection, self.fixed_tau = selection, fixed_tau
-        shape = tuple(problems)
         self.register_buffer("on", torch.tensor(False))
-        self.register_buffer("words", torch.full((*shape, num_words), -1))
-        self.register_buffer("tau", torch.full(shape, float(fixed_tau)))
-        self.register_buffer("temperature", torch.ones(shape))
-        self.register_buffer("ess", torch.zeros(shape))
-        self.register_buffer("chosen_by", torch.tensor(-1))
+        self.register_buffer("words", torch.full((*problems, num_words), -1))
 
     def fit(
         self, ids: Tensor, classes: Tensor, num_classes: int, threshold: float = 0.1, variant: BiasVariant = "paper"
@@ -122,85 +101,19 @@ class LanguageBias(nn.Module):
         distinct, which = torch.unique(texts, dim=0, return_inverse=True)
         return [batch.replace(text=_with_ids(batch.text, ids, changed)) for changed in distinct], which.tolist()
 
-    @property
-    def chooses(self) -> bool:
-        """Whether validation data choose tau."""
-        return self.selection in ("deconfounded", "validation")
-
-    @property
-    def tau_in_use(self) -> Tensor:
-        """The strength, of the shape of ``tau``."""
-        # A checkpoint of another selection must not change a fixed strength.
-        return self.tau if self.chooses else torch.full_like(self.tau, self.fixed_tau)
-
-    @property
-    def is_chosen(self) -> bool:
-        """Whether the strength in use was chosen by the selection asked for, or needs no choice."""
-        return not self.chooses or int(self.chosen_by) == SELECTIONS.index(self.selection)
-
-    def choose(self, y: Tensor, y_cf: Tensor, target: Tensor, bias: Tensor | None, prior: Tensor) -> None:
-        """Choose tau of each problem by validation data.
-
-        Args:
-            y: (N, G, C) log-probabilities.
-            y_cf: (N, G, C) of the counterfactual text.
-            target: (N, G) classes.
-            bias: (N, G, C) of the counterfactual text alone; needed by the selection ``deconfounded`` only.
-            prior: (G, C) of the training split.
-        """
-        chosen = []
-        for g in range(y.shape[1]):
-            weights, temperature, ess = None, 1.0, 0.0
-            if self.selection == "deconfounded":
-                assert bias is not None
-                temperature = fit_temperature(bias[:, g], target[:, g])
-                weights = deconfounding_weights(bias[:, g], target[:, g], prior[g], temperature)
-                ess = effective_sample_size(weights)
-            chosen.append((choose_tau(y[:, g], y_cf[:, g], target[:, g], weights), temperature, ess))
-        for buffer, values in zip((self.tau, self.temperature, self.ess), zip(*chosen, strict=True), strict=True):
-            buffer.copy_(torch.tensor(values).view_as(buffer))
-        self.chosen_by.fill_(SELECTIONS.index(self.selection))
-
+    @override
     def diagnostics(self, names: Sequence[str]) -> dict[str, float]:
-        """The strength in use and the effective sample size behind it, by the name of each problem.
+        return super().diagnostics(names) if self.on else {}
 
-        Args:
-            names: "" for one problem, else the problems' names.
-        """
-        numbers = {}
-        if self.on and self.selection != "oracle":
-            numbers["tau"] = self.tau_in_use
-        if self.on and self.selection == "deconfounded":
-            numbers["ess"] = self.ess
-        return {
-            f"maci/{kind}_{name}" if name else f"maci/{kind}": round(value, 6)
-            for kind, values in numbers.items()
-            for name, value in zip(names, values.flatten().tolist(), strict=True)
-        }
-
+    @override
     def warning(self) -> str:
-        """What is to be said of a choice that rests on few samples; else nothing."""
-        fewest = float(self.ess.min())
-        if not self.on or self.selection != "deconfounded" or not self.is_chosen or fewest >= LEAST_SAMPLES:
-            return ""
-        return (
-            f"MACI chose tau by an effective sample size of {fewest:.1f}, below {LEAST_SAMPLES}; "
-            "a larger validation split or tau_selection: fixed is safer"
-        )
+        return super().warning() if self.on else ""
 
+    @override
     def notes(self) -> list[str]:
-        """What a reader of the scores must know, once the training split has been read."""
         if not self.on:
             return ["MACI removed the label bias only: the language was switched off, or there were no token ids"]
-        if self.selection == "oracle":
-            return [
-                "MACI's tau is the best of 31 for each metric on the evaluated split itself, an oracle's choice; saved scores are"
-                " those of tau 0"
-            ]
-        if not self.is_chosen:
-            asked = f"tau_selection {self.selection} asks"
-            return [f"MACI's tau was not chosen as {asked}; run validation before the test"]
-        return [self.warning()] if self.warning() else []
+        return super().notes()
 
 
 def _with_ids(text: Modality, ids: Tensor, changed: Tensor) -> Modality:
@@ -223,13 +136,7 @@ def check_options(num_words: int, threshold: float, variant: str, selection: str
     """
     if num_words < 1:
         raise MERError(f"num_words of MACI is {num_words}; give at least 1")
-    for name, value in {"threshold": threshold, "tau": tau}.items():
-        if not math.isfinite(value) or value < 0:
-            raise MERError(f"{name} of MACI is {value}; give a finite number of at least 0")
-    for name, word, choices in (
-        ("variant", variant, get_args(BiasVariant)),
-        ("tau_selection", selection, SELECTIONS),
-    ):
-        check_choice("MACI", name, word, choices)
-    if tau != 0 and selection != "fixed":
-        raise MERError(f"tau is {tau}, but tau_selection {selection} does not use it; set tau_selection: fixed")
+    if not math.isfinite(threshold) or threshold < 0:
+        raise MERError(f"threshold of MACI is {threshold}; give a finite number of at least 0")
+    check_choice("MACI", "variant", variant, get_args(BiasVariant))
+    check_strength("MACI", "tau", selection, tau)

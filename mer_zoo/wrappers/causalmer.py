@@ -55,15 +55,14 @@ from mer_zoo.functional.counterfactual import (
     fuse,
     total_indirect_effect,
 )
+from mer_zoo.functional.precision import widen
 from mer_zoo.layers.branches import BranchKind, build_branches, reads_mask
 from mer_zoo.model import Model, Wrapper
 from mer_zoo.optim import distributed_mean
 from mer_zoo.options import check_choice, check_weights
-from mer_zoo.scores import Scores
+from mer_zoo.scores import Scores, keep_inner
 
 __all__ = ["CausalMER"]
-
-_INNER = "inner/"
 
 
 class CausalMER(Wrapper):
@@ -145,19 +144,19 @@ class CausalMER(Wrapper):
     @override
     def forward(self, batch: Batch) -> Output:
         output: Output = self.backbone(batch)
-        return output.replace(logits=self._fuse(self._unimodal(output, batch), _wide(output.logits)))
+        return output.replace(logits=self._fuse(self._unimodal(output, batch), widen(output.logits)))
 
     @override
     def predict(self, batch: Batch) -> Output:
         output = self.backbone.predict(batch)
-        y, y_m = self._unimodal(output, batch), _wide(output.logits)
+        y, y_m = self._unimodal(output, batch), widen(output.logits)
         found = effects(y, y_m, self._fixed_constants(y_m), self.fusion, self.variant)
         tie = total_indirect_effect(found.te, found.nde, self.weights)
         inner = output.effects
         # Training-time scores are h of the inner model's training-time logits, which may differ from its test-time ones.
-        factual = self._fuse(y, _wide(inner["factual"])) if "factual" in inner else found.factual
+        factual = self._fuse(y, widen(inner["factual"])) if "factual" in inner else found.factual
         named = {"factual": factual, "te": found.te, **_prefixed("nde_", found.nde), "tie": tie}
-        named |= {**_prefixed("y_", y), "y_m": y_m, **_prefixed(_INNER, inner)}
+        named |= {**_prefixed("y_", y), "y_m": y_m, **keep_inner(inner)}
         return output.replace(logits=tie, effects=named)
 
     @override
@@ -167,7 +166,7 @@ class CausalMER(Wrapper):
 
     def _debias(self, step: Step) -> Step:
         """L = alpha * L_cls + beta * (L_kl + L_bal), whose main cross-entropy is left to the step's task loss (Eq. 21)."""
-        y, y_m = self._unimodal(step.output, step.batch), _wide(step.output.logits)
+        y, y_m = self._unimodal(step.output, step.batch), widen(step.output.logits)
         fixed = {name: logits.detach() for name, logits in y.items()}
         found = effects(fixed, y_m.detach(), dict(self.constants.items()), self.fusion, self.variant)
         l_kl = direct_divergence(found.te, found.nde, self.weights, self.variant)
@@ -189,15 +188,15 @@ class CausalMER(Wrapper):
 
     @override
     def calibrate(self, valid: Scores) -> None:
-        self.backbone.calibrate(_inner_scores(valid))
+        self.backbone.calibrate(valid.inner("y_m"))
 
     @override
     def rescore(self, valid: Scores) -> Tensor:
-        return self._tie(valid, self.backbone.rescore(_inner_scores(valid)))
+        return self._tie(valid, self.backbone.rescore(valid.inner("y_m")))
 
     @override
     def oracle(self, test: Scores) -> list[Tensor]:
-        return [self._tie(test, y_m) for y_m in self.backbone.oracle(_inner_scores(test))]
+        return [self._tie(test, y_m) for y_m in self.backbone.oracle(test.inner("y_m"))]
 
     def _tie(self, scores: Scores, y_m: Tensor) -> Tensor:
         """TIE of kept branch scores and other scores of the inner model."""
@@ -214,7 +213,7 @@ class CausalMER(Wrapper):
             wanted = (len(x), self.task.num_outputs)
             if logits.flatten(1).shape != wanted:
                 raise MERError(f"the {name} branch returned shape {tuple(logits.shape)}; it must return {wanted}")
-            y[name] = _wide(self.task.reshape(logits.flatten(1)))
+            y[name] = widen(self.task.reshape(logits.flatten(1)))
         return y
 
     def _fuse(self, y: Mapping[str, Tensor], y_m: Tensor) -> Tensor:
@@ -224,16 +223,5 @@ class CausalMER(Wrapper):
         return {name: constant.detach().to(like) for name, constant in self.constants.items()}
 
 
-def _wide(logits: Tensor) -> Tensor:
-    """At least float32: half precision would lose the small differences that the effects are."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
-
-
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
-
-
-def _inner_scores(valid: Scores) -> Scores:
-    """What the inner model alone would have kept."""
-    inner = {name.removeprefix(_INNER): value for name, value in valid.effects.items() if name.startswith(_INNER)}
-    return Scores(valid.effects["y_m"], inner, valid.target, valid.index)

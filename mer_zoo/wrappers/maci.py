@@ -51,7 +51,6 @@ from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from typing_extensions import override
 
@@ -59,16 +58,15 @@ from mer_zoo.batch import Batch, Output, Step
 from mer_zoo.data.missing import SMM
 from mer_zoo.errors import MERError
 from mer_zoo.functional.backdoor import class_means, class_prior, class_sums
-from mer_zoo.functional.deconfounding import TAUS
 from mer_zoo.functional.language_bias import BiasVariant, debias
 from mer_zoo.layers.backdoor import BackdoorHeads
-from mer_zoo.layers.language_bias import LanguageBias, TauSelection, check_options, token_ids
+from mer_zoo.layers.language_bias import LanguageBias, check_options, token_ids
 from mer_zoo.layers.sequence import masked_mean
+from mer_zoo.layers.strength import Selection
 from mer_zoo.model import BatchSource, Model, Wrapper
 from mer_zoo.modes import evaluating
 from mer_zoo.options import check_choice
 from mer_zoo.scores import Scores
-from mer_zoo.task import EmotionDetection
 
 __all__ = ["MACI"]
 
@@ -124,7 +122,7 @@ class MACI(Wrapper):
         threshold: float = 0.1,
         variant: BiasVariant = "paper",
         counterfactual: Counterfactual = "text",
-        tau_selection: TauSelection = "deconfounded",
+        tau_selection: Selection = "deconfounded",
         tau: float = 0.0,
     ) -> None:
         super().__init__(backbone)
@@ -136,13 +134,13 @@ class MACI(Wrapper):
         check_choice("MACI", "counterfactual", counterfactual, get_args(Counterfactual))
         self.language, self.threshold, self.variant = language, threshold, variant
         self.counterfactual: Counterfactual = counterfactual
-        self.mark = "[oracle tau]" if tau_selection == "oracle" else ""
         self.head = BackdoorHeads(self.feature_dim, self.input_dims, self.task.shape, dim, layer_norm)
         self.language_bias = LanguageBias(self.spec, self.task.shape[:-1], num_words, tau_selection, tau)
+        self.mark = self.language_bias.mark
         self.register_buffer("prepared", torch.tensor(False))
         backbone.drop_head()
         self.replaces_logits = True
-        self._is_prepared = self._has_warned = False
+        self._is_prepared = False
 
     @override
     def forward(self, batch: Batch) -> Output:
@@ -253,10 +251,7 @@ class MACI(Wrapper):
         bias = valid.effects["bias"].view(shape) if self.language_bias.selection == "deconfounded" else None
         target = self.task.encode(valid.target).view(shape[:2])
         self.language_bias.choose(y, y_cf, target, bias, self.head.prior.view(shape[1:]).cpu())
-        warning = self.language_bias.warning()
-        if warning and not self._has_warned:
-            rank_zero_warn(warning)
-            self._has_warned = True
+        self.language_bias.warn()
 
     @override
     def rescore(self, valid: Scores) -> Tensor:
@@ -266,7 +261,7 @@ class MACI(Wrapper):
     def oracle(self, test: Scores) -> list[Tensor]:
         if self.language_bias.selection != "oracle" or "counterfactual" not in test.effects:
             return []
-        return [self._rescored(test, tau) for tau in TAUS]
+        return [self._rescored(test, tau) for tau in self.language_bias.candidates]
 
     def _rescored(self, scores: Scores, tau: Tensor | float) -> Tensor:
         y, y_cf = scores.effects["plain"], scores.effects.get("counterfactual")
@@ -274,8 +269,7 @@ class MACI(Wrapper):
 
     @override
     def diagnostics(self) -> dict[str, float]:
-        names = self.task.emotions if isinstance(self.task, EmotionDetection) else [""]
-        return {**super().diagnostics(), **self.language_bias.diagnostics(names)}
+        return {**super().diagnostics(), **self.language_bias.diagnostics(self.task.problems)}
 
     @override
     def notes(self) -> list[str]:
