@@ -8,7 +8,7 @@ Example:
     'CausalMER(MulT)'
 """
 
-from mer_zoo.backbones import EFLSTM, LFLSTM, CIDerNet, CUMDFNet, MulT
+from mer_zoo.backbones import EFLSTM, LFLSTM, PMR, CIDerNet, CUMDFNet, MulT
 from mer_zoo.batch import Batch, DataSpec, Modality, Output, Step
 from mer_zoo.data.datamodule import IEMOCAP, MOSEI, MOSI, MERDataModule, SyntheticMER
 from mer_zoo.errors import MERError
@@ -27,6 +27,7 @@ __all__ = [
     "MOSEI",
     "MOSI",
     "MSSD",
+    "PMR",
     "Backbone",
     "Batch",
     "BatchSource",

@@ -5,5 +5,6 @@ from mer_zoo.backbones.cumdfnet import CUMDFNet
 from mer_zoo.backbones.eflstm import EFLSTM
 from mer_zoo.backbones.lflstm import LFLSTM
 from mer_zoo.backbones.mult import MulT
+from mer_zoo.backbones.pmr import PMR
 
-__all__ = ["EFLSTM", "LFLSTM", "CIDerNet", "CUMDFNet", "MulT"]
+__all__ = ["EFLSTM", "LFLSTM", "PMR", "CIDerNet", "CUMDFNet", "MulT"]

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from mer_zoo import backbones
-from mer_zoo.backbones import EFLSTM, LFLSTM, CIDerNet, CUMDFNet, MulT
+from mer_zoo.backbones import EFLSTM, LFLSTM, PMR, CIDerNet, CUMDFNet, MulT
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
 from mer_zoo.model import Backbone
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
@@ -28,6 +28,7 @@ SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
     "CIDerNet": lambda spec, task: CIDerNet(spec, task, dim=8, heads=2, mask_padding=True),
     "CUMDFNet": lambda spec, task: CUMDFNet(spec, task, dim=8, dropout=0.0),
     "CIDerNet released": lambda spec, task: CIDerNet(spec, task, dim=8, heads=2),
+    "PMR": lambda spec, task: PMR(spec, task, d_model=8, num_heads=2, layers=2),
 }
 # The released behaviour reads padding; it says so by fixed_length and is exempt from invariance to padding.
 SANE = [name for name in SMALL if "released" not in name]
