@@ -8,7 +8,7 @@ Example:
     'CausalMER(MulT)'
 """
 
-from mer_zoo.backbones import EFLSTM, LFLSTM, PMR, CIDerNet, CUMDFNet, MulT
+from mer_zoo.backbones import DLF, DMD, EFLSTM, LFLSTM, LNLN, PMR, CIDerNet, CUMDFNet, MulT
 from mer_zoo.batch import Batch, DataSpec, Modality, Output, Step
 from mer_zoo.data.datamodule import IEMOCAP, MOSEI, MOSI, MERDataModule, SyntheticMER
 from mer_zoo.errors import MERError
@@ -20,9 +20,12 @@ from mer_zoo.wrappers import CUMDF, MACI, MSSD, CausalMER
 
 __all__ = [
     "CUMDF",
+    "DLF",
+    "DMD",
     "EFLSTM",
     "IEMOCAP",
     "LFLSTM",
+    "LNLN",
     "MACI",
     "MOSEI",
     "MOSI",

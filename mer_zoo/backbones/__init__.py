@@ -2,9 +2,12 @@
 
 from mer_zoo.backbones.cidernet import CIDerNet
 from mer_zoo.backbones.cumdfnet import CUMDFNet
+from mer_zoo.backbones.dlf import DLF
+from mer_zoo.backbones.dmd import DMD
 from mer_zoo.backbones.eflstm import EFLSTM
 from mer_zoo.backbones.lflstm import LFLSTM
+from mer_zoo.backbones.lnln import LNLN
 from mer_zoo.backbones.mult import MulT
 from mer_zoo.backbones.pmr import PMR
 
-__all__ = ["EFLSTM", "LFLSTM", "PMR", "CIDerNet", "CUMDFNet", "MulT"]
+__all__ = ["DLF", "DMD", "EFLSTM", "LFLSTM", "LNLN", "PMR", "CIDerNet", "CUMDFNet", "MulT"]

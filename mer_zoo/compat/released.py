@@ -6,17 +6,25 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from mer_zoo.compat.causalmer import CAUSALMER
 from mer_zoo.compat.cider import CIDER
+from mer_zoo.compat.cubemlp import CUBEMLP
+from mer_zoo.compat.dlf import DLF
+from mer_zoo.compat.dmd import DMD
+from mer_zoo.compat.emtdlfr import EMTDLFR
 from mer_zoo.compat.keymap import KeyMap
+from mer_zoo.compat.lnln import LNLN
+from mer_zoo.compat.mmsa import MMSA
 from mer_zoo.compat.mult import MULT
 from mer_zoo.errors import MERError
 
 __all__ = ["SOURCES", "LoadReport", "load_released"]
 
-SOURCES: dict[str, KeyMap] = {"mult": MULT, "causalmer": CAUSALMER, "cider": CIDER}
+SOURCES: dict[str, KeyMap] = {"mult": MULT, "causalmer": CAUSALMER, "cider": CIDER, "emtdlfr": EMTDLFR, "lnln": LNLN, "dmd": DMD, "dlf": DLF}
+SOURCES |= {"mmsa": MMSA, "cubemlp": CUBEMLP}
 
 
 @dataclass(frozen=True)
@@ -47,8 +55,8 @@ def load_released(model: nn.Module, state_dict: Mapping[str, Tensor], source: st
         What was used and what was not needed.
 
     Raises:
-        MERError: For an unknown source, a key that has no place, a parameter of the model that the checkpoint lacks, or a
-            shape that differs. The model is then unchanged.
+        MERError: For an unknown source, a key that has no place, a parameter of the model that the checkpoint lacks, a shape
+            that differs, or different values of what is one tensor here. The model is then unchanged.
 
     Example:
         >>> import torch
@@ -66,7 +74,7 @@ def load_released(model: nn.Module, state_dict: Mapping[str, Tensor], source: st
     used: dict[str, str] = {}
     unused: dict[str, str] = {}
     for key in state_dict:
-        name = key_map.translate(key)
+        name = next((name for name in key_map.candidates(key) if name in places), key_map.translate(key))
         reason = key_map.reason_to_drop(key) or (None if name in places else key_map.reason_to_lack(key))
         if reason is not None:
             unused[key] = reason
@@ -81,11 +89,16 @@ def load_released(model: nn.Module, state_dict: Mapping[str, Tensor], source: st
         raise MERError(
             f"the checkpoint lacks {lacking[0]!r} and {len(lacking) - 1} more of {_name(model)}; check its options"
         )
+    chosen = {name: key for key, name in used.items()}
     for key, name in used.items():
         if state_dict[key].shape != own[name].shape:
             shapes = f"{tuple(state_dict[key].shape)} in the checkpoint, {tuple(own[name].shape)} here"
             raise MERError(f"{key!r} has shape {shapes}; build {_name(model)} with the checkpoint's sizes")
-    model.load_state_dict({name: own[name] for name in kept} | {name: state_dict[key] for key, name in used.items()})
+        if chosen[name] != key and not torch.equal(state_dict[key], state_dict[chosen[name]]):
+            raise MERError(
+                f"{key!r} and {chosen[name]!r} are one tensor in {_name(model)} but differ in the checkpoint; check what is shared"
+            )
+    model.load_state_dict({name: own[name] for name in kept} | {name: state_dict[key] for name, key in chosen.items()})
     return LoadReport(used, unused, kept)
 
 

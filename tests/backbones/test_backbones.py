@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from mer_zoo import backbones
-from mer_zoo.backbones import EFLSTM, LFLSTM, PMR, CIDerNet, CUMDFNet, MulT
+from mer_zoo.backbones import DLF, DMD, EFLSTM, LFLSTM, LNLN, PMR, CIDerNet, CUMDFNet, MulT
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
 from mer_zoo.model import Backbone
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
@@ -27,18 +27,23 @@ SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
     "LFLSTM": lambda spec, task: LFLSTM(spec, task, hidden_dim=8),
     "CIDerNet": lambda spec, task: CIDerNet(spec, task, dim=8, heads=2, mask_padding=True),
     "CUMDFNet": lambda spec, task: CUMDFNet(spec, task, dim=8, dropout=0.0),
+    "DMD": lambda spec, task: DMD(spec, task, dim=8, heads=2, layers=1, kernels=(1, 1, 1)),
+    "DLF": lambda spec, task: DLF(spec, task, dim=8, heads=2, layers=1, kernels=(1, 1, 1)),
+    "LNLN": lambda spec, task: LNLN(spec, task, dim=8, heads=1, hyper_heads=2, tokens=3),
     "CIDerNet released": lambda spec, task: CIDerNet(spec, task, dim=8, heads=2),
     "PMR": lambda spec, task: PMR(spec, task, d_model=8, num_heads=2, layers=2),
 }
-# The released behaviour reads padding; it says so by fixed_length and is exempt from invariance to padding.
-SANE = [name for name in SMALL if "released" not in name]
+# The released behaviour and these networks read padding; they say so by fixed_length and are exempt from invariance to padding.
+FIXED = {"DMD", "DLF", "LNLN"}
+SANE = [name for name in SMALL if "released" not in name and name not in FIXED]
 TASKS: list[Task] = [SentimentRegression(), SentimentClassification(7), EmotionDetection()]
 SUBSETS = [subset for size in (1, 2, 3) for subset in itertools.combinations(MODALITIES, size)]
 CASES = [
     (name, subset)
     for name in SMALL
     for subset in SUBSETS
-    if (name != "MulT text-only" or "text" in subset) and (name != "CUMDFNet" or len(subset) > 1)  # it works on pairs
+    if (name not in ("MulT text-only", "DLF", "LNLN") or "text" in subset)
+    and (name not in ("CUMDFNet", "DMD", "LNLN") or len(subset) > 1)  # they work on pairs
 ]
 
 
@@ -52,6 +57,12 @@ def make(name: str, task: Task | None = None, **options: Any) -> tuple[Backbone,
 
 def change(batch: Batch, function: Callable[[Modality], Modality]) -> Batch:
     return batch.replace(**{name: function(batch.modality(name)) for name in MODALITIES})
+
+
+def loss(model: Backbone, batch: Batch) -> torch.Tensor:
+    """A loss on the scores of each step, and the steps' own."""
+    terms = [term for step in model.steps(batch) for term in (step.output.logits.square().sum(), *step.losses.values())]
+    return torch.stack([term.float() for term in terms]).sum()
 
 
 def rows(modality: Modality, start: int, stop: int) -> Modality:
@@ -72,7 +83,7 @@ def test_offers_what_it_declares(name: str, task: Task) -> None:
     assert output.hidden is not None
     assert model.hidden_shape == {key: tuple(value.shape[1:]) for key, value in output.hidden.items()}
     assert {key: value.shape[2] for key, value in output.inputs.items()} == model.input_dims
-    assert model.fixed_length == ("released" in name)
+    assert model.fixed_length == (name not in SANE)
 
 
 @pytest.mark.parametrize("dropped", [False, True])
@@ -81,15 +92,16 @@ def test_gradient_reaches_every_parameter(name: str, modalities: tuple[str, ...]
     model, batch = make(name, modalities=modalities)
     if dropped:
         model.drop_head()
-    output = model(batch)
-    assert output.logits.shape == (4, model.feature_dim) if dropped else (4, 3)
-    torch.autograd.backward(output.logits.square().sum())
+    assert model(batch).logits.shape == (4, model.feature_dim) if dropped else (4, 3)
+    torch.autograd.backward(loss(model, batch))
     for key, parameter in model.named_parameters():
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
     untouched = [key for key, p in model.named_parameters() if p.grad is not None and not p.grad.any()]
-    # The same number added to the score of every step leaves a softmax as it is, so only rounding errors reach that bias.
-    assert [key for key in untouched if not key.endswith("score.bias")] == []
+    # The same number added to the score of every step leaves a softmax as it is, so only rounding errors reach that bias;
+    # LNLN's hyper tokens start at ones, of which a layer norm makes zeros, so that its gain gets its first gradient a step later.
+    idle = ("score.bias", "hyper.0.norms.hyper.weight")
+    assert [key for key in untouched if not key.endswith(idle)] == []
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -140,7 +152,7 @@ def test_empty_masks_give_finite_numbers(name: str, empty: tuple[str, ...]) -> N
         mask[1:3] = False
         blanks[key] = Modality(modality.x * mask[..., None], mask)
     batch = batch.replace(**blanks)
-    torch.autograd.backward(model(batch).logits.square().sum())
+    torch.autograd.backward(loss(model, batch))
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     logits = model.eval()(batch).logits
     assert logits.isfinite().all()
@@ -172,7 +184,7 @@ def test_bfloat16_autocast(name: str) -> None:
     exact = model(batch).logits
     with torch.autocast("cpu", torch.bfloat16):
         logits = model(batch).logits
-        torch.autograd.backward(logits.float().square().sum())
+        torch.autograd.backward(loss(model, batch))
     torch.testing.assert_close(logits.float(), exact, atol=0.05, rtol=0.05)
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
