@@ -206,6 +206,7 @@ class Output:
         attention: Raw scores (before softmax) of the last layer, (B * heads, T, T), row b * heads + h, or None.
         inputs: Per modality (B, T, d) what was fed to the network after text encoding.
         effects: Named extras, (B, ...). Where test-time logits differ from those of ``forward``, "factual" holds the latter.
+        aux: What a backbone's own losses need; nobody else reads it.
 
     Example:
         >>> output = Output(torch.zeros(2, 3), features=torch.ones(2, 8))
@@ -219,6 +220,7 @@ class Output:
     attention: Tensor | None = None
     inputs: dict[str, Tensor] = field(default_factory=dict)
     effects: dict[str, Tensor] = field(default_factory=dict)
+    aux: Any = None
 
     def replace(self, **changes: Any) -> Output:
         """Return a copy with some fields changed."""

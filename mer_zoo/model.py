@@ -137,7 +137,8 @@ class Model(nn.Module, ABC):
 class Backbone(Model):
     """A network: encodes text where it comes as token ids, then fuses the modalities.
 
-    Subclasses implement :meth:`fuse`, set ``feature_dim`` and keep their final classifier in ``head``.
+    Subclasses implement :meth:`fuse`, set ``feature_dim`` and keep their final classifier in ``head``; losses beside the task's
+    are computed in :meth:`losses` from what ``fuse`` put into ``Output.aux``.
 
     Args:
         spec: Shapes of the data.
@@ -203,6 +204,15 @@ class Backbone(Model):
     @abstractmethod
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
         """Map float sequences to scores; a modality that is not in ``spec.modalities`` is to be ignored."""
+
+    def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:  # noqa: ARG002
+        """Losses of a training step beside the task's: scalars, already weighted, by name."""
+        return {}
+
+    @override
+    def steps(self, batch: Batch) -> Iterator[Step]:
+        output: Output = self(batch)
+        yield Step(batch, output, self.losses(output, batch))
 
     @property
     def has_head(self) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from typing_extensions import override
 
 from mer_zoo.errors import MERError
 from mer_zoo.layers.sequence import left_align, masked_last, undo_left_align
 
-__all__ = ["masked_rnn"]
+__all__ = ["BiLSTMEncoder", "LSTMEncoder", "masked_rnn"]
 
 
 def masked_rnn(rnn: nn.GRU | nn.LSTM, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,3 +53,64 @@ def _packed(rnn: nn.GRU | nn.LSTM, x: Tensor, real: Tensor) -> Tensor:
     packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
     states: Tensor = pad_packed_sequence(rnn(packed)[0], batch_first=True, total_length=x.shape[1])[0]
     return states
+
+
+class LSTMEncoder(nn.Module):
+    """A forward LSTM over the real steps and one linear map of its states, shared by the steps and the last of them.
+
+    Args:
+        input_dim: Width of the input.
+        hidden_dim: Width of the state.
+        output_dim: Width of the result; the linear map is left out where it equals ``hidden_dim``.
+        dropout: Dropout of the last state before the map.
+        always_map: Map states of equal width too.
+
+    Example:
+        >>> encoder = LSTMEncoder(3, 4, 5)
+        >>> states, utterance = encoder(torch.randn(2, 6, 3), torch.ones(2, 6, dtype=torch.bool))
+        >>> states.shape, utterance.shape
+        (torch.Size([2, 6, 5]), torch.Size([2, 5]))
+    """
+
+    def __init__(
+        self, input_dim: int, hidden_dim: int, output_dim: int, dropout: float = 0.0, always_map: bool = False
+    ) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(input_dim, hidden_dim, batch_first=True)
+        maps = always_map or hidden_dim != output_dim
+        self.linear: nn.Module = nn.Linear(hidden_dim, output_dim) if maps else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+
+    @override
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode x (B, T, input_dim) under mask (B, T): states (B, T, output_dim) and utterance vector (B, output_dim)."""
+        states, last = masked_rnn(self.lstm, x, mask)
+        return self.linear(states), self.linear(self.dropout(last))
+
+
+class BiLSTMEncoder(nn.Module):
+    """Two stacked bidirectional LSTMs with layer normalisation between them, read by their final states.
+
+    Args:
+        input_dim: Width of the input.
+        hidden_dim: Width h of each direction.
+
+    Example:
+        >>> encoder = BiLSTMEncoder(3, 4)
+        >>> encoder(torch.randn(2, 6, 3), torch.ones(2, 6, dtype=torch.bool)).shape
+        torch.Size([2, 16])
+    """
+
+    def __init__(self, input_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.lstm1 = nn.LSTM(input_dim, hidden_dim, batch_first=True, bidirectional=True)
+        self.norm = nn.LayerNorm(2 * hidden_dim)
+        self.lstm2 = nn.LSTM(2 * hidden_dim, hidden_dim, batch_first=True, bidirectional=True)
+
+    @override
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Encode x (B, T, input_dim) under mask (B, T): final states (B, 4h), forward of 1 and 2, then backward of 1 and 2."""
+        states, first = masked_rnn(self.lstm1, x, mask)
+        second = masked_rnn(self.lstm2, self.norm(states), mask)[1]
+        pairs = zip(first.chunk(2, 1), second.chunk(2, 1), strict=True)
+        return torch.cat([final for pair in pairs for final in pair], 1)

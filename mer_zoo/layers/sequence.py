@@ -5,7 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["last_step", "left_align", "masked_last", "masked_mean", "masked_resample", "undo_left_align"]
+from mer_zoo.batch import Modality
+
+__all__ = [
+    "at_words",
+    "last_step",
+    "left_align",
+    "masked_first",
+    "masked_last",
+    "masked_mean",
+    "masked_resample",
+    "undo_left_align",
+]
 
 
 def left_align(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -66,6 +77,25 @@ def masked_last(x: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask.any(1, keepdim=True), taken, 0.0)
 
 
+def masked_first(x: Tensor, mask: Tensor) -> Tensor:
+    """First real step of each sample.
+
+    Args:
+        x: (B, T, d) sequences.
+        mask: (B, T) bool, True at real steps.
+
+    Returns:
+        (B, d), zero for a sample without real steps.
+
+    Example:
+        >>> x = torch.arange(6.0).view(1, 3, 2)
+        >>> masked_first(x, torch.tensor([[False, True, True]]))
+        tensor([[2., 3.]])
+    """
+    first = x[torch.arange(len(x), device=x.device), mask.int().argmax(1)]
+    return torch.where(mask.any(1, keepdim=True), first, 0.0)
+
+
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """Mean over the real steps of each sample; zeros where a sample has none.
 
@@ -111,6 +141,29 @@ def masked_resample(x: Tensor, mask: Tensor, target: Tensor) -> Tensor:
     bins = (step[:, None] >= start[..., None]) & (step[:, None] < stop[..., None]) & mask[:, None] & target[..., None]
     weights = bins / bins.sum(2, keepdim=True).clamp(min=1)
     return weights.to(x.dtype) @ torch.where(mask[..., None], x, 0.0)
+
+
+def at_words(modality: Modality, words: Tensor, aligned: bool) -> Tensor:
+    """One vector of a modality for every word.
+
+    Args:
+        modality: (B, S, d) features.
+        words: (B, T) bool, True at real words.
+        aligned: Whether the modalities share one time axis, so that equal shapes need no search for equal masks.
+
+    Returns:
+        (B, T, d): the features as they are where their steps are the words already, else averaged by :func:`masked_resample`;
+        zero at padding.
+
+    Example:
+        >>> audio = Modality(torch.tensor([[[1.0], [3.0], [5.0], [7.0]]]), torch.ones(1, 4, dtype=torch.bool))
+        >>> at_words(audio, torch.tensor([[True, True, False]]), aligned=False).squeeze(-1).tolist()
+        [[2.0, 6.0, 0.0]]
+    """
+    mask = modality.mask
+    if mask.shape == words.shape and (aligned or torch.equal(mask, words)):
+        return torch.where(mask[..., None], modality.x, 0.0)
+    return masked_resample(modality.x, mask, words)
 
 
 def _take(x: Tensor, order: Tensor) -> Tensor:

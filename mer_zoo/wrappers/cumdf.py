@@ -56,9 +56,9 @@ from mer_zoo.layers.guided_head import Guided, GuidedHead
 from mer_zoo.model import BatchSource, Model, Wrapper
 from mer_zoo.optim import distributed_mean
 from mer_zoo.options import check_choice, check_weights
+from mer_zoo.views import IncompleteViews, view_maker
 from mer_zoo.wrappers.cumdf_teacher import Teacher, load_teacher
 from mer_zoo.wrappers.cumdf_views import UncertainMissing, stack_views
-from mer_zoo.wrappers.views import IncompleteViews, view_maker
 
 __all__ = ["CUMDF"]
 

@@ -52,7 +52,7 @@ from mer_zoo.functional.distillation import attention_divergence, joint_distance
 from mer_zoo.model import Model, Wrapper
 from mer_zoo.optim import distributed_mean
 from mer_zoo.options import check_weights
-from mer_zoo.wrappers.views import IncompleteViews, view_maker
+from mer_zoo.views import IncompleteViews, view_maker
 
 __all__ = ["MSSD"]
 

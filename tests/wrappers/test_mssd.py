@@ -26,8 +26,8 @@ from mer_zoo.errors import MERError
 from mer_zoo.model import Backbone, Model, Wrapper, adapt
 from mer_zoo.module import MERModule
 from mer_zoo.task import SentimentClassification, Task
+from mer_zoo.views import IncompleteViews
 from mer_zoo.wrappers import MACI, MSSD, CausalMER
-from mer_zoo.wrappers.views import IncompleteViews
 
 SPEC = DataSpec()
 THREE = SentimentClassification(3)

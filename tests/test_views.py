@@ -12,8 +12,8 @@ from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
 from mer_zoo.data.missing import RMM, MissingPattern
 from mer_zoo.model import Model, Wrapper
 from mer_zoo.task import SentimentClassification
+from mer_zoo.views import IncompleteViews, view_maker
 from mer_zoo.wrappers import CausalMER
-from mer_zoo.wrappers.views import IncompleteViews, view_maker
 
 SPEC = DataSpec()
 THREE = SentimentClassification(3)

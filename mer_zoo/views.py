@@ -26,8 +26,7 @@ class IncompleteViews(nn.Module):
         seed: Seed of the views; None for the global seed of Lightning's ``seed_everything``, or 0 without one.
 
     Example:
-        >>> from mer_zoo.data.draws import global_seed
-    from mer_zoo.data.missing import RMM
+        >>> from mer_zoo.data.missing import RMM
         >>> from mer_zoo.task import SentimentRegression
         >>> spec, views = DataSpec(), IncompleteViews(RMM(0.5), seed=1)
         >>> batch = Batch.random(spec, SentimentRegression(), size=8)
