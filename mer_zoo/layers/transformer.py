@@ -245,12 +245,22 @@ class TransformerEncoder(nn.Module):
         Returns:
             The encoded sequence (B, T, d), and (B, d), equal to its steps ``step`` but for dropout.
         """
+        x, visible, last = self._below_last(x, mask)
+        return self.norm(last(x, visible)), self.norm(last.at(x, visible, step)).squeeze(1)
+
+    def at(self, x: Tensor, step: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The second result of :meth:`read` alone, (B, d), without computing the other steps of the last layer."""
+        x, visible, last = self._below_last(x, mask)
+        encoded: Tensor = self.norm(last.at(x, visible, step)).squeeze(1)
+        return encoded
+
+    def _below_last(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Visibility, TransformerLayer]:
+        """What the last layer reads, who sees whom in it, and the layer."""
         visible = visibility(x, x, self.causal, mask, mask)
         x = self._embed_drop(x)
         for layer in self.layers[:-1]:
             x = layer(x, visible)
-        last = self.layers[-1]
-        return self.norm(last(x, visible)), self.norm(last.at(x, visible, step)).squeeze(1)
+        return x, visible, self.layers[-1]
 
     def _project_source(self, source: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
         """Keys and values (B, Tk, d) of every layer, in one product.

@@ -43,7 +43,7 @@ CASES = [
     for name in SMALL
     for subset in SUBSETS
     if (name not in ("MulT text-only", "DLF", "LNLN") or "text" in subset)
-    and (name not in ("CUMDFNet", "DMD", "LNLN") or len(subset) > 1)  # they work on pairs
+    and (name not in ("CUMDFNet", "DMD", "DLF", "LNLN") or len(subset) > 1)  # they work on pairs
 ]
 
 
