@@ -14,7 +14,8 @@ Differences from the usual code (MMSA), and why; ``variant="released"`` brings i
       each joined vector is layer-normalised;
     * it reads the last position, padding or not; here the last real step (layers/recurrent.py).
 
-Reproduction: not yet run.
+Reproduction: ``variant="released"`` reproduces scores and loss of thuiar/MMSA to 1e-5 from its parameters
+(``load_released(..., source="mmsa")``); published accuracies not yet run.
 
 References:
     Williams, Kleinegesse, Comanescu, Radu, "Recognizing Emotions in Video Using Multimodal DNN Feature Fusion", 2018.
@@ -32,8 +33,9 @@ from typing_extensions import override
 
 from mer_zoo.batch import MODALITIES, DataSpec, Modality, Output
 from mer_zoo.errors import MERError
+from mer_zoo.layers.batch_norm import BatchNorm
 from mer_zoo.layers.recurrent import masked_rnn
-from mer_zoo.layers.sequence import masked_resample
+from mer_zoo.layers.sequence import at_words
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.model import Backbone
 from mer_zoo.task import Task
@@ -80,7 +82,7 @@ class EFLSTM(Backbone):
         steps, width = spec.length(self.words), sum(self.input_dims.values())
         if self.fixed_length and any(spec.length(name) != steps for name in spec.modalities):
             raise MERError('EFLSTM variant "released" needs aligned data; use aligned features or variant "ours"')
-        self.norm = nn.BatchNorm1d(steps) if self.fixed_length else nn.LayerNorm(width)
+        self.norm = BatchNorm(steps) if self.fixed_length else nn.LayerNorm(width)
         between = dropout if layers > 1 else 0.0
         self.lstm = nn.LSTM(width, hidden_dim, num_layers=layers, batch_first=True, dropout=between)
         self.linear = nn.Linear(hidden_dim, hidden_dim)
@@ -98,7 +100,7 @@ class EFLSTM(Backbone):
             states, last = self._read_positions(torch.cat([modality.x for modality in used], 2))
         else:
             mask = given[self.words].mask
-            joined = torch.cat([_at_words(modality, mask, self.spec.aligned) for modality in used], 2)
+            joined = torch.cat([at_words(modality, mask, self.spec.aligned) for modality in used], 2)
             states, last = masked_rnn(self.lstm, self.norm(joined), mask)
         inner = F.relu(self.linear(F.dropout(last, self.dropout, self.training)))
         features = F.dropout(inner, self.dropout, self.training)
@@ -107,11 +109,3 @@ class EFLSTM(Backbone):
     def _read_positions(self, joined: Tensor) -> tuple[Tensor, Tensor]:
         states: Tensor = self.lstm(self.norm(joined))[0]
         return states, states[:, -1]
-
-
-def _at_words(modality: Modality, words: Tensor, aligned: bool) -> Tensor:
-    """One vector of a modality for every word; aligned modalities stay as they are."""
-    mask = modality.mask
-    if mask.shape == words.shape and (aligned or torch.equal(mask, words)):
-        return torch.where(mask[..., None], modality.x, 0.0)
-    return masked_resample(modality.x, mask, words)

@@ -8,7 +8,7 @@ Input and shapes (B batch, T_m steps and D_m features of modality m, h hidden wi
 There is no one official code; this is the usual form: last real states, concatenated, one hidden layer, classifier. Padding is
 never read.
 
-Reproduction: not yet run.
+Reproduction: no official code to be compared with; published accuracies not yet run.
 
 References:
     A baseline of Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences", ACL 2019, Section 4.
