@@ -50,4 +50,5 @@ def copy_case(source: Path, name: str) -> None:
         tensors[key] = tensors[key][tensors[ROWS + key]].clone()
     save_file(tensors, FOLDER / f"{name}.safetensors")
     meta = json.loads((source / f"{name}.json").read_text())
+    meta["shapes"] = {key: meta["shapes"][key] for key in meta["shapes"] if ROWS + key in tensors}
     (FOLDER / f"{name}.json").write_text(json.dumps(meta, separators=(",", ":")) + "\n")
