@@ -8,7 +8,22 @@ Example:
     'CausalMER(MulT)'
 """
 
-from mer_zoo.backbones import DLF, DMD, EFLSTM, LFLSTM, LNLN, PMR, CIDerNet, CUMDFNet, MulT
+from mer_zoo.backbones import (
+    DLF,
+    DMD,
+    EFLSTM,
+    LFDNN,
+    LFLSTM,
+    LMF,
+    LNLN,
+    MFN,
+    PMR,
+    TFN,
+    CIDerNet,
+    CubeMLP,
+    CUMDFNet,
+    MulT,
+)
 from mer_zoo.batch import Batch, DataSpec, Modality, Output, Step
 from mer_zoo.data.datamodule import IEMOCAP, MOSEI, MOSI, MERDataModule, SyntheticMER
 from mer_zoo.errors import MERError
@@ -16,27 +31,34 @@ from mer_zoo.model import Backbone, BatchSource, Model, Wrapper, adapt
 from mer_zoo.module import MERModule
 from mer_zoo.scores import Scores
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
-from mer_zoo.wrappers import CUMDF, MACI, MSSD, CausalMER
+from mer_zoo.wrappers import CLUE, CUMDF, GEAR, MACI, MSSD, CausalMER
 
 __all__ = [
+    "CLUE",
     "CUMDF",
     "DLF",
     "DMD",
     "EFLSTM",
+    "GEAR",
     "IEMOCAP",
+    "LFDNN",
     "LFLSTM",
+    "LMF",
     "LNLN",
     "MACI",
+    "MFN",
     "MOSEI",
     "MOSI",
     "MSSD",
     "PMR",
+    "TFN",
     "Backbone",
     "Batch",
     "BatchSource",
     "CIDerNet",
     "CUMDFNet",
     "CausalMER",
+    "CubeMLP",
     "DataSpec",
     "EmotionDetection",
     "MERDataModule",

@@ -1,13 +1,33 @@
 """The published networks, one file each; ``__all__`` is the registry."""
 
 from mer_zoo.backbones.cidernet import CIDerNet
+from mer_zoo.backbones.cubemlp import CubeMLP
 from mer_zoo.backbones.cumdfnet import CUMDFNet
 from mer_zoo.backbones.dlf import DLF
 from mer_zoo.backbones.dmd import DMD
 from mer_zoo.backbones.eflstm import EFLSTM
+from mer_zoo.backbones.lfdnn import LFDNN
 from mer_zoo.backbones.lflstm import LFLSTM
+from mer_zoo.backbones.lmf import LMF
 from mer_zoo.backbones.lnln import LNLN
+from mer_zoo.backbones.mfn import MFN
 from mer_zoo.backbones.mult import MulT
 from mer_zoo.backbones.pmr import PMR
+from mer_zoo.backbones.tfn import TFN
 
-__all__ = ["DLF", "DMD", "EFLSTM", "LFLSTM", "LNLN", "PMR", "CIDerNet", "CUMDFNet", "MulT"]
+__all__ = [
+    "DLF",
+    "DMD",
+    "EFLSTM",
+    "LFDNN",
+    "LFLSTM",
+    "LMF",
+    "LNLN",
+    "MFN",
+    "PMR",
+    "TFN",
+    "CIDerNet",
+    "CUMDFNet",
+    "CubeMLP",
+    "MulT",
+]
