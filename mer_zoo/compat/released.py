@@ -11,19 +11,37 @@ from torch import Tensor, nn
 
 from mer_zoo.compat.causalmer import CAUSALMER
 from mer_zoo.compat.cider import CIDER
+from mer_zoo.compat.clue import CLUE
 from mer_zoo.compat.cubemlp import CUBEMLP
 from mer_zoo.compat.dlf import DLF
 from mer_zoo.compat.dmd import DMD
 from mer_zoo.compat.emtdlfr import EMTDLFR
+from mer_zoo.compat.gear import GEAR
 from mer_zoo.compat.keymap import KeyMap
 from mer_zoo.compat.lnln import LNLN
+from mer_zoo.compat.magbert import MAGBERT
+from mer_zoo.compat.misa import MISA
 from mer_zoo.compat.mmsa import MMSA
 from mer_zoo.compat.mult import MULT
+from mer_zoo.compat.selfmm import SELFMM
 from mer_zoo.errors import MERError
 
 __all__ = ["SOURCES", "LoadReport", "load_released"]
 
-SOURCES: dict[str, KeyMap] = {"mult": MULT, "causalmer": CAUSALMER, "cider": CIDER, "emtdlfr": EMTDLFR, "lnln": LNLN, "dmd": DMD, "dlf": DLF}
+SOURCES: dict[str, KeyMap] = {
+    "mult": MULT,
+    "causalmer": CAUSALMER,
+    "cider": CIDER,
+    "emtdlfr": EMTDLFR,
+    "lnln": LNLN,
+    "dmd": DMD,
+    "dlf": DLF,
+    "clue": CLUE,
+    "gear": GEAR,
+    "magbert": MAGBERT,
+    "misa": MISA,
+    "selfmm": SELFMM,
+}
 SOURCES |= {"mmsa": MMSA, "cubemlp": CUBEMLP}
 
 
@@ -83,7 +101,7 @@ def load_released(model: nn.Module, state_dict: Mapping[str, Tensor], source: st
         else:
             used[key] = places[name]
     left = sorted(set(own) - set(used.values()))
-    kept = {name: reason for name in left if (reason := key_map.reason_to_keep(_inner(name))) is not None}
+    kept = {name: reason for name in left if (reason := _reason_to_keep(key_map, name)) is not None}
     lacking = [name for name in left if name not in kept]
     if lacking:
         raise MERError(
@@ -100,6 +118,10 @@ def load_released(model: nn.Module, state_dict: Mapping[str, Tensor], source: st
             )
     model.load_state_dict({name: own[name] for name in kept} | {name: state_dict[key] for name, key in chosen.items()})
     return LoadReport(used, unused, kept)
+
+
+def _reason_to_keep(key_map: KeyMap, name: str) -> str | None:
+    return key_map.reason_to_keep(name) or key_map.reason_to_keep(_inner(name))
 
 
 def _inner(name: str) -> str:

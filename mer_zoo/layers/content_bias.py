@@ -1,0 +1,99 @@
+"""GEAR's parts: branches that find out what a modality gives away alone, and the split of a joint representation in two."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typing_extensions import override
+
+from mer_zoo.layers.recurrent import LSTMEncoder
+from mer_zoo.layers.sequence import masked_first
+
+__all__ = ["BiasBranch", "ContentBias", "Reading"]
+
+Reading = Literal["lstm", "first"]
+
+
+class BiasBranch(nn.Module):
+    """One modality's vector through two linear layers with ReLU and a linear one.
+
+    Args:
+        input_dim: Width of the features.
+        outputs: Number of logits.
+        reading: The modality's vector: the last state of an ``lstm``, or the ``first`` real step, for a text encoder with a token that
+            stands for the sentence.
+        lstm_dim: Width of the LSTM.
+        dim: Width of the linear layers.
+
+    Example:
+        >>> mask = torch.tensor([[True, True, False], [False] * 3])
+        >>> BiasBranch(5, 2)(torch.randn(2, 3, 5), mask).shape, BiasBranch(5, 2, "first")(torch.randn(2, 3, 5), mask).shape
+        (torch.Size([2, 2]), torch.Size([2, 2]))
+    """
+
+    def __init__(
+        self, input_dim: int, outputs: int, reading: Reading = "lstm", lstm_dim: int = 32, dim: int = 32
+    ) -> None:
+        super().__init__()
+        self.encoder = LSTMEncoder(input_dim, lstm_dim, dim) if reading == "lstm" else None
+        self.hidden = nn.Linear(dim if reading == "lstm" else input_dim, dim)
+        self.feature = nn.Linear(dim, dim)
+        self.head = nn.Linear(dim, outputs)
+
+    def features(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Map (B, T, input_dim) steps under a mask (B, T) to (B, dim), the input of the last layer."""
+        vector = masked_first(x, mask) if self.encoder is None else self.encoder(x, mask)[1]
+        return F.relu(self.feature(F.relu(self.hidden(vector))))
+
+    @override
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Map (B, T, input_dim) steps under a mask (B, T) to logits (B, outputs)."""
+        logits: Tensor = self.head(self.features(x, mask))
+        return logits
+
+
+class ContentBias(nn.Module):
+    """Splits a joint representation into content and bias; each has a classifier that sees both and trains its own half.
+
+    Args:
+        input_dim: Width of the joint representation.
+        outputs: Number of logits.
+        dim: Width of content and of bias.
+        dropout: Dropout of the joint representation.
+
+    Example:
+        >>> split = ContentBias(6, 3, dim=4)
+        >>> u_c, u_b = split(torch.randn(2, 6))
+        >>> u_c.shape, split.content(u_c, u_b).shape, split.bias(u_c, u_b).shape
+        (torch.Size([2, 4]), torch.Size([2, 3]), torch.Size([2, 3]))
+    """
+
+    def __init__(self, input_dim: int, outputs: int, dim: int = 128, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.content_encoder, self.bias_encoder = nn.Linear(input_dim, dim), nn.Linear(input_dim, dim)
+        self.content_head, self.bias_head = _classifier(dim, outputs), _classifier(dim, outputs)
+
+    @override
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Split (B, input_dim) into u_c and u_b, each (B, dim)."""
+        u_c = F.relu(self.content_encoder(self.dropout(features)))
+        u_b = F.relu(self.bias_encoder(self.dropout(features)))
+        return u_c, u_b
+
+    def content(self, u_c: Tensor, u_b: Tensor) -> Tensor:
+        """Logits (B, outputs) of the content, which do not train the bias."""
+        logits: Tensor = self.content_head(torch.cat([u_c, u_b.detach()], 1))
+        return logits
+
+    def bias(self, u_c: Tensor, u_b: Tensor) -> Tensor:
+        """Logits (B, outputs) of the bias, which do not train the content."""
+        logits: Tensor = self.bias_head(torch.cat([u_c.detach(), u_b], 1))
+        return logits
+
+
+def _classifier(dim: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(2 * dim, dim), nn.ReLU(), nn.Linear(dim, outputs))
