@@ -22,6 +22,7 @@ from mer_zoo.compat.lnln import LNLN
 from mer_zoo.compat.magbert import MAGBERT
 from mer_zoo.compat.misa import MISA
 from mer_zoo.compat.mmsa import MMSA
+from mer_zoo.compat.mplmm import MPLMM
 from mer_zoo.compat.mult import MULT
 from mer_zoo.compat.selfmm import SELFMM
 from mer_zoo.errors import MERError
@@ -41,6 +42,7 @@ SOURCES: dict[str, KeyMap] = {
     "magbert": MAGBERT,
     "misa": MISA,
     "selfmm": SELFMM,
+    "mplmm": MPLMM,
 }
 SOURCES |= {"mmsa": MMSA, "cubemlp": CUBEMLP}
 

@@ -12,12 +12,13 @@ from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
 from mer_zoo.data.draws import dropped_at, uniform
 from mer_zoo.data.missing import AVAILABILITY, MissingPattern, check_rate, protected, steps
 from mer_zoo.data.patterns import keep_one
+from mer_zoo.data.set_patterns import CHOICE_KEY, draw_sets
 from mer_zoo.errors import MERError
 
 __all__ = ["UncertainMissing", "stack_views"]
 
 # These keep the draws of rates, of sets, and of whether there is a set, apart from each other and from those of the positions.
-RATE_KEY, SET_KEY, CHOICE_KEY = 0x5851F42D4C957F2D, 0x2545F4914F6CDD1D, 0x1B873593CC9E2D51
+RATE_KEY, SET_KEY = 0x5851F42D4C957F2D, 0x2545F4914F6CDD1D
 
 
 class UncertainMissing(MissingPattern):
@@ -61,11 +62,10 @@ class UncertainMissing(MissingPattern):
 
     def _available(self, batch: Batch, spec: DataSpec, key: int) -> Tensor:
         """(B, n) bool: which modalities in use a sample keeps."""
-        used, device = spec.modalities, batch.index.device
+        used = spec.modalities
         sets = [[name in available for name in used] for available in AVAILABILITY if set(available) <= set(used)]
-        start = torch.zeros(1, dtype=torch.long, device=device)
-        choice = (uniform(key ^ CHOICE_KEY, batch.index, start) * len(sets)).long().clamp(max=len(sets) - 1)
-        chosen = torch.tensor(sets, device=device)[choice.squeeze(1)]
+        start = torch.zeros(1, dtype=torch.long, device=batch.index.device)
+        chosen = draw_sets(key ^ CHOICE_KEY, batch.index, sets)
         return chosen | ~dropped_at(self.set_rate, uniform(key ^ SET_KEY, batch.index, start))
 
 
