@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 
 __all__ = ["KeyMap"]
 
@@ -20,6 +21,8 @@ class KeyMap:
         own: Regular expressions of our names that no released checkpoint has, and why; they keep their values.
         parts: For sub-networks: released prefix, such as ``"mult."``, to our prefix and the map of what follows it. A key
             with such a prefix is left to that map alone.
+        shared: Pairs as in ``rules``, for codes that store a tensor under the name of every place where it is used: where our model
+            has no place for a key, as few of them as it takes lead to the one place of the tensor.
 
     Example:
         >>> inner = KeyMap(rules=(("^layer_norm", "norm"),), dropped={"version$": "a counter"})
@@ -33,15 +36,30 @@ class KeyMap:
     optional: Mapping[str, str] = field(default_factory=dict)
     own: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, tuple[str, KeyMap]] = field(default_factory=dict)
+    shared: tuple[tuple[str, str], ...] = ()
 
     def translate(self, key: str) -> str:
         """Our name of a released key."""
         for released, (own, part) in self.parts.items():
             if key.startswith(released):
                 return own + part.translate(key.removeprefix(released))
-        for pattern, replacement in self.rules:
-            key = re.sub(pattern, replacement, key)
-        return key
+        return _substitute(self.rules, key)
+
+    def candidates(self, key: str) -> Iterator[str]:
+        """Our names under which the tensor of a released key may stand, the likeliest first.
+
+        Example:
+            >>> list(KeyMap(shared=(("layers.[0-9]", "layers.0"),)).candidates("layers.3.bias"))
+            ['layers.3.bias', 'layers.0.bias']
+        """
+        for released, (own, part) in self.parts.items():
+            if key.startswith(released):
+                yield from (own + name for name in part.candidates(key.removeprefix(released)))
+                return
+        name = self.translate(key)
+        for count in range(len(self.shared) + 1):
+            for rules in combinations(self.shared, count):
+                yield _substitute(rules, name)
 
     def reason_to_drop(self, key: str) -> str | None:
         """Why a released key is thrown away, or None if it is to be used."""
@@ -60,6 +78,12 @@ class KeyMap:
             if key.startswith(released):
                 return part._reason(key.removeprefix(released), kind)
         return _first(getattr(self, kind), key)
+
+
+def _substitute(rules: tuple[tuple[str, str], ...], key: str) -> str:
+    for pattern, replacement in rules:
+        key = re.sub(pattern, replacement, key)
+    return key
 
 
 def _first(reasons: Mapping[str, str], key: str) -> str | None:

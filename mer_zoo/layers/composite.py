@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -260,6 +260,7 @@ class NaiveAttention(nn.Module):
 
     Args:
         dim: Width d.
+        activation: Another function than tanh.
 
     References:
         Zhong et al., 2025 (see :class:`WSAM`), Equation 14.
@@ -271,14 +272,15 @@ class NaiveAttention(nn.Module):
         (torch.Size([2, 8]), False)
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, activation: Callable[[Tensor], Tensor] = torch.tanh) -> None:
         super().__init__()
+        self.activation = activation
         self.hidden, self.score = nn.Linear(dim, dim), nn.Linear(dim, 1)
 
     @override
     def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
         """Pool (B, T, d) over the real steps of a (B, T) mask, over all without one, into (B, d)."""
-        scores = self.score(torch.tanh(self.hidden(h))).squeeze(2)
+        scores = self.score(self.activation(self.hidden(h))).squeeze(2)
         if mask is None:
             weights = F.softmax(scores, 1)
         else:
