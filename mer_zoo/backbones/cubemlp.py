@@ -7,7 +7,8 @@ Input and shapes (B batch, T words, D_m features of modality m, n modalities in 
     batch.text (B, T, D_l), batch.audio (B, T_a, D_a), batch.vision (B, T_v, D_v), see below for T_a and T_v;
     the cube is (B, L_0, n, d), L_0 being T or ``time_len``, in the order text, audio, vision, and (B, L, K, D) in the end;
     output.features, the last cube composed over time and modalities: (B, K D) for "mean" and "cat";
-    output.hidden[m] (B, T, d), what enters the cube; the axes of the last one are no steps and no modalities any more.
+    output.hidden[m] (B, L, D), the layer of m in the last cube, if every block keeps as many layers as there are modalities, else None.
+    Its steps are mixtures of all words, and words only by the residuals, where L is T.
 
 Where the paper is in the code (names of arXiv:2207.14087):
     feature encoders                      CubeMLP.project, CubeMLP.rnns, CubeMLP.norms
@@ -16,7 +17,7 @@ Where the paper is in the code (names of arXiv:2207.14087):
 What is decided here:
     * word-aligned audio and vision that are two steps shorter than a text with [CLS] and [SEP] stand between the two; unaligned ones are
       averaged to the words (layers/sequence.py, at_words). Without text, the first modality's steps are the words;
-    * with fewer modalities the cube is thinner; no block is then asked for more modalities than there are;
+    * with fewer modalities the cube is thinner; no block is then asked for more modalities than there are, and one alone is not mixed;
     * padding is read as in the released code: the mixing over time needs one fixed length, so that batches are never trimmed;
     * recurrent encoders only; the released code's convolution is left out.
 
@@ -90,7 +91,7 @@ class CubeMLP(Backbone):
         >>> spec, task = DataSpec(), SentimentRegression()
         >>> output = CubeMLP(spec, task, dim=8, hidden_dims=((6, 3, 8), (4, 3, 8)))(Batch.random(spec, task, size=2))
         >>> output.features.shape, output.hidden["audio"].shape
-        (torch.Size([2, 24]), torch.Size([2, 6, 8]))
+        (torch.Size([2, 24]), torch.Size([2, 4, 8]))
     """
 
     fixed_length = True
@@ -145,15 +146,17 @@ class CubeMLP(Backbone):
         time, kinds, width = sizes[-1]
         self.feature_dim = width * (time if compose_time == "cat" else 1) * (kinds if compose_modality == "cat" else 1)
         self.head = _classifier(self.feature_dim, task.num_outputs, out_dropout)
-        self.hidden_shape = dict.fromkeys(spec.modalities, (steps, dim))
-        self.hidden_axes = dict.fromkeys(spec.modalities, self.words)
+        if all(layers == cube[1] for _, layers, _ in sizes):
+            self.hidden_shape = dict.fromkeys(spec.modalities, (time, width))
+            self.hidden_axes = dict.fromkeys(spec.modalities, self.words) if time == steps else None
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
         given = dict(zip(MODALITIES, (text, audio, vision), strict=True))
         words = given[self.words].mask
-        hidden = {name: self._encode(name, given[name], words) for name in self.spec.modalities}
-        features = self.compose(self.mix(list(hidden.values())))
+        cube = self.mix([self._encode(name, given[name], words) for name in self.spec.modalities])
+        features = self.compose(cube)
+        hidden = dict(zip(self.spec.modalities, cube.unbind(2), strict=True)) if self.hidden_shape else None
         return Output(self.classify(features), features, hidden)
 
     def _encode(self, name: str, modality: Modality, words: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ class AxisMLP(nn.Module):
 
 
 class CubeBlock(nn.Module):
-    """Mixes a cube along time, then modality, then width.
+    """Mixes a cube along time, then modality, then width; an axis of one entry is left alone, for its norm would erase it.
 
     Args:
         before: Sizes (L, K, D) of the cube.
@@ -89,7 +89,8 @@ class CubeBlock(nn.Module):
         mapped = tuple(before) != tuple(behind) if project is None else project
         axes = zip(before, hidden, behind, strict=True)
         self.time, self.modality, self.width = (
-            AxisMLP(axis, sizes, norm_first, mapped, dropout, bias) for axis, sizes in enumerate(axes, 1)
+            nn.Identity() if sizes[0] == sizes[2] == 1 else AxisMLP(axis, sizes, norm_first, mapped, dropout, bias)
+            for axis, sizes in enumerate(axes, 1)
         )
 
     @override

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 import torch
 from golden_cases import golden
+from torch import Tensor
 
 from mer_zoo.backbones.cubemlp import CubeMLP
 from mer_zoo.batch import Batch, DataSpec, Modality
@@ -13,6 +14,14 @@ from mer_zoo.task import SentimentRegression
 
 TASK = SentimentRegression()
 SMALL: dict[str, Any] = {"dim": 8, "hidden_dims": ((6, 3, 8), (4, 3, 8))}
+
+
+def cube_of(model: CubeMLP, batch: Batch) -> Tensor:
+    """The last cube, as the model's blocks leave it."""
+    kept: list[Tensor] = []
+    with model.blocks.register_forward_hook(lambda _module, _given, cube: kept.append(cube)):
+        model(batch)
+    return kept[0]
 
 
 @pytest.mark.parametrize("name", ["cubemlp_gru_lnlast", "cubemlp_lstm_lnfirst"])
@@ -39,9 +48,8 @@ def test_parity_with_the_released_code(name: str, explicit: bool) -> None:
     audio, vision = (Modality(inputs[key], mask[:, 2:]) for key in ("audio", "vision"))
     batch = Batch(Modality(ids, mask), audio, vision, target=inputs["labels"], index=torch.arange(3))
     output = model(batch)
-    assert output.hidden is not None
     close: dict[str, Any] = {"atol": 1e-5, "rtol": 1e-5}
-    torch.testing.assert_close(model.mix(list(output.hidden.values())), outputs["cube"], **close)
+    torch.testing.assert_close(cube_of(model, batch), outputs["cube"], **close)
     torch.testing.assert_close(output.logits, outputs["pred"], **close)
     torch.testing.assert_close(TASK.criterion(output.logits, batch.target).mean(), outputs["loss.l1"], **close)
 
@@ -58,10 +66,22 @@ def test_unaligned_audio_is_averaged_to_the_words() -> None:
 def test_the_cube_has_as_many_layers_as_modalities() -> None:
     spec = DataSpec(modalities=["text", "vision"])
     model = CubeMLP(spec, TASK, **SMALL)
-    output = model(Batch.random(spec, TASK, size=3))
-    assert output.hidden is not None
-    assert model.mix(list(output.hidden.values())).shape == (3, 4, 2, 8)
-    assert output.features.shape == (3, 16)
+    batch = Batch.random(spec, TASK, size=3)
+    assert cube_of(model, batch).shape == (3, 4, 2, 8)
+    assert model(batch).features.shape == (3, 16)
+
+
+def test_hidden_sequences_are_the_layers_of_the_last_cube() -> None:
+    model = CubeMLP(DataSpec(), TASK, **SMALL).eval()
+    batch = Batch.random(DataSpec(), TASK, size=3)
+    hidden = model(batch).hidden
+    assert hidden is not None
+    torch.testing.assert_close(torch.stack(list(hidden.values()), 2), cube_of(model, batch))
+    assert model.hidden_axes is None
+    assert CubeMLP(DataSpec(), TASK, dim=8, hidden_dims=((6, 3, 8),)).hidden_axes == dict.fromkeys(hidden, "text")
+    fewer = CubeMLP(DataSpec(), TASK, dim=8, hidden_dims=((6, 2, 8),))
+    assert fewer.hidden_shape is None
+    assert fewer(batch).hidden is None
 
 
 @pytest.mark.parametrize(("time", "modality", "width"), [("mean", "mean", 8), ("cat", "mean", 32), ("mean", "cat", 24), ("cat", "cat", 96)])  # fmt: skip
