@@ -15,6 +15,7 @@ from mer_zoo.model import Model
 
 __all__ = ["RECORD", "check_file", "check_record", "check_state", "describe_model"]
 
+_OWN_STATE = "_extra_state"  # what a module saves by itself may vary in size, and is checked by the module
 RECORD = "mer_zoo"  # the key of a checkpoint under which the description stands
 
 
@@ -83,7 +84,7 @@ def check_state(theirs: Mapping[str, Tensor], mine: Mapping[str, Tensor], name: 
         fault = ""
         if key not in mine or key not in theirs:
             fault = f"{key} is only in the {'checkpoint' if key in theirs else 'model'}"
-        elif theirs[key].shape != mine[key].shape:
+        elif not key.endswith(_OWN_STATE) and theirs[key].shape != mine[key].shape:
             fault = f"{key} has shape {tuple(theirs[key].shape)} there and {tuple(mine[key].shape)} here"
         if fault:
             raise MERError(f"the checkpoint does not fit this {name} ({fault}); use the config.yaml of its run")

@@ -1,4 +1,4 @@
-"""Parameter groups by name patterns, and means that are right on one process and on several."""
+"""Parameter groups by name patterns, and what is right on one process and on several: means, rows of a whole batch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mer_zoo.errors import MERError
 
-__all__ = ["distributed_mean", "group_parameters"]
+__all__ = ["distributed_mean", "gather_rows", "group_parameters"]
 
 ParamGroups = Mapping[str, Mapping[str, Any]]
 
@@ -86,3 +86,28 @@ def distributed_mean(values: Tensor, weights: Tensor | None = None) -> Tensor:
         torch.distributed.all_reduce(count)
         total = total * torch.distributed.get_world_size()
     return total / count.clamp_min(1e-6)
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """Join the rows of every process, in the order of the processes; each process gets them all.
+
+    Args:
+        rows: (B, ...) of this process, B as it likes; everything else is alike on every process.
+
+    Returns:
+        (sum of B, ...), without gradient.
+
+    Example:
+        >>> gather_rows(torch.tensor([3, 4])).tolist()
+        [3, 4]
+    """
+    rows = rows.detach()
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return rows
+    counts = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
+    longest = max(int(count) for count in counts)
+    padded = torch.cat([rows, rows.new_zeros(longest - len(rows), *rows.shape[1:])])
+    parts = [torch.empty_like(padded) for _ in counts]
+    torch.distributed.all_gather(parts, padded)
+    return torch.cat([part[: int(count)] for part, count in zip(parts, counts, strict=True)])

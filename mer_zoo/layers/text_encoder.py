@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -77,15 +79,33 @@ class TextEncoder(nn.Module):
             self.model.eval()
         return self
 
+    def embed(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """What enters the first layer for (B, T) ids with a (B, T) mask: words and positions, (B, T, d), zero at padding."""
+        ids, _, order = left_align(ids, mask)
+        return undo_left_align(self.model.embeddings(ids), order) * mask[..., None]
+
     @override
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Encode (B, T) ids with a (B, T) mask into (B, T, d), zero at padding unless ``zero_padding`` is off."""
+    def forward(self, ids: Tensor, mask: Tensor, embedded: Tensor | None = None) -> Tensor:
+        """Encode (B, T) ids with a (B, T) mask into (B, T, d), zero at padding unless ``zero_padding`` is off.
+
+        Where ``embedded`` (B, T, d) is given, it enters the first layer in place of what :meth:`embed` gives.
+        """
         # The encoder counts positions from the first column, padding or not.
         ids, real, order = left_align(ids, mask)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+        entering = nullcontext() if embedded is None else self._entering(left_align(embedded, mask)[0])
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not (self.frozen and embedded is None)), entering:
             states: Tensor = self.model(input_ids=ids, attention_mask=real.long()).last_hidden_state
         states = undo_left_align(states, order)
         return states * mask[..., None] if self.zero_padding else states
+
+    @contextmanager
+    def _entering(self, embedded: Tensor) -> Iterator[None]:
+        # By a hook, because every version and model of the library prepares masks for its layers in its own way.
+        handle = self.model.embeddings.register_forward_hook(lambda *_: embedded)
+        try:
+            yield
+        finally:
+            handle.remove()
 
 
 def build_text_encoder(spec: DataSpec, options: TextEncoderSpec) -> TextEncoder | None:

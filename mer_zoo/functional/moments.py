@@ -1,0 +1,70 @@
+"""Losses on a batch of codes that pull distributions together (central moments) or keep subspaces apart (difference)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["central_moment_discrepancy", "difference_loss"]
+
+_EPS = 1e-6
+
+
+def central_moment_discrepancy(x: Tensor, y: Tensor, moments: int = 5) -> Tensor:
+    """Distance between two distributions, CMD: of their means, then of each higher central moment.
+
+    The factors 1 / |b - a|^k, for values in [a, b], are left out, as for codes in [0, 1].
+
+    Args:
+        x: (B, d) samples.
+        y: (C, d) samples.
+        moments: Largest order, at least 1.
+
+    Returns:
+        Scalar, 0 for equal moments; its gradient there is 0, not NaN.
+
+    References:
+        Zellinger et al., "Central Moment Discrepancy (CMD) for Domain-Invariant Representation Learning", ICLR 2017.
+
+    Example:
+        >>> x = torch.tensor([[0.0], [1.0]])
+        >>> central_moment_discrepancy(x, x + 2).item(), central_moment_discrepancy(x, 3 * x, moments=2).item()
+        (2.0, 3.0)
+    """
+    mean_x, mean_y = x.mean(0), y.mean(0)
+    distances = [torch.linalg.vector_norm(mean_x - mean_y)]
+    for order in range(2, moments + 1):
+        moment_x = (x - mean_x).pow(order).mean(0)
+        moment_y = (y - mean_y).pow(order).mean(0)
+        distances.append(torch.linalg.vector_norm(moment_x - moment_y))
+    return torch.stack(distances).sum()
+
+
+def difference_loss(x: Tensor, y: Tensor) -> Tensor:
+    """Overlap of two subspaces: mean square of the products of their features over the batch.
+
+    Columns are centred over the batch, then rows are divided by their length, through which no gradient goes.
+
+    Args:
+        x: (B, d) codes.
+        y: (B, e) codes of the same samples.
+
+    Returns:
+        Scalar mean((X^T Y)^2); 0 for one sample, which nothing can be centred of.
+
+    References:
+        Hazarika, Zimmermann, Poria, "MISA: Modality-Invariant and -Specific Representations for Multimodal Sentiment Analysis",
+        ACM MM 2020.
+
+    Example:
+        >>> x = torch.tensor([[1.0], [-1.0]])
+        >>> round(difference_loss(x, x).item(), 4), difference_loss(x[:1], x[:1]).item()
+        (4.0, 0.0)
+    """
+    return (_unit_rows(x).T @ _unit_rows(y)).square().mean()
+
+
+def _unit_rows(x: Tensor) -> Tensor:
+    centred = x - x.mean(0)
+    length: Tensor = torch.linalg.vector_norm(centred.detach(), dim=1, keepdim=True)
+    return centred / (length + _EPS)
