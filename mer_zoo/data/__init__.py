@@ -6,6 +6,7 @@ from mer_zoo.data.datamodule import IEMOCAP, MOSEI, MOSI, MERDataModule, Synthet
 from mer_zoo.data.missing import RMM, SMM, MissingPattern
 from mer_zoo.data.noise_patterns import UnevenRMFM
 from mer_zoo.data.patterns import MRMS, RMFM, STMFM, TMFM, TraditionalRMFM
+from mer_zoo.data.set_patterns import RandomSMM
 from mer_zoo.data.store import open_corpus
 from mer_zoo.data.synthetic import SyntheticConfig
 
@@ -23,6 +24,7 @@ __all__ = [
     "Corpus",
     "MERDataModule",
     "MissingPattern",
+    "RandomSMM",
     "SplitData",
     "SyntheticConfig",
     "SyntheticMER",
