@@ -50,7 +50,8 @@ def test_each_experiment_of_cider_has_its_file(table: str) -> None:
 def corpus_of(config: Path, content: dict[str, Any], files: dict[str, Path]) -> Path:
     """The tiny corpus of the kind that a configuration asks for."""
     if not config.name.startswith("cider"):
-        return files[FILES[content["data"]["class_path"]]]
+        reads_tokens = content["data"]["init_args"].get("text") == "tokens"
+        return files["mmsa_unaligned" if reads_tokens else FILES[content["data"]["class_path"]]]
     source = files[CIDER.get(config.name, "mmsa_unaligned")]
     if config.name != "cider_ood.yaml":
         return source

@@ -147,7 +147,7 @@ class PromotionUnit(nn.Module):
 class EMT(nn.Module):
     """Layers in which global tokens and the steps of each modality promote one another, at the same time and from the old values.
 
-    The tokens that come of the modalities are pooled into one set behind each layer.
+    The sets of tokens that come of the modalities are pooled into one behind each layer.
 
     Args:
         modalities: Names of the modalities.
@@ -204,7 +204,9 @@ class EMT(nn.Module):
         depth = 1 if share_layers else layers
         self.units = nn.ModuleList(nn.ModuleDict({name: units() for name in names}) for _ in range(depth))
         width = len(modalities) * dim
-        self.pools = nn.ModuleList(NaiveAttention(width, ACTIVATIONS[activation]) for _ in range(depth))
+        # With one modality there is one set of tokens, and nothing to pool.
+        pools = depth if len(modalities) > 1 else 0
+        self.pools = nn.ModuleList(NaiveAttention(width, ACTIVATIONS[activation]) for _ in range(pools))
 
     @override
     def forward(
@@ -233,7 +235,8 @@ class EMT(nn.Module):
                 packing, states = packings[name].rows(x[name], first)
                 states = self._unit(layer, name, "steps").steps(states, x_hat[name][first:], tokens[first:], packing)
                 x[name] = packing.unpack(states) if last else states
-            tokens = self.pools[layer % len(self.pools)](torch.stack(promoted, 1)).view_as(tokens)
+            pooled = self.pools[layer % len(self.pools)](torch.stack(promoted, 1)) if self.pools else promoted[0]
+            tokens = pooled.view_as(tokens)
         return x, tokens
 
     def _unit(self, layer: int, name: str, direction: str) -> PromotionUnit:
