@@ -12,10 +12,11 @@ from torch.utils.data import DataLoader, DistributedSampler
 from toys import TwoStep
 from typing_extensions import override
 
-from mer_zoo.backbones import MulT
+from mer_zoo.backbones import MulT, SelfMM
 from mer_zoo.batch import Batch
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic import SyntheticConfig
+from mer_zoo.model import Backbone
 from mer_zoo.module import MERModule
 from mer_zoo.wrappers import CUMDF, MACI, MSSD, CausalMER
 
@@ -29,6 +30,7 @@ WRAPPERS: dict[str, list[Any]] = {
     "CUMDF": [CUMDF],
     "CUMDF without teacher": [partial(CUMDF, teacher=None, views=2)],
     "CUMDF teacher": [partial(CUMDF, role="teacher")],
+    "SelfMM": [],
 }
 
 
@@ -49,7 +51,8 @@ class SameOrder(SyntheticMER):
 def main(wrapper: str, devices: int, path: str) -> None:
     seed_everything(0)
     sizes = SyntheticConfig(train=32, valid=16, test=15)
-    data = SameOrder(sizes, batch_size=8 // devices, conditions="default")
+    task = "regression" if wrapper == "SelfMM" else "binary"
+    data = SameOrder(sizes, task=task, batch_size=8 // devices, conditions="default")
     quiet: dict[str, Any] = {
         "embed_dropout": 0.0,
         "attn_dropout": 0.0,
@@ -57,7 +60,9 @@ def main(wrapper: str, devices: int, path: str) -> None:
         "res_dropout": 0.0,
         "out_dropout": 0.0,
     }
-    net = MulT(data.spec, data.task, d_model=8, num_heads=2, layers=1, **quiet)
+    net: Backbone = MulT(data.spec, data.task, d_model=8, num_heads=2, layers=1, **quiet)
+    if wrapper == "SelfMM":  # remembers every sample, also those of the other process
+        net = SelfMM(data.spec, data.task, post_dropout=0.0)
     module = MERModule(net, WRAPPERS[wrapper], optimizer=lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9))
     options: dict[str, Any] = {
         "enable_progress_bar": False,

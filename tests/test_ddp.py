@@ -28,7 +28,7 @@ def train(wrapper: str, devices: int, path: Path) -> dict[str, Any]:
     "wrapper",
     [
         *("none", "CausalMER", "MACI", "TwoStep", "MSSD", "MSSD one step"),
-        *("CUMDF", "CUMDF without teacher", "CUMDF teacher"),
+        *("CUMDF", "CUMDF without teacher", "CUMDF teacher", "SelfMM"),
     ],
 )
 def test_two_processes_match_one(tmp_path: Path, wrapper: str) -> None:
