@@ -1,0 +1,118 @@
+"""Every backbone at a tiny size, every wrapper, every kind of task and data, and what is refused with which reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+import mer_zoo.backbones
+import mer_zoo.wrappers
+from mer_zoo.batch import Batch, DataSpec
+from mer_zoo.model import Model
+from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
+
+BACKBONES = mer_zoo.backbones.__all__
+WRAPPERS = [None, *mer_zoo.wrappers.__all__]
+TASKS: dict[str, Task] = {
+    "regression": SentimentRegression(),
+    "three": SentimentClassification(3),
+    "seven": SentimentClassification(7),
+    "emotions": EmotionDetection(),
+}
+SPECS = {
+    "features": DataSpec(),
+    "tokens": DataSpec(tokens=True, vocab_size=200),
+    "text+audio": DataSpec(modalities=["text", "audio"]),
+}
+CROSSMODAL: dict[str, Any] = {"dim": 8, "heads": 2, "layers": 1, "kernels": (1, 1, 1)}
+# Dropout of one unit in a layer of a few would now and then leave a parameter without gradient: what can be off is off.
+TINY: dict[str, dict[str, Any]] = {
+    "MulT": {"d_model": 8, "num_heads": 2, "layers": 1},
+    "CIDerNet": {"dim": 8, "heads": 2, "layers": 1},
+    "CUMDFNet": {"dim": 8, "heads": 2, "dropout": 0.0},
+    "EFLSTM": {"hidden_dim": 8, "layers": 1},
+    "LFLSTM": {"hidden_dim": 8},
+    "DMD": {**CROSSMODAL, "shared_hidden": 8, "private_hidden": 8},
+    "DLF": CROSSMODAL,
+    "PMR": {"d_model": 8, "num_heads": 2, "layers": 1},
+    "MPLMM": {"d_model": 8, "num_heads": 2, "layers": 1, "prompt_length": 2, "drop_rate": 1.0, "seed": 0},
+    "EMTDLFR": {},
+    "LNLN": {"dim": 16, "heads": 2, "hyper_heads": 2, "tokens": 2, "discriminator_dim": 8},
+    "TFN": {"hidden_dims": (8, 8, 8), "text_out": 8, "fusion_dim": 8, "dropout": 0.0, "out_dropout": 0.0},
+    "LMF": {"hidden_dims": (8, 8, 8), "dropout": 0.0},
+    "LFDNN": {"hidden_dims": (8, 8, 8), "text_out": 8, "fusion_dim": 8, "dropout": 0.0, "out_dropout": 0.0},
+    "MFN": {
+        "hidden_dims": (8, 8, 8),
+        "memory_dim": 8,
+        "attention_dim": 8,
+        "candidate_dim": 8,
+        "gate_dims": (8, 8),
+        "head_dim": 8,
+    },
+    "CubeMLP": {"dim": 16, "hidden_dims": ((6, 3, 8), (6, 3, 8))},
+    "MISA": {"dim": 8, "ffn_dim": 16},
+    "SelfMM": {"lstm_dims": (8, 8), "out_dims": (8, 8), "fusion_dim": 16, "post_dims": (8, 8, 8)},
+    "MAGBERT": {"dim": 16, "layers": 1, "heads": 2},
+}
+NEEDS_CLASSES = {"CausalMER", "CLUE", "MACI"}
+MAKES_VIEWS = {"EMTDLFR", "LNLN", "MPLMM"}
+NO_HIDDEN_SEQUENCES = {"LFDNN", "LMF", "MISA", "SelfMM", "TFN"}
+READS_PADDING = {
+    "CIDerNet",
+    "CubeMLP",
+    "DLF",
+    "DMD",
+    "LNLN",
+    "MPLMM",
+    "MSSD",
+}  # by construction or, as their papers do, by default
+
+
+def refusal(backbone: str, wrapper: str | None, task: str = "three", spec: str = "features") -> str | None:
+    """What the refusal of a combination says, as a regular expression; None where it works."""
+    if backbone == "MPLMM" and spec == "text+audio":
+        return "MPLMM"
+    if wrapper in NEEDS_CLASSES and task == "regression":
+        return f"{wrapper} needs classes, but SentimentRegression has a single output"
+    if wrapper in ("CUMDF", "MSSD") and backbone in MAKES_VIEWS:
+        return f"{wrapper} and {backbone} both make the incomplete view"
+    if wrapper == "CUMDF" and backbone in NO_HIDDEN_SEQUENCES:
+        return f"{backbone} offers none"
+    if wrapper == "MSSD" and backbone in NO_HIDDEN_SEQUENCES:
+        return f"{backbone} does not offer; set alpha to 0"
+    return None
+
+
+def nest(backbone: str, wrapper: str | None, task: str = "three", spec: str = "features", **options: Any) -> Model:
+    """A tiny backbone under a wrapper, not yet prepared."""
+    torch.manual_seed(0)
+    model: Model = getattr(mer_zoo.backbones, backbone)(SPECS[spec], TASKS[task], **TINY[backbone])
+    factory: Any = getattr(mer_zoo.wrappers, wrapper) if wrapper else None
+    return factory(model, **options) if factory else model
+
+
+def build(backbone: str, wrapper: str | None, task: str = "three", spec: str = "features") -> Model:
+    """A tiny backbone under a wrapper with the statistics of a few samples."""
+    model = nest(backbone, wrapper, task, spec)
+    model.prepare([training_split(SPECS[spec], TASKS[task])])
+    return model
+
+
+def training_split(spec: DataSpec, task: Task) -> Batch:
+    """A batch with every class of the task."""
+    batch = Batch.random(spec, task, size=14)
+    every = torch.arange(14) % task.num_outputs
+    return batch if batch.target.dim() == 2 else batch.replace(target=every)
+
+
+def combinations(tasks: list[str], specs: list[str], works: bool = True) -> list[tuple[str, str | None, str, str]]:
+    """Backbone, wrapper, task and spec of what works, or of what is refused; data other than features for one task only."""
+    return [
+        (b, w, t, s)
+        for b in BACKBONES
+        for w in WRAPPERS
+        for t in tasks
+        for s in specs
+        if (s == "features" or t == "three") and (refusal(b, w, t, s) is None) == works
+    ]
