@@ -23,7 +23,7 @@ There is no released code: the network follows the paper's equations, and what t
       is fixed; by default its mean is scored;
     * sharing: each layer and direction has its own unit, as the paper's indices say; a third-party code has one unit for all;
     * the hub starts as text, vision, audio, one after the other, with the positions that these have, and the last encoder adds none;
-    * pool: the mean of the last encoder's real steps is classified, behind a residual block as in MulT;
+    * pool: the last real step of the last encoder is classified, behind a residual block, as in MulT and third-party codes;
     * padding is hidden, nothing hides the future, and the loss is the task's alone.
 
 Reproduction: the third-party unit to 1e-5. Scores not yet run.
@@ -49,7 +49,7 @@ from mer_zoo.layers.convolution import TemporalConv
 from mer_zoo.layers.dropout import dropout
 from mer_zoo.layers.positions import embed_positions
 from mer_zoo.layers.reinforcement import Gate, MessageUpdate, ReinforcementUnit, Residual, Scoring, Unit
-from mer_zoo.layers.sequence import masked_first, masked_last, masked_mean
+from mer_zoo.layers.sequence import last_step, masked_mean
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.layers.transformer import TransformerEncoder
 from mer_zoo.model import Backbone
@@ -59,10 +59,9 @@ from mer_zoo.task import Task
 __all__ = ["PMR", "Messages"]
 
 Sharing = Literal["none", "layers", "all"]
-Pool = Literal["mean", "first", "last"]
+Pool = Literal["last", "mean", "first"]
 
 ORDER = ("text", "vision", "audio")  # of the hub
-POOLS = {"mean": masked_mean, "first": masked_first, "last": masked_last}
 MOST_WEIGHTS = 2**30  # of full scoring, 4 GiB
 
 
@@ -103,7 +102,7 @@ class PMR(Backbone):
         scoring: What weighs the modalities: their "pooled" message, the "full" one (padding takes part), or nothing ("mean").
         sharing: Whether units are shared by "none", by all "layers", or by "all" layers and directions.
         causal_mask: Hide keys j > i + |Tk - Tq| from query i, as the third-party code does.
-        pool: What is classified of the last encoder: the "mean" of its steps, its "first" or its "last".
+        pool: What is classified of the last encoder: its "last" real step, its "first", or the "mean" of all.
 
     Raises:
         MERError: For an unknown option, heads that do not divide the width, a width below 4, a kernel or number of layers below 1, or
@@ -139,7 +138,7 @@ class PMR(Backbone):
         scoring: Scoring = "pooled",
         sharing: Sharing = "none",
         causal_mask: bool = False,
-        pool: Pool = "mean",
+        pool: Pool = "last",
     ) -> None:
         super().__init__(spec, task, text_encoder)
         _check_sizes(d_model, layers, interaction_layers, kernels)
@@ -185,7 +184,7 @@ class PMR(Backbone):
         padded = not hub_mask.all()
         z, messages = self._reinforce(z, masks if padded else None)
         joint, mask = torch.cat([messages.hub, *z.values()], 1), torch.cat([hub_mask, hub_mask], 1)
-        r = POOLS[self.pool](self.interaction(joint, mask=mask if padded else None), mask)
+        r = self._pool(joint, mask, mask if padded else None)
         features = r + self.fc2(dropout(F.relu(self.fc1(r)), self.out_dropout, self.training))
         hidden = {name: z[name] for name in self.spec.modalities}
         return Output(self.classify(features), features, hidden, aux=messages)
@@ -225,6 +224,13 @@ class PMR(Backbone):
             hub = _hide(hub, whole)
             weights.append(alpha)
         return z, Messages(hub, torch.stack(weights, 1), gates)
+
+    def _pool(self, joint: Tensor, mask: Tensor, seen: Tensor | None) -> Tensor:
+        """Let hub and modalities (B, T, d) interact, and read (B, d) of them."""
+        if self.pool == "mean":
+            return masked_mean(self.interaction(joint, mask=seen), mask)
+        step = last_step(mask) if self.pool == "last" else mask.int().argmax(1)
+        return torch.where(mask.any(1, keepdim=True), self.interaction.at(joint, step, seen), 0.0)
 
     def _key(self, layer: int, direction: str) -> str:
         """Name of the unit of a layer that carries from ("from_text") or to ("to_text") a modality."""

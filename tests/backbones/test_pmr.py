@@ -8,6 +8,7 @@ from mer_zoo.backbones.pmr import PMR, Messages
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
 from mer_zoo.errors import MERError
 from mer_zoo.layers.reinforcement import ReinforcementUnit
+from mer_zoo.layers.sequence import masked_first, masked_last
 from mer_zoo.task import SentimentRegression
 
 TASK = SentimentRegression()
@@ -22,7 +23,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"sharing": "all"},
     {"causal_mask": True},
     {"pool": "first"},
-    {"pool": "last"},
+    {"pool": "mean"},
     {"interaction_layers": 2},
 ]
 
@@ -108,3 +109,16 @@ def test_refusals() -> None:
         MERError, match=r"scoring: full of PMR would need .* weights at these lengths; choose pooled or mean"
     ):
         make(DataSpec(audio_len=375, vision_len=500), d_model=40, scoring="full")
+
+
+@pytest.mark.parametrize("pool", ["last", "first"])
+def test_the_step_that_is_read_is_that_of_the_whole_encoding(pool: str) -> None:
+    model, batch = make(pool=pool).eval(), Batch.random(DataSpec(), TASK, size=3)
+    output = model(batch)
+    assert output.hidden is not None
+    order = ("text", "vision", "audio")
+    joint = torch.cat([output.aux.hub, *(output.hidden[name] for name in order)], 1)
+    mask = torch.cat([batch.modality(name).mask for name in order] * 2, 1)
+    read = {"last": masked_last, "first": masked_first}[pool](model.interaction(joint, mask=mask), mask)
+    expected = read + model.fc2(torch.relu(model.fc1(read)))
+    torch.testing.assert_close(output.features, expected, atol=1e-5, rtol=1e-4)
