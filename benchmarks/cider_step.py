@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -26,8 +24,8 @@ import torch
 from plain_cider import DIM, DIMS, HEADS, LAYERS, NAMES, WEIGHT, Drop, PlainCIDer, PlainTraining, Terms
 from rich.console import Console
 from rich.table import Table
+from timing import Step, peak_memory, time_steps
 from torch import nn
-from train_step import resident
 
 from mer_zoo.backbones import CIDerNet
 from mer_zoo.batch import Batch, DataSpec, Modality
@@ -41,7 +39,6 @@ DROPOUTS = {
     "dropout 0.1 without attention": {"attn": 0.0, "relu": 0.1, "res": 0.1, "embed": 0.1, "out": 0.1},
     "dropout 0.1 everywhere": dict.fromkeys(("attn", "relu", "res", "embed", "out"), 0.1),
 }
-Step = Callable[[Batch], None]
 
 
 def make_batch(lengths: tuple[int, int, int], size: int) -> Batch:
@@ -125,18 +122,6 @@ def compare(lengths: tuple[int, int, int], size: int, drop: Drop, repeats: int) 
     return time_steps(train_steps(ours, plain), dict.fromkeys(("ours", "plain"), batch), repeats)
 
 
-def time_steps(steps: dict[str, Step], batches: dict[str, Batch], repeats: int) -> dict[str, float]:
-    """Median seconds of each kind of step; one of each in turn, the first round not counted."""
-    times: dict[str, list[float]] = {kind: [] for kind in steps}
-    for i in range(repeats + 1):
-        for kind, step in steps.items():
-            start = time.perf_counter()
-            step(batches[kind])
-            if i > 0:
-                times[kind].append(time.perf_counter() - start)
-    return {kind: statistics.median(values) for kind, values in times.items()}
-
-
 def growth(lengths: tuple[int, int, int], size: int, repeats: int) -> dict[str, float]:
     """Median seconds of our step at multiples of the lengths of audio and vision."""
     steps, batches = {}, {}
@@ -148,21 +133,14 @@ def growth(lengths: tuple[int, int, int], size: int, repeats: int) -> dict[str, 
     return time_steps(steps, batches, repeats)
 
 
-def peak_memory(kind: str, lengths: tuple[int, int, int], size: int, drop: Drop) -> int:
+def measure_memory(kind: str, lengths: tuple[int, int, int], size: int, drop: Drop) -> int:
     """Bytes that three training steps need at most beyond what the process held before; for a fresh process."""
     ours, plain, _ = build(lengths, drop)
-    step = train_steps(ours, plain)[kind]
-    step(make_batch(lengths, 1))
-    batch = make_batch(lengths, size)
-    before: int = resident("VmRSS")
-    for _ in range(3):
-        step(batch)
-    highest: int = resident("VmHWM")
-    return highest - before
+    return peak_memory(train_steps(ours, plain)[kind], make_batch(lengths, 1), make_batch(lengths, size))
 
 
 def in_fresh_process(**request: Any) -> Any:
-    """Run :func:`peak_memory` in a process of its own."""
+    """Run :func:`measure_memory` in a process of its own."""
     command = [sys.executable, __file__, "--request", json.dumps(request)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -177,7 +155,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.request:
-        print(json.dumps(peak_memory(**json.loads(options.request))))
+        print(json.dumps(measure_memory(**json.loads(options.request))))
         return
     lengths, size = tuple(options.lengths), options.size
     table = Table("step", "ms", "plain", "times", "MiB", "plain", "share")

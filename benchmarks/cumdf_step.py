@@ -20,7 +20,7 @@ from collections.abc import Callable
 import torch
 from rich.console import Console
 from rich.table import Table
-from train_step import resident
+from timing import resident
 
 from mer_zoo.backbones import CUMDFNet
 from mer_zoo.batch import Batch, DataSpec

@@ -1,0 +1,172 @@
+"""Networks of the zoo beside their plain transcriptions: which there are, at what sizes, and that both compute the same.
+
+A transcription is what a competent author would write from the equations: attention of the MulT family through
+``F.multi_head_attention_forward``, packed LSTMs, one pass of the network a view, and no work on what nothing reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from plain_dlf import PlainDLF
+from plain_dmd import PlainDMD
+from plain_emt import PlainEMTDLFR
+from plain_mult import Drop, PlainMulT
+from torch import Tensor, nn
+
+from mer_zoo.backbones import DLF, DMD, EMTDLFR, MulT
+from mer_zoo.batch import Batch, DataSpec, Modality
+from mer_zoo.compat import load_released
+from mer_zoo.model import Backbone
+from mer_zoo.task import SentimentRegression
+
+__all__ = [
+    "CASES",
+    "MOSI",
+    "TASK",
+    "Case",
+    "Pair",
+    "Sizes",
+    "Terms",
+    "backward",
+    "build",
+    "check",
+    "make_batch",
+    "our_terms",
+]
+
+TASK = SentimentRegression()
+Terms = dict[str, Tensor]
+
+
+class Sizes(NamedTuple):
+    """Widths and lengths of text, audio and vision, and the samples of a batch."""
+
+    dims: tuple[int, int, int]
+    lengths: tuple[int, int, int]
+    size: int
+
+    @property
+    def spec(self) -> DataSpec:
+        """The same as a description of data."""
+        return DataSpec(*self.dims, *self.lengths)
+
+
+MOSI = Sizes((768, 5, 20), (50, 375, 500), 16)
+
+
+class Case(NamedTuple):
+    """A network at some sizes, and its dropouts by the name of the setting."""
+
+    network: str
+    sizes: Sizes
+    dropouts: dict[str, Drop]
+
+
+class Pair(NamedTuple):
+    """Ours and the plain one with the same parameters; plain gives scores and losses; released name of a parameter to ours."""
+
+    ours: Backbone
+    plain: nn.Module
+    plain_terms: Callable[[Batch], tuple[Tensor, Terms]]
+    names: dict[str, str]
+
+
+def _settings(full: Drop, title: str) -> dict[str, Drop]:
+    attention = [name for name in full if name.startswith("attn")]
+    return {
+        "no dropout": dict.fromkeys(full, 0.0),
+        "no attention dropout": full | dict.fromkeys(attention, 0.0),
+        title: full,
+    }
+
+
+_MULT = dict.fromkeys(("attn_dropout", "attn_dropout_audio", "attn_dropout_vision", "relu_dropout"), 0.2)
+_MULT |= {"res_dropout": 0.2, "embed_dropout": 0.2, "out_dropout": 0.1}
+_DECOUPLING = dict.fromkeys(
+    ("text_dropout", "attn_dropout", "relu_dropout", "res_dropout", "embed_dropout", "out_dropout"), 0.1
+)
+_DECOUPLING |= {"attn_dropout_audio": 0.0, "attn_dropout_vision": 0.0}
+_EMT = {"attn_dropout": 0.3, "ff_dropout": 0.1, "fusion_dropout": 0.3}
+
+CASES = {
+    "MulT long": Case("MulT", Sizes((300, 74, 35), (20, 400, 1000), 4), _settings(_MULT, "the paper's dropout")),
+    "MulT short": Case("MulT", Sizes((300, 74, 35), (20, 20, 20), 32), _settings(_MULT, "the paper's dropout")),
+    "DMD": Case("DMD", MOSI, _settings(_DECOUPLING, "our dropout")),
+    "DLF": Case("DLF", MOSI, _settings(_DECOUPLING, "our dropout")),
+    "EMTDLFR": Case("EMTDLFR", MOSI, _settings(_EMT, "the authors' dropout")),
+}
+
+
+def make_batch(sizes: Sizes) -> Batch:
+    """Random features without padding."""
+    torch.manual_seed(0)
+    text, audio, vision = (
+        Modality(torch.randn(sizes.size, length, dim), torch.ones(sizes.size, length, dtype=torch.bool))
+        for length, dim in zip(sizes.lengths, sizes.dims, strict=True)
+    )
+    target = torch.randint(-3, 4, (sizes.size,)).float()  # scores that occur twice, for the margin loss
+    return Batch(text, audio, vision, target=target, index=torch.arange(sizes.size))
+
+
+def build(case: Case, drop: Drop) -> Pair:
+    """Both networks of a case."""
+    torch.manual_seed(1)
+    dims, lengths, _ = case.sizes
+    options: dict[str, Any] = dict(drop)
+    if case.network == "MulT":
+        options |= {"d_model": 40, "num_heads": 10, "layers": 4}
+        mult = PlainMulT(dims, 40, 10, 4, drop)
+        ours: Backbone = MulT(case.sizes.spec, TASK, variant="released", **options)
+        return _pair(ours, mult, lambda batch: _with_task(mult(batch), batch))
+    if case.network == "EMTDLFR":
+        emt = PlainEMTDLFR(dims, case.sizes.spec, drop)
+        return _pair(EMTDLFR(case.sizes.spec, TASK, text_pool="first", seed=0, **options), emt, emt.losses)
+    plain, layers = (PlainDMD, 4) if case.network == "DMD" else (PlainDLF, 2)
+    network = DMD if case.network == "DMD" else DLF
+    decoupling = plain(dims, lengths, 50, 10, layers, drop)
+    return _pair(network(case.sizes.spec, TASK, dim=50, heads=10, layers=layers, **options), decoupling, decoupling)
+
+
+def _pair(ours: Backbone, plain: nn.Module, terms: Callable[[Batch], tuple[Tensor, Terms]]) -> Pair:
+    report = load_released(ours, plain.state_dict(), type(ours).__name__.lower())
+    return Pair(ours, plain, terms, report.used)
+
+
+def _with_task(scores: Tensor, batch: Batch) -> tuple[Tensor, Terms]:
+    return scores, {"task": F.l1_loss(scores, batch.target[:, None])}
+
+
+def our_terms(model: Backbone, batch: Batch) -> tuple[Tensor, Terms]:
+    """Scores and losses of a training step of ours, as the training module sums them."""
+    (step,) = model.steps(batch)
+    task = model.task.criterion(step.output.logits, step.batch.target).mean()
+    return step.output.logits, {"task": task, **{name.split("/")[1]: loss for name, loss in step.losses.items()}}
+
+
+def backward(terms: Terms) -> None:
+    """Gradients of the sum of the losses."""
+    torch.autograd.backward(torch.stack(list(terms.values())).sum())
+
+
+def check(pair: Pair, batch: Batch, drop: Drop) -> None:
+    """Compare scores, losses and gradients; in training mode where nothing is dropped out."""
+    for module in (pair.ours, pair.plain):
+        module.train(not any(drop.values()))
+        module.zero_grad()
+    (mine, my_terms), (theirs, their_terms) = our_terms(pair.ours, batch), pair.plain_terms(batch)
+    torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(my_terms, {name: their_terms[name] for name in my_terms}, atol=1e-5, rtol=1e-4)
+    if my_terms.keys() != their_terms.keys():
+        raise RuntimeError(f"the losses differ: {sorted(my_terms.keys() ^ their_terms.keys())}")
+    backward(my_terms)
+    backward(their_terms)
+    own = dict(pair.ours.named_parameters())
+    for name, parameter in pair.plain.named_parameters():
+        if name in pair.names and parameter.grad is not None:
+            torch.testing.assert_close(own[pair.names[name]].grad, parameter.grad, atol=1e-5, rtol=1e-3)
+    for module in (pair.ours, pair.plain):
+        module.train()
