@@ -13,9 +13,22 @@ from torch import Tensor
 if TYPE_CHECKING:
     from mer_zoo.task import Task
 
-__all__ = ["Scores", "keep_inner", "measure"]
+__all__ = ["Scores", "first_of_each", "keep_inner", "measure"]
 
 _INNER = "inner/"
+
+
+def first_of_each(index: Tensor) -> Tensor:
+    """Where each value of (N,) indices stands first, in the order of the values.
+
+    Example:
+        >>> first_of_each(torch.tensor([4, 2, 4, 0])).tolist()
+        [3, 1, 0]
+    """
+    order = index.argsort(stable=True)
+    fresh = torch.ones_like(order, dtype=torch.bool)
+    fresh[1:] = index[order][1:] != index[order][:-1]
+    return order[fresh]
 
 
 def keep_inner(effects: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -77,10 +90,7 @@ class Scores:
             [2.0, 1.0]
         """
         index = torch.cat([part.index for part in parts])
-        order = index.argsort(stable=True)
-        fresh = torch.ones_like(order, dtype=torch.bool)
-        fresh[1:] = index[order][1:] != index[order][:-1]
-        order = order[fresh]
+        order = first_of_each(index)
         names = parts[0].effects
         return cls(
             torch.cat([part.logits for part in parts])[order],

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -49,3 +53,19 @@ def test_distributed_mean_on_one_process_is_the_weighted_mean() -> None:
     assert distributed_mean(values).item() == pytest.approx(3.0)
     assert distributed_mean(values, weights).item() == pytest.approx(1.5)
     assert distributed_mean(values, torch.zeros(3)).item() == 0.0
+
+
+GATHER = """
+import sys, torch
+rank, path = int(sys.argv[1]), sys.argv[2]
+torch.distributed.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
+from mer_zoo.optim import gather_rows
+rows = gather_rows(10.0 * rank + torch.arange(3 - 2 * rank)[:, None])
+assert rows.tolist() == [[0.0], [1.0], [2.0], [10.0]], rows
+"""
+
+
+@pytest.mark.slow
+def test_rows_of_uneven_shares_are_gathered(tmp_path: Path) -> None:
+    runs = [subprocess.Popen([sys.executable, "-c", GATHER, str(rank), str(tmp_path / "store")]) for rank in range(2)]
+    assert [run.wait(timeout=300) for run in runs] == [0, 0]

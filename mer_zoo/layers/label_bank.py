@@ -11,6 +11,7 @@ from typing_extensions import override
 from mer_zoo.errors import MERError
 from mer_zoo.functional.label_generation import average_labels, class_centres, generate_labels, relative_distance
 from mer_zoo.optim import gather_rows
+from mer_zoo.scores import first_of_each
 
 __all__ = ["LabelBank"]
 
@@ -68,7 +69,9 @@ class LabelBank(nn.Module):
             features: (B, d) features of each modality.
         """
         given = torch.cat([target[:, None], fusion, *(features[name] for name in self.names)], 1).float()
-        index, given = _first_of_each(gather_rows(index), gather_rows(given))
+        index, given = gather_rows(index), gather_rows(given)
+        first = first_of_each(index)
+        index, given = index[first], given[first]
         self._reserve(index)
         known = self._columns(self.rows[index])
         multimodal, seen = given[:, :1], known[0] > 0
@@ -119,11 +122,3 @@ class LabelBank(nn.Module):
     @override
     def extra_repr(self) -> str:
         return f"{len(self.rows)} samples of {', '.join(self.names)}"
-
-
-def _first_of_each(index: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Drop the rows of samples that came before."""
-    order = index.argsort(stable=True)
-    fresh = torch.ones_like(order, dtype=torch.bool)
-    fresh[1:] = index[order][1:] != index[order][:-1]
-    return index[order][fresh], rows[order][fresh]
