@@ -27,7 +27,7 @@ Differences from the authors' code, and why:
     * the task loss is the task's, of both views; the paper names it for the incomplete one only, the code has both;
     * a position is counted from the first real step, so that padding in front is as good as behind;
     * where nothing but the separator follows the first token, it is a key; the code then attends to padding, too.
-    Kept: the loss of the complete view is weighted as a part of the attraction; the last real token is no key.
+    Kept: the complete view's task loss is weighted as part of the attraction; the last real token is no key.
 
 Reproduction: outputs and losses of the released code in both views to 1e-5 (tests/backbones/test_emtdlfr.py); accuracy not yet run.
 
@@ -55,7 +55,7 @@ from mer_zoo.layers.emt import ACTIVATIONS, EMT
 from mer_zoo.layers.packing import Packing
 from mer_zoo.layers.positions import interleaved_positions
 from mer_zoo.layers.recurrent import LSTMEncoder
-from mer_zoo.layers.sequence import last_step, masked_first, masked_mean
+from mer_zoo.layers.sequence import masked_first, masked_mean
 from mer_zoo.layers.simsiam import SimSiam
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.model import Backbone
@@ -136,9 +136,8 @@ class EMTDLFR(Backbone):
 
     Example:
         >>> from mer_zoo.task import SentimentRegression
-        >>> spec, task = DataSpec(), SentimentRegression()
-        >>> model = EMTDLFR(spec, task, d_model=8, heads=2)
-        >>> (step,) = model.steps(Batch.random(spec, task, size=4))
+        >>> model = EMTDLFR(DataSpec(), SentimentRegression(), d_model=8, heads=2)
+        >>> (step,) = model.steps(Batch.random(model.spec, model.task, size=4))
         >>> step.output.logits.shape, len(step.losses)
         (torch.Size([4, 1]), 8)
     """
@@ -234,15 +233,15 @@ class EMTDLFR(Backbone):
         frames = {name: modality.x[:size].detach() for name, modality in given.items()}
         lost = {name: complete.modality(name).observed & ~incomplete.modality(name).observed for name in used}
         inputs = {name: modality.x[size:] for name, modality in given.items()}
-        logits, aux = self.classify(second.features), Restoration(first, second, frames, lost)
-        return Output(logits, second.features, both.hidden, inputs=inputs, aux=aux)
+        aux = Restoration(first, second, frames, lost)
+        return Output(self.classify(second.features), second.features, both.hidden, inputs=inputs, aux=aux)
 
     @override
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        losses: dict[str, Tensor] = {}
         if output.aux is None:
-            return {}
+            return losses
         aux: Restoration = output.aux
-        losses = {}
         for name, simsiam in self.simsiam.items():
             # One view after the other: each has its own batch statistics.
             compared = (*simsiam(aux.complete.vectors[name]), *simsiam(aux.incomplete.vectors[name]))
@@ -289,10 +288,10 @@ class EMTDLFR(Backbone):
         mask = modality.mask
         if name != "text":
             return mask, mask
-        place = torch.arange(mask.shape[1], device=mask.device)
+        place = mask.cumsum(1)
         if self.text_pool == "first":
-            mask = mask & (mask.cumsum(1) > 1)
-        return mask, mask & (place < last_step(mask)[:, None]) if self.spec.tokens else mask
+            mask = mask & (place > 1)
+        return mask, mask & (place < place[:, -1:]) if self.spec.tokens else mask
 
 
 def _stack(first: Modality, second: Modality) -> Modality:

@@ -17,12 +17,13 @@ class Packing:
     """Where the steps of a padded batch stand, and which of them are keys of self-attention.
 
     On a CPU the steps are packed: (B, T, d) becomes (N, d), N the number of real steps. Elsewhere finding them would wait for the
-    device, and they stay (B, T, d). Either form goes through maps of the last axis alike.
+    device, and they stay (B, T, d). Either form, called packed below, goes through maps of the last axis alike.
 
     Args:
         mask: (B, T) bool, True at real steps; padding may stand anywhere.
         keys: (B, T) bool, the steps that are seen, the first ones of the real ones; None for all of them, as in a sample
             that has none.
+        packed: Whether to pack; None for a CPU only.
 
     Example:
         >>> x, mask = torch.arange(6.0).view(2, 3, 1), torch.tensor([[False, True, True], [True, False, False]])
@@ -31,10 +32,10 @@ class Packing:
         ([1.0, 2.0, 3.0], True)
     """
 
-    def __init__(self, mask: Tensor, keys: Tensor | None = None) -> None:
+    def __init__(self, mask: Tensor, keys: Tensor | None = None, packed: bool | None = None) -> None:
         self.mask = mask
         self.keys = mask if keys is None else torch.where(keys.any(1, keepdim=True), keys, mask)
-        self.packed = mask.device.type == "cpu"
+        self.packed = mask.device.type == "cpu" if packed is None else packed
         self._places = mask.flatten().nonzero().squeeze(1) if self.packed and not mask.all() else None
         self._lengths: list[int] = mask.sum(1).tolist() if self.packed else []
         self._seen: list[int] = self.keys.sum(1).tolist() if self.packed else []
@@ -59,7 +60,7 @@ class Packing:
         if start == 0:
             return self, x
         before = sum(self._lengths[:start]) if self.packed else start
-        return Packing(self.mask[start:], self.keys[start:]), x[before:]
+        return Packing(self.mask[start:], self.keys[start:], self.packed), x[before:]
 
     def visible(self, like: Tensor) -> Visibility:
         """What queries see of the unpacked steps; ``like`` gives the type."""
