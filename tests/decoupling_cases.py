@@ -23,7 +23,8 @@ def build(
     """The network of a case in evaluation mode, its batch, and what became of its parameters."""
     config = case.config
     lens, dims = config["lens"], config["feature_dims"]
-    spec = DataSpec(*dims, *lens, tokens="bert" in config)
+    spec = DataSpec(*dims, *lens)
+    spec.tokens = "bert" in config
     encoder = None
     if "bert" in config:
         hidden = config["bert"]["hidden"]

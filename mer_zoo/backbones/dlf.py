@@ -228,4 +228,4 @@ class DLF(Backbone):
 
 
 def _orthogonality(private: Tensor, shared: Tensor, chunk: int) -> Tensor:
-    return cosine_orthogonality(private.unflatten(-1, (-1, chunk)), shared.unflatten(-1, (-1, chunk)))
+    return cosine_orthogonality(private.reshape(-1, chunk), shared.reshape(-1, chunk))

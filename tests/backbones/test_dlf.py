@@ -102,7 +102,7 @@ def test_pieces_of_vectors_are_compared_on_request() -> None:
     pieces.load_state_dict(whole.state_dict())
     batch = Batch.random(spec, TASK, size=4)
     found = [m.losses(m(batch), batch)["dlf/orthogonality"] for m in (whole, pieces)]
-    assert not torch.allclose(*found)
+    assert not torch.allclose(found[0], found[1])
 
 
 def test_streams_have_the_steps_of_the_text() -> None:
@@ -114,10 +114,6 @@ def test_streams_have_the_steps_of_the_text() -> None:
 
 
 def test_impossible_sizes_are_refused() -> None:
-    with pytest.raises(
-        MERError, match="used with audio and vision only; add text|used with vision and audio only; add text"
-    ):
-        DLF(DataSpec(modalities=["audio", "vision"]), TASK, **SMALL)
     for modalities, names in ((["audio", "vision"], "audio and vision"), (["text"], "text")):
         with pytest.raises(MERError, match=f"used with {names} only; use text and another"):
             DLF(DataSpec(modalities=modalities), TASK, **SMALL)

@@ -133,7 +133,7 @@ def test_readings_of_orthogonality_differ() -> None:
     other = DMD(spec, TASK, **SMALL, orthogonality="batch").eval()
     other.load_state_dict(model.state_dict())
     found = [m.losses(m(batch), batch)["dmd/orthogonality"] for m in (model, other)]
-    assert not torch.allclose(*found)
+    assert not torch.allclose(found[0], found[1])
 
 
 def test_a_projection_of_equal_width_is_skipped() -> None:
