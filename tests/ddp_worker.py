@@ -18,12 +18,14 @@ from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic import SyntheticConfig
 from mer_zoo.model import Backbone
 from mer_zoo.module import MERModule
-from mer_zoo.wrappers import CUMDF, MACI, MSSD, CausalMER
+from mer_zoo.wrappers import CLUE, CUMDF, GEAR, MACI, MSSD, CausalMER
 
 WRAPPERS: dict[str, list[Any]] = {
     "none": [],
     "CausalMER": [CausalMER],
     "MACI": [MACI],
+    "CLUE": [partial(CLUE, lstm_dim=4, dim=8)],
+    "GEAR": [partial(GEAR, dim=8, branch_dim=8, swap_epochs=1)],
     "TwoStep": [TwoStep],
     "MSSD": [MSSD],
     "MSSD one step": [partial(MSSD, two_stage=False)],

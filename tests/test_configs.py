@@ -13,7 +13,7 @@ import yaml
 from mer_zoo.cli import main
 from mer_zoo.data.resplit import split_ood
 
-pytestmark = pytest.mark.filterwarnings("ignore:MACI chose tau by an effective sample size")
+pytestmark = pytest.mark.filterwarnings("ignore:(MACI|CLUE) chose .* by an effective sample size")
 ROOT = Path(__file__).parents[1] / "configs"
 CONFIGS = {str(path.relative_to(ROOT)): path for path in sorted(ROOT.rglob("*.yaml"))}
 FILES = {"MOSI": "mult_mosi_noalign", "MOSEI": "mmsa_unaligned", "IEMOCAP": "mult_iemocap"}

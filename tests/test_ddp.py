@@ -27,7 +27,7 @@ def train(wrapper: str, devices: int, path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "wrapper",
     [
-        *("none", "CausalMER", "MACI", "TwoStep", "MSSD", "MSSD one step"),
+        *("none", "CausalMER", "MACI", "CLUE", "GEAR", "TwoStep", "MSSD", "MSSD one step"),
         *("CUMDF", "CUMDF without teacher", "CUMDF teacher", "SelfMM"),
     ],
 )

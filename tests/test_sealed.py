@@ -16,7 +16,7 @@ from mer_zoo.data.corpus import Corpus, SplitData
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic import SyntheticConfig
 from mer_zoo.module import MERModule
-from mer_zoo.wrappers import CUMDF, MACI, CausalMER
+from mer_zoo.wrappers import CLUE, CUMDF, GEAR, MACI, CausalMER
 
 
 class Poisoned:
@@ -67,9 +67,13 @@ def run(tmp_path: Path, task: str, wrappers: list[Any], net: Any, *stages: str) 
         ("binary", [partial(MACI, tau_selection="oracle")], MeanNet),  # not even this one, before it is tested
         ("seven", [CUMDF, CausalMER], CUMDFNet),
         ("regression", [CUMDF], MulT),
+        ("seven", [CLUE], MeanNet),
+        ("binary", [partial(CLUE, alpha_selection="oracle")], MeanNet),
+        ("regression", [GEAR], MeanNet),
+        ("binary", [GEAR, CLUE], MeanNet),
     ],
 )
-@pytest.mark.filterwarnings("ignore:MACI chose tau by an effective sample size")
+@pytest.mark.filterwarnings("ignore:(MACI|CLUE) chose .* by an effective sample size")
 def test_fit_never_reads_the_test_split(tmp_path: Path, task: str, wrappers: list[Any], net: Any) -> None:
     run(tmp_path, task, wrappers, net, "fit", "validate")
 

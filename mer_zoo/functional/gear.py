@@ -72,7 +72,7 @@ def sample_weight(error: Tensor, bias_errors: Sequence[Tensor], rule: WeightRule
 
 
 def swap_order(seed: int, number: int, index: Tensor) -> Tensor:
-    """A random order of the samples of a batch, without a state.
+    """A random permutation of the samples of a batch, without a state; whom a sample meets does not depend on its place.
 
     Args:
         seed: Seed of the draws.
@@ -87,5 +87,6 @@ def swap_order(seed: int, number: int, index: Tensor) -> Tensor:
         >>> sorted(order.tolist()), torch.equal(order, swap_order(0, 3, torch.tensor([7, 2, 9, 4])))
         ([0, 1, 2, 3], True)
     """
-    draws = uniform(seed, index, torch.tensor([number], device=index.device))
-    return draws.squeeze(1).argsort(stable=True)
+    draws = uniform(seed, index, torch.arange(2 * number, 2 * number + 2, device=index.device))
+    takes, gives = draws.T.argsort(dim=1, stable=True)
+    return torch.empty_like(takes).scatter_(0, takes, gives)

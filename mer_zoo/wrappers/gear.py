@@ -21,7 +21,7 @@ Differences between the paper and ours:
       the content comes from any backbone, and the bias branches are small and read what the backbone reads, without gradient to it;
     * errors are those of the task: absolute (the paper's), or cross-entropies of classes and emotions, which the paper does not have.
 What counts as a pass through the training split: every batch that is trained on, so that MSSD's two views count twice. Several processes
-swap among the samples that each of them has.
+swap among all of their samples.
 
 Reproduction: outputs and losses of the released code, swap included, to 1e-5, with its content network as the backbone; no training run.
 
@@ -48,7 +48,7 @@ from mer_zoo.functional.gear import BiasCriterion, WeightRule, bias_loss, sample
 from mer_zoo.functional.precision import widen
 from mer_zoo.layers.content_bias import BiasBranch, ContentBias, Reading
 from mer_zoo.model import BatchSource, Model, Wrapper
-from mer_zoo.optim import distributed_mean
+from mer_zoo.optim import distributed_mean, gather_rows
 from mer_zoo.options import check_choice, check_weights
 
 __all__ = ["GEAR"]
@@ -175,7 +175,7 @@ class GEAR(Wrapper):
         if self.training:
             self.seen += len(batch) * _processes()
         for step in self.backbone.steps(batch):
-            yield self._debias(step, swap_order(self.seed, number, step.batch.index) if swaps else None)
+            yield self._debias(step, number if swaps else None)
 
     def _swaps(self) -> bool:
         """Whether the training split has been seen often enough."""
@@ -188,8 +188,13 @@ class GEAR(Wrapper):
             )
         return self.seen // self.split_size >= self.swap_epochs
 
-    def _debias(self, step: Step, order: Tensor | None) -> Step:
-        """L = mean(w err_c) + lambda_dis mean(w(e) e) of every bias + lambda_swap (the fusion's two terms with swapped bias)."""
+    def _debias(self, step: Step, number: int | None) -> Step:
+        """L = mean(w err_c) + lambda_dis mean(w(e) e) of every bias + lambda_swap (the fusion's two terms with swapped bias).
+
+        Args:
+            step: The inner model's.
+            number: Number of the swap; None swaps nothing.
+        """
         target, weight = step.batch.target, step.task_weight
         u_c, u_b = self.fusion(step.output.features)
         logits = self._scores(self.fusion.content(u_c, u_b))
@@ -197,10 +202,10 @@ class GEAR(Wrapper):
         errors = {name: self._error(scores, target) for name, scores in biased.items()}
         losses = {f"gear/bias_{name}": self._bias_term(error, weight) for name, error in errors.items()}
         w = sample_weight(self._error(logits, target), list(errors.values()), self.weight_rule)
-        if order is not None:
-            swapped = u_b[order]
-            error = self._error(self.fusion.content(u_c, swapped), target)
-            bias_error = self._error(self.fusion.bias(u_c, swapped), target[order])
+        if number is not None:
+            other_c, other_b = _swap(u_c, u_b, swap_order(self.seed, number, gather_rows(step.batch.index)))
+            error = self._error(self.fusion.content(u_c, other_b), target)
+            bias_error = self._error(self.fusion.bias(other_c, u_b), target)
             losses["gear/swap_content"] = self.lambda_swap * distributed_mean(weight * w * error)
             losses["gear/swap_bias"] = self.lambda_swap * self._bias_term(bias_error, weight)
         self._note(w)
@@ -239,6 +244,25 @@ class GEAR(Wrapper):
     @override
     def set_extra_state(self, state: Tensor) -> None:
         self.seed, self.seen, self.split_size = state.tolist()
+
+
+def _swap(u_c: Tensor, u_b: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+    """The content that meets each sample's bias, and the bias that meets each sample's content, without gradient.
+
+    That each bias takes its own label along is the same sum as that each content takes another's bias and its label, and only the
+    sample's own half needs a gradient, so that samples of other processes may be met.
+
+    Args:
+        u_c: (B, d) content of this process' samples.
+        u_b: (B, d) their bias.
+        order: (N,) whose bias each of the N samples of all processes gets.
+    """
+    all_c, all_b = gather_rows(u_c), gather_rows(u_b)
+    if len(order) == len(u_c):
+        return all_c[order.argsort()], all_b[order]
+    rank = torch.distributed.get_rank()
+    mine = gather_rows(torch.full((len(u_c),), rank, device=u_c.device)) == rank
+    return all_c[order.argsort()[mine]], all_b[order[mine]]
 
 
 def _processes() -> int:

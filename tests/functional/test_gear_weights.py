@@ -47,4 +47,12 @@ def test_orders() -> None:
     assert len({tuple(order.tolist()) for order in orders}) == 3
     # whom a sample meets does not depend on the order of the batch
     shuffled = index.flip(0)
-    assert torch.equal(index[orders[0]], shuffled[swap_order(0, 0, shuffled)])
+    assert torch.equal(index[orders[0]].flip(0), shuffled[swap_order(0, 0, shuffled)])
+
+
+def test_orders_are_permutations_of_equal_chance() -> None:
+    index = torch.tensor([5, 1, 8])
+    found = [tuple(swap_order(0, number, index).tolist()) for number in range(1200)]
+    counts = [found.count(order) for order in set(found)]
+    assert len(counts) == 6
+    assert min(counts) > 150  # 200 expected, deviation 13
