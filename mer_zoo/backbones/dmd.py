@@ -30,7 +30,7 @@ Differences from the authors' code, and why:
     * heads of one modality have as many outputs as the task and are charged its loss; labels are compared by their differences;
     * two modalities work: one edge a direction, the prior over those left;
     * the heads that only losses need, and the last layer of an encoder but for its last step, are computed in training only or
-      not at all; that changes no number.
+      not at all; that changes no number;
     * batches that do not fill the ten whose gradients are summed are not thrown away.
 
 Reproduction: outputs to 1e-5 + 1e-4 and losses to 1e-5 of the released code's, see tests; scores not yet run. The published dropouts were

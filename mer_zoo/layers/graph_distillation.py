@@ -54,6 +54,8 @@ class GraphDistillation(nn.Module):
     """
 
     prior: Tensor
+    student: Tensor
+    teacher: Tensor
 
     def __init__(
         self,
@@ -72,7 +74,10 @@ class GraphDistillation(nn.Module):
         self.representation = nn.Linear(width, hidden)
         # A bias would add the same to all edges of a sample, which the softmax does not see.
         self.score = nn.Linear(4 * hidden, 1, bias=False)
+        place = {name: i for i, name in enumerate(modalities)}
         self.register_buffer("prior", edge_prior(self.edges, favoured), persistent=False)
+        self.register_buffer("student", torch.tensor([place[i] for i, _ in self.edges]), persistent=False)
+        self.register_buffer("teacher", torch.tensor([place[j] for _, j in self.edges]), persistent=False)
 
     @override
     def forward(self, logits: Mapping[str, Tensor], representations: Mapping[str, Tensor]) -> Distilled:
@@ -81,7 +86,7 @@ class GraphDistillation(nn.Module):
         meant = torch.stack([representations[name] for name in self.modalities], 1)
         strengths = self.strengths(said, meant)
         weights = strengths + self.prior
-        student, teacher = self._ends()
+        student, teacher = self.student, self.teacher
         return Distilled(
             strengths,
             distil_along(said[:, student], said[:, teacher], weights),
@@ -94,10 +99,4 @@ class GraphDistillation(nn.Module):
         z = torch.cat([self.logit(logits), self.representation(representations)], -1)
         # score([z_student ; z_teacher]) is a sum of two terms, each computed once a modality.
         as_student, as_teacher = (z @ self.score.weight.view(2, -1).T).unbind(-1)
-        student, teacher = self._ends()
-        return ((as_student[:, student] + as_teacher[:, teacher]) / _TEMPERATURE).softmax(1)
-
-    def _ends(self) -> tuple[list[int], list[int]]:
-        """Place of the student and of the teacher of each edge."""
-        place = {name: i for i, name in enumerate(self.modalities)}
-        return [place[i] for i, _ in self.edges], [place[j] for _, j in self.edges]
+        return ((as_student[:, self.student] + as_teacher[:, self.teacher]) / _TEMPERATURE).softmax(1)
