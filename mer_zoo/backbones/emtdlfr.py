@@ -25,8 +25,8 @@ Differences from the authors' code, and why:
       sample in [0, 1), so that one training serves all rates; the code trains once for every rate, as a number does here;
     * each batch norm uses its running statistics where a batch has one sample; the code can't read such a batch;
     * the task loss is the task's, of both views; the paper names it for the incomplete one only, the code has both;
-    * a position is counted from the first real step, so that padding in front is as good as behind;
-    * where nothing but the separator follows the first token, it is a key; the code then attends to padding, too.
+    * positions are counted from the first real step, so that padding may stand in front, too;
+    * where only the separator follows the first token, it is a key; the code then attends to padding, too.
     Kept: the complete view's task loss is weighted as part of the attraction; the last real token is no key.
 
 Reproduction: outputs and losses of the released code in both views to 1e-5 (tests/backbones/test_emtdlfr.py); accuracy not yet run.
@@ -51,7 +51,7 @@ from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality, Output, Step
 from mer_zoo.data.patterns import RMFM
 from mer_zoo.functional.restoration import FrameLoss, attraction, frame_error
 from mer_zoo.layers.dropout import dropout
-from mer_zoo.layers.emt import ACTIVATIONS, EMT
+from mer_zoo.layers.emt import EMT
 from mer_zoo.layers.packing import Packing
 from mer_zoo.layers.positions import interleaved_positions
 from mer_zoo.layers.recurrent import LSTMEncoder
@@ -76,26 +76,26 @@ class View(NamedTuple):
     Args:
         features: (B, f) joint representation.
         vectors: "tokens", the global tokens (B, n d), and the utterance vector (B, U_m) of each modality.
-        hidden: (B, T_m, d) steps of each modality.
     """
 
     features: Tensor
     vectors: dict[str, Tensor]
-    hidden: dict[str, Tensor]
 
 
 class Restoration(NamedTuple):
     """What the losses of two views need.
 
     Args:
-        complete: The complete view, without its steps.
+        complete: The complete view.
         incomplete: The view with missing frames.
+        hidden: (B, T_m, d) of each modality, the incomplete view at the steps that are lost.
         frames: (B, T_m, D_m) of each modality, of the complete view, encoded.
-        lost: (B, T_m) bool of each modality, the frames that only the complete view has.
+        lost: (B, T_m) bool of each modality, the steps that only the complete view has.
     """
 
     complete: View
     incomplete: View
+    hidden: dict[str, Tensor]
     frames: dict[str, Tensor]
     lost: dict[str, Tensor]
 
@@ -107,7 +107,7 @@ class EMTDLFR(Backbone):
         spec: Shapes of the data.
         task: What the logits mean.
         text_encoder: See :class:`~mer_zoo.model.Backbone`.
-        d_model: Width d of steps and global tokens.
+        dim: Width d of steps and global tokens.
         layers: Layers of the transformer.
         heads: Heads of its attentions; divides d.
         lstm_dims: Width of the state of the LSTMs of audio and vision.
@@ -136,10 +136,10 @@ class EMTDLFR(Backbone):
 
     Example:
         >>> from mer_zoo.task import SentimentRegression
-        >>> model = EMTDLFR(DataSpec(), SentimentRegression(), d_model=8, heads=2)
+        >>> model = EMTDLFR(DataSpec(), SentimentRegression(), dim=8, heads=2)
         >>> (step,) = model.steps(Batch.random(model.spec, model.task, size=4))
-        >>> step.output.logits.shape, len(step.losses)
-        (torch.Size([4, 1]), 8)
+        >>> len(step.losses)
+        8
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class EMTDLFR(Backbone):
         spec: DataSpec,
         task: Task,
         text_encoder: TextEncoderSpec = None,
-        d_model: int = 128,
+        dim: int = 128,
         layers: int = 3,
         heads: int = 4,
         lstm_dims: tuple[int, int] = (32, 64),
@@ -174,11 +174,10 @@ class EMTDLFR(Backbone):
         used = spec.modalities
         self.text_pool: TextPool = ("first" if spec.tokens else "mean") if text_pool is None else text_pool
         check_choice("EMTDLFR", "text_pool", self.text_pool, ("first", "mean"))
-        check_choice("EMTDLFR", "pool_activation", pool_activation, tuple(ACTIVATIONS))
         check_choice("EMTDLFR", "frame_loss", frame_loss, ("smooth_l1", "mse"))
+        self.attraction_weight, self.reconstruction_weight = attraction_weight, reconstruction_weight
         weights = {"attraction_weight": attraction_weight, "reconstruction_weight": reconstruction_weight}
         check_weights("EMTDLFR", weights)
-        self.attraction_weight, self.reconstruction_weight = attraction_weight, reconstruction_weight
         self.frame_loss, self.fusion_dropout = frame_loss, fusion_dropout
         self.views = IncompleteViews(RMFM(rate), seed)
         sizes = {"audio": (lstm_dims[0], utterance_dims[0]), "vision": (lstm_dims[1], utterance_dims[1])}
@@ -187,25 +186,23 @@ class EMTDLFR(Backbone):
         )
         widths = {name: sizes[name][1] if name in sizes else self.input_dims[name] for name in used}
         self.project = nn.ModuleDict(
-            {name: nn.Linear(width, d_model, bias=False) for name, width in widths.items() if width != d_model}
+            {name: nn.Linear(width, dim, bias=False) for name, width in widths.items() if width != dim}
         )
         sharing = (share_directions, share_modalities, share_layers)
-        self.fusion = EMT(
-            used, d_model, heads, layers, ff_expansion, *sharing, pool_activation, attn_dropout, ff_dropout
-        )
-        widths = {"tokens": len(used) * d_model} | widths
+        self.fusion = EMT(used, dim, heads, layers, ff_expansion, *sharing, pool_activation, attn_dropout, ff_dropout)
+        widths = {"tokens": len(used) * dim} | widths
         hidden = dict(zip(("tokens", *MODALITIES), predictor_dims, strict=True))
         self.simsiam = nn.ModuleDict({name: SimSiam(width, hidden[name]) for name, width in widths.items()})
-        self.decoders = nn.ModuleDict({name: nn.Linear(d_model, self.input_dims[name]) for name in used})
+        self.decoders = nn.ModuleDict({name: nn.Linear(dim, self.input_dims[name]) for name in used})
         self.fc1, self.fc2 = nn.Linear(sum(widths.values()), fusion_dim), nn.Linear(fusion_dim, fusion_dim)
         self.feature_dim = fusion_dim
         self.head = nn.Linear(fusion_dim, task.num_outputs)
-        self.hidden_shape = {name: (spec.length(name), d_model) for name in used}
+        self.hidden_shape = {name: (spec.length(name), dim) for name in used}
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        view = self._view(dict(zip(MODALITIES, (text, audio, vision), strict=True)))
-        return Output(self.classify(view.features), view.features, view.hidden)
+        (features, _), hidden = self._view(dict(zip(MODALITIES, (text, audio, vision), strict=True)))
+        return Output(self.classify(features), features, hidden)
 
     @override
     def steps(self, batch: Batch) -> Iterator[Step]:
@@ -218,45 +215,48 @@ class EMTDLFR(Backbone):
 
         Args:
             complete: The complete view.
-            incomplete: The view with missing frames; its masks are those of the complete one.
+            incomplete: The view with missing frames, with the same masks.
 
         Returns:
-            The output on the incomplete view, with a :class:`Restoration` for :meth:`losses`.
+            The output on the incomplete view, with a :class:`Restoration` in place of hidden sequences.
         """
         size, used = len(complete), self.spec.modalities
         given = {name: _stack(complete.modality(name), incomplete.modality(name)) for name in used}
         if "text" in given:
             given["text"] = self.encode_text(given["text"])
-        both = self._view(given, size)
-        first = View(both.features[:size], {name: x[:size] for name, x in both.vectors.items()}, {})
-        second = View(both.features[size:], {name: x[size:] for name, x in both.vectors.items()}, both.hidden)
+        lost = {name: self._lost(name, complete.modality(name), incomplete.modality(name)) for name in used}
+        both, hidden = self._view(given, size, lost)
+        rows = (slice(size), slice(size, None))
+        first, second = (View(both.features[i], {name: x[i] for name, x in both.vectors.items()}) for i in rows)
         frames = {name: modality.x[:size].detach() for name, modality in given.items()}
-        lost = {name: complete.modality(name).observed & ~incomplete.modality(name).observed for name in used}
         inputs = {name: modality.x[size:] for name, modality in given.items()}
-        aux = Restoration(first, second, frames, lost)
-        return Output(self.classify(second.features), second.features, both.hidden, inputs=inputs, aux=aux)
+        aux = Restoration(first, second, hidden, frames, lost)
+        return Output(self.classify(second.features), second.features, inputs=inputs, aux=aux)
 
     @override
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        losses: dict[str, Tensor] = {}
         if output.aux is None:
-            return losses
+            return {}
         aux: Restoration = output.aux
+        losses = {}
         for name, simsiam in self.simsiam.items():
             # One view after the other: each has its own batch statistics.
-            compared = (*simsiam(aux.complete.vectors[name]), *simsiam(aux.incomplete.vectors[name]))
-            losses[f"attraction_{name}"] = self.attraction_weight * distributed_mean(attraction(*compared))
+            z, p = simsiam(aux.complete.vectors[name])
+            error = attraction(z, p, *simsiam(aux.incomplete.vectors[name]))
+            losses[f"attraction_{name}"] = self.attraction_weight * distributed_mean(error)
         if self.has_head:  # a wrapper's own head scores the incomplete view alone
             error = self.task.criterion(self.classify(aux.complete.features), batch.target)
             losses["complete"] = self.attraction_weight * distributed_mean(error)
         for name, decode in self.decoders.items():
-            error = frame_error(decode(aux.incomplete.hidden[name]), aux.frames[name], self.frame_loss)
-            lost = (aux.lost[name] & self._steps(name, batch.modality(name))[0]).to(error.dtype)
-            losses[f"reconstruction_{name}"] = self.reconstruction_weight * distributed_mean(error, lost)
+            error = frame_error(decode(aux.hidden[name]), aux.frames[name], self.frame_loss)
+            error = distributed_mean(error, aux.lost[name].to(error.dtype))
+            losses[f"reconstruction_{name}"] = self.reconstruction_weight * error
         return {f"emtdlfr/{name}": loss for name, loss in losses.items()}
 
-    def _view(self, given: Mapping[str, Modality], start: int = 0) -> View:
-        """Run the network; the steps are those of the samples from ``start`` on."""
+    def _view(
+        self, given: Mapping[str, Modality], start: int = 0, wanted: Mapping[str, Tensor] | None = None
+    ) -> tuple[View, dict[str, Tensor]]:
+        """Run the network; its steps are the wanted ones of the samples from ``start`` on."""
         utterances, x, packings = {}, {}, {}
         for name in self.spec.modalities:
             mask, keys = self._steps(name, given[name])
@@ -265,11 +265,11 @@ class EMTDLFR(Backbone):
             states = self._equalise(name, states)
             x[name] = packings[name].pack(states + interleaved_positions(states, mask))
         tokens = torch.stack([self._equalise(name, vector) for name, vector in utterances.items()], 1)
-        hidden, tokens = self.fusion(x, tokens, packings, start)
+        hidden, tokens = self.fusion(x, tokens, packings, start, wanted)
         vectors = {"tokens": tokens.flatten(1)} | utterances
         joint = dropout(torch.cat([*utterances.values(), vectors["tokens"]], 1), self.fusion_dropout, self.training)
         features = F.relu(self.fc2(F.relu(self.fc1(joint))))
-        return View(features, vectors, hidden)
+        return View(features, vectors), hidden
 
     def _encode(self, name: str, modality: Modality) -> tuple[Tensor, Tensor]:
         """Utterance vector and steps of a modality."""
@@ -293,8 +293,9 @@ class EMTDLFR(Backbone):
             mask = mask & (place > 1)
         return mask, mask & (place < place[:, -1:]) if self.spec.tokens else mask
 
+    def _lost(self, name: str, complete: Modality, incomplete: Modality) -> Tensor:
+        return self._steps(name, complete)[0] & complete.observed & ~incomplete.observed
+
 
 def _stack(first: Modality, second: Modality) -> Modality:
-    return Modality(
-        *(torch.cat([getattr(view, field) for view in (first, second)]) for field in ("x", "mask", "observed"))
-    )
+    return Modality(torch.cat([first.x, second.x]), torch.cat([first.mask, second.mask]))

@@ -18,6 +18,7 @@ from mer_zoo.layers.attention import Visibility, attend, merge_heads, split_head
 from mer_zoo.layers.composite import NaiveAttention
 from mer_zoo.layers.dropout import dropout
 from mer_zoo.layers.packing import Packing
+from mer_zoo.options import check_choice
 
 __all__ = ["EMT", "PromotionUnit", "normalise"]
 
@@ -66,7 +67,7 @@ class PromotionUnit(nn.Module):
         >>> unit, packing = PromotionUnit(8, heads=2), Packing(torch.tensor([[True, True, False]]))
         >>> x, tokens = packing.pack(torch.randn(1, 3, 8)), torch.randn(1, 2, 8)
         >>> x_hat = packing.unpack(normalise(x))
-        >>> unit.steps(x, x_hat, tokens, packing).shape, unit.tokens(tokens, x_hat, packing).shape
+        >>> unit.steps(x, x_hat, tokens, packing)[0].shape, unit.tokens(tokens, x_hat, packing).shape
         (torch.Size([2, 8]), torch.Size([1, 2, 8]))
     """
 
@@ -82,7 +83,9 @@ class PromotionUnit(nn.Module):
         self.norm_inner, self.fc1 = nn.LayerNorm(dim), nn.Linear(dim, 2 * expansion * dim)
         self.fc2 = nn.Linear(expansion * dim, dim)
 
-    def steps(self, x: Tensor, x_hat: Tensor, tokens: Tensor, packing: Packing) -> Tensor:
+    def steps(
+        self, x: Tensor, x_hat: Tensor, tokens: Tensor, packing: Packing, wanted: Tensor | None = None
+    ) -> tuple[Tensor, Packing]:
         """Promote the steps of a modality by the global tokens.
 
         Args:
@@ -90,21 +93,28 @@ class PromotionUnit(nn.Module):
             x_hat: (B, T, d) the same normalised and unpacked.
             tokens: (B, n, d) global tokens.
             packing: Where the steps stand.
+            wanted: (B, T) bool, the steps to promote; None for all. Where steps are not packed it makes no difference.
 
         Returns:
-            (N, d) packed steps.
+            The packed steps that are wanted, and where they stand.
         """
         x = x + packing.pack(self._ask_tokens(x_hat, tokens))
-        q, k, v = self._project(x)
-        x = x + self.attention.out(packing.attend(q, k, v, self.heads, self._p))
-        return self._feed_forward(x)
+        normed = self.norm_self(x)
+        k, v = self.attention.key_value(normed).chunk(2, -1)
+        queries, places = packing.choose(wanted)
+        if places is not None:
+            x, normed = x.index_select(0, places), normed.index_select(0, places)
+        mixed = packing.attend(self.attention.query(normed), k, v, self.heads, self._p, queries)
+        return self._feed_forward(x + self.attention.out(mixed)), queries
 
     def tokens(self, tokens: Tensor, x_hat: Tensor, packing: Packing) -> Tensor:
-        """Promote the global tokens (B, n, d) by the steps of a modality; arguments and result as for :meth:`steps`."""
+        """Promote the global tokens (B, n, d) by the steps of a modality; arguments as for :meth:`steps`."""
         tokens = tokens + self._ask_steps(tokens, x_hat, packing.visible(x_hat))
-        q, k, v = (split_heads(part, self.heads) for part in self._project(tokens))
-        tokens = tokens + self.attention.out(merge_heads(attend(q, k, v, Visibility(), self._p)))
-        return self._feed_forward(tokens)
+        normed = self.norm_self(tokens)
+        maps = (self.attention.query(normed), *self.attention.key_value(normed).chunk(2, -1))
+        q, k, v = (split_heads(part, self.heads) for part in maps)
+        mixed = merge_heads(attend(q, k, v, Visibility(), self._p))
+        return self._feed_forward(tokens + self.attention.out(mixed))
 
     @property
     def _p(self) -> float:
@@ -134,11 +144,6 @@ class PromotionUnit(nn.Module):
         asked: Tensor = maps.out(merge_heads(mixed.view(len(mixed), self.heads, -1, dim) @ w_v.transpose(1, 2)))
         return asked
 
-    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x = self.norm_self(x)
-        k, v = self.attention.key_value(x).chunk(2, -1)
-        return self.attention.query(x), k, v
-
     def _feed_forward(self, x: Tensor) -> Tensor:
         a, b = self.fc1(self.norm_inner(x)).chunk(2, -1)
         return x + dropout(self.fc2(a * F.gelu(b)), self.ff_dropout, self.training)
@@ -163,7 +168,7 @@ class EMT(nn.Module):
         ff_dropout: Dropout of what the feed-forward parts add.
 
     Raises:
-        MERError: Without a layer, or if the number of heads does not divide the width.
+        MERError: Without a layer, for another activation, or if the number of heads does not divide the width.
 
     References:
         Sun et al., 2023 (see :class:`PromotionUnit`), the efficient multimodal transformer.
@@ -193,6 +198,7 @@ class EMT(nn.Module):
         super().__init__()
         if layers < 1:
             raise MERError(f"layers is {layers}; give at least 1")
+        check_choice("EMT", "activation", activation, tuple(ACTIVATIONS))
         self.layers = layers
         self.shared = {"layers": share_layers, "modalities": share_modalities, "directions": share_directions}
         names, directions = modalities[:1] if share_modalities else modalities, ("steps", "tokens")
@@ -210,7 +216,12 @@ class EMT(nn.Module):
 
     @override
     def forward(
-        self, x: Mapping[str, Tensor], tokens: Tensor, packings: Mapping[str, Packing], start: int = 0
+        self,
+        x: Mapping[str, Tensor],
+        tokens: Tensor,
+        packings: Mapping[str, Packing],
+        start: int = 0,
+        wanted: Mapping[str, Tensor] | None = None,
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Fuse the modalities.
 
@@ -218,10 +229,12 @@ class EMT(nn.Module):
             x: Packed steps (N, d) of each modality, with their positions.
             tokens: (B, n, d) global tokens, one a modality.
             packings: Where the steps of each modality stand.
-            start: The first sample whose steps the last layer is to promote; nothing else reads those of the samples before.
+            start: The first sample whose steps the last layer is to promote: the tokens do not read what it makes of them.
+            wanted: (B', T) bool of each modality, the steps that it is to promote of the B' samples from ``start`` on; None for all.
 
         Returns:
-            The steps (B', T, d) of each modality, zero at padding, of the B' samples from ``start`` on; the global tokens (B, n, d).
+            The steps (B', T, d) of each modality of these samples, zero at padding; what is not wanted is undefined. The global
+            tokens (B, n, d).
         """
         x = dict(x)
         for layer in range(self.layers):
@@ -233,7 +246,9 @@ class EMT(nn.Module):
             first = start if last else 0
             for name in x:
                 packing, states = packings[name].rows(x[name], first)
-                states = self._unit(layer, name, "steps").steps(states, x_hat[name][first:], tokens[first:], packing)
+                chosen = wanted[name] if wanted is not None and last else None
+                unit = self._unit(layer, name, "steps")
+                states, packing = unit.steps(states, x_hat[name][first:], tokens[first:], packing, chosen)
                 x[name] = packing.unpack(states) if last else states
             pooled = self.pools[layer % len(self.pools)](torch.stack(promoted, 1)) if self.pools else promoted[0]
             tokens = pooled.view_as(tokens)

@@ -62,34 +62,49 @@ class Packing:
         before = sum(self._lengths[:start]) if self.packed else start
         return Packing(self.mask[start:], self.keys[start:], self.packed), x[before:]
 
+    def choose(self, wanted: Tensor | None) -> tuple[Packing, Tensor | None]:
+        """The packing of the steps that are wanted, (B, T) bool, and their places among the packed ones.
+
+        Where None is given or steps are not packed, all are taken, and the places are None.
+        """
+        if wanted is None or not self.packed:
+            return self, None
+        return Packing(self.mask & wanted, packed=True), self.pack(wanted[..., None]).squeeze(1).nonzero().squeeze(1)
+
     def visible(self, like: Tensor) -> Visibility:
         """What queries see of the unpacked steps; ``like`` gives the type."""
         steps = like.new_empty(1, 1, 1).expand(*self.mask.shape, 1)
         return visibility(steps, steps, causal=False, key_mask=self.keys)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, heads: int, p: float = 0.0) -> Tensor:
-        """Self-attention of packed queries, keys and values, each with ``heads`` heads side by side.
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, heads: int, p: float = 0.0, queries: Packing | None = None
+    ) -> Tensor:
+        """Self-attention of packed steps, with ``heads`` heads side by side.
 
         Args:
-            q: (N, d).
-            k: (N, d).
-            v: (N, d).
+            q: (M, d) queries.
+            k: (N, d) keys.
+            v: (N, d) values.
             heads: Number of heads; divides d.
             p: Probability of dropping an attention weight; pass 0 in evaluation.
+            queries: Where the queries stand; None where they stand as the keys do.
 
         Returns:
-            (N, d).
+            (M, d).
         """
+        queries = self if queries is None else queries
         if self.packed and self.mask.shape[1] >= LONG:
-            return self._attend_each(q, k, v, heads, p)
+            return self._attend_each(q, k, v, heads, p, queries)
         visible = self.visible(q)
-        q, k, v = (split_heads(self.unpack(part), heads) for part in (q, k, v))
-        return self.pack(merge_heads(attend(q, k, v, visible, p)))
+        q, k, v = (split_heads(x, heads) for x in (queries.unpack(q), self.unpack(k), self.unpack(v)))
+        return queries.pack(merge_heads(attend(q, k, v, visible, p)))
 
-    def _attend_each(self, q: Tensor, k: Tensor, v: Tensor, heads: int, p: float) -> Tensor:
-        mixed, samples = [], (torch.split(part, self._lengths) for part in (q, k, v))
+    def _attend_each(self, q: Tensor, k: Tensor, v: Tensor, heads: int, p: float, queries: Packing) -> Tensor:
+        # Where nobody asks, the maps in front still get their gradient, of zeros.
+        mixed = [q[:0] + k[:0] + v[:0]]
+        samples = (torch.split(q, queries._lengths), torch.split(k, self._lengths), torch.split(v, self._lengths))
         for seen, *parts in zip(self._seen, *samples, strict=True):
-            if seen:
+            if len(parts[0]):
                 q, k, v = (split_heads(part[None], heads) for part in (parts[0], parts[1][:seen], parts[2][:seen]))
                 mixed.append(merge_heads(attend(q, k, v, Visibility(), p)).squeeze(0))
-        return torch.cat(mixed) if mixed else v
+        return torch.cat(mixed)

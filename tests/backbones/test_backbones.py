@@ -51,7 +51,7 @@ SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
     "DLF": lambda spec, task: DLF(spec, task, dim=8, heads=2, layers=1, kernels=(1, 1, 1)),
     "LNLN": lambda spec, task: LNLN(spec, task, dim=8, heads=1, hyper_heads=2, tokens=3),
     "EMTDLFR": lambda spec, task: EMTDLFR(
-        spec, task, d_model=8, heads=2, layers=2, lstm_dims=(4, 6), fusion_dim=8, predictor_dims=(8, 8, 8, 8)
+        spec, task, dim=8, heads=2, layers=2, lstm_dims=(4, 6), fusion_dim=8, predictor_dims=(8, 8, 8, 8)
     ),
     "CIDerNet released": lambda spec, task: CIDerNet(spec, task, dim=8, heads=2),
     "PMR": lambda spec, task: PMR(spec, task, d_model=8, num_heads=2, layers=2),

@@ -50,7 +50,7 @@ def network(case: Case) -> tuple[EMTDLFR, LoadReport]:
         spec,
         SentimentRegression(),
         bert,
-        d_model=config["d_model"],
+        dim=config["d_model"],
         layers=config["fusion_layers"],
         heads=config["heads"],
         lstm_dims=(config["a_lstm_hidden_size"], config["v_lstm_hidden_size"]),
@@ -119,13 +119,18 @@ def test_steps_of_both_views(run: tuple[Case, EMTDLFR, Output, Output]) -> None:
     for name, released in (("text", "text"), ("audio", "audio"), ("vision", "video")):
         first = name == "text"  # the released sequences of text start behind [CLS]
         real = batch.modality(name).mask[:, first:]
-        for states, suffix in ((alone.hidden[name], ""), (aux.incomplete.hidden[name], "_m")):
+        scored = model(view(case, "_m")).hidden[name]
+        lost = aux.lost[name][:, first:]
+        for states, suffix in ((alone.hidden[name], ""), (scored, "_m"), (aux.hidden[name], "_m")):
             expected = case.outputs[f"{name}_seq_out{suffix}"]
-            real = real[:, : expected.shape[1]]
-            states = states[:, first:][:, : expected.shape[1]]
-            close(states[real], expected[real])
+            length = expected.shape[1]
+            states, chosen = (
+                states[:, first:][:, :length],
+                (lost if states is not scored and suffix else real)[:, :length],
+            )
+            close(states[chosen], expected[chosen])
             if suffix:
-                close(model.decoders[name](states)[real], case.outputs[f"{released}_recon"][real])
+                close(model.decoders[name](states)[chosen], case.outputs[f"{released}_recon"][chosen])
     close(aux.frames["text"][:, 1:][batch.text.mask[:, 1:]], case.outputs["text_for_recon"][batch.text.mask[:, 1:]])
     close(model.encoders["audio"](batch.audio.x, batch.audio.mask)[0][:, :23], case.outputs["audio_seq"])
 
@@ -150,7 +155,7 @@ def test_losses(run: tuple[Case, EMTDLFR, Output, Output]) -> None:
 
 
 SPEC = DataSpec(text_len=6, audio_len=110, vision_len=7)
-TINY: dict[str, Any] = {"d_model": 8, "heads": 2, "layers": 2, "lstm_dims": (4, 6), "utterance_dims": (4, 8)}
+TINY: dict[str, Any] = {"dim": 8, "heads": 2, "layers": 2, "lstm_dims": (4, 6), "utterance_dims": (4, 8)}
 TINY |= {"fusion_dim": 8, "predictor_dims": (8, 6, 4, 4)}
 CALM: dict[str, Any] = {"attn_dropout": 0.0, "ff_dropout": 0.0, "fusion_dropout": 0.0}
 
@@ -210,7 +215,8 @@ def test_views_side_by_side_are_as_one_after_the_other() -> None:
     close(both.features, second.features)
     close(both.logits, second.logits)
     for name, states in second.hidden.items():
-        close(aux.incomplete.hidden[name], states)
+        assert aux.lost[name].any()
+        close(aux.hidden[name][aux.lost[name]], states[aux.lost[name]])
         assert torch.equal(both.inputs[name], incomplete.modality(name).x)
         assert torch.equal(aux.frames[name], batch.modality(name).x)
 
@@ -315,7 +321,7 @@ def test_text_features_may_have_an_utterance_token() -> None:
         ({"heads": 3}, "3 heads do not divide a width of 8"),
         ({"layers": 0}, "layers is 0"),
         ({"text_pool": "last"}, "unknown text_pool 'last' of EMTDLFR"),
-        ({"pool_activation": "gelu"}, "unknown pool_activation 'gelu'"),
+        ({"pool_activation": "gelu"}, "unknown activation 'gelu' of EMT"),
         ({"frame_loss": "l1"}, "unknown frame_loss 'l1'"),
         ({"attraction_weight": -1.0}, "attraction_weight of EMTDLFR is -1.0"),
         ({"rate": 1.5}, r"rate is 1.5; give a number in \[0, 1\]"),

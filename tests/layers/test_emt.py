@@ -41,7 +41,7 @@ def test_unit_is_its_equations() -> None:
     x_hat = packing.unpack(normalise(packed))
     keys = visibility(x, x, causal=False, key_mask=MASK)
     expected = plain(unit, x, tokens, Visibility(), keys)
-    torch.testing.assert_close(packing.unpack(unit.steps(packed, x_hat, tokens, packing))[MASK], expected[MASK])
+    torch.testing.assert_close(packing.unpack(unit.steps(packed, x_hat, tokens, packing)[0])[MASK], expected[MASK])
     expected = plain(unit, tokens, x, keys, Visibility())
     torch.testing.assert_close(unit.tokens(tokens, x_hat, packing), expected)
 
@@ -65,6 +65,15 @@ def test_only_the_samples_from_start_on_are_promoted_last() -> None:
     assert torch.equal(fused, same)
     for name, states in rest.items():
         torch.testing.assert_close(states, whole[name][1:])
+    wanted = {
+        "audio": torch.tensor([[True, False, False, False, False]]),
+        "vision": torch.zeros(1, 5, dtype=torch.bool),
+    }
+    some, same = emt(x, tokens, packings, start=1, wanted=wanted)
+    assert torch.equal(fused, same)
+    torch.testing.assert_close(some["audio"][:, 0], whole["audio"][1:, 0])
+    assert some["audio"][:, 1:].eq(0).all()
+    assert some["vision"].eq(0).all()
 
 
 def test_one_modality_has_nothing_to_pool() -> None:

@@ -74,3 +74,27 @@ def test_nothing_real_at_all() -> None:
     packing = Packing(torch.zeros(2, LONG, dtype=torch.bool))
     x = packing.pack(torch.ones(2, LONG, 4))
     assert packing.unpack(packing.attend(x, x, x, 2)).eq(0).all()
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_wanted_steps_get_what_they_get_among_all(length: int) -> None:
+    x, mask = case(length)
+    packing = Packing(mask)
+    wanted = torch.zeros_like(mask)
+    wanted[:, 1::3] = True
+    packed = packing.pack(x)
+    everything = packing.unpack(packing.attend(packed, packed, packed, 2))
+    queries, places = packing.choose(wanted)
+    mixed = queries.unpack(packing.attend(packed[places], packed, packed, 2, queries=queries))
+    torch.testing.assert_close(mixed, everything * (wanted & mask)[..., None])
+    unpacked = Packing(mask, packed=False)
+    assert unpacked.choose(wanted) == (unpacked, None)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_nothing_wanted_still_has_gradients(length: int) -> None:
+    packing = Packing(torch.ones(1, length, dtype=torch.bool))
+    q, k, v = (torch.randn(length, 4, requires_grad=True) for _ in range(3))
+    queries, places = packing.choose(torch.zeros(1, length, dtype=torch.bool))
+    torch.autograd.backward(packing.attend(q[places], k, v, 2, queries=queries).sum())
+    assert all(part.grad is not None and part.grad.eq(0).all() for part in (q, k, v))
