@@ -1,8 +1,8 @@
 """EMT-DLFR: an efficient multimodal transformer, trained to restore what an incomplete view has lost on two levels.
 
-Idea: instead of every modality asking every other one, each talks to a few global tokens, one a modality, so that the cost grows with
-the length of the sequences only. In training, complete and incomplete view go through the same network; the utterance vectors and global
-tokens of the two are drawn to one another (high level), and the lost frames are predicted from the incomplete view (low level).
+Idea: instead of asking every other modality, each one talks to a few global tokens, one a modality. In training, a complete and an
+incomplete view go through the same network; their utterance vectors and global tokens are drawn to one another (high level), and the
+lost frames are predicted from the incomplete view (low level).
 
 Input and shapes (B batch, n modalities in use, T_m steps and D_m features of modality m, d width, U_m width of an utterance vector):
     batch.text (B, T_t, D_t), batch.audio (B, T_a, D_a), batch.vision (B, T_v, D_v); T_m may differ;
@@ -21,13 +21,12 @@ What is decided here:
     * one or two modalities work; there are then as many global tokens.
 
 Differences from the authors' code, and why:
-    * the incomplete view is drawn anew every time; the code draws one for the whole training. rate "per_sample" draws the rate of each
-      sample in [0, 1), so that one training serves all rates; the code trains once for every rate, as a number does here;
+    * the incomplete view is drawn anew every time, the code's from fixed seeds. rate "per_sample" draws the rate of each sample in
+      [0, 1), so that one training serves all rates; the code trains once for every rate, as a number does here;
     * each batch norm uses its running statistics where a batch has one sample; the code can't read such a batch;
-    * the task loss is the task's, of both views; the paper names it for the incomplete one only, the code has both;
     * positions are counted from the first real step, so that padding may stand in front, too;
     * where only the separator follows the first token, it is a key; the code then attends to padding, too.
-    Kept: the complete view's task loss is weighted as part of the attraction; the last real token is no key.
+    Kept: the complete view has a task loss, too, weighted as part of the attraction; the last real token is no key.
 
 Reproduction: outputs and losses of the released code in both views to 1e-5 (tests/backbones/test_emtdlfr.py); accuracy not yet run.
 
