@@ -40,7 +40,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "DLF": {**CROSSMODAL, "kernels": (1, 1, 1)},
     "DMD": {**CROSSMODAL, "kernels": (1, 1, 1)},
     "EFLSTM": {"hidden_dim": 64},
-    "EMTDLFR": {"d_model": 32, "layers": 2, "fusion_dim": 64, "predictor_dims": (32, 64, 8, 16)},
+    "EMTDLFR": {"dim": 32, "layers": 2, "fusion_dim": 64, "predictor_dims": (32, 64, 8, 16)},
     "LFDNN": {},
     "LFLSTM": {"hidden_dim": 32},
     "LMF": {},
