@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from golden_cases import Case
 from torch import Tensor
 
-from mer_zoo.batch import Batch, DataSpec, Modality
+from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
 from mer_zoo.compat import LoadReport, load_released
 from mer_zoo.model import Backbone
 from mer_zoo.task import SentimentRegression, Task
@@ -68,3 +69,24 @@ def gradients(model: Backbone, batch: Batch, task: Task) -> list[str]:
     loss = task.criterion(step.output.logits, batch.target).mean() + torch.stack(list(step.losses.values())).sum()
     torch.autograd.backward(loss)
     return [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+
+
+def assert_shares_add_up(model: Backbone, joint: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """All losses but the ``joint`` ones: their mean over two processes with uneven shares is that of the whole batch."""
+
+    def cut(modality: Modality, rows: slice) -> Modality:
+        return Modality(modality.x[rows], modality.mask[rows])
+
+    model.eval()
+    batch = Batch.random(model.spec, model.task, size=6)
+    whole = model.losses(model(batch), batch)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda count: count.fill_(6))
+    found = []
+    for rows in (slice(0, 2), slice(2, 6)):
+        text, audio, vision = (cut(batch.modality(name), rows) for name in MODALITIES)
+        share = Batch(text, audio, vision, batch.target[rows], batch.index[rows])
+        found.append(model.losses(model(share), share))
+    for name in set(whole) - joint:
+        torch.testing.assert_close((found[0][name] + found[1][name]) / 2, whole[name])

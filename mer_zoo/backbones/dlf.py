@@ -66,6 +66,7 @@ from mer_zoo.layers.positions import embed_positions
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.layers.transformer import TransformerEncoder
 from mer_zoo.model import Backbone
+from mer_zoo.optim import distributed_mean
 from mer_zoo.task import Task
 
 __all__ = ["DLF"]
@@ -106,8 +107,9 @@ class DLF(Backbone):
         out_dropout: Dropout inside the residual heads.
 
     Raises:
-        MERError: Without text or without another modality, for heads that do not divide the width, a width below 4, no layers, pieces that do not divide the
-            width, or a kernel below 1 or longer than its sequence.
+        MERError: Without text or without another modality, for heads that do not divide the width, a width below 4, no layers,
+            pieces that do not divide the width, or a kernel below 1 or longer than its sequence; when called, for a batch that is
+            not padded to the lengths of the spec.
 
     Example:
         >>> from mer_zoo.task import SentimentRegression
@@ -168,7 +170,7 @@ class DLF(Backbone):
             common = (relu_dropout, res_dropout, embed_dropout, causal)
             return TransformerEncoder(dim, heads, depth, dropouts[source], *common)
 
-        self.project = ShrinkingProjection(spec, self.input_dims, dim, kernels, text_dropout)
+        self.project = ShrinkingProjection("DLF", spec, self.input_dims, dim, kernels, text_dropout)
         lengths, others = self.project.lengths, [name for name in used if name != "text"]
         apart = partial(_orthogonality, chunk=chunk)
         self.decouple = Decoupling(lengths, dim, encoder, apart, partial(embed_positions, rule="released"))
@@ -213,7 +215,9 @@ class DLF(Backbone):
             "margin": disentanglement * split["margin"],
             "orthogonality": disentanglement * split["orthogonality"],
         }
-        return {f"dlf/{name}": loss for name, loss in losses.items()}
+        # Equal to the mean over all samples also where the processes have shares of unequal size.
+        share = distributed_mean(state.common.new_ones(len(batch), dtype=torch.float32))
+        return {f"dlf/{name}": share * loss for name, loss in losses.items()}
 
     def _attract(self, private: dict[str, Tensor]) -> dict[str, Tensor]:
         """Private text, and what each other modality says to its steps, (B, T'_l, d)."""

@@ -44,7 +44,7 @@ References:
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -70,9 +70,13 @@ from mer_zoo.layers.positions import embed_positions
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.layers.transformer import TransformerEncoder
 from mer_zoo.model import Backbone
+from mer_zoo.optim import distributed_mean
+from mer_zoo.options import check_choice
 from mer_zoo.task import Task
 
 __all__ = ["DMD"]
+
+Orthogonality = Literal["features", "batch"]
 
 _SHARED_PRIOR = [("vision", "text"), ("audio", "text")]
 _PRIVATE_PRIOR = [*_SHARED_PRIOR, ("audio", "vision")]
@@ -124,8 +128,8 @@ class DMD(Backbone):
         out_dropout: Dropout inside the residual heads.
 
     Raises:
-        MERError: For one modality, heads that do not divide the width, a width below 4, no layers, or a kernel below 1 or longer
-            than its sequence.
+        MERError: For one modality, an unknown option, heads that do not divide the width, a width below 4, no layers, or a kernel below
+            1 or longer than its sequence; when called, for a batch that is not padded to the lengths of the spec.
 
     Example:
         >>> from mer_zoo.task import SentimentRegression
@@ -151,7 +155,7 @@ class DMD(Backbone):
         layers: int = 4,
         kernels: tuple[int, int, int] = (5, 5, 5),
         causal: bool = True,
-        orthogonality: Literal["features", "batch"] = "features",
+        orthogonality: Orthogonality = "features",
         shared_hidden: int = 64,
         private_hidden: int = 32,
         distillation_weight: float = 0.05,
@@ -174,6 +178,7 @@ class DMD(Backbone):
             )
         if dim < 4 or layers < 1:
             raise MERError(f"DMD is given width {dim} and {layers} layers; it needs a width of at least 4 and a layer")
+        check_choice("DMD", "orthogonality", orthogonality, get_args(Orthogonality))
         self.weights = (distillation_weight, reconstruction_weight, disentanglement_weight)
         if self.text_encoder is not None:
             self.text_encoder.zero_padding = False
@@ -183,7 +188,7 @@ class DMD(Backbone):
             common = (relu_dropout, res_dropout, embed_dropout, causal)
             return TransformerEncoder(width, heads, depth, dropouts[source], *common)
 
-        self.project = ShrinkingProjection(spec, self.input_dims, dim, kernels, text_dropout)
+        self.project = ShrinkingProjection("DMD", spec, self.input_dims, dim, kernels, text_dropout)
         lengths = self.project.lengths
         apart = partial(cosine_orthogonality, dim=-1 if orthogonality == "features" else 0)
         self.decouple = Decoupling(lengths, dim, lambda _: TemporalConv(dim, dim, kernel=1), apart)
@@ -237,7 +242,9 @@ class DMD(Backbone):
             "margin": disentanglement * split["margin"],
             "orthogonality": disentanglement * split["orthogonality"],
         }
-        return {f"dmd/{name}": loss for name, loss in losses.items()}
+        # Equal to the mean over all samples also where the processes have shares of unequal size.
+        share = distributed_mean(state.common.new_ones(len(batch), dtype=torch.float32))
+        return {f"dmd/{name}": share * loss for name, loss in losses.items()}
 
     def auxiliary(self, state: State) -> Auxiliary:
         """Predictions that only losses need."""

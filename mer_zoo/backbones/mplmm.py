@@ -42,7 +42,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -58,9 +58,11 @@ from mer_zoo.layers.convolution import TemporalConv
 from mer_zoo.layers.dropout import dropout
 from mer_zoo.layers.positions import PositionRule, embed_positions
 from mer_zoo.layers.prompts import MissingPrompts, PromptInit
+from mer_zoo.layers.sequence import check_lengths
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.layers.transformer import TransformerEncoder
 from mer_zoo.model import Backbone, BatchSource
+from mer_zoo.options import check_choice
 from mer_zoo.task import Task
 from mer_zoo.views import IncompleteViews
 
@@ -149,6 +151,7 @@ class MPLMM(Backbone):
     ) -> None:
         super().__init__(spec, task, text_encoder)
         _check_options(spec, d_model, layers, prompt_length)
+        check_choice("MPLMM", "positions", positions, get_args(PositionRule))
         self.pretrained, self.prompt_init, self.positions = pretrained, prompt_init, positions
         self.embed_dropout, self.out_dropout = embed_dropout, out_dropout
         self.lengths = {name: spec.length(name) for name in MODALITIES}
@@ -186,9 +189,9 @@ class MPLMM(Backbone):
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
         given = dict(zip(MODALITIES, (text, audio, vision), strict=True))
-        self._check_lengths(given)
-        missing = self._missing(given)
         x = {name: modality.x for name, modality in given.items()}
+        check_lengths("MPLMM", x, self.lengths)
+        missing = self._missing(given)
         x["text"] = dropout(x["text"], self.embed_dropout, self.training)
         completed, signals = self.prompts.complete(x, missing), self.prompts.signals(missing)
         gone = dict(zip(MODALITIES, missing[..., None, None].unbind(1), strict=True))
@@ -224,14 +227,6 @@ class MPLMM(Backbone):
             observed["text"] = observed["text"] & ~protected(Modality(ids, given["text"].mask), self.spec)
         missing = ~torch.stack([seen.any(1) for seen in observed.values()], 1)
         return missing & ~missing.all(1, keepdim=True)
-
-    def _check_lengths(self, given: dict[str, Modality]) -> None:
-        for name, modality in given.items():
-            if modality.x.shape[1] != self.lengths[name]:
-                raise MERError(
-                    f"MPLMM was built for {self.lengths[name]} steps of {name}, but the batch has {modality.x.shape[1]};"
-                    " pad batches to the lengths of the spec"
-                )
 
     @override
     def notes(self) -> list[str]:

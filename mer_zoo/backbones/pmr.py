@@ -49,7 +49,7 @@ from mer_zoo.layers.convolution import TemporalConv
 from mer_zoo.layers.dropout import dropout
 from mer_zoo.layers.positions import embed_positions
 from mer_zoo.layers.reinforcement import Gate, MessageUpdate, ReinforcementUnit, Residual, Scoring, Unit
-from mer_zoo.layers.sequence import last_step, masked_mean
+from mer_zoo.layers.sequence import check_lengths, last_step, masked_mean
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.layers.transformer import TransformerEncoder
 from mer_zoo.model import Backbone
@@ -106,7 +106,7 @@ class PMR(Backbone):
 
     Raises:
         MERError: For an unknown option, heads that do not divide the width, a width below 4, a kernel or number of layers below 1, or
-            full scoring of sequences too long for it.
+            full scoring of sequences too long for it; when called with full scoring, for a batch not padded to the lengths of the spec.
 
     Example:
         >>> from mer_zoo.batch import Batch
@@ -178,6 +178,9 @@ class PMR(Backbone):
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
         given = dict(zip(MODALITIES, (text, audio, vision), strict=True))
+        if self.fixed_length:
+            lengths = {name: self.spec.length(name) for name in self.names}
+            check_lengths("PMR", {name: given[name].x for name in self.names}, lengths)
         z = {name: self._embed(name, given[name]) for name in self.names}
         masks = {name: given[name].mask for name in self.names}
         hub_mask = torch.cat(list(masks.values()), 1)

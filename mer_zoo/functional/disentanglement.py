@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mer_zoo.functional.precision import widen
+
 __all__ = ["cosine_orthogonality", "margin_loss", "positive_cosine", "squared_difference"]
 
 _SQUARE_EPS = 1e-12  # of each squared norm, as torch.nn.CosineEmbeddingLoss has it
@@ -35,7 +37,7 @@ def positive_cosine(x: Tensor, y: Tensor, dim: int = -1) -> Tensor:
         >>> positive_cosine(x, torch.tensor([1.0, 0.0])).tolist()
         [1.0, 0.0, 0.0]
     """
-    x, y = x.float(), y.float()
+    x, y = widen(x), widen(y)
     norms = (x.square().sum(dim) + _SQUARE_EPS).sqrt() * (y.square().sum(dim) + _SQUARE_EPS).sqrt()
     return F.relu((x * y).sum(dim) / norms)
 
@@ -98,9 +100,11 @@ def margin_loss(x: Tensor, labels: Tensor, margin: float = 0.15) -> Tensor:
         >>> margin_loss(x, torch.ones(3)).item()
         0.0
     """
-    x, labels = x.float(), labels.view(len(labels), -1).float()
+    x = widen(x)
+    labels = labels.view(len(labels), -1).to(x.dtype)
     unit = x / (x.square().sum(1, keepdim=True) + _MARGIN_EPS).sqrt()
-    cosines = (unit @ unit.T).float()
+    with torch.autocast(x.device.type, enabled=False):  # the hinge is as narrow as what half precision rounds away
+        cosines = unit @ unit.T
     distance = (labels[:, None] - labels).abs().sum(-1)
     negative = distance > 0
     positive = ~negative & ~torch.eye(len(x), dtype=torch.bool, device=x.device)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mer_zoo.functional.disentanglement import positive_cosine
+from mer_zoo.functional.precision import widen
 
 __all__ = ["Edge", "contrast_along", "distil_along", "edge_deviation", "edge_prior"]
 
@@ -65,13 +66,13 @@ def distil_along(students: Tensor, teachers: Tensor, weights: Tensor) -> Tensor:
         weights: (B, E).
 
     Returns:
-        A scalar: sum over edges and D, mean over the batch.
+        A scalar, at least float32: sum over edges and D, mean over the batch.
 
     Example:
         >>> distil_along(torch.ones(2, 1, 3), torch.zeros(2, 1, 3), torch.tensor([[1.0], [0.0]]))
         tensor(1.5000)
     """
-    return ((students - teachers.detach()).abs().sum(-1) * weights).sum(1).mean()
+    return ((widen(students) - widen(teachers.detach())).abs().sum(-1) * weights).sum(1).mean()
 
 
 def contrast_along(students: Tensor, teachers: Tensor, weights: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from mer_zoo.functional.disentanglement import margin_loss, squared_difference
 from mer_zoo.layers.convolution import TemporalConv
 from mer_zoo.layers.dropout import dropout
 from mer_zoo.layers.positions import embed_positions
+from mer_zoo.layers.sequence import check_lengths
 from mer_zoo.layers.transformer import TransformerEncoder
 
 __all__ = [
@@ -47,6 +48,7 @@ class ShrinkingProjection(nn.Module):
     """Convolutions without padding, so that T steps become T - kernel + 1; one of an equal width is left as it is.
 
     Args:
+        owner: The network, for messages.
         spec: Shapes of the data.
         input_dims: Width of each modality in use.
         dim: Width of the output.
@@ -57,11 +59,11 @@ class ShrinkingProjection(nn.Module):
         lengths: Steps of each output sequence.
 
     Raises:
-        MERError: If a kernel is longer than its sequence or below 1.
+        MERError: If a kernel is longer than its sequence or below 1; when called, if sequences have not the lengths of the spec.
 
     Example:
         >>> spec = DataSpec(audio_dim=8)
-        >>> project = ShrinkingProjection(spec, {"text": 6, "audio": 8}, 8, (3, 3, 3))
+        >>> project = ShrinkingProjection("DMD", spec, {"text": 6, "audio": 8}, 8, (3, 3, 3))
         >>> project.lengths
         {'text': 4, 'audio': 8}
         >>> project({"text": torch.ones(1, 6, 6), "audio": torch.ones(1, 8, 8)})["text"].shape
@@ -70,6 +72,7 @@ class ShrinkingProjection(nn.Module):
 
     def __init__(
         self,
+        owner: str,
         spec: DataSpec,
         input_dims: Mapping[str, int],
         dim: int,
@@ -77,7 +80,8 @@ class ShrinkingProjection(nn.Module):
         text_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.text_dropout = text_dropout
+        self.owner, self.text_dropout = owner, text_dropout
+        self.given = {name: spec.length(name) for name in input_dims}
         sizes = dict(zip(MODALITIES, kernels, strict=True))
         for name in input_dims:
             if not 1 <= sizes[name] <= spec.length(name):
@@ -95,6 +99,7 @@ class ShrinkingProjection(nn.Module):
     @override
     def forward(self, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Map (B, T_m, D_m) of each modality to (B, T'_m, d)."""
+        check_lengths(self.owner, x, self.given)
         given = {name: dropout(x[name], self.text_dropout if name == "text" else 0.0, self.training) for name in x}
         return {name: self.convs[name](given[name]) if name in self.convs else given[name] for name in given}
 

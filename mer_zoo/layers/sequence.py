@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from mer_zoo.batch import Modality
+from mer_zoo.errors import MERError
 
 __all__ = [
     "at_words",
+    "check_lengths",
     "last_step",
     "left_align",
     "masked_first",
@@ -17,6 +21,30 @@ __all__ = [
     "masked_resample",
     "undo_left_align",
 ]
+
+
+def check_lengths(owner: str, x: Mapping[str, Tensor], lengths: Mapping[str, int]) -> None:
+    """Refuse sequences of other lengths than a network whose size depends on them was built for.
+
+    Args:
+        owner: The network.
+        x: Modality to (B, T, ...).
+        lengths: Modality to the steps it was built for.
+
+    Raises:
+        MERError: For the first modality of another length.
+
+    Example:
+        >>> check_lengths("DMD", {"text": torch.zeros(1, 5, 3)}, {"text": 6})
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: DMD was built for 6 steps of text, but the batch has 5; pad batches to the lengths of the spec
+    """
+    for name, sequence in x.items():
+        if sequence.shape[1] != lengths[name]:
+            raise MERError(
+                f"{owner} was built for {lengths[name]} steps of {name}, but the batch has {sequence.shape[1]};"
+                " pad batches to the lengths of the spec"
+            )
 
 
 def left_align(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:

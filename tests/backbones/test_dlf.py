@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from decoupling_cases import LETTERS, build, close, close_loss, gradients
+from decoupling_cases import LETTERS, assert_shares_add_up, build, close, close_loss, gradients
 from golden_cases import Case, golden
 
 from mer_zoo.backbones.dlf import DLF
@@ -121,3 +121,9 @@ def test_impossible_sizes_are_refused() -> None:
         DLF(DataSpec(), TASK, **SMALL, ortho_chunk=3)
     with pytest.raises(MERError, match="width 2 and 1 layers"):
         DLF(DataSpec(), TASK, **{**SMALL, "dim": 2})
+    with pytest.raises(MERError, match="DLF was built for 8 steps of audio, but the batch has 7; pad batches"):
+        DLF(DataSpec(), TASK, **SMALL).eval()(Batch.random(DataSpec(audio_len=7), TASK))
+
+
+def test_losses_of_uneven_shares_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_shares_add_up(DLF(DataSpec(), TASK, **SMALL), {"dlf/margin"}, monkeypatch)

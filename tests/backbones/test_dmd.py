@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from decoupling_cases import LETTERS, batch_of, build, close, close_loss, gradients
+from decoupling_cases import LETTERS, assert_shares_add_up, batch_of, build, close, close_loss, gradients
 from golden_cases import Case, golden
 
 from mer_zoo.backbones.dmd import DMD
@@ -154,6 +154,16 @@ def test_impossible_sizes_are_refused() -> None:
         DMD(DataSpec(), TASK, **{**SMALL, "layers": 0})
     with pytest.raises(MERError, match="3 heads do not divide a width of 8"):
         DMD(DataSpec(), TASK, **{**SMALL, "heads": 3})
+    with pytest.raises(MERError, match="unknown orthogonality 'feature' of DMD; choose from features, batch"):
+        DMD(DataSpec(), TASK, **SMALL, orthogonality="feature")  # type: ignore[arg-type]
+    with pytest.raises(MERError, match="DMD was built for 6 steps of text, but the batch has 5; pad batches"):
+        DMD(DataSpec(), TASK, **SMALL).eval()(Batch.random(DataSpec(text_len=5), TASK))
+
+
+def test_losses_of_uneven_shares_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_shares_add_up(
+        DMD(DataSpec(), TASK, **SMALL), {"dmd/margin", "dmd/shared_graph", "dmd/private_graph"}, monkeypatch
+    )
 
 
 def test_batches_of_the_cases_are_complete() -> None:

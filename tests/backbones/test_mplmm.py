@@ -257,6 +257,8 @@ def test_refusals() -> None:
         make(prompt_length=0)
     with pytest.raises(MERError, match="unknown prompt_init 'zero' of MPLMM; choose from released, normal"):
         make(prompt_init="zero")
+    with pytest.raises(MERError, match="unknown positions 'place' of MPLMM; choose from time, released"):
+        make(positions="place")
     with pytest.raises(MERError, match=r"rate is 1.5; give a number in \[0, 1\]"):
         make(drop_rate=1.5)
     with pytest.raises(MERError, match="MPLMM was built for 6 steps of text, but the batch has 5; pad batches"):

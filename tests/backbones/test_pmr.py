@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from mer_zoo.backbones.pmr import PMR, Messages
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
 from mer_zoo.errors import MERError
+from mer_zoo.layers.attention import Visibility
+from mer_zoo.layers.positions import embed_positions
 from mer_zoo.layers.reinforcement import ReinforcementUnit
 from mer_zoo.layers.sequence import masked_first, masked_last
 from mer_zoo.task import SentimentRegression
@@ -109,6 +111,28 @@ def test_refusals() -> None:
         MERError, match=r"scoring: full of PMR would need .* weights at these lengths; choose pooled or mean"
     ):
         make(DataSpec(audio_len=375, vision_len=500), d_model=40, scoring="full")
+    with pytest.raises(MERError, match="PMR was built for 7 steps of vision, but the batch has 5; pad batches"):
+        make(scoring="full")(Batch.random(DataSpec(vision_len=5), TASK))
+
+
+def test_layers_are_the_equations() -> None:
+    """Modalities read the hub of the layer before; the hub is updated by what they have become."""
+    spec = DataSpec()
+    model = make(spec).eval()
+    x = {name: torch.randn(3, spec.length(name), spec.dim(name)) for name in MODALITIES}
+    whole = {name: Modality(x[name], torch.ones(x[name].shape[:2], dtype=torch.bool)) for name in MODALITIES}
+    output = model(Batch.random(spec, TASK, size=3).replace(**whole))
+    z = {name: embed_positions(model.project[name](x[name])) for name in ("text", "vision", "audio")}
+    hub, full, real = torch.cat(list(z.values()), 1), Visibility(), torch.ones(3, 3, dtype=torch.bool)
+    for i in range(2):
+        z = {name: model.units[f"to_{name}_{i}"](x, hub, full, full)[0] for name, x in z.items()}
+        written = {name: model.units[f"from_{name}_{i}"](hub, x, full, full)[0] for name, x in z.items()}
+        hub, alpha = model.updates[i](written, real)
+        torch.testing.assert_close(output.aux.weights[:, i], alpha)
+    torch.testing.assert_close(output.aux.hub, hub)
+    assert output.hidden is not None
+    for name in z:
+        torch.testing.assert_close(output.hidden[name], z[name])
 
 
 @pytest.mark.parametrize("pool", ["last", "first"])

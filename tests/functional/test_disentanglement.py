@@ -62,11 +62,19 @@ def test_margin_of_vectors_of_zeros_is_finite() -> None:
 def test_margin_under_autocast(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     x, labels = torch.randn(60, 8), torch.arange(60) % 4
-    exact = margin_loss(x, labels)
+    exact = margin_loss(x.to(dtype).float(), labels)
     with torch.autocast("cpu", torch.bfloat16):
         found = margin_loss(x.to(dtype), labels)
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found, exact, atol=5e-3, rtol=5e-3)
+    torch.testing.assert_close(found, exact)
+
+
+def test_double_precision_stays() -> None:
+    x = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
+    y, labels = torch.randn(6, 4, dtype=torch.float64), torch.arange(6) % 2
+    for loss, other in ((margin_loss, labels), (cosine_orthogonality, y)):
+        assert loss(x, other).dtype == torch.float64
+        assert torch.autograd.gradcheck(loss, (x, other))
 
 
 def test_orthogonality_is_the_embedding_loss_of_torch() -> None:

@@ -36,3 +36,11 @@ def test_distillation_is_a_sum_over_edges_of_batch_means() -> None:
 def test_deviation_is_of_the_batch_mean() -> None:
     strengths = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     assert edge_deviation(strengths, torch.tensor([0.5, 0.5])).item() == 0
+
+
+def test_differences_of_half_precision_are_not_rounded() -> None:
+    students, teachers = torch.full((1, 1, 3), 1.0), torch.full((1, 1, 3), 0.0035)
+    students, teachers = students.bfloat16(), teachers.bfloat16()
+    exact = distil_along(students.float(), teachers.float(), torch.ones(1, 1))
+    found = distil_along(students, teachers, torch.ones(1, 1))
+    torch.testing.assert_close(found, exact)

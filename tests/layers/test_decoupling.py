@@ -41,7 +41,7 @@ def test_at_is_what_read_reads() -> None:
 def test_projection_drops_out_text_alone_and_says_its_lengths() -> None:
     spec = DataSpec(text_dim=4, audio_dim=5, vision_dim=4, text_len=6, audio_len=8, vision_len=7)
     dims = {name: spec.dim(name) for name in spec.modalities}
-    project = ShrinkingProjection(spec, dims, 4, (3, 3, 3), text_dropout=0.5)
+    project = ShrinkingProjection("DMD", spec, dims, 4, (3, 3, 3), text_dropout=0.5)
     x = {name: torch.ones(2, spec.length(name), spec.dim(name)) for name in dims}
     found = project(x)
     assert {name: y.shape[1] for name, y in found.items()} == project.lengths == {"text": 6, "audio": 6, "vision": 7}
@@ -53,7 +53,7 @@ def test_projection_drops_out_text_alone_and_says_its_lengths() -> None:
 def test_projection_refuses_kernels_longer_than_the_data() -> None:
     spec = DataSpec()
     with pytest.raises(MERError, match="the audio kernel is 9, but must lie between 1 and the 8 steps"):
-        ShrinkingProjection(spec, {"audio": 5}, 4, (1, 9, 1))
+        ShrinkingProjection("DMD", spec, {"audio": 5}, 4, (1, 9, 1))
 
 
 def test_losses_of_a_perfect_split_are_zero() -> None:
