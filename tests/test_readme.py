@@ -14,6 +14,7 @@ import pytest
 from transformers import BertConfig, BertModel
 
 from mer_zoo.cli import main
+from mer_zoo.compat.released import SOURCES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,6 +26,12 @@ RUNS = {"RUN_A": "runs/mosi/mult/version_0", "RUN_B": "runs/seeds/mult_0", "RUN"
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_every_source_of_released_checkpoints_is_named() -> None:
+    listed = re.search(r"load_released\(model, state_dict, source=([^)]*)\)", README)
+    assert listed is not None
+    assert sorted(re.findall(r'"(\w+)"', listed[1])) == sorted(SOURCES)
 
 
 def commands(folder: Path) -> list[list[str]]:

@@ -37,7 +37,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -52,6 +52,7 @@ from mer_zoo.layers.recurrent import masked_rnn
 from mer_zoo.layers.sequence import at_words
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.model import Backbone
+from mer_zoo.options import check_choice
 from mer_zoo.task import Task
 
 __all__ = ["CubeMLP"]
@@ -83,7 +84,7 @@ class CubeMLP(Backbone):
         out_dropout: Dropout inside a classifier of two layers.
 
     Raises:
-        MERError: For a cube shorter than the data, or block options of different numbers.
+        MERError: For a cube shorter than the data, block options of different numbers, or an unknown choice.
 
     Example:
         >>> from mer_zoo.batch import Batch
@@ -118,6 +119,8 @@ class CubeMLP(Backbone):
         super().__init__(spec, task, text_encoder)
         self.words, self.dropout = spec.modalities[0], dropout
         self.compose_time, self.compose_modality = compose_time, compose_modality
+        for name, choice in {"compose_time": compose_time, "compose_modality": compose_modality}.items():
+            check_choice("CubeMLP", name, choice, get_args(Compose))
         steps = spec.length(self.words)
         self.time_len = steps if time_len is None else time_len
         if self.time_len < steps:

@@ -68,6 +68,7 @@ from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.layers.token_transformer import HyperLayer, TokenCrossTransformer, TokenTransformer
 from mer_zoo.model import Backbone
 from mer_zoo.optim import distributed_mean
+from mer_zoo.options import check_weights
 from mer_zoo.task import Task
 from mer_zoo.views import IncompleteViews
 
@@ -116,7 +117,8 @@ class LNLN(Backbone):
         seed: Seed of the incomplete views; None for the global one.
 
     Raises:
-        MERError: Without text or without another modality, for heads that do not divide the width, or without a layer.
+        MERError: Without text or without another modality, for heads that do not divide the width, without a layer or a
+            token, or for a weight out of range.
 
     Example:
         >>> from mer_zoo.task import SentimentRegression
@@ -157,6 +159,10 @@ class LNLN(Backbone):
         if self.text_encoder is not None:
             self.text_encoder.zero_padding = False
         self.weights = (completeness_weight, adversarial_weight, restoration_weight)
+        losses = ("completeness_weight", "adversarial_weight", "restoration_weight")
+        check_weights("LNLN", dict(zip(losses, self.weights, strict=True)))
+        if tokens < 1:
+            raise MERError(f"tokens of LNLN is {tokens}; give at least 1")
         self.views = IncompleteViews(UnevenRMFM(), seed)
         self.project = nn.ModuleDict({name: nn.Linear(self.input_dims[name], dim) for name in used})
         self.gather = nn.ModuleDict(

@@ -17,7 +17,8 @@ Where the paper is in the code:
 
 What is decided here:
     * one or two modalities work: pairs that do not exist have no loss;
-    * moments and differences are those of the batch of one process; a batch of one sample has none, and both losses are 0.
+    * moments and differences are those of the batch of one process; a batch of one sample has only its codes for means, whose
+      distances remain, and no differences.
 
 Differences from the authors' code, and why; options bring its behaviour back:
     * lengths: it reads as many steps of audio and vision as the text has tokens, also of unaligned data, which cuts them short; here each
@@ -49,6 +50,7 @@ from typing_extensions import override
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality, Output
 from mer_zoo.errors import MERError
 from mer_zoo.functional.moments import central_moment_discrepancy, difference_loss
+from mer_zoo.functional.precision import widen
 from mer_zoo.layers.gradient_reversal import reverse_gradient
 from mer_zoo.layers.recurrent import BiLSTMEncoder
 from mer_zoo.layers.sequence import masked_mean
@@ -156,7 +158,7 @@ class MISA(Backbone):
         self.head = nn.Linear(self.feature_dim, task.num_outputs)
 
     def _check(self, dim: int, heads: int, similarity: str, lengths: str) -> None:
-        if dim % heads:
+        if heads < 1 or dim % heads:
             raise MERError(f"{heads} heads do not divide a width of {dim}; choose heads that divide dim")
         check_choice("MISA", "similarity", similarity, get_args(Similarity))
         check_choice("MISA", "lengths", lengths, get_args(Lengths))
@@ -196,7 +198,8 @@ class MISA(Backbone):
             parts["similarity"] = self._similarity(codes.shared)
         if self.restore:
             errors = [
-                distributed_mean((codes.restored[name] - codes.utterance[name]).square()) for name in self.restore
+                distributed_mean((widen(codes.restored[name]) - widen(codes.utterance[name])).square())
+                for name in self.restore
             ]
             parts["restore"] = torch.stack(errors).mean()
         return {f"misa/{name}": self.weights[name] * loss for name, loss in parts.items() if self.weights[name]}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mer_zoo.functional.precision import widen
+
 __all__ = ["central_moment_discrepancy", "difference_loss"]
 
 _EPS = 1e-6
@@ -21,7 +23,7 @@ def central_moment_discrepancy(x: Tensor, y: Tensor, moments: int = 5) -> Tensor
         moments: Largest order, at least 1.
 
     Returns:
-        Scalar, 0 for equal moments; its gradient there is 0, not NaN.
+        Scalar, at least float32, 0 for equal moments; its gradient there is 0, not NaN.
 
     References:
         Zellinger et al., "Central Moment Discrepancy (CMD) for Domain-Invariant Representation Learning", ICLR 2017.
@@ -31,6 +33,7 @@ def central_moment_discrepancy(x: Tensor, y: Tensor, moments: int = 5) -> Tensor
         >>> central_moment_discrepancy(x, x + 2).item(), central_moment_discrepancy(x, 3 * x, moments=2).item()
         (2.0, 3.0)
     """
+    x, y = widen(x), widen(y)
     mean_x, mean_y = x.mean(0), y.mean(0)
     distances = [torch.linalg.vector_norm(mean_x - mean_y)]
     for order in range(2, moments + 1):
@@ -50,7 +53,7 @@ def difference_loss(x: Tensor, y: Tensor) -> Tensor:
         y: (B, e) codes of the same samples.
 
     Returns:
-        Scalar mean((X^T Y)^2); 0 for one sample, which nothing can be centred of.
+        Scalar mean((X^T Y)^2), at least float32; 0 for one sample, which nothing can be centred of.
 
     References:
         Hazarika, Zimmermann, Poria, "MISA: Modality-Invariant and -Specific Representations for Multimodal Sentiment Analysis",
@@ -61,7 +64,9 @@ def difference_loss(x: Tensor, y: Tensor) -> Tensor:
         >>> round(difference_loss(x, x).item(), 4), difference_loss(x[:1], x[:1]).item()
         (4.0, 0.0)
     """
-    return (_unit_rows(x).T @ _unit_rows(y)).square().mean()
+    # Autocast would round the products, which are near 0 where subspaces are apart.
+    with torch.autocast(x.device.type, enabled=False):
+        return (_unit_rows(widen(x)).T @ _unit_rows(widen(y))).square().mean()
 
 
 def _unit_rows(x: Tensor) -> Tensor:

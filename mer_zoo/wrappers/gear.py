@@ -20,8 +20,8 @@ Differences between the paper and ours:
     * the authors' network is Self-MM's, with two copies of each unimodal encoder, text encoder included, for content and for bias; here
       the content comes from any backbone, and the bias branches are small and read what the backbone reads, without gradient to it;
     * errors are those of the task: absolute (the paper's), or cross-entropies of classes and emotions, which the paper does not have.
-What counts as a pass through the training split: every batch that is trained on, so that MSSD's two views count twice. Several processes
-swap among all of their samples.
+What counts as a pass through the training split: every batch that is trained on, so that inside MSSD, whose two views are two batches,
+an epoch counts as two passes. Several processes swap among all of their samples.
 
 Reproduction: outputs and losses of the released code, swap included, to 1e-5, with its content network as the backbone; no training run.
 

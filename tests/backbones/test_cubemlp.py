@@ -109,6 +109,10 @@ def test_refusals() -> None:
         CubeMLP(DataSpec(), TASK, **SMALL, project=[True])
     with pytest.raises(MERError, match="encoder is 'conv'; choose gru or lstm"):
         CubeMLP(DataSpec(), TASK, **SMALL, encoder="conv")  # type: ignore[arg-type]
+    for name in ("compose_time", "compose_modality"):
+        unknown: dict[str, Any] = {name: "sum"}
+        with pytest.raises(MERError, match=f"unknown {name} 'sum' of CubeMLP; choose from mean, cat"):
+            CubeMLP(DataSpec(), TASK, **SMALL, **unknown)
     longer = DataSpec(text_len=9)
     with pytest.raises(MERError, match="a batch has 9 steps, the cube 6"):
         CubeMLP(DataSpec(), TASK, **SMALL)(Batch.random(longer, TASK))

@@ -230,6 +230,11 @@ def test_impossible_sizes_are_refused() -> None:
         tiny(DataSpec(), hyper_heads=3)
     with pytest.raises(MERError, match="heads is 0"):
         tiny(DataSpec(), heads=0)
+    with pytest.raises(MERError, match="tokens of LNLN is 0; give at least 1"):
+        tiny(DataSpec(), tokens=0)
+    for loss in ("completeness", "adversarial", "restoration"):
+        with pytest.raises(MERError, match=f"{loss}_weight of LNLN is -1.0; weights are finite and at least 0"):
+            tiny(DataSpec(), **{f"{loss}_weight": -1.0})
     for part in ("gather", "check", "proxy", "fusion", "restore", "language"):
         with pytest.raises(MERError, match="layers is 0"):
             tiny(DataSpec(), **{f"{part}_layers": 0})

@@ -129,6 +129,8 @@ def test_how_text_is_read(spec: DataSpec, encoder: Any, network: str) -> None:
 def test_bad_options_are_refused() -> None:
     with pytest.raises(MERError, match="3 heads do not divide a width of 8"):
         small(heads=3)
+    with pytest.raises(MERError, match="0 heads do not divide a width of 8"):
+        small(heads=0)
     with pytest.raises(MERError, match="unknown similarity 'cmd' of MISA"):
         small(similarity="cmd")
     with pytest.raises(MERError, match="restore_weight of MISA is -1"):

@@ -40,6 +40,16 @@ def test_no_gradient_goes_through_the_lengths() -> None:
     torch.testing.assert_close(x.grad, free.grad)
 
 
+def test_half_precision_is_left() -> None:
+    torch.manual_seed(0)
+    x, y = torch.rand(64, 16).bfloat16(), (torch.rand(64, 16) + 0.01).bfloat16()
+    for loss in (central_moment_discrepancy, difference_loss):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = loss(x, y)
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, loss(x.float(), y.float()), atol=0, rtol=1e-5)
+
+
 @pytest.mark.parametrize("size", [1, 2])
 def test_equal_rows_give_finite_gradients(size: int) -> None:
     x = torch.ones(size, 3, requires_grad=True)
