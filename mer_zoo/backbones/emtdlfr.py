@@ -17,7 +17,7 @@ Where the paper is in the code:
     losses of both views                   EMTDLFR.both, EMTDLFR.losses
 
 What is decided here:
-    * text features have no token that stands for the utterance; its vector is their mean (text_pool);
+    * only a text encoder makes its first token stand for the utterance; elsewhere its vector is the mean of the text (text_pool);
     * one or two modalities work; there are then as many global tokens.
 
 Differences from the authors' code, and why:
@@ -116,8 +116,8 @@ class EMTDLFR(Backbone):
         share_modalities: Whether all modalities have the same units.
         share_layers: Whether all layers have the same units and pooling.
         pool_activation: Of the attention that pools the global tokens.
-        text_pool: The utterance vector of the text: its "first" token, or the "mean"; None for the first token where text is token
-            ids, which is [CLS], and the mean elsewhere.
+        text_pool: The utterance vector of the text: its "first" token, or the "mean"; None for the first token, [CLS], with a
+            text encoder, and the mean without, where [CLS] is the same in every text.
         attn_dropout: Dropout of the attention weights.
         ff_dropout: Dropout of what the feed-forward parts add.
         lstm_dropout: Dropout of the last state of the LSTMs before it becomes the utterance vector.
@@ -171,7 +171,7 @@ class EMTDLFR(Backbone):
     ) -> None:
         super().__init__(spec, task, text_encoder)
         used = spec.modalities
-        self.text_pool: TextPool = ("first" if spec.tokens else "mean") if text_pool is None else text_pool
+        self.text_pool: TextPool = text_pool or ("mean" if self.text_encoder is None else "first")
         check_choice("EMTDLFR", "text_pool", self.text_pool, ("first", "mean"))
         check_choice("EMTDLFR", "frame_loss", frame_loss, ("smooth_l1", "mse"))
         self.attraction_weight, self.reconstruction_weight = attraction_weight, reconstruction_weight

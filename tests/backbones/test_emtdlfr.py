@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from golden_cases import Case, golden
 from torch import Tensor
+from toys import TINY_BERT
 
 from mer_zoo.backbones import emtdlfr
 from mer_zoo.backbones.emtdlfr import EMTDLFR, Restoration
@@ -285,7 +286,7 @@ def test_without_head_the_complete_view_is_not_scored() -> None:
 @pytest.mark.parametrize("front", [0, 3])
 def test_the_first_token_is_the_utterance_and_the_last_is_no_key(front: int) -> None:
     spec = DataSpec(tokens=True, vocab_size=200, modalities=["text"])
-    model, _ = small(spec)
+    model, _ = small(spec, text_pool="first")
     model.eval()
     ids = torch.tensor([[101, 120, 130, 140, 102], [101, 102, 0, 0, 0], [101, 0, 0, 0, 0]])
     mask = ids != 0
@@ -305,6 +306,18 @@ def test_the_first_token_is_the_utterance_and_the_last_is_no_key(front: int) -> 
     close(other.logits, alone.logits)
     inner = model(padded.replace(text=Modality(torch.tensor([[101, 120, 130, 199, 102]]), mask[:1])))
     assert not torch.allclose(inner.logits, alone.logits, atol=1e-5)
+
+
+def test_only_an_encoder_makes_the_first_token_speak_for_the_text() -> None:
+    spec = DataSpec(tokens=True, vocab_size=210)
+    model, batch = small(spec)
+    ids = batch.text.x.clone()
+    ids[:, 0] = spec.cls_id
+    begun = batch.replace(text=Modality(ids, batch.text.mask))
+    vectors = model.both(begun, begun).aux.complete.vectors["text"]
+    assert vectors.std(0).min() > 0  # the embedding of [CLS] is the same in every text
+    encoder = {**TINY_BERT, "vocab_size": 210}
+    assert (model.text_pool, small(spec, text_encoder=encoder)[0].text_pool) == ("mean", "first")
 
 
 def test_text_features_may_have_an_utterance_token() -> None:
