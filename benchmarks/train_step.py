@@ -6,11 +6,12 @@
 
 A step is forward, backward and Adam with all losses of training on one CPU thread. Time: median of steps that alternate between the
 two networks in one process, so that a busy machine slows both. Memory: a process for each network; the highest resident size during
-three steps less the resident size before the first, after a step on one sample has loaded what loads once. Data wait: share of a
+three steps less the resident size before the first, after a step on two samples has loaded what loads once. Data wait: share of a
 loop over the embedded SyntheticMER that passes in the loader.
 
-Before a pair is timed, scores, losses and gradients of both networks are compared. Every backbone stands in a row of its own at the
-sizes of CMU-MOSI, with the options that it has by default: text 50 x 768, audio 375 x 5, vision 500 x 20 features, 16 samples. One that
+Before a pair is timed, scores, losses and gradients of both networks are compared. "EMTDLFR padded" has samples as long as those of
+CMU-MOSI, which differ much; the other pairs have no padding. Every backbone stands in a row of its own, too, at the sizes of CMU-MOSI
+with the options that it has by default: text 50 x 768, audio 375 x 5, vision 500 x 20 features, 16 samples of random lengths. One that
 refuses these gets word-aligned data, or token ids with a text encoder of two layers. Rows appear as they are measured.
 """
 
@@ -94,7 +95,7 @@ def measure_memory(case: str, kind: str, title: str = "") -> int:
         return peak_memory(step, Batch.random(alone(case)[1].spec, TASK, 2), batch)
     network = CASES[case]
     step = pair_steps(build(network, network.dropouts[title]))[kind]
-    return peak_memory(step, make_batch(network.sizes._replace(size=2)), make_batch(network.sizes))
+    return peak_memory(step, make_batch(network, 2), make_batch(network))
 
 
 def in_fresh_process(**request: Any) -> float:
@@ -133,12 +134,12 @@ def show(name: str, *cells: str) -> None:
 
 def show_pair(case: str, title: str, repeats: int) -> None:
     """One row: ours beside the transcription."""
-    pair, batch = build(CASES[case], CASES[case].dropouts[title]), make_batch(CASES[case].sizes)
+    pair, batch = build(CASES[case], CASES[case].dropouts[title]), make_batch(CASES[case])
     check(pair, batch, CASES[case].dropouts[title])
     seconds = time_steps(pair_steps(pair), dict.fromkeys(("ours", "plain"), batch), repeats)
     memory = {kind: in_fresh_process(case=case, kind=kind, title=title) for kind in seconds}
     sizes = CASES[case].sizes
-    name = f"{CASES[case].network} {'/'.join(map(str, sizes.lengths))} x {sizes.size}, {title}"
+    name = f"{case.removesuffix(' long').removesuffix(' short')} {'/'.join(map(str, sizes.lengths))} x {sizes.size}, {title}"
     rates = [f"{sizes.size / seconds[kind]:.2f}" for kind in seconds]
     used = [f"{memory[kind]:.0f}" for kind in seconds]
     ratios = f"{seconds['plain'] / seconds['ours']:.2f}", f"{memory['ours'] / memory['plain']:.2f}"
