@@ -11,8 +11,8 @@ loop over the embedded SyntheticMER that passes in the loader.
 
 Before a pair is timed, scores, losses and gradients of both networks are compared. "EMTDLFR padded" has samples as long as those of
 CMU-MOSI, which differ much; the other pairs have no padding. Every backbone stands in a row of its own, too, at the sizes of CMU-MOSI
-with the options that it has by default: text 50 x 768, audio 375 x 5, vision 500 x 20 features, 16 samples of random lengths. One that
-refuses these gets word-aligned data, or token ids with a text encoder of two layers. Rows appear as they are measured.
+with the options that it has by default: text 50 x 768, audio 375 x 5, vision 500 x 20 features, 16 samples of random lengths. Rows
+appear as they are measured.
 """
 
 from __future__ import annotations
@@ -31,21 +31,11 @@ from timing import Step, peak_memory, time_steps
 from torch import Tensor, nn
 
 import mer_zoo.backbones
-from mer_zoo.batch import Batch, DataSpec
+from mer_zoo.batch import Batch
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic import SyntheticConfig
 from mer_zoo.errors import MERError
-from mer_zoo.model import Backbone
-from mer_zoo.task import Task
 
-BERT = {"model_type": "bert", "hidden_size": 768, "num_hidden_layers": 2, "num_attention_heads": 12}
-WORDS: dict[str, Any] = {"text_len": 50, "audio_len": 50, "vision_len": 50}
-SPECS: dict[str, tuple[DataSpec, dict[str, Any]]] = {
-    "": (MOSI.spec, {}),
-    "aligned": (DataSpec(*MOSI.dims, **WORDS, aligned=True), {}),
-    "tokens": (DataSpec(*MOSI.dims, *MOSI.lengths, tokens=True), {"text_encoder": BERT}),
-    "aligned tokens": (DataSpec(*MOSI.dims, **WORDS, aligned=True, tokens=True), {"text_encoder": BERT}),
-}
 COLUMNS = ("samples/s", "plain", "times", "MiB", "plain", "share", "data wait")
 
 
@@ -69,21 +59,11 @@ def pair_steps(pair: Pair) -> dict[str, Step]:
     }
 
 
-def alone(name: str, task: Task = TASK) -> tuple[str, Backbone]:
-    """A backbone on the first data that it takes, and what is special about them; the last refusal where it takes none."""
-    for title, (spec, options) in SPECS.items():
-        try:
-            return title, getattr(mer_zoo.backbones, name)(spec, task, **options)
-        except MERError as error:
-            refusal = error
-    raise refusal
-
-
 def alone_step(name: str) -> tuple[Step, Batch]:
     """The step of a backbone by itself, and a batch for it."""
     torch.manual_seed(1)
-    _, model = alone(name)
-    full = Batch.random(model.spec, TASK, MOSI.size)
+    model = getattr(mer_zoo.backbones, name)(MOSI.spec, TASK)
+    full = Batch.random(MOSI.spec, TASK, MOSI.size)
     model.prepare([full])
     return stepper(model, lambda batch: our_terms(model, batch)), full
 
@@ -92,7 +72,7 @@ def measure_memory(case: str, kind: str, title: str = "") -> int:
     """Bytes that three steps of one network need at most; for a fresh process."""
     if kind == "alone":
         step, batch = alone_step(case)
-        return peak_memory(step, Batch.random(alone(case)[1].spec, TASK, 2), batch)
+        return peak_memory(step, Batch.random(MOSI.spec, TASK, 2), batch)
     network = CASES[case]
     step = pair_steps(build(network, network.dropouts[title]))[kind]
     return peak_memory(step, make_batch(network, 2), make_batch(network))
@@ -113,7 +93,7 @@ def data_wait(name: str) -> float | None:
     except MERError:
         return None
     model.prepare(list(data.train_dataloader()))
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    step = stepper(model, lambda given: our_terms(model, given))
     waited, start = 0.0, time.perf_counter()
     batches = iter(data.train_dataloader())
     while True:
@@ -122,9 +102,7 @@ def data_wait(name: str) -> float | None:
         waited += time.perf_counter() - asked
         if batch is None:
             return waited / (time.perf_counter() - start)
-        optimizer.zero_grad()
-        backward(our_terms(model, batch if model.fixed_length else batch.trim())[1])
-        optimizer.step()
+        step(batch if model.fixed_length else batch.trim())
 
 
 def show(name: str, *cells: str) -> None:
@@ -149,16 +127,14 @@ def show_pair(case: str, title: str, repeats: int) -> None:
 def show_alone(name: str, repeats: int) -> None:
     """One row: a backbone by itself."""
     try:
-        special, _ = alone(name)
+        step, batch = alone_step(name)
     except MERError as error:
         show(name, str(error))
         return
-    step, batch = alone_step(name)
     seconds = time_steps({name: step}, {name: batch}, repeats)[name]
     wait = data_wait(name)
-    title = f"{name}, {special}" if special else name
     share = "" if wait is None else f"{100 * wait:.2f} %"
-    show(title, f"{MOSI.size / seconds:.2f}", "", "", f"{in_fresh_process(case=name, kind='alone'):.0f}", "", "", share)
+    show(name, f"{MOSI.size / seconds:.2f}", "", "", f"{in_fresh_process(case=name, kind='alone'):.0f}", "", "", share)
 
 
 def main() -> None:
