@@ -23,6 +23,7 @@ from mer_zoo.data import MERDataModule, convert, resplit, validate
 from mer_zoo.errors import MERError
 from mer_zoo.module import MERModule
 from mer_zoo.reports import report, show_results
+from mer_zoo.sweeps import main as sweep
 
 __all__ = ["MERCLI", "main"]
 
@@ -31,6 +32,7 @@ TOOLS: dict[str, tuple[Callable[[list[str]], int | None], str]] = {
     "split-ood": (resplit.main, "new splits of a corpus, the test split out of distribution"),
     "validate-data": (validate.main, "list every fault of a corpus"),
     "export": (export.main, "the weights of a checkpoint and their configuration, for predictions"),
+    "sweep": (sweep, "search hyper-parameters by a sweep file, offline with Optuna"),
     "report": (report.main, "compare finished runs in one table and one picture"),
 }
 

@@ -15,7 +15,8 @@ from mer_zoo.data.resplit import split_ood
 
 pytestmark = pytest.mark.filterwarnings("ignore:(MACI|CLUE) chose .* by an effective sample size")
 ROOT = Path(__file__).parents[1] / "configs"
-CONFIGS = {str(path.relative_to(ROOT)): path for path in sorted(ROOT.rglob("*.yaml"))}
+FOUND = [path for path in sorted(ROOT.rglob("*.yaml")) if path.parent.name != "sweeps"]  # those: tests/sweeps
+CONFIGS = {str(path.relative_to(ROOT)): path for path in FOUND}
 FILES = {"MOSI": "mult_mosi_noalign", "MOSEI": "mmsa_unaligned", "IEMOCAP": "mult_iemocap"}
 CIDER = {"cider_patterns_aligned.yaml": "mmsa_aligned", "cider_mosei.yaml": "casp", "cider_mosi.yaml": "casp"}
 TINY_BERT = "{model_type: bert, hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 8}"
