@@ -32,8 +32,10 @@ from mer_zoo.backbones import (
 from mer_zoo.batch import Batch, DataSpec, Modality, Output, Step
 from mer_zoo.data.datamodule import IEMOCAP, MOSEI, MOSI, MERDataModule, SyntheticMER
 from mer_zoo.errors import MERError
+from mer_zoo.export import save_pretrained
 from mer_zoo.model import Backbone, BatchSource, Model, Wrapper, adapt
 from mer_zoo.module import MERModule
+from mer_zoo.pretrained import load_pretrained
 from mer_zoo.scores import Scores
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
 from mer_zoo.wrappers import CLUE, CUMDF, GEAR, MACI, MSSD, CausalMER
@@ -86,5 +88,7 @@ __all__ = [
     "Task",
     "Wrapper",
     "adapt",
+    "load_pretrained",
+    "save_pretrained",
 ]
 __version__ = "0.1.0"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from lightning.pytorch.loggers import CSVLogger
 from typing_extensions import override
 
 from mer_zoo.module import MERModule
+from mer_zoo.provenance import provenance
 from mer_zoo.reports import write_results
 from mer_zoo.reports.files import whole_file
 
@@ -71,12 +73,20 @@ class SaveConfig(SaveConfigCallback):
 
 
 class RunRecord(BasePredictionWriter):
-    """Writes results.json, results.md, scores and pictures after ``test``, and predictions.csv after ``predict``.
+    """Writes what a run came of, its results and its predictions.
+
+    That is provenance.json when training begins; results.json, results.md, scores and pictures after ``test``; predictions.csv
+    after ``predict``.
 
     Args:
         folder: Where to write; by default the run's own folder.
         pictures: Whether to draw.
+
+    Attributes:
+        command: The command line; that of the process by default.
     """
+
+    command: Sequence[str] | None = None
 
     def __init__(self, folder: str | None = None, pictures: bool = True) -> None:
         super().__init__(write_interval="epoch")
@@ -92,12 +102,20 @@ class RunRecord(BasePredictionWriter):
             trainer.loggers = [*trainer.loggers, CSVLogger(folder.parent, name=folder.name, version="")]
 
     @override
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not isinstance(pl_module, MERModule) or not trainer.is_global_zero or is_trial(trainer):
+            return
+        data = None if pl_module.datamodule is None else pl_module.datamodule.describe()
+        record = {**provenance(self.command), "seed": pl_module.trained_seed(), "data": data}
+        with whole_file(self.folder_of(trainer) / "provenance.json") as part:
+            part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+    @override
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not isinstance(pl_module, MERModule) or not trainer.is_global_zero or is_trial(trainer):
             return
-        write_results(
-            self.folder_of(trainer), results_of(trainer, pl_module), pl_module.test_scores, pictures=self.pictures
-        )
+        results = {**results_of(trainer, pl_module), "provenance": provenance(self.command)}
+        write_results(self.folder_of(trainer), results, pl_module.test_scores, pictures=self.pictures)
 
     @override
     def write_on_epoch_end(

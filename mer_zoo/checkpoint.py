@@ -13,7 +13,7 @@ from torch import Tensor
 from mer_zoo.errors import MERError
 from mer_zoo.model import Model
 
-__all__ = ["RECORD", "check_file", "check_record", "check_state", "describe_model"]
+__all__ = ["RECORD", "check_file", "check_record", "check_state", "describe_model", "needed_state"]
 
 _OWN_STATE = "_extra_state"  # what a module saves by itself may vary in size, and is checked by the module
 RECORD = "mer_zoo"  # the key of a checkpoint under which the description stands
@@ -22,6 +22,14 @@ RECORD = "mer_zoo"  # the key of a checkpoint under which the description stands
 def describe_model(model: Model) -> dict[str, str]:
     """Name the nest and the shape of the logits, in plain values that a checkpoint may hold."""
     return {"model": model.name, "task": f"{type(model.task).__name__} {list(model.task.shape)}"}
+
+
+def needed_state(model: Model) -> dict[str, Tensor]:
+    """The part of a model's state that predictions need: all tensors but what modules marked ``training_only`` save by themselves."""
+    left_out = {f"{name}.{_OWN_STATE}" for name, part in model.named_modules() if getattr(part, "training_only", False)}
+    return {
+        name: value for name, value in model.state_dict().items() if isinstance(value, Tensor) and name not in left_out
+    }
 
 
 def check_file(path: Path) -> None:
@@ -60,13 +68,13 @@ def check_record(record: Mapping[str, Any] | None, model: Model) -> None:
         Traceback (most recent call last):
         mer_zoo.errors.MERError: the checkpoint holds task SentimentRegression [1], not SentimentClassification [7]; ...
     """
-    if record is None:
+    if not isinstance(record, Mapping):
         raise MERError(
             "the checkpoint was not written by mer_zoo; load released ones with mer_zoo.compat.load_released"
         )
     for key, value in describe_model(model).items():
-        if record[key] != value:
-            raise MERError(f"the checkpoint holds {key} {record[key]}, not {value}; use the config.yaml of its run")
+        if record.get(key) != value:
+            raise MERError(f"the checkpoint holds {key} {record.get(key)}, not {value}; use the config.yaml of its run")
 
 
 def check_state(theirs: Mapping[str, Tensor], mine: Mapping[str, Tensor], name: str) -> None:

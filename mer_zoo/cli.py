@@ -57,6 +57,7 @@ class MERCLI(LightningCLI):
     """
 
     def __init__(self, args: Sequence[str] | None = None) -> None:
+        self.given = args
         super().__init__(
             MERModule,
             MERDataModule,
@@ -96,6 +97,13 @@ class MERCLI(LightningCLI):
                 "last_checkpoint.enable_version_counter": False,
             }
         )
+
+    @override
+    def instantiate_classes(self) -> None:
+        super().instantiate_classes()
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, RunRecord):
+                callback.command = ["mer-zoo", *(sys.argv[1:] if self.given is None else self.given)]
 
     @override
     def _parse_ckpt_path(self) -> None:

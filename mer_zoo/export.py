@@ -1,48 +1,88 @@
-"""``mer-zoo export``: what a prediction needs of a training checkpoint, as safetensors and a configuration."""
+"""Sharing: a model as safetensors, config.json and a model card, and the weights of a checkpoint as such a folder."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mer_zoo.checkpoint import RECORD, check_file, check_record, check_state
+from mer_zoo.batch import MODALITIES
+from mer_zoo.card import about_model, model_card
+from mer_zoo.checkpoint import RECORD, check_file, check_record, check_state, describe_model, needed_state
 from mer_zoo.errors import MERError
 from mer_zoo.model import Model
+from mer_zoo.recipe import Modules, describe, outline
 from mer_zoo.reports.files import whole_file
+from mer_zoo.reports.record import RunResults, load_results
 from mer_zoo.wrappers.cumdf import CUMDF
 
-__all__ = ["export_checkpoint", "load_exported", "main"]
+__all__ = ["export_checkpoint", "load_exported", "main", "save_pretrained"]
 
-WEIGHTS, CONFIG = "model.safetensors", "config.yaml"
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 SCALER = "scaler."  # in front of the names of the datamodule's statistics
-WITHOUT_TEACHER = {"role": "student", "teacher": None, "srd_weight": 0.0, "attribution_weight": 0.0}
 
 ScalerState = dict[str, dict[str, Tensor]]
 
 
-def export_checkpoint(checkpoint: str | Path, dest: str | Path, student: bool = False) -> Path:
-    """Write the weights of a checkpoint, and the configuration that builds their model, into a folder.
+def save_pretrained(model: Model, dest: str | Path, licence: str | None = None) -> Path:
+    """Write a model into a folder from which :func:`mer_zoo.load_pretrained` builds it again.
 
     Args:
-        checkpoint: A checkpoint of ``mer-zoo fit``; nothing in it is executed.
+        model: The model. What its ``scaler_state`` holds is written too.
         dest: The folder; its files are replaced.
-        student: Leave out the teacher of CUMDF and all that only its training needs.
+        licence: Name of the licence, for the model card.
 
     Returns:
         The file of weights.
 
     Raises:
-        MERError: If the checkpoint can't be used, holds no student, or its run's config.yaml is not there.
+        MERError: If an argument of one of its classes is no plain value.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> from mer_zoo.backbones import LFLSTM
+        >>> from mer_zoo.batch import DataSpec
+        >>> from mer_zoo.task import SentimentRegression
+        >>> save_pretrained(LFLSTM(DataSpec(), SentimentRegression()), mkdtemp(), licence="mit").name
+        'model.safetensors'
+    """
+    recipe = describe(model)
+    about = {**about_model(model), "licence": licence}
+    record = {**describe_model(model), "seed": None}
+    modules = [type(part).__module__ for part in (model.task, *model.nest)]
+    state = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+    return _write(Path(dest).expanduser(), recipe, modules, state, model.scaler_state, record, about, None)
+
+
+def export_checkpoint(
+    checkpoint: str | Path,
+    dest: str | Path,
+    student: bool = False,
+    licence: str | None = None,
+    modules: Modules = (),
+) -> Path:
+    """Write what a prediction needs of a checkpoint into a folder: weights, configuration and model card.
+
+    Args:
+        checkpoint: A checkpoint of a run; nothing in it is executed. Results of its test stand in the card if they are beside it.
+        dest: The folder; its files are replaced.
+        student: Leave out the teacher of CUMDF and all that only its training needs.
+        licence: Name of the licence, for the model card.
+        modules: Modules of models that are not of the zoo.
+
+    Returns:
+        The file of weights.
+
+    Raises:
+        MERError: If the checkpoint can't be used, holds no student, or its model can't be described in plain values.
     """
     checkpoint, dest = Path(checkpoint).expanduser(), Path(dest).expanduser()
     if not checkpoint.is_file():
@@ -52,22 +92,64 @@ def export_checkpoint(checkpoint: str | Path, dest: str | Path, student: bool = 
     record = content.get(RECORD)
     if record is None:
         raise MERError(f"{checkpoint} was not written by mer_zoo; give a .ckpt file that mer-zoo fit wrote")
-    config = _config(checkpoint)
-    state = {name.removeprefix("model."): value for name, value in content["state_dict"].items()}
+    recipe = record.get("recipe", {"refused": "it was written by an older version; train again"})
+    if "refused" in recipe:
+        raise MERError(f"{checkpoint} can't be exported: {recipe['refused']}")
     if student:
-        prefix = _place_of_cumdf(str(record["model"]), checkpoint)
-        gone = tuple(f"{prefix}{part}." for part in CUMDF.TRAINING_ONLY)
-        state = {name: value for name, value in state.items() if not name.startswith(gone)}
-        _drop_teacher(config)
-    for kind, statistics in (record["scaler"] or {}).items():
-        state |= {f"{SCALER}{kind}.{name}": value for name, value in statistics.items()}
-    about = {name: record[name] for name in ("model", "task", "seed")}
-    tensors = {name: value.contiguous().clone() for name, value in state.items()}
+        recipe = _student(recipe, f"{checkpoint} holds {record['model']}")
+    state = {name.removeprefix("model."): value for name, value in content["state_dict"].items()}
+    results = _results(checkpoint)
+    about = {**record["about"], "selection": _selection(content, checkpoint), "licence": licence}
+    described = {name: record[name] for name in ("model", "task", "seed")}
+    return _write(dest, recipe, modules, state, record["scaler"], described, about, results)
+
+
+def _write(
+    dest: Path,
+    recipe: dict[str, Any],
+    modules: Modules,
+    state: Mapping[str, Tensor],
+    scaler: ScalerState | None,
+    record: Mapping[str, Any],
+    about: dict[str, Any],
+    results: RunResults | None,
+) -> Path:
+    foreign = any("." in entry["class"] for entry in (recipe["task"], recipe["backbone"], *recipe["wrappers"]))
+    needed = needed_state(outline(recipe, modules if foreign else (), len(state)))
+    check_state({name: state[name] for name in needed if name in state}, needed, str(record["model"]))
+    # clones, because the file format refuses tensors that share memory
+    tensors = {name: state[name].detach().cpu().contiguous().clone() for name in needed}
+    for kind, statistics in (scaler or {}).items():
+        tensors |= {f"{SCALER}{kind}.{name}": value.contiguous().clone() for name, value in statistics.items()}
+    about["seed"] = record["seed"]
+    config = {**recipe, "about": about}
     with whole_file(dest / WEIGHTS) as part:
-        save_file(tensors, part, {RECORD: json.dumps(about)})
+        save_file(tensors, part, {RECORD: json.dumps(dict(record))})
     with whole_file(dest / CONFIG) as part:
-        part.write_text(yaml.safe_dump(config, sort_keys=False))
+        part.write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    with whole_file(dest / CARD) as part:
+        part.write_text(model_card(config, results, scaler is not None), encoding="utf-8")
     return dest / WEIGHTS
+
+
+def _results(checkpoint: Path) -> RunResults | None:
+    """What was measured with this checkpoint; None where the run was not tested, or with other weights."""
+    folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+    if not (folder / "results.json").is_file():
+        return None
+    tested = json.loads((folder / "results.json").read_text(encoding="utf-8")).get("checkpoint")
+    return load_results(folder) if tested is not None and Path(tested).name == checkpoint.name else None
+
+
+def _selection(content: Mapping[str, Any], checkpoint: Path) -> str:
+    """How the weights were chosen among those of the run."""
+    after = f"the weights after epoch {content['epoch']} (counted from 0), step {content['global_step']}"
+    for key, state in content.get("callbacks", {}).items():
+        chosen = key.startswith("ModelCheckpoint") and state.get("monitor")
+        if chosen and Path(state["best_model_path"]).name == checkpoint.name:
+            extreme = "highest" if "'mode': 'max'" in key else "lowest"
+            return f"{after}: of all epochs the one with the {extreme} {state['monitor']}"
+    return f"{after}, which no metric chose"
 
 
 def load_exported(model: Model, folder: str | Path) -> ScalerState | None:
@@ -75,7 +157,7 @@ def load_exported(model: Model, folder: str | Path) -> ScalerState | None:
 
     Args:
         model: The model.
-        folder: Where :func:`export_checkpoint` wrote.
+        folder: Where :func:`export_checkpoint` or :func:`save_pretrained` wrote.
 
     Returns:
         The statistics of the datamodule's scaler, for :meth:`~mer_zoo.data.MERDataModule.load_scaler_state`.
@@ -88,49 +170,44 @@ def load_exported(model: Model, folder: str | Path) -> ScalerState | None:
         raise MERError(f"{path} does not exist; give a folder that mer-zoo export wrote")
     try:
         with safe_open(path, "pt") as file:
-            about = (file.metadata() or {}).get(RECORD)
+            about = json.loads((file.metadata() or {}).get(RECORD, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dictionary
-    except SafetensorError as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise MERError(f"{path} can't be read ({error}); export again") from error
-    check_record(None if about is None else json.loads(about), model)
+    check_record(about, model)
     state = {name: value for name, value in tensors.items() if not name.startswith(SCALER)}
-    mine = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
-    check_state(state, mine, model.name)
-    model.load_state_dict(state)
-    return _scaler(set(tensors) - set(state), tensors)
+    check_state(state, needed_state(model), model.name)
+    try:
+        model.load_state_dict(state, strict=False)  # strictly compared above, but for what only training reads
+    except (RuntimeError, ValueError, TypeError) as error:  # a module that refuses the state it saves by itself
+        raise MERError(f"{path} does not fit this {model.name} ({error}); export again") from error
+    return _scaler(set(tensors) - set(state), tensors, path)
 
 
-def _scaler(names: Iterable[str], tensors: dict[str, Tensor]) -> ScalerState | None:
-    state: ScalerState = {}
+def _scaler(names: Iterable[str], tensors: dict[str, Tensor], path: Path) -> ScalerState | None:
+    state: ScalerState = {"mean": {}, "std": {}}
     for name in names:
-        kind, modality = name.removeprefix(SCALER).split(".", 1)
-        state.setdefault(kind, {})[modality] = tensors[name]
-    return state or None
+        kind, _, modality = name.removeprefix(SCALER).partition(".")
+        if kind not in state or modality not in MODALITIES:
+            raise MERError(f"{path} holds {name!r}, which is no statistic of the data; export again")
+        state[kind][modality] = tensors[name]
+    if state["mean"].keys() != state["std"].keys():
+        raise MERError(f"{path} holds means and deviations of different modalities; export again")
+    return state if state["mean"] else None
 
 
-def _config(checkpoint: Path) -> dict[str, Any]:
-    """The configuration of the checkpoint's run."""
-    folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    if not (folder / CONFIG).is_file():
-        raise MERError(f"{folder / CONFIG} does not exist; export from the folder of the run, with its config.yaml")
-    config: dict[str, Any] = yaml.safe_load((folder / CONFIG).read_text())
-    return config
-
-
-def _place_of_cumdf(nest: str, checkpoint: Path) -> str:
-    """Where CUMDF's parameters stand in a nest such as CausalMER(CUMDF(MulT))."""
-    names = nest.rstrip(")").split("(")
-    if CUMDF.__name__ not in names:
-        raise MERError(f"{checkpoint} holds {nest}, which has no student; leave out --student")
-    return "backbone." * names.index(CUMDF.__name__)
-
-
-def _drop_teacher(config: dict[str, Any]) -> None:
-    for place, wrapper in enumerate(config["model"]["wrappers"]):
-        entry: dict[str, Any] = {"class_path": wrapper} if isinstance(wrapper, str) else wrapper
-        if entry["class_path"].rsplit(".", 1)[-1] == CUMDF.__name__:
-            options = {**(entry.get("init_args") or {}), **WITHOUT_TEACHER}
-            config["model"]["wrappers"][place] = {**entry, "init_args": options}
+def _student(recipe: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """The description without what only the training of CUMDF's student needs."""
+    wrappers = recipe["wrappers"]
+    if CUMDF.__name__ not in [wrapper["class"] for wrapper in wrappers]:
+        raise MERError(f"{what}, which has no student; leave out --student")
+    alone = [
+        {**entry, "arguments": {**entry["arguments"], **CUMDF.FOR_PREDICTION}}
+        if entry["class"] == CUMDF.__name__
+        else entry
+        for entry in wrappers
+    ]
+    return {**recipe, "wrappers": alone}
 
 
 def main(args: list[str]) -> None:
@@ -144,7 +221,11 @@ def main(args: list[str]) -> None:
     """
     parser = argparse.ArgumentParser("mer-zoo export", description="Write what a prediction needs of a checkpoint.")
     parser.add_argument("checkpoint", help="a .ckpt file that mer-zoo fit wrote, in the folder of its run")
-    parser.add_argument("dest", help=f"the folder for {WEIGHTS} and {CONFIG}")
+    parser.add_argument("dest", help=f"the folder for {WEIGHTS}, {CONFIG} and {CARD}")
     parser.add_argument("--student", action="store_true", help="leave out the teacher of CUMDF")
+    parser.add_argument("--licence", "--license", help="name of the model's licence, such as cc-by-4.0, for its card")
+    parser.add_argument(
+        "--module", action="append", default=[], help="a module of yours that defines a part of the model"
+    )
     options = parser.parse_args(args)
-    export_checkpoint(options.checkpoint, options.dest, options.student)
+    export_checkpoint(options.checkpoint, options.dest, options.student, options.licence, options.module)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from mer_zoo.arguments import Recorded
 from mer_zoo.batch import Batch, DataSpec, Modality, Output, Step
 from mer_zoo.errors import MERError
+from mer_zoo.layers.encoder_config import check_encoder_config, encoder_sizes
 from mer_zoo.layers.text_encoder import EMBEDDING_DIM, TextEncoderSpec, build_text_encoder
 from mer_zoo.scores import Scores
 from mer_zoo.task import Task
@@ -24,7 +26,7 @@ __all__ = ["AdaptedBackbone", "Backbone", "BatchSource", "Model", "Wrapper", "Wr
 BatchSource = Iterable[Batch]  # re-iterable, unshuffled, complete on every rank, already on the device
 
 
-class Model(nn.Module, ABC):
+class Model(Recorded, nn.Module, ABC):
     """Maps a Batch to an Output; what it offers is known at construction, so that a wrapper can check.
 
     Attributes:
@@ -41,6 +43,9 @@ class Model(nn.Module, ABC):
         accumulates_stages: Whether gradients are kept from one stage of a batch to its next.
         calibrating: Off while a split is tested or predicted: what only :meth:`calibrate` needs may then be left out.
         mark: What a reader of a table must know of this model, shown behind its class name.
+        file_options: Options of the constructor that may name a file of training's, with the words that name none.
+        scaler_state: Statistics by which the data of a model from :func:`mer_zoo.load_pretrained` are to be standardised, for
+            :meth:`~mer_zoo.data.MERDataModule.load_scaler_state`.
     """
 
     spec: DataSpec
@@ -56,11 +61,30 @@ class Model(nn.Module, ABC):
     accumulates_stages: bool = False
     calibrating: bool = True
     mark: str = ""
+    file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    scaler_state: dict[str, dict[str, Tensor]] | None = None
 
     @abstractmethod
     @override
     def forward(self, batch: Batch) -> Output:
         """Training-time scores."""
+
+    def arguments(self) -> dict[str, Any]:
+        """What builds this model again without any file: arguments beside spec, task and inner model."""
+        kept = {name: value for name, value in self.given.items() if not isinstance(value, (DataSpec, Task, Model))}
+        return {name: value if self._names_no_file(name, value) else None for name, value in kept.items()}
+
+    @classmethod
+    def check_arguments(cls, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return arguments that someone else's file gives, unless they would make the model read another file."""
+        for name, value in arguments.items():
+            if not cls._names_no_file(name, value):
+                raise MERError(f"{name} of {cls.__name__} names a file; only null is allowed")
+        return arguments
+
+    @classmethod
+    def _names_no_file(cls, name: str, value: object) -> bool:
+        return name not in cls.file_options or value is None or value in cls.file_options[name]
 
     def predict(self, batch: Batch) -> Output:
         """Test-time scores; where they differ from forward's, effects["factual"] holds forward's logits."""
@@ -179,6 +203,25 @@ class Backbone(Model):
         elif spec.tokens and "text" in spec.modalities:
             self.text_embedding = _embedding(spec)
             self.input_dims["text"] = EMBEDDING_DIM
+
+    @override
+    def arguments(self) -> dict[str, Any]:
+        arguments, encoder = super().arguments(), self.text_encoder
+        if encoder is not None:
+            arguments["text_encoder"] = {"config": encoder_sizes(encoder.model.config), "frozen": encoder.frozen}
+        return arguments
+
+    @classmethod
+    @override
+    def check_arguments(cls, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        arguments = super().check_arguments(arguments)
+        encoder = arguments.get("text_encoder")
+        if encoder is not None:
+            config = encoder.get("config") if isinstance(encoder, dict) else None
+            if not isinstance(config, dict) or encoder.keys() - {"config", "frozen"}:
+                raise MERError(f"text_encoder of {cls.__name__} is not given by its config alone")
+            check_encoder_config(config)
+        return arguments
 
     def encode_text(self, text: Modality) -> Modality:
         """Turn token ids into (B, T, d) features, zero at padding; features pass through."""

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from typing_extensions import override
 
 from mer_zoo.batch import Batch, Output, Step
+from mer_zoo.card import about_model
 from mer_zoo.checkpoint import RECORD, check_record, check_state, describe_model
 from mer_zoo.data.datamodule import MERDataModule
 from mer_zoo.data.draws import global_seed
@@ -24,6 +25,7 @@ from mer_zoo.metrics.baselines import baselines
 from mer_zoo.model import BatchSource, Model, WrapperFactory
 from mer_zoo.modes import evaluating
 from mer_zoo.optim import ParamGroups, distributed_mean, group_parameters
+from mer_zoo.recipe import recipe_or_reason
 from mer_zoo.scores import Scores, measure
 
 __all__ = ["MERModule"]
@@ -104,6 +106,8 @@ class MERModule(LightningModule):
     @override
     def setup(self, stage: str) -> None:
         strategy = self.trainer.strategy
+        if stage != "fit" and self.model.scaler_state is not None and self.datamodule is not None:
+            self.datamodule.load_scaler_state(self.model.scaler_state)  # of a model from load_pretrained
         if stage == "fit" and not self.automatic_optimization and isinstance(strategy, DDPStrategy):
             # Each backward pass of a multi-step model may leave out parameters that only the other one uses.
             strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
@@ -340,7 +344,13 @@ class MERModule(LightningModule):
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         scaler = None if self.datamodule is None else self.datamodule.scaler_state()
-        checkpoint[RECORD] = {**describe_model(self.model), "scaler": scaler, "seed": self.trained_seed()}
+        checkpoint[RECORD] = {
+            **describe_model(self.model),
+            "scaler": scaler,
+            "seed": self.trained_seed(),
+            "recipe": recipe_or_reason(self.model),
+            "about": about_model(self.model, self.datamodule),
+        }
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

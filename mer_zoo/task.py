@@ -12,6 +12,7 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 from typing_extensions import override
 
+from mer_zoo.arguments import Recorded
 from mer_zoo.errors import MERError
 from mer_zoo.functional.sentiment import class_values, expected_score, to_classes
 from mer_zoo.metrics import Convention, emotion_metrics, sentiment_metrics
@@ -21,7 +22,7 @@ __all__ = ["EMOTIONS", "EmotionDetection", "SentimentClassification", "Sentiment
 EMOTIONS = ("neutral", "happy", "sad", "angry")
 
 
-class Task(ABC):
+class Task(Recorded, ABC):
     """A task fixes the shape of the logits, their loss, their metrics and their score.
 
     Attributes:

@@ -40,9 +40,9 @@ References:
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import ClassVar, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -127,6 +127,7 @@ class MPLMM(Backbone):
     """
 
     fixed_length = True
+    file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"pretrained": ()}
 
     def __init__(
         self,

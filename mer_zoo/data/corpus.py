@@ -48,6 +48,7 @@ class Corpus:
         source: Where it came from, for reports.
         notes: What the reader changed or noticed, one sentence each, for reports and logs.
         vocab_size: Number of token ids, where there are any.
+        sha256: Fingerprint of what it was read from, where it is known.
 
     Example:
         >>> from mer_zoo.data.synthetic import SyntheticConfig, generate
@@ -61,6 +62,7 @@ class Corpus:
     source: str
     notes: list[str] = field(default_factory=list)
     vocab_size: int = 30522
+    sha256: str | None = None
 
     def split(self, name: str) -> SplitData:
         """Return the split called ``name``.

@@ -232,6 +232,7 @@ class MERDataModule(LightningDataModule):
         return {
             "corpus": type(self).__name__,
             "source": self.corpus.source,
+            "sha256": self.corpus.sha256,
             "counts": counts,
             "modalities": list(self.spec.modalities),
             "text": "tokens" if self.spec.tokens else "features",

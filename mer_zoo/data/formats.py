@@ -62,6 +62,7 @@ class Draft:
         vocab_size: Number of token ids.
         notes: What was noticed, one sentence each.
         faults: What is wrong.
+        sha256: Fingerprint of its source.
     """
 
     splits: dict[str, SplitDraft] = field(default_factory=dict)
@@ -69,6 +70,7 @@ class Draft:
     vocab_size: int = 30522
     notes: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    sha256: str | None = None
 
 
 def describe(tree: Any) -> Draft:

@@ -20,6 +20,7 @@ from mer_zoo.data.checks import plural
 from mer_zoo.data.corpus import Corpus
 from mer_zoo.data.dataset import check_labels
 from mer_zoo.data.features import NanPolicy
+from mer_zoo.data.fingerprint import regrouped_sha256
 from mer_zoo.data.formats import Draft, SplitDraft
 from mer_zoo.data.ood import Ints, WordTable, allocate, anneal, draw_partition, frequent_words, length_strata
 from mer_zoo.data.pool import Pool, WordKind
@@ -163,6 +164,7 @@ def _write(
                     for place, name in enumerate(SPLITS):
                         draft.splits[name] = _write_split(folder, name, pool, np.flatnonzero(splits == place), advance)
                 report.save(folder)
+                draft.sha256 = regrouped_sha256(corpus.sha256, {name: part.ids for name, part in draft.splits.items()})
     except OSError as error:
         raise MERError(f"{dest} cannot be written ({error}); give another folder") from error
 

@@ -24,6 +24,7 @@ from mer_zoo.data.cache import cache_folder, lock, remove_leftovers, sync_folder
 from mer_zoo.data.checks import fault_error
 from mer_zoo.data.corpus import Corpus, SplitData
 from mer_zoo.data.features import NanPolicy, Scan, scan_split
+from mer_zoo.data.fingerprint import source_sha256
 from mer_zoo.data.formats import Draft, describe
 from mer_zoo.data.overlap import id_overlaps
 from mer_zoo.data.progress import progress_bar
@@ -110,7 +111,7 @@ def open_store(path: Path, source: str) -> Corpus:
         overlaps = id_overlaps({name: split.ids for name, split in splits.items()})
         if overlaps:
             raise fault_error(source, overlaps)
-        return Corpus(splits, meta["aligned"], source, meta["notes"], meta["vocab_size"])
+        return Corpus(splits, meta["aligned"], source, meta["notes"], meta["vocab_size"], meta.get("sha256"))
     except MERError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -145,6 +146,7 @@ def write_store(source: Path, store: Path, nan: NanPolicy = "error", progress: b
             if faults:
                 raise fault_error(str(source), faults)
             draft.notes += [note for scan in scans for note in scan.notes]
+            draft.sha256 = source_sha256(source)
     except OSError as error:
         raise MERError(f"{source} cannot be converted in {store.parent} ({error}); give another folder") from error
 
@@ -247,12 +249,10 @@ def write_small(
 
 
 def _write_meta(folder: Path, source: Path, draft: Draft) -> None:
-    meta = {
-        "version": VERSION,
-        "source": str(source),
+    about = {"version": VERSION, "source": str(source), "sha256": draft.sha256, "notes": draft.notes}
+    meta = about | {
         "aligned": draft.aligned,
         "vocab_size": draft.vocab_size,
-        "notes": draft.notes,
         "splits": {
             name: {
                 "ids": split.ids,

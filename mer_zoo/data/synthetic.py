@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from mer_zoo.batch import DataSpec
 from mer_zoo.data.corpus import Corpus, SplitData
+from mer_zoo.data.fingerprint import splits_sha256
 from mer_zoo.data.sampling import Latents, Sample, draw_latents, draw_sample, stream
 from mer_zoo.data.scm import (
     FIRST_WORD,
@@ -58,7 +59,8 @@ def generate(config: SyntheticConfig | None = None, labels: LabelForm = "classes
     parameters = draw_parameters(config.parameter_seed)
     splits = {split: _split(config, parameters, split, labels) for split in SPLITS}
     source = f"SyntheticMER(rho={config.rho:g}, sarcasm={config.sarcasm:g}, seed={config.seed})"
-    return Corpus(splits, config.aligned, source, vocab_size=FIRST_WORD + VOCABULARY)
+    vocab_size = FIRST_WORD + VOCABULARY
+    return Corpus(splits, config.aligned, source, vocab_size=vocab_size, sha256=splits_sha256(splits))
 
 
 def latents(config: SyntheticConfig, split: str) -> Latents:

@@ -28,6 +28,9 @@ class LabelBank(nn.Module):
         fusion_dim: Width of the fused features.
         dims: Width of the features of each modality.
 
+    Attributes:
+        training_only: No prediction reads what is saved here, so an export leaves it out.
+
     Example:
         >>> bank = LabelBank(2, {"text": 1})
         >>> index, target = torch.tensor([0, 1]), torch.tensor([1.0, -2.0])
@@ -36,6 +39,8 @@ class LabelBank(nn.Module):
         >>> bank.labels(torch.tensor([0, 7]), torch.tensor([1.0, 3.0]))["text"][1].item()
         3.0
     """
+
+    training_only = True
 
     def __init__(self, fusion_dim: int, dims: Mapping[str, int]) -> None:
         super().__init__()

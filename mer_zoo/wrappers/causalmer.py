@@ -56,7 +56,8 @@ from mer_zoo.functional.counterfactual import (
     total_indirect_effect,
 )
 from mer_zoo.functional.precision import widen
-from mer_zoo.layers.branches import BranchKind, build_branches, reads_mask
+from mer_zoo.layers.branches import AlbertBranch, BranchKind, build_branches, reads_mask
+from mer_zoo.layers.encoder_config import check_encoder_config, encoder_sizes
 from mer_zoo.model import Model, Wrapper
 from mer_zoo.optim import distributed_mean
 from mer_zoo.options import check_choice, check_weights
@@ -136,6 +137,22 @@ class CausalMER(Wrapper):
         self._reads_mask = {name: reads_mask(branch) for name, branch in self.branches.items()}
         # A branch that does not read the mask sees padding as data.
         self.fixed_length |= not all(self._reads_mask.values())
+
+    @override
+    def arguments(self) -> dict[str, Any]:
+        alberts = [branch.albert for branch in self.branches.values() if isinstance(branch, AlbertBranch)]
+        sizes = [encoder_sizes(albert.config) for albert in alberts]
+        return {**super().arguments(), "albert": next(iter(sizes), None)}
+
+    @classmethod
+    @override
+    def check_arguments(cls, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        albert = arguments.get("albert")
+        if albert is not None:
+            if not isinstance(albert, dict) or albert.get("model_type") != "albert":
+                raise MERError("albert of CausalMER is not given by its sizes alone")
+            check_encoder_config(albert)
+        return super().check_arguments(arguments)
 
     def untrained_parameters(self) -> list[str]:
         """Names of the parameters that no loss can train: the constants under ``tanh`` fusion."""

@@ -37,10 +37,10 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -107,7 +107,8 @@ class CUMDF(Wrapper):
         ['cumdf/attribution', 'cumdf/penalty', 'cumdf/srd', 'cumdf/unimodal']
     """
 
-    TRAINING_ONLY = ("teacher", "distillation", "attribution")  # parts that a prediction does not need
+    file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"teacher": ("joint",)}
+    FOR_PREDICTION: ClassVar[Mapping[str, Any]] = {"role": "student", "teacher": None, "attribution_weight": 0.0}
 
     def __init__(
         self,

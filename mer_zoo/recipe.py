@@ -1,0 +1,192 @@
+"""A model as plain values and back: names of classes of the zoo with their arguments, and nothing that could be imported."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules import module as registration
+
+import mer_zoo.backbones
+import mer_zoo.wrappers
+from mer_zoo.arguments import LARGEST, fit_arguments, plain
+from mer_zoo.batch import DataSpec
+from mer_zoo.errors import MERError
+from mer_zoo.model import Backbone, Model, Wrapper
+from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
+
+__all__ = ["Modules", "build", "describe", "outline", "recipe_or_reason"]
+
+Modules = Sequence[str | ModuleType]
+
+FORMAT = 1
+_LARGEST_OPTION = 2**16  # some networks make lists as long as a number of layers before the first layer
+_PARTS = {"format", "spec", "task", "backbone", "wrappers"}
+_TASKS = (EmotionDetection, SentimentClassification, SentimentRegression)
+ZOO: dict[str, type] = {cls.__name__: cls for cls in _TASKS}
+ZOO |= {name: vars(mer_zoo.backbones)[name] for name in mer_zoo.backbones.__all__}
+ZOO |= {name: vars(mer_zoo.wrappers)[name] for name in mer_zoo.wrappers.__all__}
+
+
+def describe(model: Model) -> dict[str, Any]:
+    """Say in plain values how to build a model again.
+
+    Args:
+        model: The model.
+
+    Returns:
+        What :func:`build` takes.
+
+    Raises:
+        MERError: If an argument of one of its classes is no plain value.
+
+    Example:
+        >>> from mer_zoo.backbones import LFLSTM
+        >>> from mer_zoo.wrappers import CLUE
+        >>> recipe = describe(CLUE(LFLSTM(DataSpec(), SentimentClassification(3), hidden_dim=4)))
+        >>> [wrapper["class"] for wrapper in recipe["wrappers"]], recipe["backbone"]["arguments"]["hidden_dim"]
+        (['CLUE'], 4)
+    """
+    *wrappers, backbone = model.nest
+    return {
+        "format": FORMAT,
+        "spec": plain(dict(model.spec), "DataSpec"),
+        "task": _entry(model.task, model.task.given),
+        "backbone": _entry(backbone, backbone.arguments()),
+        "wrappers": [_entry(wrapper, wrapper.arguments()) for wrapper in reversed(wrappers)],
+    }
+
+
+def recipe_or_reason(model: Model) -> dict[str, Any]:
+    """The description of a model; ``refused`` with the reason where there is none, for a checkpoint has to be written all the same."""
+    try:
+        return describe(model)
+    except MERError as error:
+        return {"refused": str(error)}
+
+
+def _entry(made: object, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    cls = type(made)
+    path = f"{cls.__module__}.{cls.__qualname__}"
+    if ZOO.get(cls.__name__) is not cls and cls.__qualname__ != cls.__name__:
+        raise MERError(f"{path} is defined inside something else, where it can't be found again; define it in a module")
+    name = cls.__name__ if ZOO.get(cls.__name__) is cls else path
+    return {"class": name, "arguments": {key: plain(value, f"{key} of {name}") for key, value in arguments.items()}}
+
+
+def build(recipe: Mapping[str, Any], modules: Modules = ()) -> Model:
+    """Build a model from its description; only classes of the zoo, and of the modules named, are ever called.
+
+    Args:
+        recipe: What :func:`describe` returned, maybe after a journey through JSON.
+        modules: Further modules, imported, whose models, wrappers and tasks may be named.
+
+    Raises:
+        MERError: If it describes no model.
+
+    Example:
+        >>> build({"format": 1, "spec": {}, "task": {"class": "os.system", "arguments": {}}, "backbone": {}, "wrappers": []})
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: 'os.system' is no Task of mer_zoo; if you trust the module it stands in, name it in modules
+    """
+    if not isinstance(recipe, Mapping) or recipe.keys() != _PARTS or recipe["format"] != FORMAT:
+        raise MERError(
+            f"the description of a model has {', '.join(sorted(_PARTS))}, the format being {FORMAT}, and nothing else"
+        )
+    if not isinstance(recipe["spec"], Mapping) or not isinstance(recipe["wrappers"], list):
+        raise MERError("the description of a model has a spec by names, and a list of wrappers")
+    known = _imported(modules)
+    try:
+        spec = DataSpec(**fit_arguments(DataSpec, recipe["spec"], places=0))
+        task: Task = _make(Task, recipe["task"], known)
+        model: Model = _make(Backbone, recipe["backbone"], known, spec, task)
+        for entry in recipe["wrappers"]:
+            model = _make(Wrapper, entry, known, model)
+    except MERError:
+        raise
+    except Exception as error:  # sizes that do not go together: each layer complains in its own way
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise MERError(f"the description of a model has sizes that don't go together ({reason})") from error
+    return model
+
+
+def _imported(modules: Modules) -> dict[str, ModuleType]:
+    given = [modules] if isinstance(modules, (str, ModuleType)) else modules
+    found = [importlib.import_module(module) if isinstance(module, str) else module for module in given]
+    return {module.__name__: module for module in found}
+
+
+def _make(kind: type[Any], entry: Any, modules: Mapping[str, ModuleType], *places: Any) -> Any:
+    if (
+        not isinstance(entry, Mapping)
+        or entry.keys() != {"class", "arguments"}
+        or not isinstance(entry["arguments"], Mapping)
+    ):
+        raise MERError(f"the description of a {kind.__name__} has its class and arguments by name, and nothing else")
+    cls = _find(kind, entry["class"], modules)
+    arguments = cls.check_arguments(entry["arguments"]) if issubclass(cls, Model) else entry["arguments"]
+    largest = _LARGEST_OPTION if cls in ZOO.values() else LARGEST
+    return cls(*places, **fit_arguments(cls, arguments, len(places), largest))
+
+
+def _find(kind: type[Any], name: object, modules: Mapping[str, ModuleType]) -> type[Any]:
+    path, _, last = name.rpartition(".") if isinstance(name, str) else ("", "", "")
+    found = ZOO.get(str(name)) if not path else vars(modules[path]).get(last) if path in modules else None
+    if isinstance(found, type) and issubclass(found, kind):
+        return found
+    raise MERError(
+        f"{str(name)[:100]!r} is no {kind.__name__} of mer_zoo; if you trust the module it stands in, name it in modules"
+    )
+
+
+def outline(recipe: Mapping[str, Any], modules: Modules = (), tensors: int = 1000) -> Model:
+    """Build a model whose tensors have shapes but take no memory, in time that does not depend on the sizes it asks for.
+
+    With classes of ``modules``, which the caller trusts, it is a complete model.
+
+    Args:
+        recipe: See :func:`build`.
+        modules: See :func:`build`.
+        tensors: How many tensors the model may be expected to have; far more of them are refused.
+
+    Raises:
+        MERError: If it describes no model.
+
+    Example:
+        >>> from mer_zoo.backbones import LFLSTM
+        >>> huge = describe(LFLSTM(DataSpec(), SentimentRegression()))
+        >>> huge["backbone"]["arguments"]["hidden_dim"] = 60_000
+        >>> outline(huge).feature_dim, next(outline(huge).parameters()).device
+        (60000, device(type='meta'))
+    """
+    if modules:
+        return build(recipe, modules)
+    with torch.device("meta"), _limited(1000 + 20 * tensors):
+        return build(recipe)
+
+
+@contextmanager
+def _limited(parts: int) -> Iterator[None]:
+    """Stop the building of modules with more layers and parameters than that."""
+    count = 0
+
+    def register(owner: nn.Module, name: str, part: object) -> None:  # noqa: ARG001  # the hook's signature
+        nonlocal count
+        count += 1
+        if count > parts:
+            raise MERError("the description of a model has more layers than its file of weights")
+
+    hooks = [
+        registration.register_module_module_registration_hook(register),
+        registration.register_module_parameter_registration_hook(register),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
