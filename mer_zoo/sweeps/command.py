@@ -10,13 +10,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
+from rich.text import Text
+
 from mer_zoo.errors import MERError
 from mer_zoo.reports.files import whole_file
 from mer_zoo.reports.tables import Table, open_console
 from mer_zoo.sweeps.config import Sweep, check_sweep, load_sweep
 from mer_zoo.sweeps.runner import Runner
 from mer_zoo.sweeps.study import open_study
-from mer_zoo.sweeps.summary import best_trial, trial_table
+from mer_zoo.sweeps.summary import best_command, best_trial, trial_table
 
 __all__ = ["main", "run_sweep"]
 
@@ -29,7 +31,7 @@ def run_sweep(
     study: str | None = None,
     storage: str | None = None,
     seed: int = 0,
-) -> Table:
+) -> tuple[Table, str]:
     """Run a sweep, or go on with it, alone or beside other processes with the same storage.
 
     Args:
@@ -42,7 +44,7 @@ def run_sweep(
         seed: Seed of the search; the training's seed is the configuration's.
 
     Returns:
-        The table of trials, also written to ``trials.md`` in the study's folder.
+        The table of trials, and the command that trains the best one anew; also written to ``trials.md`` in the study's folder.
 
     Raises:
         MERError: If something is wrong with options, storage, folders or the trials.
@@ -67,12 +69,14 @@ def run_sweep(
     training_seed = check_sweep(sweep)
     opened = open_study(sweep, place, name)
     Runner(sweep, opened, trials, jobs, folder, seed, place, open_console()).run()
-    if best_trial(opened) is None:
+    best, command = best_trial(opened), best_command(opened)
+    if best is None or command is None:
         raise MERError(f"no trial of {name} has run to its end; see the .log files in {folder}")
     table = trial_table(sweep, opened, training_seed)
+    table.notes.append(f"The best run is {best.user_attrs['folder']}; the command below trains it anew.")
     with whole_file(folder / "trials.md") as part:
-        part.write_text(table.markdown() + "\n", encoding="utf-8")
-    return table
+        part.write_text(f"{table.markdown()}\n\n```sh\n{command}\n```\n", encoding="utf-8")
+    return table, command
 
 
 def main(args: list[str]) -> None:
@@ -102,9 +106,11 @@ def main(args: list[str]) -> None:
     own, extra = (args[: args.index("--")], args[args.index("--") + 1 :]) if "--" in args else (args, [])
     options = parser.parse_args(own)
     sweep = load_sweep(options.file, extra)
-    signals = {kind: signal.signal(kind, _interrupt) for kind in (signal.SIGTERM, signal.SIGHUP)}
+    # what nohup has the process ignore stays ignored
+    kinds = [kind for kind in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(kind) is not signal.SIG_IGN]
+    signals = {kind: signal.signal(kind, _interrupt) for kind in kinds}
     try:
-        table = run_sweep(
+        table, command = run_sweep(
             sweep, options.trials, options.jobs, options.out, options.study, options.storage, options.seed
         )
     except KeyboardInterrupt:
@@ -113,7 +119,9 @@ def main(args: list[str]) -> None:
     finally:
         for kind, handler in signals.items():
             signal.signal(kind, handler)
-    table.show(open_console())
+    console = open_console()
+    table.show(console)
+    console.print(Text(command), soft_wrap=True)  # one line, to be copied
 
 
 def _interrupt(*_: Any) -> NoReturn:

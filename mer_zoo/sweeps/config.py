@@ -231,7 +231,7 @@ def check_sweep(sweep: Sweep) -> int:
     """
     from mer_zoo.cli import MERCLI  # the command line imports this package
 
-    parser = capture_parser(MERCLI, [])
+    parser = capture_parser(MERCLI)
     values = [(parameter.name, value) for parameter in sweep.parameters for value in parameter.samples()]
     settings = parser.parse_args([*sweep.arguments(values), *folder_options(Path("runs"), "trial")]).fit
     kept = (settings.checkpoint.monitor, settings.checkpoint.mode)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mer_zoo.reports.tables import ABSENT, Table, format_value
-from mer_zoo.sweeps.config import Sweep
+from mer_zoo.sweeps.config import Sweep, folder_options
 from mer_zoo.sweeps.study import counted
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
-__all__ = ["best_trial", "trial_table"]
+__all__ = ["best_command", "best_trial", "trial_table"]
 
 
 def best_trial(study: Study) -> FrozenTrial | None:
@@ -45,7 +46,7 @@ def trial_table(sweep: Sweep, study: Study, seed: int) -> Table:
         seed: What the trials trained with.
 
     Returns:
-        The table; its notes hold what failed trials said, and the best one's command.
+        The table; its notes hold what failed trials said.
     """
     trials = sorted(counted(study.get_trials(deepcopy=False)), key=lambda trial: _rank(study, trial))
     searched = [parameter.name for parameter in sweep.parameters if parameter.kind != "constant"]
@@ -61,10 +62,16 @@ def trial_table(sweep: Sweep, study: Study, seed: int) -> Table:
     goal = "lowest" if sweep.goal == "minimize" else "highest"
     notes = [f"{sweep.metric}: the {goal} of all epochs, of which best.ckpt is the checkpoint. Seed {seed} throughout."]
     notes += [f"Trial {t.number} failed: {t.user_attrs['error']}" for t in trials if "error" in t.user_attrs]
-    best = best_trial(study)
-    if best is not None:
-        notes.append(f"Best, in {best.user_attrs['folder']}:\nmer-zoo {shlex.join(best.user_attrs['arguments'])}")
     return Table(f"Trials of {study.study_name}", header, rows, notes)
+
+
+def best_command(study: Study) -> str | None:
+    """What trains the best trial anew, into the folder ``best`` beside those of the trials; None while there is none."""
+    trial = best_trial(study)
+    if trial is None:
+        return None
+    folder = Path(trial.user_attrs["folder"])
+    return f"mer-zoo {shlex.join([*trial.user_attrs['arguments'], *folder_options(folder.parent, 'best')])}"
 
 
 def _cell(value: object) -> str:

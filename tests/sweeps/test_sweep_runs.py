@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from mer_zoo.cli import main
 from mer_zoo.errors import MERError
 from mer_zoo.sweeps import command, jobs, load_sweep, run_sweep, runner
 from mer_zoo.sweeps.jobs import read_metric
-from mer_zoo.sweeps.study import counted, take_back
+from mer_zoo.sweeps.study import BEAT, Silence, counted, take_back
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,7 +70,8 @@ def test_a_sweep_runs_its_trials_and_goes_on(toy: Path, capsys: pytest.CaptureFi
     assert len({trial.params["x"] for trial in trials}) == 5
     shown = capsys.readouterr().out
     best = min(trials, key=lambda trial: trial.value or 0.0)
-    assert f"mer-zoo fit --x={best.params['x']}" in shown
+    again = f"mer-zoo fit --x={best.params['x']} --trainer.logger=CSVLogger --trainer.logger.save_dir={out / 'toy'} "
+    assert f"{again}--trainer.logger.name=best --trainer.logger.version=" in shown.splitlines()
     table = (out / "toy" / "trials.md").read_text()
     assert re.search(rf"\| trial \| state \| val/loss \| epochs \| x \|\n.*\n\| {best.number} \| complete \|", table)
     before = (out / "toy" / "journal.log").stat().st_size
@@ -118,6 +119,7 @@ def test_trials_that_fall_behind_are_pruned(toy: Path, monkeypatch: pytest.Monke
     assert "| pruned |" in table
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", ["journal", "sqlite"])
 def test_processes_share_a_study(toy: Path, storage: str) -> None:
     place = toy.parent / ("shared.log" if storage == "journal" else "shared.db")
@@ -154,6 +156,7 @@ def wait_for(what: Callable[[], bool], seconds: float = 120.0) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM])
 def test_a_sweep_goes_on_after_a_kill(toy: Path, monkeypatch: pytest.MonkeyPatch, kind: signal.Signals) -> None:
     folder = toy.parent / "toy"
@@ -176,15 +179,53 @@ def test_a_sweep_goes_on_after_a_kill(toy: Path, monkeypatch: pytest.MonkeyPatch
     assert "| 0 |" not in (folder / "trials.md").read_text()
 
 
+@pytest.mark.slow
+def test_a_trial_that_another_process_took_over_is_left_to_it(toy: Path) -> None:
+    folder = toy.parent / "toy"
+    process = start("sweep", str(toy), "--trials=1", f"--out={toy.parent}", TOY_SECONDS="1.0", TOY_EPOCHS="15")
+    wait_for(lambda: len(read_metric(folder / "trial_0000" / "metrics.csv", "val/loss")) >= 1)
+    storage = JournalStorage(JournalFileBackend(str(folder / "journal.log")))
+    study = optuna.load_study(study_name="toy", storage=storage)
+    assert take_back(study, study.trials[0], died=True)
+    said = process.communicate(timeout=240)[0]
+    assert "trial 0 was taken over by another process" in said
+    assert process.returncode == 0
+    assert states(counted(study.trials)) == ["COMPLETE"]
+
+
+def test_silence_is_a_sign_that_does_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = optuna.create_study()
+    dying, living = study.ask(), study.ask()
+    silence, now = Silence(10.0), 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    for now in (0.0, 6.0, 10.0):
+        living.set_user_attr(BEAT, int(now))
+        assert silence.dead(study.trials) == []
+    now = 10.5
+    assert [trial.number for trial in silence.dead(study.trials)] == [dying.number]
+
+
+def test_one_trial_too_many_does_not_count(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes may see at the same moment that one trial is left to draw."""
+    run_sweep(load_sweep(toy), trials=1, out=toy.parent)
+    seen: Iterator[list[FrozenTrial]] = iter([[]])
+    monkeypatch.setattr(runner, "counted", lambda trials: next(seen, counted(trials)))
+    run_sweep(load_sweep(toy), trials=1, out=toy.parent)
+    trials = trials_of(toy.parent / "toy" / "journal.log")
+    assert len(trials) == 2
+    assert [trial.number for trial in counted(trials)] == [0]
+    assert not (toy.parent / "toy" / "trial_0001").exists()
+
+
 def test_a_trial_that_kills_its_sweep_is_given_up(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "SILENT", 0.1)
     run_sweep(load_sweep(toy), trials=1, out=toy.parent)
     study = optuna.load_study(
         study_name="toy", storage=JournalStorage(JournalFileBackend(str(toy.parent / "toy" / "journal.log")))
     )
-    for _ in range(3):  # each time a process draws the trial and dies
+    for death in range(3):  # each time a process draws the trial and dies
         study.ask()
-        if _ < 2:
+        if death < 2:
             (stuck,) = [trial for trial in study.trials if trial.state.name == "RUNNING"]
             assert take_back(study, stuck, died=True)
             assert not take_back(study, stuck, died=True)
