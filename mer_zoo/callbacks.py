@@ -105,7 +105,7 @@ class RunRecord(BasePredictionWriter):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not isinstance(pl_module, MERModule) or not trainer.is_global_zero or is_trial(trainer):
             return
-        data = None if pl_module.datamodule is None else pl_module.datamodule.describe()
+        data = None if pl_module.datamodule is None else pl_module.datamodule.origin()
         record = {**provenance(self.command), "seed": pl_module.trained_seed(), "data": data}
         with whole_file(self.folder_of(trainer) / "provenance.json") as part:
             part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -45,10 +45,13 @@ def about_model(model: Model, datamodule: MERDataModule | None = None) -> dict[s
         "git": run["git"]["mer_zoo"],
     }
     if datamodule is not None:
-        data = datamodule.describe()
-        kept = {name: data[name] for name in ("corpus", "sha256", "counts", "modalities", "text")}
-        names = {"source": Path(data["source"]).name, "task": datamodule.task_name, "convention": datamodule.convention}
-        about["data"] = {**kept, **names}
+        origin = datamodule.origin()
+        names = {
+            "source": Path(origin["source"]).name,
+            "task": datamodule.task_name,
+            "convention": datamodule.convention,
+        }
+        about["data"] = {**origin, **names}
     return about
 
 
@@ -86,7 +89,7 @@ def model_card(config: Mapping[str, Any], results: RunResults | None, standardiz
         "A model for multimodal emotion recognition, trained and exported with mer_zoo. `config.json` holds names and numbers, "
         "`model.safetensors` tensors; nothing in this folder is executed.",
         _use(config, standardized),
-        "## Task and data\n\n" + _items(_facts(config)),
+        "## Task and data\n\n" + _items(_facts(config, results)),
         "## Results\n\n" + (_results(results) if results is not None else _NO_RESULTS),
         "## Protocol\n\n" + _items(_protocol(about, results, standardized)),
         "## Made with\n\n" + _items(_versions(about)),
@@ -108,7 +111,7 @@ def _use(config: Mapping[str, Any], standardized: bool) -> str:
     )
 
 
-def _facts(config: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(config: Mapping[str, Any], results: RunResults | None) -> dict[str, Any]:
     about, spec, task = config["about"], config["spec"], config["task"]
     data = about.get("data") or {}
     options = ", ".join(f"{name} {_words(value)}" for name, value in task["arguments"].items())
@@ -116,7 +119,7 @@ def _facts(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "Task": f"{task['class']} ({options})",
         "Corpus": " ".join(filter(None, [data.get("corpus"), data.get("source")])),
-        "Samples": _words(data.get("counts")),
+        "Samples": "" if results is None else _words(results.data.get("counts")),
         "SHA-256 of the source": data.get("sha256"),
         "Input": f"{shapes}; {'aligned' if spec['aligned'] else 'unaligned'}",
         "Parameters": about.get("parameters"),

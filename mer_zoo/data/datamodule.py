@@ -226,18 +226,20 @@ class MERDataModule(LightningDataModule):
             return batch
         return condition.pattern(batch, self.spec, derive_key(self.seed, condition.split, condition.pattern))
 
-    def describe(self) -> dict[str, Any]:
-        """What the run record says about the data."""
-        counts = {name: len(split) for name, split in self.corpus.splits.items()}
+    def origin(self) -> dict[str, Any]:
+        """Where the data come from and how they are used; no split is looked at, so that a training run may record it."""
         return {
             "corpus": type(self).__name__,
             "source": self.corpus.source,
             "sha256": self.corpus.sha256,
-            "counts": counts,
             "modalities": list(self.spec.modalities),
             "text": "tokens" if self.spec.tokens else "features",
-            "notes": self.corpus.notes,
         }
+
+    def describe(self) -> dict[str, Any]:
+        """What the run record says about the data."""
+        counts = {name: len(split) for name, split in self.corpus.splits.items()}
+        return {**self.origin(), "counts": counts, "notes": self.corpus.notes}
 
 
 def _as_is(batch: Any) -> Any:
