@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import huggingface_hub
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from safetensors.torch import load_file
 from toys import TINY_BERT, MeanNet, Shifting
 from zoo_cases import BACKBONES, SPECS, TASKS, TINY, build, combinations, nest, training_split
@@ -22,8 +24,11 @@ from zoo_cases import BACKBONES, SPECS, TASKS, TINY, build, combinations, nest, 
 from mer_zoo import load_pretrained, save_pretrained
 from mer_zoo.backbones import LFLSTM, MAGBERT, MPLMM, MulT, SelfMM
 from mer_zoo.batch import Batch
+from mer_zoo.data.datamodule import SyntheticMER
+from mer_zoo.data.synthetic import SyntheticConfig
 from mer_zoo.errors import MERError
 from mer_zoo.model import Model, adapt
+from mer_zoo.module import MERModule
 from mer_zoo.recipe import describe, outline
 from mer_zoo.wrappers import CLUE, CUMDF, GEAR, MACI, MSSD, CausalMER
 
@@ -409,3 +414,21 @@ def test_offline_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         MERError, match=r"owner/model is no folder here and can't be fetched from the Hub .*or go online"
     ):
         load_pretrained("owner/model")
+
+
+def test_data_are_scaled_as_in_training(tmp_path: Path) -> None:
+    small = SyntheticConfig(train=8, valid=4, test=4)
+    data = SyntheticMER(small, task="regression", batch_size=4)
+    model = LFLSTM(data.spec, data.task, hidden_dim=4)
+    data.setup("fit")
+    model.scaler_state = data.scaler_state()
+    save_pretrained(model, tmp_path)
+    other = SyntheticMER(dataclasses.replace(small, seed=1), task="regression", batch_size=4)
+    module = MERModule(load_pretrained(tmp_path))
+    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    Trainer(accelerator="cpu", default_root_dir=tmp_path, **quiet).test(module, other, verbose=False)
+    mine, theirs = data.scaler_state(), other.scaler_state()
+    assert mine is not None
+    assert theirs is not None
+    assert torch.equal(mine["mean"]["audio"], theirs["mean"]["audio"])
+    assert torch.equal(mine["std"]["vision"], theirs["std"]["vision"])

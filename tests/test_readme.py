@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from transformers import BertConfig, BertModel
 
+from mer_zoo import load_pretrained
 from mer_zoo.cli import main
 from mer_zoo.compat.released import SOURCES
 
@@ -71,7 +72,16 @@ def test_python_runs() -> None:
 @pytest.mark.filterwarnings("ignore:MACI chose tau by an effective sample size")  # the corpus is tiny
 def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_files: dict[str, Path]) -> None:
     given = commands(tmp_path)
-    assert {args[0] for args in given} == {"validate-data", "fit", "test", "predict", "report", "convert", "split-ood"}
+    assert {args[0] for args in given} == {
+        "validate-data",
+        "fit",
+        "test",
+        "predict",
+        "report",
+        "convert",
+        "split-ood",
+        "export",
+    }
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MER_ZOO_CACHE", str(tmp_path / "cache"))
     for name in ("unaligned_50.pkl", "new_clips.pkl"):
@@ -80,7 +90,7 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_fi
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     (tmp_path / "conditions.yaml").write_text(blocks("yaml")[0])
     # RUN_A and RUN_B stand for finished runs, which the seeds make later in the page.
-    given.sort(key=lambda args: args[0] == "report")
+    given.sort(key=lambda args: args[0] in ("report", "export"))
     for args in given:
         assert run([*args, *(SMALL if args[0] == "fit" else [])]) == 0, args
     conditions = (tmp_path / RUNS["RUN"] / "results.md").read_text()
@@ -88,6 +98,7 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_fi
     assert "mosei" in conditions
     assert (tmp_path / "comparison" / "report.png").exists()
     assert (tmp_path / "stores" / "mosi" / "corpus.json").exists()
+    assert load_pretrained("shared/mult").name == "MulT"
 
 
 ROWS = dict(re.findall(r"^\| ([^|]+?) \| (.*`--.+) \|$", README, flags=re.MULTILINE))
