@@ -255,7 +255,7 @@ CHANGES: dict[str, tuple[Callable[[Config], object], str]] = {
     "code of an encoder": (encoder("auto_map", {"AutoModel": "a/b--c.D"}), "sets 'auto_map', which is no size"),
     "a kernel to fetch": (encoder("_attn_implementation", "a/b"), "sets '_attn_implementation'"),
     "a kernel as an activation": (encoder("hidden_act", "kernels-community/x"), "only sizes and names"),
-    "a class in an encoder": (encoder("hidden_act", NEST), "only sizes and names"),
+    "a class in an encoder": (encoder("hidden_act", NEST), "config.json is refused"),
     "an encoder of another kind": (encoder("model_type", "timm_backbone"), "of type 'timm_backbone' can't be shared"),
     "layers of an encoder": (encoder("num_hidden_layers", 10**6), "config.json is refused"),
     "labels of an encoder": (encoder("num_labels", 10**9), "sets 'num_labels', which is no size"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from transformers import CONFIG_MAPPING, PretrainedConfig
@@ -17,17 +17,10 @@ from mer_zoo.errors import MERError
 __all__ = ["check_encoder_config", "encoder_sizes"]
 
 LARGEST = 2**24  # some configurations make a list as long as a number they are given
-# What says nothing about the network, or makes it answer in another form.
-_IRRELEVANT = {
-    "architectures",
-    "dtype",
-    "id2label",
-    "label2id",
-    "num_labels",
-    "output_attentions",
-    "output_hidden_states",
-}
-_IRRELEVANT |= {"problem_type", "return_dict", "torch_dtype", "torchscript", "transformers_version", "use_cache"}
+_GENERAL = {"model_type", "pad_token_id"}
+# What serves other heads, or the writing of text.
+_IRRELEVANT = {"add_cross_attention", "bos_token_id", "classifier_dropout", "eos_token_id", "is_decoder", "num_labels"}
+_IRRELEVANT |= {"tie_word_embeddings", "torch_dtype", "use_cache"}
 
 
 def encoder_sizes(config: PretrainedConfig) -> dict[str, Any]:
@@ -45,6 +38,10 @@ def encoder_sizes(config: PretrainedConfig) -> dict[str, Any]:
         8
     """
     known = _options(str(config.model_type))
+    if getattr(config, "is_decoder", False):
+        raise MERError(
+            f"a text encoder that writes text, as this {config.model_type} does, can't be shared; leave is_decoder out"
+        )
     sizes = {key: value for key, value in config.to_dict().items() if key in known}
     check_encoder_config(sizes)
     return sizes
@@ -64,12 +61,12 @@ def check_encoder_config(config: Mapping[str, Any]) -> None:
     Example:
         >>> check_encoder_config({"model_type": "bert", "auto_map": {"AutoModel": "someone/code--net.Net"}})
         Traceback (most recent call last):
-        mer_zoo.errors.MERError: a text encoder sets 'auto_map', which is no size of a bert
+        mer_zoo.errors.MERError: a text encoder sets 'auto_map', which is no size of a bert here
     """
     known = _options(config.get("model_type"))
     for key, value in config.items():
         if key not in known:
-            raise MERError(f"a text encoder sets {key!r}, which is no size of a {config['model_type']}")
+            raise MERError(f"a text encoder sets {key!r}, which is no size of a {config['model_type']} here")
         for item in _items(value):
             if not _is_harmless(item):
                 raise MERError(
@@ -83,14 +80,17 @@ def _options(model_type: object) -> set[str]:
         raise MERError(
             f"a text encoder of type {str(model_type)[:50]!r} can't be shared; choose an encoder such as BERT"
         )
-    found = {key for key in CONFIG_MAPPING[model_type]().to_dict() if not key.startswith("_")}
-    return (found | {"model_type"}) - _IRRELEVANT
+    # What every configuration has differs between versions of the library, and decides nothing but for a few.
+    own = CONFIG_MAPPING[model_type]().to_dict().keys() - PretrainedConfig().to_dict().keys()
+    return (own | _GENERAL) - _IRRELEVANT
 
 
-def _items(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return [*value, *value.values()]
-    return value if isinstance(value, list) else [value]
+def _items(value: Any) -> Iterator[Any]:
+    """All keys and values that something holds at any depth."""
+    for inner in [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []:
+        yield from _items(inner)
+    if not isinstance(value, (dict, list)):
+        yield value
 
 
 def _is_harmless(item: Any) -> bool:
