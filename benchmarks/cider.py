@@ -121,7 +121,7 @@ def tested(
     chosen: dict[str, dict[str, float]] = {}
     for kind, selection in [(k, s) for k in KINDS for s in SELECTIONS] if macis else []:
         bias = macis[0].language_bias
-        macis[0].counterfactual, bias.fixed_tau = KINDS[kind], SELECTIONS[selection]
+        macis[0].counterfactual, bias.fixed = KINDS[kind], SELECTIONS[selection]
         bias.selection = "fixed" if "tau" in selection else selection  # type: ignore[assignment]
         tester.validate(module, datamodule=data, verbose=False)
         chosen[f"{kind}, {selection}"] = module.model.diagnostics()
