@@ -82,12 +82,8 @@ class Runner:
 
     def _turn(self) -> bool:
         """One look at everything; whether there is more to do."""
-        trials = self.study.get_trials(deepcopy=False)
         for running in list(self.running):
-            if trials[running.trial.number].state.name == "RUNNING":
-                self._watch(running)
-            else:
-                self._lose(running)
+            self._watch_or_lose(running)
         mine = {running.trial.number for running in self.running}
         trials = self.study.get_trials(deepcopy=False)
         others = [trial for trial in trials if trial.state.name == "RUNNING" and trial.number not in mine]
@@ -122,6 +118,19 @@ class Runner:
             raise
         self._say(f"trial {trial.number}: " + " ".join(f"{name}={value}" for name, value in values.items()))
 
+    def _watch_or_lose(self, running: Running) -> None:
+        """Watch a trial that is still this process's; another may take it over while it is being watched."""
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        taken = self.study.get_trials(deepcopy=False)[running.trial.number].state.name != "RUNNING"
+        if not taken:
+            try:
+                self._watch(running)
+            except UpdateFinishedTrialError:
+                taken = True
+        if taken:
+            self._lose(running)
+
     def _watch(self, running: Running) -> None:
         """Pass on what a trial has measured, prune it, or tell how it ended."""
         trial, job = running.trial, running.job
@@ -136,8 +145,8 @@ class Runner:
             self._end(running)
         elif fresh and trial.should_prune():
             job.stop()
-            self.running.remove(running)
             self._tell(trial, "PRUNED")
+            self.running.remove(running)
             self._say(f"trial {trial.number} pruned after {running.seen} epochs at {running.values[-1]:.4g}")
         elif time.monotonic() - running.signed > SIGN:
             running.signed = time.monotonic()
@@ -146,16 +155,17 @@ class Runner:
     def _end(self, running: Running) -> None:
         trial, job = running.trial, running.job
         job.close()
-        self.running.remove(running)
         if job.process.returncode == 0 and running.values:
             best = min(running.values) if self.sweep.goal == "minimize" else max(running.values)
             self.failures = 0
             self._tell(trial, "COMPLETE", best)
+            self.running.remove(running)
             self._say(f"trial {trial.number}: {self.sweep.metric} {best:.4g} in {running.seen} epochs")
             return
         reason = job.complaint() if job.process.returncode else f"no finite {self.sweep.metric} was measured"
         trial.set_user_attr("error", f"{reason} ({job.log})")
         self._tell(trial, "FAIL")
+        self.running.remove(running)
         self._say(f"trial {trial.number} failed: {reason}")
         self.failures += 1
         if self.failures >= FAILURES:

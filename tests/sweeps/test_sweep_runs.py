@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -191,6 +192,37 @@ def test_a_trial_that_another_process_took_over_is_left_to_it(toy: Path) -> None
     assert "trial 0 was taken over by another process" in said
     assert process.returncode == 0
     assert states(counted(study.trials)) == ["COMPLETE"]
+
+
+@pytest.mark.parametrize("moment", ["while it runs", "as it ends", "as it fails"])
+def test_a_trial_may_be_taken_over_while_it_is_watched(
+    toy: Path, moment: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The state is read first and the trial told about later: between the two another process may act."""
+    if moment == "as it fails":
+        change(toy, parameters={"bad": {"values": [1, 2]}})
+    read, taken = jobs.Job.values, list[bool]()
+
+    def values(job: jobs.Job, metric: str) -> list[float]:
+        if moment != "while it runs":
+            job.process.wait()
+        measured = read(job, metric)
+        if not taken and (measured or moment == "as it fails"):
+            study = optuna.load_study(
+                study_name="toy", storage=JournalStorage(JournalFileBackend(str(toy.parent / "toy" / "journal.log")))
+            )
+            taken.append(take_back(study, study.trials[0], died=True))
+        return measured
+
+    monkeypatch.setattr(jobs.Job, "values", values)
+    fails = pytest.raises(MERError, match="no trial of toy") if moment == "as it fails" else contextlib.nullcontext()
+    with fails:
+        run_sweep(load_sweep(toy), trials=1, out=toy.parent)
+    assert taken == [True]
+    assert "trial 0 was taken over by another process" in capsys.readouterr().out
+    trials = trials_of(toy.parent / "toy" / "journal.log")
+    assert [trial.number for trial in counted(trials)] == [1]
+    assert trials[1].state.name == ("FAIL" if moment == "as it fails" else "COMPLETE")
 
 
 def test_silence_is_a_sign_that_does_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
