@@ -50,7 +50,7 @@ from typing_extensions import override
 from mer_zoo.batch import MODALITIES, DataSpec, Modality, Output
 from mer_zoo.layers.composite import MCT, WSAM, NaiveAttention
 from mer_zoo.layers.convolution import TemporalConv
-from mer_zoo.layers.dropout import dropout
+from mer_zoo.layers.mlp import ResidualBlock
 from mer_zoo.layers.positions import PositionRule
 from mer_zoo.layers.recurrent import masked_rnn
 from mer_zoo.layers.text_encoder import TextEncoderSpec
@@ -109,7 +109,7 @@ class CIDerNet(Backbone):
         out_dropout: float = 0.0,
     ) -> None:
         super().__init__(spec, task, text_encoder)
-        self.mask_padding, self.out_dropout = mask_padding, out_dropout
+        self.mask_padding = mask_padding
         self.fixed_length = not mask_padding
         if self.text_encoder is not None:
             self.text_encoder.zero_padding = mask_padding
@@ -123,7 +123,7 @@ class CIDerNet(Backbone):
         self.mct = MCT(dim, heads, layers, letters, positions, *dropouts)
         self.pools = nn.ModuleDict({name: NaiveAttention(dim) for name in used})
         self.feature_dim = len(used) * dim
-        self.fc1, self.fc2 = (nn.Linear(self.feature_dim, self.feature_dim) for _ in range(2))
+        self.joint = ResidualBlock(self.feature_dim, None, out_dropout)
         self.head = nn.Linear(self.feature_dim, task.num_outputs)
         steps = {name: spec.length("text" if name in compressed else name) for name in used}
         self.hidden_shape = {name: (steps[name], dim) for name in used}
@@ -142,7 +142,7 @@ class CIDerNet(Backbone):
         hidden = dict(zip(sequences, torch.split(y, list(lengths.values()), 1), strict=True))
         pooled = [self.pools[name](h, masks[name] if self.mask_padding else None) for name, h in hidden.items()]
         g = torch.cat(pooled, 1)
-        features = g + self.fc2(dropout(F.relu(self.fc1(g)), self.out_dropout, self.training))
+        features = self.joint(g)
         return Output(self.classify(features), features, hidden, scores)
 
     def _read(self, given: dict[str, Modality]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

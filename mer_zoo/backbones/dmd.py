@@ -59,13 +59,13 @@ from mer_zoo.layers.decoupling import (
     Decoupling,
     Prediction,
     PredictionHead,
-    ResidualBlock,
     SharedFusion,
     ShrinkingProjection,
     in_order,
     read_end,
 )
 from mer_zoo.layers.graph_distillation import GraphDistillation
+from mer_zoo.layers.mlp import ResidualBlock
 from mer_zoo.layers.positions import embed_positions
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.layers.transformer import TransformerEncoder

@@ -54,7 +54,7 @@ from mer_zoo.layers.emt import EMT
 from mer_zoo.layers.packing import Packing
 from mer_zoo.layers.positions import interleaved_positions
 from mer_zoo.layers.recurrent import LSTMEncoder
-from mer_zoo.layers.sequence import masked_first, masked_mean
+from mer_zoo.layers.sequence import TextPool, pool_text
 from mer_zoo.layers.simsiam import SimSiam
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.model import Backbone
@@ -65,7 +65,6 @@ from mer_zoo.views import IncompleteViews
 
 __all__ = ["EMTDLFR", "Restoration", "View"]
 
-TextPool = Literal["first", "mean"]
 Activation = Literal["tanh", "relu"]
 
 
@@ -275,8 +274,7 @@ class EMTDLFR(Backbone):
         if name in self.encoders:
             states, utterance = self.encoders[name](modality.x, modality.mask)
             return utterance, states
-        pool = masked_first if self.text_pool == "first" else masked_mean
-        return pool(modality.x, modality.mask), modality.x
+        return pool_text(modality.x, modality.mask, self.text_pool), modality.x
 
     def _equalise(self, name: str, x: Tensor) -> Tensor:
         equal: Tensor = self.project[name](x) if name in self.project else x

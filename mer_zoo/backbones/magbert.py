@@ -32,7 +32,7 @@ References:
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,7 @@ from mer_zoo.batch import MODALITIES, DataSpec, Modality, Output
 from mer_zoo.errors import MERError
 from mer_zoo.layers.mag import MAG
 from mer_zoo.layers.positions import embed_positions
-from mer_zoo.layers.sequence import at_words, masked_first, masked_mean
+from mer_zoo.layers.sequence import TextPool, at_words, pool_text
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.layers.transformer import TransformerEncoder
 from mer_zoo.model import Backbone
@@ -50,8 +50,6 @@ from mer_zoo.options import check_choice
 from mer_zoo.task import Task
 
 __all__ = ["MAGBERT"]
-
-TextPool = Literal["first", "mean"]
 
 
 class MAGBERT(Backbone):
@@ -133,7 +131,7 @@ class MAGBERT(Backbone):
         shown = {name: at_words(given[name], text.mask, self.spec.aligned) for name in self.others}
         words = self._words(text, shown)
         states = torch.where(text.mask[..., None], words, 0.0)
-        pooled = masked_first(states, text.mask) if self.text_pool == "first" else masked_mean(states, text.mask)
+        pooled = pool_text(states, text.mask, self.text_pool)
         features = self.dropout(torch.tanh(self.pooler(pooled)))
         return Output(self.classify(features), features, dict.fromkeys(self.spec.modalities, states))
 

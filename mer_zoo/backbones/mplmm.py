@@ -56,6 +56,7 @@ from mer_zoo.data.set_patterns import RandomSMM
 from mer_zoo.errors import MERError
 from mer_zoo.layers.convolution import TemporalConv
 from mer_zoo.layers.dropout import dropout
+from mer_zoo.layers.mlp import ResidualBlock
 from mer_zoo.layers.positions import PositionRule, embed_positions
 from mer_zoo.layers.prompts import MissingPrompts, PromptInit
 from mer_zoo.layers.sequence import check_lengths
@@ -71,8 +72,7 @@ __all__ = ["MPLMM", "Completion"]
 SHARED = (
     "crossmodal.",
     "memory.",
-    "fc1.",
-    "fc2.",
+    "joint.",
 )  # what stage 1 hands over; convolutions and classifier are of the corpus
 
 
@@ -154,7 +154,7 @@ class MPLMM(Backbone):
         _check_options(spec, d_model, layers, prompt_length)
         check_choice("MPLMM", "positions", positions, get_args(PositionRule))
         self.pretrained, self.prompt_init, self.positions = pretrained, prompt_init, positions
-        self.embed_dropout, self.out_dropout = embed_dropout, out_dropout
+        self.embed_dropout = embed_dropout
         self.lengths = {name: spec.length(name) for name in MODALITIES}
         self.views = IncompleteViews(RandomSMM(drop_rate), seed)
         self.project = nn.ModuleDict({name: TemporalConv(self.input_dims[name], d_model, 1) for name in MODALITIES})
@@ -170,11 +170,11 @@ class MPLMM(Backbone):
         )
         self.memory = nn.ModuleDict({name: encoder(2 * d_model, max(layers, 3)) for name in MODALITIES})
         self.feature_dim = 6 * d_model
-        self.fc1, self.fc2 = (nn.Linear(self.feature_dim, self.feature_dim) for _ in range(2))
+        self.joint = ResidualBlock(self.feature_dim, None, out_dropout)
         self.head = nn.Linear(self.feature_dim, task.num_outputs)
         self.hidden_shape = {name: (length, 2 * d_model) for name, length in self.lengths.items()}
         if pretrained is not None:
-            for part in (self.crossmodal, self.memory, self.fc1, self.fc2):
+            for part in (self.crossmodal, self.memory, self.joint):
                 part.requires_grad_(False)
 
     @override
@@ -206,7 +206,7 @@ class MPLMM(Backbone):
         remembered = {name: self._remember(name, embedded, tokens[name]) for name in MODALITIES}
         hidden = {name: states for name, (states, _) in remembered.items()}
         r = torch.cat([read for _, read in remembered.values()], 1)
-        z = r + self.fc2(dropout(F.relu(self.fc1(r)), self.out_dropout, self.training))
+        z = self.joint(r)
         return Output(self.classify(z), z, hidden, aux=Completion(sequences, matrix))
 
     def _remember(self, name: str, embedded: dict[str, Tensor], tokens: Tensor) -> tuple[Tensor, Tensor]:

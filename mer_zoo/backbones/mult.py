@@ -46,6 +46,7 @@ from mer_zoo.batch import MODALITIES, DataSpec, Modality, Output
 from mer_zoo.errors import MERError
 from mer_zoo.layers.convolution import TemporalConv
 from mer_zoo.layers.dropout import dropout
+from mer_zoo.layers.mlp import ResidualBlock
 from mer_zoo.layers.positions import PositionRule, embed_positions
 from mer_zoo.layers.sequence import last_step
 from mer_zoo.layers.text_encoder import TextEncoderSpec
@@ -133,7 +134,7 @@ class MulT(Backbone):
         self.always_project = ours if always_project is None else always_project
         self.mask_padding = ours if mask_padding is None else mask_padding
         self.fixed_length = not (self.mask_padding and self.pool == "last_valid" and self.positions == "time")
-        self.embed_dropout, self.out_dropout = embed_dropout, out_dropout
+        self.embed_dropout = embed_dropout
         self.targets = _check_targets(spec, targets)
         self._kernels = dict(zip(MODALITIES, kernels, strict=True))
         self.project = nn.ModuleDict(
@@ -152,7 +153,7 @@ class MulT(Backbone):
         width = max(len(spec.modalities) - 1, 1) * d_model
         self.memory = nn.ModuleDict({name: encoder(width, max(layers, 3), attn_dropout) for name in self.targets})
         self.feature_dim = width * len(self.targets)
-        self.fc1, self.fc2 = (nn.Linear(self.feature_dim, self.feature_dim) for _ in range(2))
+        self.joint = ResidualBlock(self.feature_dim, None, out_dropout)
         self.head = nn.Linear(self.feature_dim, task.num_outputs)
         self.hidden_shape = {name: (self._length(name), width) for name in self.targets}
 
@@ -165,7 +166,7 @@ class MulT(Backbone):
         remembered = {name: self._remember(name, sequences, masks) for name in self.targets}
         hidden = {name: states for name, (states, _) in remembered.items()}
         r = torch.cat([read for _, read in remembered.values()], 1)
-        z = r + self.fc2(dropout(F.relu(self.fc1(r)), self.out_dropout, self.training))
+        z = self.joint(r)
         return Output(self.classify(z), z, hidden)
 
     def _embed(self, name: str, modality: Modality) -> tuple[Tensor, Tensor | None]:

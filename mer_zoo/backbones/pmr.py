@@ -46,7 +46,9 @@ from mer_zoo.batch import MODALITIES, DataSpec, Modality, Output
 from mer_zoo.errors import MERError
 from mer_zoo.layers.attention import visibility
 from mer_zoo.layers.convolution import TemporalConv
+from mer_zoo.layers.decoupling import in_order
 from mer_zoo.layers.dropout import dropout
+from mer_zoo.layers.mlp import ResidualBlock
 from mer_zoo.layers.positions import embed_positions
 from mer_zoo.layers.reinforcement import Gate, MessageUpdate, ReinforcementUnit, Residual, Scoring, Unit
 from mer_zoo.layers.sequence import check_lengths, last_step, masked_mean
@@ -61,7 +63,6 @@ __all__ = ["PMR", "Messages"]
 Sharing = Literal["none", "layers", "all"]
 Pool = Literal["last", "mean", "first"]
 
-ORDER = ("text", "vision", "audio")  # of the hub
 MOST_WEIGHTS = 2**30  # of full scoring, 4 GiB
 
 
@@ -144,9 +145,9 @@ class PMR(Backbone):
         _check_sizes(d_model, layers, interaction_layers, kernels)
         check_choice("PMR", "sharing", sharing, get_args(Sharing))
         check_choice("PMR", "pool", pool, get_args(Pool))
-        self.names = [name for name in ORDER if name in spec.modalities]
+        self.names = in_order(spec.modalities)
         self.layers, self.sharing, self.pool, self.causal_mask = layers, sharing, pool, causal_mask
-        self.embed_dropout, self.out_dropout = embed_dropout, out_dropout
+        self.embed_dropout = embed_dropout
         self.fixed_length = scoring == "full"
         if len(self.names) == 1:
             scoring = "mean"  # the softmax of one score is 1, so that it could not be learned
@@ -171,7 +172,7 @@ class PMR(Backbone):
         )
         self.interaction = TransformerEncoder(d_model, num_heads, interaction_layers, *drops, causal=causal_mask)
         self.feature_dim = d_model
-        self.fc1, self.fc2 = (nn.Linear(d_model, d_model) for _ in range(2))
+        self.joint = ResidualBlock(d_model, None, out_dropout)
         self.head = nn.Linear(d_model, task.num_outputs)
         self.hidden_shape = {name: (spec.length(name), d_model) for name in spec.modalities}
 
@@ -188,7 +189,7 @@ class PMR(Backbone):
         z, messages = self._reinforce(z, masks if padded else None)
         joint, mask = torch.cat([messages.hub, *z.values()], 1), torch.cat([hub_mask, hub_mask], 1)
         r = self._pool(joint, mask, mask if padded else None)
-        features = r + self.fc2(dropout(F.relu(self.fc1(r)), self.out_dropout, self.training))
+        features = self.joint(r)
         hidden = {name: z[name] for name in self.spec.modalities}
         return Output(self.classify(features), features, hidden, aux=messages)
 

@@ -40,7 +40,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -51,16 +51,14 @@ from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality, Output, Step
 from mer_zoo.functional.label_generation import label_weights
 from mer_zoo.layers.label_bank import LabelBank
 from mer_zoo.layers.recurrent import LSTMEncoder
-from mer_zoo.layers.sequence import masked_first, masked_mean
+from mer_zoo.layers.sequence import TextPool, pool_text
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.model import Backbone
 from mer_zoo.optim import distributed_mean
 from mer_zoo.options import check_choice
 from mer_zoo.task import SentimentRegression, Task
 
-__all__ = ["SelfMM", "TextPool"]
-
-TextPool = Literal["first", "mean"]
+__all__ = ["SelfMM"]
 
 
 class Unimodal(NamedTuple):
@@ -151,8 +149,7 @@ class SelfMM(Backbone):
         if name != "text":
             vector: Tensor = self.encoders[name](modality.x, modality.mask)[1]
             return vector
-        pool = masked_first if self.text_pool == "first" else masked_mean
-        return pool(modality.x, modality.mask)
+        return pool_text(modality.x, modality.mask, self.text_pool)
 
     @override
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:

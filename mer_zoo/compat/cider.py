@@ -31,7 +31,7 @@ CIDER = KeyMap(
         (r"\blayer_norm\.", "norm."),
         (r"^multimodal_transformer\.", "mct."),
         (r"^text_model\.", "text_encoder."),
-        (r"^proj([12])\.", r"fc\1."),
+        (r"^proj([12])\.", r"joint.fc\1."),
         (r"^recon_text\.", "decoders.text.features."),
         (r"^recon_(audio|vision)\.0\.", r"decoders.\1.time."),
         (r"^recon_(audio|vision)\.1\.", r"decoders.\1.features."),

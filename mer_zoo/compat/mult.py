@@ -18,7 +18,7 @@ MULT = KeyMap(
     rules=(
         *_PAIRS,
         *_SINGLE,
-        (r"^proj([12])\.", r"fc\1."),
+        (r"^proj([12])\.", r"joint.fc\1."),
         (r"^out_layer\.", "head."),
         (r"\blayers\.(\d+)\.self_attn\.", r"layers.\1.attention."),
         (r"\blayers\.(\d+)\.layer_norms\.([01])\.", r"layers.\1.norm\2."),

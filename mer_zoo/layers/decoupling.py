@@ -15,6 +15,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.functional.disentanglement import margin_loss, squared_difference
 from mer_zoo.layers.convolution import TemporalConv
 from mer_zoo.layers.dropout import dropout
+from mer_zoo.layers.mlp import ResidualBlock
 from mer_zoo.layers.positions import embed_positions
 from mer_zoo.layers.sequence import check_lengths
 from mer_zoo.layers.transformer import TransformerEncoder
@@ -24,7 +25,6 @@ __all__ = [
     "Decoupling",
     "Prediction",
     "PredictionHead",
-    "ResidualBlock",
     "SharedFusion",
     "ShrinkingProjection",
     "in_order",
@@ -210,35 +210,6 @@ class SharedFusion(nn.Module):
     def forward(self, shared: Mapping[str, Tensor]) -> Tensor:
         """Map (B, T_m, d) of each modality to (B, n d)."""
         return torch.cat([read_end(self.encoders[name], shared[name]) for name in in_order(list(self.encoders))], 1)
-
-
-class ResidualBlock(nn.Module):
-    """x + W2 dropout(relu(W1 x)).
-
-    Args:
-        dim: Width.
-        hidden: Width inside; None for ``dim``.
-        dropout: Dropout behind the ReLU.
-
-    Example:
-        >>> ResidualBlock(6, 3)(torch.randn(2, 6)).shape
-        torch.Size([2, 6])
-    """
-
-    def __init__(self, dim: int, hidden: int | None = None, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.dropout = dropout
-        self.fc1 = nn.Linear(dim, dim if hidden is None else hidden)
-        self.fc2 = nn.Linear(dim if hidden is None else hidden, dim)
-
-    @override
-    def forward(self, x: Tensor) -> Tensor:
-        return self.read(x)[0]
-
-    def read(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The sum, and relu(W1 x)."""
-        inner = F.relu(self.fc1(x))
-        return x + self.fc2(dropout(inner, self.dropout, self.training)), inner
 
 
 class Prediction(NamedTuple):

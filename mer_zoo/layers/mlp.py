@@ -1,4 +1,4 @@
-"""Two linear maps with an activation between them."""
+"""Two linear maps with an activation between them, alone or beside what they read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from mer_zoo.layers.dropout import dropout
 
-__all__ = ["MLP"]
+__all__ = ["MLP", "ResidualBlock"]
 
 
 class MLP(nn.Module):
@@ -50,3 +50,33 @@ class MLP(nn.Module):
         inner = dropout(self.activation(self.fc1(x)), self.dropout, self.training)
         result: Tensor = self.fc2(inner)
         return result
+
+
+class ResidualBlock(nn.Module):
+    """x + W2 dropout(relu(W1 x)).
+
+    Args:
+        dim: Width.
+        hidden: Width inside; None for ``dim``.
+        dropout: Dropout behind the ReLU.
+
+    Example:
+        >>> import torch
+        >>> ResidualBlock(6, 3)(torch.randn(2, 6)).shape
+        torch.Size([2, 6])
+    """
+
+    def __init__(self, dim: int, hidden: int | None = None, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.fc1 = nn.Linear(dim, dim if hidden is None else hidden)
+        self.fc2 = nn.Linear(dim if hidden is None else hidden, dim)
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        return self.read(x)[0]
+
+    def read(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The sum, and relu(W1 x)."""
+        inner = F.relu(self.fc1(x))
+        return x + self.fc2(dropout(inner, self.dropout, self.training)), inner

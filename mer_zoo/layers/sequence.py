@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from mer_zoo.batch import Modality
 from mer_zoo.errors import MERError
 
 __all__ = [
+    "TextPool",
     "at_words",
     "check_lengths",
     "last_step",
@@ -19,8 +21,11 @@ __all__ = [
     "masked_last",
     "masked_mean",
     "masked_resample",
+    "pool_text",
     "undo_left_align",
 ]
+
+TextPool = Literal["first", "mean"]
 
 
 def check_lengths(owner: str, x: Mapping[str, Tensor], lengths: Mapping[str, int]) -> None:
@@ -197,3 +202,22 @@ def at_words(modality: Modality, words: Tensor, aligned: bool) -> Tensor:
 def _take(x: Tensor, order: Tensor) -> Tensor:
     index = order.reshape(*order.shape, *[1] * (x.dim() - 2)).expand(*order.shape, *x.shape[2:])
     return x.gather(1, index)
+
+
+def pool_text(x: Tensor, mask: Tensor, pool: TextPool) -> Tensor:
+    """The vector of an utterance: its first real step, which is [CLS] behind an encoder, or the mean of its real steps.
+
+    Args:
+        x: (B, T, d) words.
+        mask: (B, T) bool, True at real steps.
+        pool: Which of the two.
+
+    Returns:
+        (B, d).
+
+    Example:
+        >>> x, mask = torch.tensor([[[9.0], [2.0], [4.0]]]), torch.tensor([[False, True, True]])
+        >>> pool_text(x, mask, "first").tolist(), pool_text(x, mask, "mean").tolist()
+        ([[2.0]], [[3.0]])
+    """
+    return masked_first(x, mask) if pool == "first" else masked_mean(x, mask)

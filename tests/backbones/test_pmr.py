@@ -144,5 +144,5 @@ def test_the_step_that_is_read_is_that_of_the_whole_encoding(pool: str) -> None:
     joint = torch.cat([output.aux.hub, *(output.hidden[name] for name in order)], 1)
     mask = torch.cat([batch.modality(name).mask for name in order] * 2, 1)
     read = {"last": masked_last, "first": masked_first}[pool](model.interaction(joint, mask=mask), mask)
-    expected = read + model.fc2(torch.relu(model.fc1(read)))
+    expected = read + model.joint.fc2(torch.relu(model.joint.fc1(read)))
     torch.testing.assert_close(output.features, expected, atol=1e-5, rtol=1e-4)

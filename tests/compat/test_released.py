@@ -103,7 +103,7 @@ def run(model: MulT, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
 
     for name, module in model.crossmodal.named_children():
         module.register_forward_hook(record(name))
-    model.fc1.register_forward_pre_hook(lambda _module, args: r.append(args[0]))
+    model.joint.fc1.register_forward_pre_hook(lambda _module, args: r.append(args[0]))
     output = model(batch)
     assert output.hidden is not None
     seen.update({name: states.transpose(0, 1) for name, states in output.hidden.items()})
