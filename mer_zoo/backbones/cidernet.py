@@ -32,7 +32,8 @@ Differences from the authors' code, and why:
       fixed length. With ``mask_padding=True`` padding, in front or behind, changes nothing;
     * the head is a plain classifier; CIDer's own is the wrapper MACI, its training the wrapper MSSD.
 
-Reproduction: not yet run.
+Reproduction: outputs, losses, gradients and training steps of the released code (tests/backbones/test_cidernet.py); on SyntheticMER see
+    docs/results.md, no figure of the paper yet.
 
 References:
     Zhong, Huan, Wu, Liang, Chen, "Towards Robust Multimodal Emotion Recognition under Missing Modalities and Distribution Shifts",
@@ -41,6 +42,8 @@ References:
 """
 
 from __future__ import annotations
+
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -55,6 +58,7 @@ from mer_zoo.layers.positions import PositionRule
 from mer_zoo.layers.recurrent import masked_rnn
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.model import Backbone
+from mer_zoo.options import check_choice
 from mer_zoo.task import Task
 
 __all__ = ["CIDerNet"]
@@ -81,7 +85,7 @@ class CIDerNet(Backbone):
         out_dropout: Dropout inside the block that makes the joint representation.
 
     Raises:
-        MERError: For heads that do not divide the width, or without a layer.
+        MERError: For heads that do not divide the width, without a layer, or for unknown ``positions``.
 
     Example:
         >>> from mer_zoo.batch import Batch
@@ -109,6 +113,7 @@ class CIDerNet(Backbone):
         out_dropout: float = 0.0,
     ) -> None:
         super().__init__(spec, task, text_encoder)
+        check_choice("CIDerNet", "positions", positions, get_args(PositionRule))
         self.mask_padding = mask_padding
         self.fixed_length = not mask_padding
         if self.text_encoder is not None:

@@ -22,7 +22,7 @@ There is no released code. What the manuscript leaves open is inferred:
     * the dropout stands in front of the classifier alone (0.8 as printed), the transformer layer has its own;
     * two modalities make one pair; one modality is refused.
 
-Reproduction: not yet run.
+Reproduction: there is no released code; on SyntheticMER see docs/results.md, no figure of the manuscript yet.
 
 References:
     "Label-Guided Enhancement: A Distillation Framework for Uncertainty-Aware Multimodal Emotion Recognition", anonymous

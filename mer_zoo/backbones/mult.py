@@ -25,7 +25,7 @@ Differences from the authors' code, and why; ``variant="released"`` or single op
       one or two modalities work: with two, one encoder a direction; with one, self-attention on the projection;
     * one dropout mask of the embedded source serves keys and values; a source is embedded once for all encoders (fixed).
 
-Reproduction: not yet run.
+Reproduction: outputs, loss and gradients of the released code to 1e-5 (tests/backbones/test_mult.py); no figure of the paper yet.
 
 References:
     Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences", ACL 2019, arXiv:1906.00295.
@@ -35,7 +35,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -52,6 +52,7 @@ from mer_zoo.layers.sequence import last_step
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.layers.transformer import TransformerEncoder
 from mer_zoo.model import Backbone
+from mer_zoo.options import check_choice
 from mer_zoo.task import Task
 
 __all__ = ["MulT"]
@@ -88,7 +89,7 @@ class MulT(Backbone):
         mask_padding: Hide padding from attention and convolution. Ours True, released False.
 
     Raises:
-        MERError: For a target that is not in use, heads that do not divide the width, a width below 4, a kernel below 1, or
+        MERError: For an unknown option, a target that is not in use, heads that do not divide the width, a width below 4, a kernel below 1, or
             one that is longer than its sequence without ``mask_padding``.
 
     Example:
@@ -127,10 +128,13 @@ class MulT(Backbone):
         super().__init__(spec, task, text_encoder)
         if d_model < 4:
             raise MERError(f"d_model is {d_model}, but positions need a width of at least 4")
+        check_choice("MulT", "variant", variant, get_args(Variant))
         ours = variant == "ours"
         self.causal_mask = not ours if causal_mask is None else causal_mask
         self.pool: Pool = ("last_valid" if ours else "last_position") if pool is None else pool
         self.positions: PositionRule = ("time" if ours else "released") if positions is None else positions
+        check_choice("MulT", "pool", self.pool, get_args(Pool))
+        check_choice("MulT", "positions", self.positions, get_args(PositionRule))
         self.always_project = ours if always_project is None else always_project
         self.mask_padding = ours if mask_padding is None else mask_padding
         self.fixed_length = not (self.mask_padding and self.pool == "last_valid" and self.positions == "time")

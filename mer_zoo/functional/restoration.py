@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mer_zoo.functional.distillation import reconstruction_error
+from mer_zoo.functional.precision import widen
 
 __all__ = ["FrameLoss", "attraction", "frame_error"]
 
@@ -39,8 +40,8 @@ def attraction(z: Tensor, p: Tensor, z_m: Tensor, p_m: Tensor) -> Tensor:
         >>> attraction(a, b, a, a).item(), attraction(a, a, a, a).item()
         (-0.5, -1.0)
     """
-    forward = F.cosine_similarity(p_m.float(), z.detach().float(), dim=-1)
-    backward = F.cosine_similarity(p.float(), z_m.detach().float(), dim=-1)
+    forward = F.cosine_similarity(widen(p_m), widen(z.detach()), dim=-1)
+    backward = F.cosine_similarity(widen(p), widen(z_m.detach()), dim=-1)
     return -(forward + backward) / 2
 
 
@@ -63,4 +64,4 @@ def frame_error(fake: Tensor, original: Tensor, loss: FrameLoss = "smooth_l1") -
     """
     if loss == "smooth_l1":
         return reconstruction_error(fake, original)
-    return (fake.float() - original.float()).square().mean(-1)
+    return (widen(fake) - widen(original)).square().mean(-1)

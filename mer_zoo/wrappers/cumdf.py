@@ -28,7 +28,7 @@ There is no released code. What the manuscript leaves open is inferred:
 What is kept where: a frozen teacher is no part of the state, so a student's checkpoint predicts without the teacher's file. A
 teacher trained jointly is part of the checkpoint; `mer-zoo export --student` leaves it out.
 
-Reproduction: not yet run.
+Reproduction: there is no released code; on SyntheticMER see docs/results.md, no figure of the manuscript yet.
 
 References:
     "Label-Guided Enhancement: A Distillation Framework for Uncertainty-Aware Multimodal Emotion Recognition", anonymous

@@ -34,6 +34,7 @@ from mer_zoo.backbones import (
     SelfMM,
 )
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
+from mer_zoo.errors import MERError
 from mer_zoo.model import Backbone
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
 
@@ -248,3 +249,19 @@ def test_gpu_agrees_with_cpu(name: str) -> None:
     model, batch = make(name)
     expected = model.eval()(batch).logits
     torch.testing.assert_close(model.cuda()(batch.to("cuda")).logits.cpu(), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("model", "option"),
+    [
+        (MulT, "variant"),
+        (MulT, "pool"),
+        (MulT, "positions"),
+        (CIDerNet, "positions"),
+        (PMR, "pool"),
+        (SelfMM, "text_pool"),
+    ],
+)
+def test_a_misspelt_option_is_refused(model: Callable[..., Backbone], option: str) -> None:
+    with pytest.raises(MERError, match=f"unknown {option} 'tmie' of {model.__name__}; choose from"):
+        model(DataSpec(), SentimentRegression(), **{option: "tmie"})

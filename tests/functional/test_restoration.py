@@ -14,6 +14,12 @@ def test_attraction_is_a_mean_of_two_cosines() -> None:
     torch.testing.assert_close(attraction(z, p, z_m, p_m), torch.stack(expected))
 
 
+def test_double_precision_stays() -> None:
+    z, p, z_m, p_m = torch.randn(4, 5, 6, dtype=torch.float64).unbind()
+    assert attraction(z, p, z_m, p_m).dtype == torch.float64
+    assert attraction(*(x.bfloat16() for x in (z, p, z_m, p_m))).dtype == torch.float32
+
+
 def test_only_predictions_are_drawn() -> None:
     z, p, z_m, p_m = (torch.randn(5, 6, requires_grad=True) for _ in range(4))
     torch.autograd.backward(attraction(z, p, z_m, p_m).sum())
@@ -30,3 +36,4 @@ def test_frame_error_is_torchs_mean_over_channels(loss: FrameLoss) -> None:
     expected = criterion(reduction="none")(fake, original).mean(-1)
     torch.testing.assert_close(frame_error(fake, original, loss), expected)
     assert frame_error(fake.bfloat16(), original, loss).dtype == torch.float32
+    assert frame_error(fake.double(), original.double(), loss).dtype == torch.float64
