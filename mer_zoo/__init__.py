@@ -38,7 +38,7 @@ from mer_zoo.module import MERModule
 from mer_zoo.pretrained import load_pretrained
 from mer_zoo.scores import Scores
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
-from mer_zoo.wrappers import CLUE, CUMDF, GEAR, MACI, MSSD, CausalMER
+from mer_zoo.wrappers import CLUE, CUMDF, GEAR, MACI, MSSD, CausalMER, PropensityWeighting
 
 __all__ = [
     "CLUE",
@@ -79,6 +79,7 @@ __all__ = [
     "Model",
     "MulT",
     "Output",
+    "PropensityWeighting",
     "Scores",
     "SelfMM",
     "SentimentClassification",

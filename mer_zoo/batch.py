@@ -235,7 +235,7 @@ class Step:
         batch: The view (complete, incomplete ...) whose targets the task loss uses.
         output: The model's output on that view.
         losses: Auxiliary losses, scalars, already weighted.
-        task_weight: Weight of the task loss of this view, one number or (B,).
+        task_weight: Weight of the task loss of this view, one number, (B,), or (B, E) where each of E emotions has its own.
 
     Example:
         >>> from mer_zoo.task import SentimentRegression
@@ -248,6 +248,16 @@ class Step:
     output: Output
     losses: dict[str, Tensor] = field(default_factory=dict)
     task_weight: float | Tensor = 1.0
+
+    def reweigh(self, factor: float | Tensor) -> Step:
+        """Return a copy whose task loss is weighted by ``factor`` too: one number, (B,) or (B, E)."""
+        weight = self.task_weight
+        if isinstance(weight, Tensor) and isinstance(factor, Tensor):
+            if weight.dim() < factor.dim():
+                weight = weight[:, None]
+            elif factor.dim() < weight.dim():
+                factor = factor[:, None]
+        return dataclasses.replace(self, task_weight=weight * factor)
 
 
 class DataSpec:

@@ -20,6 +20,7 @@ from mer_zoo.task import Task
 
 if TYPE_CHECKING:
     from mer_zoo.layers.label_guided import LGMMT
+    from mer_zoo.layers.propensity import Propensity
 
 __all__ = ["AdaptedBackbone", "Backbone", "BatchSource", "Model", "Wrapper", "WrapperFactory", "adapt"]
 
@@ -124,6 +125,11 @@ class Model(Recorded, nn.Module, ABC):
     @property
     def label_guided(self) -> LGMMT | None:
         """A label-guided transformer that the model has, reading ``Output.hidden``; usually none."""
+        return None
+
+    @property
+    def propensity(self) -> Propensity | None:
+        """The propensities of biased words that the model trains by; usually none."""
         return None
 
     @property
@@ -377,6 +383,11 @@ class Wrapper(Model):
     @override
     def label_guided(self) -> LGMMT | None:
         return self.backbone.label_guided
+
+    @property
+    @override
+    def propensity(self) -> Propensity | None:
+        return self.backbone.propensity
 
     @property
     @override

@@ -186,8 +186,7 @@ class MERModule(LightningModule):
 
     def step_loss(self, step: Step, stage: str = "train") -> Tensor:
         """Loss of one step: mean(task_weight * task loss) + sum(auxiliary losses); logs its parts."""
-        task_loss = self.model.task.criterion(step.output.logits, step.batch.target)
-        loss = distributed_mean(step.task_weight * task_loss)
+        loss = distributed_mean(self.model.task.weighted(step.output.logits, step.batch.target, step.task_weight))
         parts = {"task": loss, **step.losses}
         for name, value in parts.items():
             self._log(f"{stage}/{name}", value, len(step.batch))

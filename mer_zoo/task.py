@@ -68,6 +68,21 @@ class Task(Recorded, ABC):
             (B,) losses; the mean over the batch is left to the caller, who may weight samples.
         """
 
+    def weighted(self, logits: Tensor, target: Tensor, weight: float | Tensor) -> Tensor:
+        """Loss of each sample under weights.
+
+        Args:
+            logits: (B, *shape).
+            target: Labels as they stand in a Batch.
+            weight: One number, (B,), or (B, E) where each of E problems has its own.
+
+        Returns:
+            (B,) losses.
+        """
+        if isinstance(weight, Tensor) and weight.dim() > 1:
+            raise MERError(f"{type(self).__name__} is one problem; give one weight a sample")
+        return weight * self.criterion(logits, target)
+
     @abstractmethod
     def score(self, logits: Tensor) -> Tensor:
         """Real numbers for ranking and correlation: (B,) sentiment in [-3, 3], or (B, E) probabilities."""
@@ -193,8 +208,18 @@ class EmotionDetection(Task):
 
     @override
     def criterion(self, logits: Tensor, target: Tensor) -> Tensor:
+        return self._losses(logits, target).mean(1)
+
+    @override
+    def weighted(self, logits: Tensor, target: Tensor, weight: float | Tensor) -> Tensor:
+        if isinstance(weight, Tensor) and weight.dim() == 1:
+            weight = weight[:, None]
+        return (weight * self._losses(logits, target)).mean(1)
+
+    def _losses(self, logits: Tensor, target: Tensor) -> Tensor:
+        """(B, E) loss of each emotion."""
         losses = F.cross_entropy(logits.flatten(0, 1), self.encode(target).flatten(), reduction="none")
-        return losses.view(target.shape).mean(1)
+        return losses.view(target.shape)
 
     @override
     def score(self, logits: Tensor) -> Tensor:

@@ -92,7 +92,7 @@ class Shifting(Wrapper):
 
 def step_loss(model: Model, step: Step) -> Tensor:
     """What MERModule would train on in one step."""
-    task_loss = (step.task_weight * model.task.criterion(step.output.logits, step.batch.target)).mean()
+    task_loss = model.task.weighted(step.output.logits, step.batch.target, step.task_weight).mean()
     return torch.stack([task_loss, *step.losses.values()]).sum()
 
 

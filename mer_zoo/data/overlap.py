@@ -15,7 +15,15 @@ from mer_zoo.data.checks import Fault, plural
 from mer_zoo.data.corpus import Corpus, SplitData
 from mer_zoo.errors import MERError
 
-__all__ = ["check_different", "check_unseen", "id_overlaps", "named_samples", "same_content", "shared_ids"]
+__all__ = [
+    "check_different",
+    "check_unseen",
+    "id_overlaps",
+    "named_samples",
+    "recordings",
+    "same_content",
+    "shared_ids",
+]
 
 Array = StoredArray | npt.NDArray[Any]
 Arrays = Mapping[str, Array | None]
@@ -61,6 +69,21 @@ def shared_ids(one: str, ids: Sequence[str], other: str, others: Sequence[str]) 
     """
     both = named_samples(one, ids) & named_samples(other, others)
     return [name for name in ids if name in both]
+
+
+def recordings(ids: Sequence[str]) -> list[str] | None:
+    """The recording that each sample is a clip of; None where the ids do not tell.
+
+    Args:
+        ids: Sample ids, ``recording$_$clip``.
+
+    Example:
+        >>> recordings(["a$_$1", "a$_$2", "b$_$1"]), recordings(["train_0", "train_1"])
+        (['a', 'a', 'b'], None)
+    """
+    if not ids or not all("$_$" in name for name in ids):
+        return None
+    return [name.rsplit("$_$", 1)[0] for name in ids]
 
 
 def id_overlaps(splits: Mapping[str, Sequence[str]]) -> list[Fault]:

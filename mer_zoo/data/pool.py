@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,11 +15,11 @@ from mer_zoo.data.corpus import Corpus, SplitData
 from mer_zoo.data.ood import Ints
 from mer_zoo.data.shift_report import SPLITS
 from mer_zoo.errors import MERError
+from mer_zoo.functional.language_bias import split_words
 
 __all__ = ["Pool", "WordKind"]
 
 WordKind = Literal["text", "tokens"]
-_WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class Pool:
         """
         if kind == "text":
             texts = [text for split in self.parts for text in split.raw_text]
-            return [set(_WORD.findall(text.lower())) for text in texts]
+            return [set(split_words(text)) for text in texts]
         tokens = [split.token_ids for split in self.parts if split.token_ids is not None]
         if len(tokens) < len(self.parts):
             raise MERError(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mer_zoo.data.ood import Floats, Ints, WordTable, class_given_word, word_shift
+from mer_zoo.data.overlap import recordings
 from mer_zoo.reports.tables import Table
 
 __all__ = ["SPLITS", "ShiftReport"]
@@ -188,8 +189,8 @@ class ShiftReport:
 
 
 def _shared_recordings(splits: Ints, ids: Sequence[str]) -> int | None:
-    if not all("$_$" in name for name in ids):
+    of = recordings(ids)
+    if of is None:
         return None
-    recordings = [name.rsplit("$_$", 1)[0] for name in ids]
-    trained = {recording for recording, split in zip(recordings, splits, strict=True) if split == _TRAIN}
-    return sum(recording in trained for recording, split in zip(recordings, splits, strict=True) if split == _TEST)
+    trained = {recording for recording, split in zip(of, splits, strict=True) if split == _TRAIN}
+    return sum(recording in trained for recording, split in zip(of, splits, strict=True) if split == _TEST)

@@ -1,4 +1,4 @@
-"""How strongly MACI and CLUE subtract the counterfactual: weights that imitate a randomised trial, and the choice under them.
+"""Weights that imitate a randomised trial, and how strongly MACI and CLUE subtract the counterfactual, chosen under them.
 
 An ordinary validation split has the training split's association of words and labels; on it the bias is of use, and the
 best tau is near 0. Weighted by P(y) / p_bias(y | x_cf), label and bias words are independent, as if words had been dealt out
@@ -49,26 +49,37 @@ def fit_temperature(y: Tensor, target: Tensor) -> float:
     return math.exp(-(low + high) / 2)
 
 
-def deconfounding_weights(bias: Tensor, target: Tensor, prior: Tensor, temperature: float = 1.0) -> Tensor:
-    r"""Weights :math:`P(y_i) / p_{bias}(y_i \mid x_{cf,i})` under which label and bias words are independent.
+def deconfounding_weights(
+    bias: Tensor,
+    target: Tensor,
+    prior: Tensor,
+    temperature: float = 1.0,
+    strength: float = 1.0,
+    largest: float = LARGEST_WEIGHT,
+) -> Tensor:
+    r"""Weights :math:`(P(y_i) / p_{bias}(y_i \mid x_{cf,i}))^s` under which label and bias words are independent.
 
     Args:
-        bias: (N, C) log-probabilities or logits of the prediction by the bias alone.
-        target: (N,) classes.
-        prior: (C,) P(y).
+        bias: (..., C) log-probabilities or logits of the prediction by the bias alone.
+        target: (...) classes.
+        prior: (C,) P(y), or (..., C).
         temperature: Calibrates ``bias``, see :func:`fit_temperature`.
+        strength: The exponent s; 0 weighs all alike.
+        largest: Largest weight.
 
     Returns:
-        (N,) float64 weights in [0, 20].
+        (...) float64 weights in [0, largest].
 
     Example:
         >>> bias, prior = torch.tensor([[0.9, 0.1], [0.99, 0.01]]).log(), torch.tensor([0.45, 0.55])
         >>> [round(weight, 3) for weight in deconfounding_weights(bias, torch.tensor([0, 1]), prior).tolist()]
         [0.5, 20.0]
     """
-    p_bias = (bias.double() / temperature).softmax(1).gather(1, target[:, None]).squeeze(1)
+    p_bias = (bias.double() / temperature).softmax(-1).gather(-1, target[..., None]).squeeze(-1)
+    share = prior.double().expand_as(bias).gather(-1, target[..., None]).squeeze(-1)
     # the smallest normal number keeps 0 / 0 out where a class was never seen in training
-    return (prior.double()[target] / p_bias.clamp(min=torch.finfo(p_bias.dtype).tiny)).clamp(0, LARGEST_WEIGHT)
+    weights: Tensor = (share / p_bias.clamp(min=torch.finfo(p_bias.dtype).tiny)) ** strength
+    return weights.clamp(0, largest)
 
 
 def effective_sample_size(weights: Tensor) -> float:

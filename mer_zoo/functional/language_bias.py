@@ -10,15 +10,17 @@ References:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["BiasVariant", "BiasWords", "bias_words", "counterfactual_ids", "debias"]
+__all__ = ["BiasVariant", "BiasWords", "bias_words", "counterfactual_ids", "debias", "split_words"]
 
 BiasVariant = Literal["paper", "released"]
+_WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
 
 
 class BiasWords(NamedTuple):
@@ -85,6 +87,16 @@ def bias_words(
     words, total, variation = words[kept], counts.sum(1)[kept], variation[kept]
     top = total.argsort(descending=True, stable=True)[:num_words]
     return BiasWords(words[top], total[top], variation[top])
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a transcript, in lower case.
+
+    Example:
+        >>> split_words("It's GOOD - so good.")
+        ["it's", 'good', 'so', 'good']
+    """
+    return _WORD.findall(text.lower())
 
 
 def _fill_forward(values: Tensor) -> Tensor:

@@ -6,5 +6,6 @@ from mer_zoo.wrappers.cumdf import CUMDF
 from mer_zoo.wrappers.gear import GEAR
 from mer_zoo.wrappers.maci import MACI
 from mer_zoo.wrappers.mssd import MSSD
+from mer_zoo.wrappers.propensityweighting import PropensityWeighting
 
-__all__ = ["CLUE", "CUMDF", "GEAR", "MACI", "MSSD", "CausalMER"]
+__all__ = ["CLUE", "CUMDF", "GEAR", "MACI", "MSSD", "CausalMER", "PropensityWeighting"]

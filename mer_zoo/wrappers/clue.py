@@ -156,8 +156,8 @@ class CLUE(Wrapper):
         counterfactual = fuse_counterfactual(self.constant, t.detach(), self.fusion)
         weight, target = self.main_weight * step.task_weight, step.batch.target
         losses = {name: self.main_weight * loss for name, loss in step.losses.items()}
-        losses["clue/base"] = distributed_mean(weight * self.task.criterion(m, target))
-        losses["clue/text"] = self.text_weight * distributed_mean(step.task_weight * self.task.criterion(t, target))
+        losses["clue/base"] = distributed_mean(self.task.weighted(m, target, weight))
+        losses["clue/text"] = self.text_weight * distributed_mean(self.task.weighted(t, target, step.task_weight))
         divergence = soft_cross_entropy(fused.detach(), counterfactual)
         losses["clue/divergence"] = self.divergence_weight * distributed_mean(divergence)
         return replace(step, output=step.output.replace(logits=fused), losses=losses, task_weight=weight)

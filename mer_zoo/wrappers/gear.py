@@ -204,13 +204,15 @@ class GEAR(Wrapper):
         w = sample_weight(self._error(logits, target), list(errors.values()), self.weight_rule)
         if number is not None:
             other_c, other_b = _swap(u_c, u_b, swap_order(self.seed, number, gather_rows(step.batch.index)))
-            error = self._error(self.fusion.content(u_c, other_b), target)
+            swapped = self._scores(self.fusion.content(u_c, other_b))
             bias_error = self._error(self.fusion.bias(other_c, u_b), target)
-            losses["gear/swap_content"] = self.lambda_swap * distributed_mean(weight * w * error)
+            losses["gear/swap_content"] = self.lambda_swap * distributed_mean(
+                w * self.task.weighted(swapped, target, weight)
+            )
             losses["gear/swap_bias"] = self.lambda_swap * self._bias_term(bias_error, weight)
         self._note(w)
         output = step.output.replace(logits=logits, features=torch.cat([u_c, u_b], 1))
-        return replace(step, output=output, losses={**step.losses, **losses}, task_weight=weight * w)
+        return replace(step, output=output, losses={**step.losses, **losses}).reweigh(w)
 
     def _unimodal(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """What each modality gives away alone; the network's words and encoders are not to be trained for it."""
@@ -223,6 +225,8 @@ class GEAR(Wrapper):
         return self.task.criterion(widen(self.task.reshape(scores)), target)
 
     def _bias_term(self, error: Tensor, weight: float | Tensor) -> Tensor:
+        if isinstance(weight, Tensor) and weight.dim() > 1:
+            weight = weight.mean(1)  # the criterion takes a sample's errors together
         return self.lambda_dis * distributed_mean(weight * bias_loss(error, self.criterion, self.q))
 
     @torch.no_grad()
