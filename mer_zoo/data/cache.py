@@ -5,8 +5,10 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import re
 import shutil
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +20,7 @@ from mer_zoo.errors import MERError
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["cache_folder", "lock", "remove_leftovers", "sync_folder", "version_key"]
+__all__ = ["cache_folder", "lock", "part_of", "remove_leftovers", "remove_parts", "sync_folder", "version_key"]
 
 CACHE_NAME = ".mer_zoo_cache"
 
@@ -69,6 +71,18 @@ def remove_leftovers(folder: Path, prefix: str) -> None:
     """Remove what older versions of a source, and killed conversions, left behind."""
     for leftover in folder.glob(f"{glob.escape(prefix)}*"):
         if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def part_of(store: Path) -> Path:
+    """Choose a name beside a store for something that is not yet, or no longer, the store."""
+    return store.parent / f"{store.name}.{uuid.uuid4().hex[:8]}.part"
+
+
+def remove_parts(store: Path) -> None:
+    """Remove what killed conversions to a place left beside it; to be called by who holds its lock."""
+    for leftover in store.parent.glob(f"{glob.escape(store.name)}.*.part"):
+        if re.fullmatch(r"\.[0-9a-f]{8}\.part", leftover.name[len(store.name) :]):  # else it is not ours
             shutil.rmtree(leftover, ignore_errors=True)
 
 

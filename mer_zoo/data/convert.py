@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 
-from mer_zoo.data.cache import lock, remove_leftovers
+from mer_zoo.data.cache import lock, remove_parts
 from mer_zoo.data.features import NanPolicy
 from mer_zoo.data.store import is_store, write_store
 from mer_zoo.errors import MERError
@@ -28,20 +27,23 @@ def convert(source: str | Path, dest: str | Path, nan: NanPolicy = "error", prog
     """
     source, dest = Path(source).expanduser(), Path(dest).expanduser()
     if is_store(source):
-        raise MERError(f"{source} is a store already; give its path as data.path")
-    if dest.exists() and not is_store(dest):
-        raise MERError(f"{dest} exists and is not a store; give a new folder, so that nothing is overwritten")
-    dest.parent.mkdir(parents=True, exist_ok=True)
+        raise MERError(f"{source} is a store already; give it as data.path")
+    place = dest.resolve()
+    _check_place(dest, place)
     try:
-        with lock(dest.parent / f".{dest.name}.lock") as exclusive:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with lock(place.parent / f".{place.name}.lock") as exclusive:
+            _check_place(dest, place)  # again, since another may have held the lock for long
             if exclusive:
-                remove_leftovers(dest.parent, f"{dest.name}.new-")
-            fresh = dest.parent / f"{dest.name}.new-store"
-            write_store(source, fresh, nan, progress)
-            shutil.rmtree(dest, ignore_errors=True)
-            fresh.rename(dest)
+                remove_parts(place)
+            write_store(source, place, nan, progress, replace=True)
     except OSError as error:
         raise MERError(f"{dest} cannot be written ({error}); give another folder") from error
+
+
+def _check_place(dest: Path, place: Path) -> None:
+    if place.exists() and not is_store(place):
+        raise MERError(f"{dest} exists and is not a store; give a new folder, so that nothing is overwritten")
 
 
 def main(args: list[str]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mer_zoo.batch import MODALITIES, DataSpec
+from mer_zoo.data.mapped import attach, detach
 from mer_zoo.errors import MERError
 
 __all__ = ["Corpus", "SplitData", "check_compatible"]
@@ -36,6 +38,12 @@ class SplitData:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: detach(value) for name, value in vars(self).items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({name: attach(value) for name, value in state.items()})
 
 
 @dataclass(frozen=True)

@@ -68,10 +68,10 @@ class Scaler:
         return cls(mean, std)
 
     def __call__(self, name: str, x: Tensor) -> Tensor:
-        """Scale (B, T, d) features of a modality; text passes through."""
+        """Scale (..., d) features of a modality; text passes through."""
         if name not in self.mean:
             return x
-        return ((x - self.mean[name]) / self.std[name]).clamp_(-self.limit, self.limit)
+        return (x - self.mean[name]).div_(self.std[name]).clamp_(-self.limit, self.limit)
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         """The statistics as plain tensors, for a checkpoint."""
@@ -174,16 +174,30 @@ class SplitDataset(Dataset[Batch]):
             return Modality(empty, torch.zeros(len(rows), 1, dtype=torch.bool))
         ids = self.split.token_ids if name == "text" else None
         token_ids = None if ids is None else torch.from_numpy(np.asarray(ids[rows], dtype=np.int64))
+        spans = self.split.spans[name][rows]
         if name == "text" and self.spec.tokens:
             assert token_ids is not None
+            mask = _inside(spans, token_ids.shape[1])
             x, token_ids = token_ids, None
         else:
-            x = torch.from_numpy(np.asarray(self.split.features[name][rows], dtype=np.float32))
-        mask = torch.from_numpy(_inside(self.split.spans[name][rows], x.shape[1]))
-        if self.scaler is not None and x.is_floating_point():
-            x = self.scaler(name, x) * mask[..., None]
-        modality = Modality(x, mask, token_ids=token_ids)
+            features = self.split.features[name]
+            mask = _inside(spans, features.shape[1])
+            x = torch.from_numpy(self._features(name, features, rows, mask))
+        modality = Modality(x, torch.from_numpy(mask), token_ids=token_ids)
         return _fit_length(modality, self.spec.length(name)) if self.fit_lengths else modality
+
+    def _features(
+        self, name: str, features: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], mask: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.float32]:
+        if self.scaler is None or mask.all():
+            x = np.asarray(features[rows], dtype=np.float32)
+            return x if self.scaler is None else self.scaler(name, torch.from_numpy(x)).numpy()
+        # Most of a corpus is padding, and scaling passes over its numbers several times: only real steps take part.
+        sample, step = mask.nonzero()
+        real = torch.from_numpy(np.asarray(features[rows[sample], step], dtype=np.float32))
+        x = np.zeros((*mask.shape, features.shape[2]), dtype=np.float32)
+        x[sample, step] = self.scaler(name, real).numpy()
+        return x
 
 
 def _fit_length(modality: Modality, length: int) -> Modality:

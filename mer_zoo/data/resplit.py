@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 
 from mer_zoo.data.arrays import StoredArray, open_at
-from mer_zoo.data.cache import lock
+from mer_zoo.data.cache import lock, remove_parts
 from mer_zoo.data.checks import plural
 from mer_zoo.data.corpus import Corpus
 from mer_zoo.data.dataset import check_labels
@@ -26,7 +26,8 @@ from mer_zoo.data.ood import Ints, WordTable, allocate, anneal, draw_partition, 
 from mer_zoo.data.pool import Pool, WordKind
 from mer_zoo.data.progress import progress_bar
 from mer_zoo.data.shift_report import SPLITS, ShiftReport
-from mer_zoo.data.store import check_room, open_corpus, unfinished_store, write_features, write_small
+from mer_zoo.data.store import open_corpus, unfinished_store
+from mer_zoo.data.store_files import check_room, write_features, write_small
 from mer_zoo.errors import MERError
 from mer_zoo.functional.sentiment import to_classes
 from mer_zoo.reports.tables import open_console
@@ -156,7 +157,9 @@ def _write(
 ) -> None:
     draft = Draft(aligned=corpus.aligned, vocab_size=corpus.vocab_size, notes=[*corpus.notes, report.note()])
     try:
-        with lock(dest.parent / f".{dest.name}.lock"):
+        with lock(dest.parent / f".{dest.name}.lock") as exclusive:
+            if exclusive:
+                remove_parts(dest)
             _check_free(source, dest)  # again, since the annealing took its time
             with unfinished_store(dest, source, draft) as folder:
                 size = sum(array.nbytes for part in pool.parts for array in part.features.values())

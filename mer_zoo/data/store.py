@@ -9,8 +9,7 @@ import json
 import math
 import os
 import shutil
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import numpy.typing as npt
 
 from mer_zoo.batch import MODALITIES
 from mer_zoo.data.arrays import StoredArray
-from mer_zoo.data.cache import cache_folder, lock, remove_leftovers, sync_folder, version_key
+from mer_zoo.data.cache import cache_folder, lock, part_of, remove_leftovers, sync_folder, version_key
 from mer_zoo.data.checks import fault_error
 from mer_zoo.data.corpus import Corpus, SplitData
 from mer_zoo.data.features import NanPolicy, Scan, scan_split
@@ -29,19 +28,10 @@ from mer_zoo.data.formats import Draft, describe
 from mer_zoo.data.overlap import id_overlaps
 from mer_zoo.data.progress import progress_bar
 from mer_zoo.data.sources import read_tree
+from mer_zoo.data.store_files import NO_ROOM, check_room, room_error, write_features, write_small
 from mer_zoo.errors import MERError
 
-__all__ = [
-    "META",
-    "check_room",
-    "is_store",
-    "open_corpus",
-    "open_store",
-    "unfinished_store",
-    "write_features",
-    "write_small",
-    "write_store",
-]
+__all__ = ["META", "is_store", "open_corpus", "open_store", "unfinished_store", "write_store"]
 
 VERSION = 1
 META = "corpus.json"
@@ -82,6 +72,8 @@ def open_corpus(
                     if exclusive:
                         remove_leftovers(folder, prefix)
                     write_store(path, store, nan, progress)
+        except OSError as error:
+            raise MERError(f"{folder} cannot be written ({error}); set MER_ZOO_CACHE to another folder") from error
         finally:
             with suppress(OSError):  # a refused source leaves nothing behind; a folder in use stays
                 folder.rmdir()
@@ -118,7 +110,9 @@ def open_store(path: Path, source: str) -> Corpus:
         raise MERError(f"{path} is a damaged store ({error}); delete it and convert the source again") from error
 
 
-def write_store(source: Path, store: Path, nan: NanPolicy = "error", progress: bool = False) -> None:
+def write_store(
+    source: Path, store: Path, nan: NanPolicy = "error", progress: bool = False, replace: bool = False
+) -> None:
     """Convert a corpus to a store; the store is there completely or not at all.
 
     Args:
@@ -126,6 +120,7 @@ def write_store(source: Path, store: Path, nan: NanPolicy = "error", progress: b
         store: The folder to make.
         nan: Whether NaN and infinity in features are an error or become zero.
         progress: Whether to show a progress bar.
+        replace: Whether an older store at the place goes, once the new one is complete.
 
     Raises:
         MERError: If the source is faulty, or there is no room for the store.
@@ -136,10 +131,11 @@ def write_store(source: Path, store: Path, nan: NanPolicy = "error", progress: b
             str(source),
             draft.faults + [f for name, split in draft.splits.items() for f in scan_split(name, split, nan).faults],
         )
+    arrays = [array for split in draft.splits.values() for array in split.features.values()]
+    needed = sum(4 * math.prod(array.shape) for array in arrays)
     try:
-        with unfinished_store(store, source, draft) as folder:
-            arrays = [array for split in draft.splits.values() for array in split.features.values()]
-            needed = check_room(sum(4 * math.prod(array.shape) for array in arrays), source, folder)
+        with unfinished_store(store, source, draft, replace) as folder:
+            check_room(needed, source, folder)
             with progress_bar(f"converting {source.name}", needed, progress) as advance:
                 scans = [_write_split(folder, name, draft, nan, advance) for name in draft.splits]
             faults = [fault for scan in scans for fault in scan.faults]
@@ -148,49 +144,32 @@ def write_store(source: Path, store: Path, nan: NanPolicy = "error", progress: b
             draft.notes += [note for scan in scans for note in scan.notes]
             draft.sha256 = source_sha256(source)
     except OSError as error:
+        if error.errno in NO_ROOM:
+            raise room_error(store, needed, error) from error
         raise MERError(f"{source} cannot be converted in {store.parent} ({error}); give another folder") from error
 
 
 @contextmanager
-def unfinished_store(store: Path, source: Path, draft: Draft) -> Iterator[Path]:
+def unfinished_store(store: Path, source: Path, draft: Draft, replace: bool = False) -> Iterator[Path]:
     """Hand out a folder that becomes the store when the block ends without an error, and else vanishes.
 
     Args:
         store: The folder to make.
         source: What it is made of.
         draft: Its content; of features the names are used.
+        replace: Whether it takes the place of an older store.
 
     Yields:
         Where to write the arrays.
     """
-    unfinished = store.parent / f"{store.name}.{uuid.uuid4().hex[:8]}.part"
+    unfinished = part_of(store)
     try:
         unfinished.mkdir(parents=True)
         yield unfinished
         _write_meta(unfinished, source, draft)
-        _publish(unfinished, store)
+        _publish(unfinished, store, replace)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def check_room(needed: int, source: Path, folder: Path) -> int:
-    """Return the bytes that a store needs.
-
-    Args:
-        needed: Bytes of its features.
-        source: What it is made of.
-        folder: Where it is written.
-
-    Raises:
-        MERError: If there is not as much room.
-    """
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise MERError(
-            f"the store of {source} takes {needed / 1e9:.1f} GB, but {folder.parent} has {free / 1e9:.1f} GB left; "
-            "make room, or let MER_ZOO_CACHE name a folder with more"
-        )
-    return needed
 
 
 def _write_split(folder: Path, name: str, draft: Draft, nan: NanPolicy, advance: Callable[[int], None]) -> Scan:
@@ -202,50 +181,6 @@ def _write_split(folder: Path, name: str, draft: Draft, nan: NanPolicy, advance:
     scan = scan_split(name, split, nan, write)
     write_small(folder, name, scan.spans, split.tokens, split.labels)
     return scan
-
-
-def write_features(
-    file: Path, shape: tuple[int, ...], blocks: Iterable[npt.NDArray[np.float32]], advance: Callable[[int], None]
-) -> None:
-    """Write features block by block.
-
-    Args:
-        file: The .npy file to make.
-        shape: (N, T, d).
-        blocks: Consecutive rows.
-        advance: Told of every further bytes done.
-    """
-    with file.open("wb") as opened:
-        np.lib.format.write_array_header_1_0(opened, {"descr": "<f4", "fortran_order": False, "shape": shape})
-        for block in blocks:
-            opened.write(block.astype("<f4", copy=False).data)
-            advance(block.nbytes)
-        os.fsync(opened.fileno())
-
-
-def write_small(
-    folder: Path,
-    name: str,
-    spans: Mapping[str, npt.NDArray[np.int32]],
-    tokens: npt.NDArray[np.int32] | None,
-    labels: npt.NDArray[Any] | None,
-) -> None:
-    """Write the arrays of a split that are not features.
-
-    Args:
-        folder: The store.
-        name: Name of the split.
-        spans: See :class:`~mer_zoo.data.corpus.SplitData`, as the others.
-        tokens: Token ids, or None.
-        labels: Labels, or None.
-    """
-    arrays = {f"{key}.spans": values for key, values in spans.items()}
-    arrays |= {} if tokens is None else {"tokens": tokens}
-    arrays |= {} if labels is None else {"labels": labels}
-    for key, values in arrays.items():
-        with (folder / f"{name}.{key}.npy").open("wb") as file:
-            np.save(file, values, allow_pickle=False)
-            os.fsync(file.fileno())
 
 
 def _write_meta(folder: Path, source: Path, draft: Draft) -> None:
@@ -290,11 +225,15 @@ def _open_split(folder: Path, name: str, about: dict[str, Any]) -> SplitData:
     )
 
 
-def _publish(unfinished: Path, store: Path) -> None:
+def _publish(unfinished: Path, store: Path, replace: bool) -> None:
     sync_folder(unfinished)
+    old = part_of(store)
+    if replace and is_store(store):
+        store.rename(old)  # a store that is removed where it stands would be half a store for a while
     try:
         unfinished.rename(store)
     except OSError:
         if not is_store(store):  # else another process was faster, with the same content
             raise
     sync_folder(store.parent)
+    shutil.rmtree(old, ignore_errors=True)

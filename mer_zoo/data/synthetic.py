@@ -106,7 +106,8 @@ def _split(config: SyntheticConfig, parameters: Parameters, split: str, labels: 
     stops = {"text": length + 2} | (dict.fromkeys(stops, length + 2) if config.aligned else stops)
     vocabulary = np.array([made_up_word(word) for word in range(VOCABULARY)], dtype=object)
     return SplitData(
-        features={name: x.astype(np.float32) for name, x in sequences.items()},
+        # a sample in one piece: batches gather samples, while the drawing went step by step
+        features={name: np.ascontiguousarray(x, dtype=np.float32) for name, x in sequences.items()},
         spans={name: np.stack([np.zeros(size), stop], 1).astype(np.int32) for name, stop in stops.items()},
         token_ids=_token_ids(sample.words, length),
         labels=_labels(labels, sample, stream(config, split, "labels")),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,19 @@ def test_scaler_standardises_real_positions_only() -> None:
     torch.testing.assert_close(real.std(0, correction=0), torch.ones(4), atol=1e-3, rtol=0)
     assert not batch.audio.x[~batch.audio.mask].any()
     np.testing.assert_array_equal(batch.text.x.numpy(), data.features["text"] * batch.text.mask[..., None].numpy())
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_scaled_batches_equal_scaling_all_and_masking_the_padding(padded: bool) -> None:
+    data = split(count=20)
+    if not padded:
+        data = replace(data, spans={name: np.tile([0, x.shape[1]], (20, 1)) for name, x in data.features.items()})
+    scaler = Scaler.fit(data.features, data.spans)
+    batch = SplitDataset(data, corpus(data).spec(), SentimentRegression(), scaler).__getitems__([7, 3, 3, 19])
+    for name in ("text", "audio", "vision"):
+        modality, x = batch.modality(name), torch.from_numpy(data.features[name][[7, 3, 3, 19]])
+        assert torch.equal(modality.x, scaler(name, x) * modality.mask[..., None])
+        assert bool(modality.mask.all()) is not padded
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0, 1e6, -3e-5])

@@ -221,6 +221,13 @@ def test_an_interruption_leaves_nothing(source: Path, tmp_path: Path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_killed_run_left_goes(source: Path, tmp_path: Path) -> None:
+    for name in ("ood.0123abcd.part", "ood.mine.part"):
+        (tmp_path / name).mkdir()
+    split_ood(source, tmp_path / "ood", "binary", steps=10)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["ood", "ood.mine.part"]
+
+
 @pytest.mark.parametrize("option", ["seed", "steps", "min_count", "min_per_class", "length_bins"])
 def test_numbers_that_mean_nothing_are_named(source: Path, tmp_path: Path, option: str) -> None:
     value: dict[str, Any] = {option: -1}

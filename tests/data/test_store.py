@@ -91,7 +91,7 @@ def test_an_interrupted_conversion_leaves_nothing(tmp_path: Path, monkeypatch: p
 def test_a_full_disk_is_named_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = corpora.dump(corpora.mmsa(), tmp_path / "corpus.pkl")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))
-    with pytest.raises(MERError, match=r"takes 0\.0 GB, but .*make room, or let MER_ZOO_CACHE"):
+    with pytest.raises(MERError, match=r"takes 0\.0 GB \(\d,\d{3} bytes\), but .*cache has .*make room"):
         open_corpus(path, cache_dir=tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
 

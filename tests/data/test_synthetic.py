@@ -33,6 +33,7 @@ def test_shapes_types_and_spec(corpus: Corpus) -> None:
     assert split.token_ids.dtype == np.int32
     assert {name: x.shape for name, x in split.features.items()} == {"audio": (300, 40, 8), "vision": (300, 30, 10)}
     assert {x.dtype for x in split.features.values()} == {np.dtype(np.float32)}
+    assert all(x.flags.c_contiguous for x in split.features.values())  # batches gather samples
     assert {span.dtype for span in split.spans.values()} == {np.dtype(np.int32)}
     assert split.labels.dtype == np.int64
     spec = corpus.spec(tokens=True)
