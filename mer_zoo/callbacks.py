@@ -13,40 +13,20 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_warn
 from typing_extensions import override
 
+from mer_zoo.curves import CurveWriter, curve_of, epoch_row
 from mer_zoo.module import MERModule
-from mer_zoo.provenance import provenance
+from mer_zoo.provenance import provenance, weights_sha256
 from mer_zoo.reports import write_results
 from mer_zoo.reports.files import whole_file
+from mer_zoo.runs import CHECKPOINTS, is_trial, run_folder
 
 __all__ = ["RunRecord", "SaveConfig", "run_folder"]
 
 
-def run_folder(trainer: Trainer, ckpt_path: str | None = None) -> Path:
-    """The folder of this run, the same for every logger.
-
-    Args:
-        trainer: The trainer. When it tests or predicts with a checkpoint, the folder of that run is meant.
-        ckpt_path: That checkpoint, where the trainer does not know it yet.
-
-    Returns:
-        ``save_dir/name/version`` of the first logger, or ``default_root_dir`` without one.
-    """
-    given = trainer.ckpt_path or ckpt_path
-    checkpoint = Path(str(given)) if given else None
-    if checkpoint is not None and trainer.state.fn != "fit":
-        return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    logger = trainer.logger
-    if logger is None:
-        return Path(trainer.default_root_dir)
-    version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
-    return Path(logger.save_dir or trainer.default_root_dir) / str(logger.name) / version
-
-
-def is_trial(trainer: Trainer) -> bool:
-    """Whether this is a ``fast_dev_run``, which leaves no record."""
-    return bool(getattr(trainer, "fast_dev_run", False))
+CURVE = "mer_zoo_curve"  # the key of a checkpoint under which the rows of metrics.csv stand
 
 
 class SaveConfig(SaveConfigCallback):
@@ -62,8 +42,12 @@ class SaveConfig(SaveConfigCallback):
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if is_trial(trainer):
             return
-        text = self.parser.dump(self.config)
         doing = trainer.state.fn.value if trainer.state.fn is not None else stage
+        # What a run is resumed from is no part of its configuration, which trains it again from the beginning.
+        config = self.config.clone()
+        if doing == "fit":
+            config.ckpt_path = None
+        text = self.parser.dump(config)
         name = "config.yaml" if doing == "fit" else f"config_{doing}.yaml"
         folder = run_folder(trainer, self.config.get("ckpt_path"))
         with whole_file(folder / name) as part:
@@ -75,8 +59,8 @@ class SaveConfig(SaveConfigCallback):
 class RunRecord(BasePredictionWriter):
     """Writes what a run came of, its results and its predictions.
 
-    That is provenance.json when training begins; results.json, results.md, scores and pictures after ``test``; predictions.csv
-    after ``predict``.
+    That is provenance.json when training begins, and propensity.json and propensity.csv where the model or its validation goes by biased
+    words; results.json, results.md, scores and pictures after ``test``; predictions.csv after ``predict``.
 
     Args:
         folder: Where to write; by default the run's own folder.
@@ -91,6 +75,8 @@ class RunRecord(BasePredictionWriter):
     def __init__(self, folder: str | None = None, pictures: bool = True) -> None:
         super().__init__(write_interval="epoch")
         self.folder, self.pictures = folder, pictures
+        self._curve: CurveWriter | None = None
+        self._rows: list[dict[str, float]] | None = None  # of the run that is resumed
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -100,15 +86,57 @@ class RunRecord(BasePredictionWriter):
         if stage == "fit" and trainer.loggers and not has_curves and not is_trial(trainer):
             folder = run_folder(trainer)
             trainer.loggers = [*trainer.loggers, CSVLogger(folder.parent, name=folder.name, version="")]
+        self._rows = None
+        self.keep_curve(trainer, stage)
+
+    def keep_curve(self, trainer: Trainer, stage: str) -> None:
+        """Let the run's metrics.csv be whole at any moment; before the fit, whose first act is that the logger deletes an old one.
+
+        Args:
+            trainer: The trainer.
+            stage: What it is to do.
+        """
+        if stage == "fit" and trainer.is_global_zero and not is_trial(trainer):
+            loggers = [logger for logger in trainer.loggers if isinstance(logger, CSVLogger)]
+            self._curve = curve_of(loggers[0]) if loggers else None
+
+    @override
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._rows = list(checkpoint.get(CURVE, []))
+
+    @override
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        pending = epoch_row(trainer) if trainer.state.fn == "fit" else []
+        if self._curve is not None:
+            checkpoint[CURVE] = [*self._curve.rows, *self._curve.metrics, *pending]
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not isinstance(pl_module, MERModule) or not trainer.is_global_zero or is_trial(trainer):
             return
+        if self._rows is None:
+            _clear(run_folder(trainer))
+        if self._curve is not None:
+            self._curve.restart(self._rows or [])
         data = None if pl_module.datamodule is None else pl_module.datamodule.origin()
         record = {**provenance(self.command), "seed": pl_module.trained_seed(), "data": data}
-        with whole_file(self.folder_of(trainer) / "provenance.json") as part:
+        path = self.folder_of(trainer) / "provenance.json"
+        if self._rows is not None and path.exists():
+            first = json.loads(path.read_text(encoding="utf-8"))
+            record = {**first, "resumed": [*first.get("resumed", []), provenance(self.command)]}
+        with whole_file(path) as part:
             part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not isinstance(pl_module, MERModule) or not trainer.is_global_zero or is_trial(trainer):
+            return
+        propensity = pl_module.validation_weights.propensity
+        if propensity is not None and propensity.report:
+            folder = self.folder_of(trainer)
+            with whole_file(folder / "propensity.json") as part:
+                part.write_text(json.dumps(propensity.report, indent=2) + "\n", encoding="utf-8")
+            write_csv(folder / "propensity.csv", propensity.sample_rows())
 
     @override
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -139,6 +167,17 @@ class RunRecord(BasePredictionWriter):
         return Path(self.folder) if self.folder is not None else run_folder(trainer)
 
 
+def _clear(folder: Path) -> None:
+    """Put the last checkpoint of an earlier run in this folder aside: it is not the new run that would go on from it."""
+    last = folder / CHECKPOINTS / "last.ckpt"
+    if last.exists():
+        aside = last.with_name("last.ckpt.old")
+        last.replace(aside)
+        rank_zero_warn(
+            f"{folder} holds an earlier run, whose files are replaced; its last checkpoint is kept as {aside}"
+        )
+
+
 def results_of(trainer: Trainer, module: MERModule) -> dict[str, Any]:
     """The content of results.json: what was tested, on what, and the metrics of each condition.
 
@@ -154,6 +193,7 @@ def results_of(trainer: Trainer, module: MERModule) -> dict[str, Any]:
         "model": module.model.label,
         "parameters": sum(p.numel() for p in module.parameters()),
         "checkpoint": str(trainer.ckpt_path) if trainer.ckpt_path else None,
+        "weights": weights_sha256(module.state_dict()),
         "seed": module.trained_seed(),
         "conditions": module.results,
         "diagnostics": module.model.diagnostics(),

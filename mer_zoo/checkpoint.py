@@ -33,7 +33,9 @@ def needed_state(model: Model) -> dict[str, Tensor]:
 
 
 def check_file(path: Path) -> None:
-    """Refuse a file that is no checkpoint of Lightning, or can't be read; nothing in it is executed.
+    """Refuse a file that is no checkpoint of Lightning, can't be read or is damaged; nothing in it is executed.
+
+    torch checks no checksum, so a flipped bit would pass for another weight; and it unpacks what is compressed, however large.
 
     Args:
         path: An existing path.
@@ -42,11 +44,20 @@ def check_file(path: Path) -> None:
         MERError: Naming the file.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        _check_archive(path)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch raises a different error for each way in which a file can be broken
-        raise MERError(f"{path} is not a checkpoint that can be read; give another, or train again") from error
+        raise MERError(f"{path} is damaged or not a checkpoint; give another, or train again") from error
     if not isinstance(content, dict) or not {"state_dict", "pytorch-lightning_version"} <= content.keys():
         raise MERError(f"{path} holds no checkpoint of a training run; give a .ckpt file that mer-zoo fit wrote")
+
+
+def _check_archive(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+        if not stored or sum(entry.file_size for entry in entries) > path.stat().st_size or archive.testzip():
+            raise zipfile.BadZipFile
 
 
 def check_record(record: Mapping[str, Any] | None, model: Model) -> None:

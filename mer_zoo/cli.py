@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -10,19 +11,22 @@ from typing import NoReturn
 
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_info
 from typing_extensions import override
 
 import mer_zoo.backbones
 import mer_zoo.data
 import mer_zoo.wrappers  # imported classes can be named without their module
 from mer_zoo import export
-from mer_zoo.callbacks import RunRecord, SaveConfig, is_trial
+from mer_zoo.callbacks import RunRecord, SaveConfig
 from mer_zoo.checkpoint import check_file
-from mer_zoo.cli_errors import explain, is_mistake
+from mer_zoo.cli_errors import exit_code, explain, is_mistake
 from mer_zoo.data import MERDataModule, convert, resplit, validate
 from mer_zoo.errors import MERError
 from mer_zoo.module import MERModule
 from mer_zoo.reports import report, show_results
+from mer_zoo.resume import LastCheckpoint
+from mer_zoo.runs import CHECKPOINTS, is_trial, newest_run
 from mer_zoo.sweeps import main as sweep
 
 __all__ = ["MERCLI", "main"]
@@ -58,6 +62,7 @@ class MERCLI(LightningCLI):
 
     def __init__(self, args: Sequence[str] | None = None) -> None:
         self.given = args
+        self.logger_option: str | None = None
         super().__init__(
             MERModule,
             MERDataModule,
@@ -82,7 +87,7 @@ class MERCLI(LightningCLI):
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         # ModelCheckpoint's own save_last skips every epoch that is not the best, so the last one has a callback of its own.
-        parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
+        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(RunRecord, "record")
         parser.set_defaults(
             {
@@ -101,16 +106,39 @@ class MERCLI(LightningCLI):
     @override
     def instantiate_classes(self) -> None:
         super().instantiate_classes()
+        if self.logger_option is not None:  # config.yaml holds the configuration that was asked for
+            self.config[str(self.subcommand)].trainer.logger.init_args[self.logger_option] = None
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, RunRecord):
+                callback.keep_curve(self.trainer, str(self.subcommand))
                 callback.command = ["mer-zoo", *(sys.argv[1:] if self.given is None else self.given)]
 
     @override
     def _parse_ckpt_path(self) -> None:
-        path = self.config[self.config.subcommand].get("ckpt_path")
+        options = self.config[self.config.subcommand]
+        path = options.get("ckpt_path")
+        if path in ("last", "best") and not Path(path).exists():
+            path = options.ckpt_path = self._find_checkpoint(path)
         if path and Path(path).exists():
             check_file(Path(path))
         super()._parse_ckpt_path()
+
+    def _find_checkpoint(self, word: str) -> str | None:
+        """The last or best checkpoint of the run that was begun last; where one is resumed, its folder is to be kept."""
+        options, training = self.config[self.config.subcommand], self.config.subcommand == "fit"
+        logger = options.trainer.logger
+        run = newest_run(logger.as_dict() if hasattr(logger, "as_dict") else None, options.trainer.default_root_dir)
+        path = None if run is None else run.folder / CHECKPOINTS / f"{word}.ckpt"
+        found = path is not None and path.exists()
+        if not found and (word == "best" or not training):
+            where = "there is no run yet" if path is None else f"{path} does not exist"
+            raise MERError(f"{where}; train first, or give --ckpt_path the path of a checkpoint")
+        if training and run is not None and run.option is not None:
+            options.trainer.logger.init_args[run.option] = run.value
+            self.logger_option = run.option
+        if not found:
+            rank_zero_info("no checkpoint has been written yet; training starts from the beginning")
+        return str(path) if found else None
 
     @override
     def before_instantiate_classes(self) -> None:
@@ -132,7 +160,7 @@ class MERCLI(LightningCLI):
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line; a mistake of the user's ends with one sentence and exit code 2.
+    """Run the command line; a mistake of the user's ends with one sentence and exit code 2, training that can't go on with 1.
 
     Args:
         args: Command line without the program name; None takes it from the process.
@@ -145,7 +173,12 @@ def main(args: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if args is None else args)
     # Lightning's, on which no one can act: its own use of torch 2.9; that test and predict write no checkpoint; that every
     # process has already measured the whole split.
-    for message in (".*LeafSpec.*", "The dirpath has changed", "It is recommended to use `self.log"):
+    for message in (
+        ".*LeafSpec.*",
+        "The dirpath has changed",
+        "It is recommended to use `self.log",
+        "Checkpoint directory .* exists",
+    ):
         warnings.filterwarnings("ignore", message=message)
     try:
         if given and given[0] in TOOLS:
@@ -160,7 +193,14 @@ def main(args: Sequence[str] | None = None) -> None:
         if not is_mistake(error):
             raise
         sys.stderr.write(f"mer-zoo: error: {explain(str(error), error)}\n")
-        sys.exit(2)
+        sys.exit(exit_code(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        sys.stderr.write(
+            f"mer-zoo: error: {error.filename or 'a file of the run'}: {error.strerror}; make room, then go on\n"
+        )
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ from difflib import get_close_matches
 
 import mer_zoo.backbones
 import mer_zoo.wrappers
-from mer_zoo.errors import MERError
+from mer_zoo.errors import MERError, TrainingError
 
-__all__ = ["explain", "is_mistake"]
+__all__ = ["exit_code", "explain", "is_mistake"]
 
 DATA = ("IEMOCAP", "MOSEI", "MOSI", "MERDataModule", "SyntheticMER")
 HELP = "see mer-zoo fit --help, or --model.backbone.help CLASS for the options of a class"
@@ -64,6 +64,19 @@ def is_mistake(error: BaseException) -> bool:
         (False, True)
     """
     return any(isinstance(cause, MERError) for cause in _chain(error))
+
+
+def exit_code(error: BaseException) -> int:
+    """1 where training could not go on, 2 where a command was refused.
+
+    Args:
+        error: What was raised.
+
+    Example:
+        >>> exit_code(TrainingError("the disk is full")), exit_code(MERError("a typo"))
+        (1, 2)
+    """
+    return 1 if any(isinstance(cause, TrainingError) for cause in _chain(error)) else 2
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

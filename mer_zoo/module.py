@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -21,12 +21,15 @@ from mer_zoo.checkpoint import RECORD, check_record, check_state, describe_model
 from mer_zoo.data.datamodule import MERDataModule
 from mer_zoo.data.draws import global_seed
 from mer_zoo.errors import MERError
+from mer_zoo.guard import LossGuard
 from mer_zoo.metrics.baselines import baselines
 from mer_zoo.model import BatchSource, Model, WrapperFactory
 from mer_zoo.modes import evaluating
 from mer_zoo.optim import ParamGroups, distributed_mean, group_parameters
 from mer_zoo.recipe import recipe_or_reason
+from mer_zoo.resume import ResumableModule
 from mer_zoo.scores import Scores, measure
+from mer_zoo.storage import keep_whole
 
 __all__ = ["MERModule"]
 
@@ -34,7 +37,7 @@ OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
 
 
-class MERModule(LightningModule):
+class MERModule(ResumableModule):
     """Trains, validates, tests and predicts with any model of the zoo.
 
     A model that takes one optimiser step a batch is optimised automatically, so every Trainer flag works. A wrapper that
@@ -50,6 +53,7 @@ class MERModule(LightningModule):
         accumulate: Batches whose gradients are averaged into one optimiser step (one of each stage, with several).
         scheduler_interval: Whether the scheduler steps after each ``epoch`` or each optimiser ``step``.
         monitor: Metric that a ReduceLROnPlateau scheduler follows.
+        stop_at_nan: Stop at a training loss that is not finite, and save the ids of its batch; see :class:`LossGuard`.
 
     Raises:
         MERError: For an option out of range.
@@ -74,6 +78,7 @@ class MERModule(LightningModule):
         accumulate: int = 1,
         scheduler_interval: str = "epoch",
         monitor: str = "val/loss",
+        stop_at_nan: bool = True,
     ) -> None:
         super().__init__()
         if clip_norm is not None and clip_norm <= 0:
@@ -96,6 +101,7 @@ class MERModule(LightningModule):
         self._kept: dict[int, list[Scores]] = {}
         self._waiting: list[Batch] = []
         self._seed: int | None = None
+        self._guard = LossGuard() if stop_at_nan else None
 
     @property
     def datamodule(self) -> MERDataModule | None:
@@ -105,7 +111,9 @@ class MERModule(LightningModule):
 
     @override
     def setup(self, stage: str) -> None:
+        super().setup(stage)
         strategy = self.trainer.strategy
+        keep_whole(strategy)
         if stage != "fit" and self.model.scaler_state is not None and self.datamodule is not None:
             self.datamodule.load_scaler_state(self.model.scaler_state)  # of a model from load_pretrained
         if stage == "fit" and not self.automatic_optimization and isinstance(strategy, DDPStrategy):
@@ -168,6 +176,9 @@ class MERModule(LightningModule):
         if not self.automatic_optimization:  # stepped by hand, so Lightning would warn about any more
             return {"optimizer": optimizer, "lr_scheduler": scheduler}
         config: Any = {"scheduler": scheduler, "interval": self.scheduler_interval, "monitor": self.monitor}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            # Lightning steps it only when the checkpoint of the epoch is written, and forgets the metric; here it is stepped by hand.
+            config["frequency"] = sys.maxsize
         return {"optimizer": optimizer, "lr_scheduler": config}
 
     def _prepare(self) -> None:
@@ -188,6 +199,8 @@ class MERModule(LightningModule):
         """Loss of one step: mean(task_weight * task loss) + sum(auxiliary losses); logs its parts."""
         loss = distributed_mean(self.model.task.weighted(step.output.logits, step.batch.target, step.task_weight))
         parts = {"task": loss, **step.losses}
+        if self._guard is not None:
+            self._guard.note(parts)
         for name, value in parts.items():
             self._log(f"{stage}/{name}", value, len(step.batch))
         return torch.stack([value.float() for value in parts.values()]).sum()
@@ -198,6 +211,7 @@ class MERModule(LightningModule):
             self._manual_step(batch)
             return None
         loss = torch.stack([self.step_loss(step) for step in self.model.steps(batch)]).sum()
+        self._watch(batch, loss)
         self._log("train/loss", loss, len(batch), prog_bar=True)
         return loss
 
@@ -221,6 +235,7 @@ class MERModule(LightningModule):
                         f"{self.model.name} yielded fewer steps than its num_steps {self.model.num_steps}"
                     )
                 loss = self.step_loss(step)
+                self._watch(step.batch, loss)
                 self.manual_backward(loss / len(stages))
                 totals.append(loss.detach())
             optimizer.step()
@@ -234,15 +249,31 @@ class MERModule(LightningModule):
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, ReduceLROnPlateau):
             # Epochs without validation, before the first one, have no metric to follow.
-            if self.monitor in self.trainer.callback_metrics:
-                scheduler.step(float(self.trainer.callback_metrics[self.monitor]))
+            metric = self.monitored()
+            if metric is not None:
+                scheduler.step(metric)
         elif scheduler is not None:
             assert not isinstance(scheduler, list)
             scheduler.step()
 
+    @property
+    def _follows_metric(self) -> bool:
+        return self.automatic_optimization and isinstance(self.lr_schedulers(), ReduceLROnPlateau)
+
+    def _watch(self, batch: Batch, loss: Tensor) -> None:
+        if self._guard is not None:
+            self._guard.watch(self.trainer, batch, loss)
+
+    @override
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        super().on_train_batch_end(outputs, batch, batch_idx)
+        has_stepped = (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0 or self.trainer.is_last_batch
+        if self.scheduler_interval == "step" and has_stepped and self._follows_metric:
+            self._step_scheduler()
+
     @override
     def on_train_epoch_end(self) -> None:
-        if not self.automatic_optimization and self.scheduler_interval == "epoch":
+        if self.scheduler_interval == "epoch" and (self._follows_metric or not self.automatic_optimization):
             self._step_scheduler()
 
     @override
@@ -342,6 +373,9 @@ class MERModule(LightningModule):
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self._guard is not None:
+            self._guard.check(self.trainer)
+        super().on_save_checkpoint(checkpoint)
         scaler = None if self.datamodule is None else self.datamodule.scaler_state()
         checkpoint[RECORD] = {
             **describe_model(self.model),
@@ -356,6 +390,7 @@ class MERModule(LightningModule):
         check_record(checkpoint.get(RECORD), self.model)
         check_state(checkpoint["state_dict"], self.state_dict(), self.model.name)
         self._seed = checkpoint[RECORD]["seed"]
+        super().on_load_checkpoint(checkpoint)
         if self.datamodule is not None:
             self.datamodule.load_scaler_state(checkpoint[RECORD]["scaler"])
 

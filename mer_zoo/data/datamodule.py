@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler
 from typing_extensions import override
 
 from mer_zoo.batch import MODALITIES, Batch, DataSpec
@@ -18,6 +18,7 @@ from mer_zoo.data.conditions import Condition, build_conditions, is_test_split
 from mer_zoo.data.corpus import Corpus, check_compatible
 from mer_zoo.data.dataset import Scaler, SplitDataset, SplitSource, check_labels
 from mer_zoo.data.features import check_present
+from mer_zoo.data.loader import ResumableLoader
 from mer_zoo.data.missing import derive_key
 from mer_zoo.data.overlap import check_different, check_unseen
 from mer_zoo.data.store import open_corpus
@@ -169,11 +170,13 @@ class MERDataModule(LightningDataModule):
         return self._dataloader(dataset, shuffle)
 
     def _dataloader(self, dataset: SplitDataset, shuffle: bool = False) -> DataLoader[Batch]:
-        return DataLoader(
+        return ResumableLoader(
             dataset,
             batch_size=self.batch_size,
-            shuffle=shuffle,
+            sampler=RandomSampler(dataset) if shuffle else None,
             num_workers=self.num_workers,
+            # Workers live as long as the process: drawn from the global generator, their seeds would tell a resumed run apart.
+            generator=torch.Generator() if self.num_workers else None,
             collate_fn=_as_is,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,

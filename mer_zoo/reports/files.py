@@ -14,6 +14,8 @@ __all__ = ["whole_file"]
 def whole_file(path: Path) -> Iterator[Path]:
     """Hand out a temporary path that takes the place of ``path`` when the block ends without an error.
 
+    What was written lies on the disk before it does, so that a power cut leaves the old file or the new one.
+
     Args:
         path: The file to write; its folder is made.
 
@@ -32,6 +34,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

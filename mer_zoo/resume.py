@@ -1,0 +1,243 @@
+"""What a checkpoint holds beyond Lightning's own state, so that a resumed run is the unbroken run, bit for bit."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+from typing_extensions import override
+
+__all__ = ["LastCheckpoint", "ResumableModule", "rng_state", "set_rng_state"]
+
+TRAINING = "mer_zoo_training"  # the key of a checkpoint under which this state stands
+
+
+def rng_state(device: torch.device) -> dict[str, Any]:
+    """The states of Python's, NumPy's and torch's generators, in values that a checkpoint may hold.
+
+    Args:
+        device: The device of the model; the generator of a GPU is included.
+
+    Example:
+        >>> state = rng_state(torch.device("cpu"))
+        >>> first = (random.random(), np.random.rand(), torch.rand(1))
+        >>> set_rng_state(state, torch.device("cpu"))
+        >>> first == (random.random(), np.random.rand(), torch.rand(1))
+        True
+    """
+    version, words, gauss = random.getstate()
+    name, keys, place, has_gauss, cached = np.random.get_state()  # noqa: NPY002  # the one that others may draw from
+    state: dict[str, Any] = {
+        "python": [version, torch.tensor(words), gauss],
+        "numpy": [name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), int(place), int(has_gauss), float(cached)],
+        "torch": torch.get_rng_state(),
+    }
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def set_rng_state(state: Mapping[str, Any], device: torch.device) -> None:
+    """Put the generators back into states from :func:`rng_state`.
+
+    Args:
+        state: The states.
+        device: The device of the model.
+    """
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words.tolist()), gauss))
+    name, keys, place, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), place, has_gauss, cached))  # noqa: NPY002
+    torch.set_rng_state(state["torch"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+def _training_state(trainer: Trainer, device: torch.device) -> dict[str, Any]:
+    """What Lightning leaves out of a checkpoint; to be called on every process."""
+    mine = {"rng": rng_state(device), "means": _means(trainer)}
+    processes: list[Any] = [mine]
+    if trainer.world_size > 1:
+        processes = [None] * trainer.world_size
+        torch.distributed.all_gather_object(processes, mine)
+    return {
+        "processes": processes,
+        "logged_step": trainer.fit_loop.epoch_loop._batches_that_stepped if _between_batches(trainer) else None,
+        "stopping": trainer.should_stop,
+    }
+
+
+def _means(trainer: Trainer) -> dict[str, list[Tensor]]:
+    """Sums and counts behind the training means of an epoch that is not over."""
+    progress: Any = trainer.fit_loop.epoch_progress.current
+    if progress.processed == progress.started:
+        return {}
+    results = trainer.fit_loop.epoch_loop._results
+    means = {name: metric for name, metric in results.items() if metric.meta.on_epoch and metric.meta.is_mean_reduction}
+    return {
+        name: [metric.value.cpu(), torch.as_tensor(metric.cumulated_batch_size).cpu()] for name, metric in means.items()
+    }
+
+
+def _between_batches(trainer: Trainer) -> bool:
+    """Whether a batch is about to begin, and all that the one before it had to do is done."""
+    progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+    return int(progress.ready) > int(progress.started)
+
+
+def _settle_progress(loops: Mapping[str, Any]) -> None:
+    """Let the progress in ``checkpoint["loops"]`` say what a resumed run has still to do.
+
+    At the beginning of a batch Lightning has counted and fetched it already; a run that is resumed there is to begin it again. Where
+    an epoch is over, its order is of no use any more.
+    """
+    fit = loops["fit_loop"]
+    batches, epochs = fit["epoch_loop.batch_progress"], fit["epoch_progress"]["current"]
+    if batches["current"]["ready"] > batches["current"]["started"]:
+        batches["is_last_batch"] = False
+        for count in (batches["current"], batches["total"]):
+            count["ready"] = count["started"]
+    is_over = epochs["processed"] == epochs["started"] or batches["is_last_batch"]
+    states = fit["state_dict"].get("combined_loader", [])
+    for place, state in enumerate(states):
+        if "batches" in state:
+            states[place] = {} if is_over else {**state, "batches": batches["current"]["ready"]}
+
+
+class ResumableModule(LightningModule):
+    """A LightningModule whose training goes on from a checkpoint as if it had never stopped.
+
+    Attributes:
+        monitor: Metric that a scheduler follows, which a checkpoint keeps.
+    """
+
+    monitor: str
+    _monitored: float | None = None
+    _resumed: dict[str, Any] | None = None  # what is still to be put back of the checkpoint
+
+    @override
+    def setup(self, stage: str) -> None:
+        self._resumed = None
+
+    def monitored(self) -> float | None:
+        """The monitored metric as it was measured last; None before the first time."""
+        if self.monitor in self.trainer.callback_metrics:
+            self._monitored = float(self.trainer.callback_metrics[self.monitor])
+        return self._monitored
+
+    @override
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[TRAINING] = {**_training_state(self.trainer, self.device), "monitored": self.monitored()}
+        _settle_progress(checkpoint["loops"])
+
+    @override
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self._trainer is not None and self._trainer.state.fn == "fit" and TRAINING in checkpoint:
+            self._resumed = dict(checkpoint[TRAINING])
+            self._monitored = self._resumed["monitored"]
+
+    @override
+    def on_fit_start(self) -> None:
+        if self._resumed is not None and self._resumed["stopping"]:
+            rank_zero_info("the run of this checkpoint was stopped early; there is nothing left to train")
+            self.trainer.should_stop = True
+
+    @override
+    def on_train_start(self) -> None:
+        if self._resumed is None:
+            return
+        # As late as possible: whatever is set up may draw.
+        set_rng_state(self._own_state()["rng"], self.device)
+        fit = self.trainer.fit_loop
+        if fit.restarted_on_epoch_end:  # with max_steps Lightning would end the last epoch a second time
+            fit.epoch_progress.increment_completed()
+            fit.reset_restart_stage()
+            fit._restarting = fit.epoch_loop.restarting = False
+
+    @override
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        step = None if self._resumed is None else self._resumed.pop("logged_step", None)
+        if step is not None:
+            self.trainer.fit_loop.epoch_loop._batches_that_stepped = step
+
+    @override
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self._resumed is None:
+            return
+        # The means of the epoch begin anew; what they held already is added to each when it has been logged once.
+        results, means = self.trainer.fit_loop.epoch_loop._results, self._own_state()["means"]
+        for name in [name for name in means if name in results]:
+            metric, (value, count) = results[name], means.pop(name)
+            metric.value = value.to(metric.value.device) + metric.value
+            metric.cumulated_batch_size = metric.cumulated_batch_size + count.to(metric.value.device)
+
+        self._resumed = self._resumed if means else None
+
+    def _own_state(self) -> Any:
+        assert self._resumed is not None
+        processes = self._resumed["processes"]
+        return processes[self.trainer.global_rank if len(processes) == self.trainer.world_size else 0]
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Keeps ``last.ckpt``: the end of the last epoch, and with ``every_n_train_steps`` also places in the middle of epochs.
+
+    In the middle of an epoch it is written between two batches, when the validation of the first one, if any, and its schedulers are
+    done, and between two optimiser steps, so never while gradients are being accumulated.
+
+    Args:
+        *args: See ModelCheckpoint.
+        **kwargs: See ModelCheckpoint.
+    """
+
+    _step = 0  # at the beginning of the batch before
+    _step_saved = 0
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        self._step = self._step_saved = trainer.global_step
+
+    @override
+    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    @override
+    def on_validation_end(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    @override
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        before, self._step = self._step, trainer.global_step
+        if (
+            batch_idx
+            and self._step > before
+            and self._is_due(trainer)
+            and not self._should_skip_saving_checkpoint(trainer)
+        ):
+            self._save(trainer)
+
+    def _is_due(self, trainer: Trainer) -> bool:
+        every, interval = self._every_n_train_steps, self._train_time_interval
+        if interval is not None and self._last_time_checked is not None:
+            late = time.monotonic() - self._last_time_checked >= interval.total_seconds()
+            return bool(trainer.strategy.broadcast(late))  # clocks differ, and every process takes part in a checkpoint
+        return every > 0 and trainer.global_step // every > self._step_saved // every
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        every = self._every_n_epochs or 1
+        if (trainer.current_epoch + 1) % every == 0 and not self._should_skip_saving_checkpoint(trainer):
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        self._step_saved, self._last_time_checked = trainer.global_step, time.monotonic()
+        self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))

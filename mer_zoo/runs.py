@@ -1,0 +1,99 @@
+"""Where runs lie: the folder of a run, and the newest run of a configuration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+
+__all__ = ["CHECKPOINTS", "Place", "is_trial", "newest_run", "run_folder"]
+
+CHECKPOINTS = "checkpoints"
+
+
+def run_folder(trainer: Trainer, ckpt_path: str | None = None) -> Path:
+    """The folder of this run, the same for every logger.
+
+    Args:
+        trainer: The trainer. When it tests or predicts with a checkpoint, the folder of that run is meant.
+        ckpt_path: That checkpoint, where the trainer does not know it yet.
+
+    Returns:
+        ``save_dir/name/version`` of the first logger, or ``default_root_dir`` without one.
+    """
+    given = trainer.ckpt_path or ckpt_path
+    checkpoint = Path(str(given)) if given else None
+    if checkpoint is not None and trainer.state.fn != "fit":
+        return checkpoint.parent.parent if checkpoint.parent.name == CHECKPOINTS else checkpoint.parent
+    logger = trainer.logger
+    if logger is None:
+        return Path(trainer.default_root_dir)
+    version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+    return Path(logger.save_dir or trainer.default_root_dir) / str(logger.name) / version
+
+
+def is_trial(trainer: Trainer) -> bool:
+    """Whether this is a ``fast_dev_run``, which leaves no record."""
+    return bool(getattr(trainer, "fast_dev_run", False))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A run's folder, and the option of its logger that leads there again.
+
+    Args:
+        folder: The folder.
+        option: Name of the option; None where the logger's options lead there as they are.
+        value: Its value.
+    """
+
+    folder: Path
+    option: str | None = None
+    value: str | int | None = None
+
+
+def newest_run(logger: Any, root: str | None = None) -> Place | None:
+    """Find the run that was begun last with a logger's options, by their names in a configuration.
+
+    Args:
+        logger: ``class_path`` and ``init_args`` of the logger; anything else stands for no logger.
+        root: ``default_root_dir`` of the trainer, where runs without a logger lie.
+
+    Returns:
+        Its place; None where there is no run.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> folder = Path(mkdtemp())
+        >>> for version in (2, 10):
+        ...     (folder / "mult" / f"version_{version}").mkdir(parents=True)
+        ...     _ = (folder / "mult" / f"version_{version}" / "config.yaml").write_text("")
+        >>> newest_run({"class_path": "CSVLogger", "init_args": {"save_dir": folder, "name": "mult"}}).value
+        10
+    """
+    if not isinstance(logger, Mapping):
+        place = Place(Path(root or "."))
+        return place if _is_run(place.folder) else None
+    options = dict(logger.get("init_args") or {})
+    is_wandb = str(logger.get("class_path", "")).endswith("WandbLogger")
+    base = Path(options.get("save_dir") or options.get("root_dir") or root or ".")
+    base /= str(options.get("project" if is_wandb else "name", "lightning_logs") or "")
+    version = options.get("version") if options.get("version") is not None else options.get("id")
+    if version is not None:
+        place = Place(base / (version if isinstance(version, str) else f"version_{version}"))
+        return place if _is_run(place.folder) else None
+    folders = [folder for folder in base.glob("*") if _is_run(folder)]
+    if is_wandb:
+        newest = max(folders, key=lambda folder: (folder / "config.yaml").stat().st_mtime, default=None)
+        return None if newest is None else Place(newest, "id", newest.name)
+    numbers = [int(found.group(1)) for f in folders if (found := re.fullmatch(r"version_(\d+)", f.name))]
+    return Place(base / f"version_{max(numbers)}", "version", max(numbers)) if numbers else None
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a training run has begun there."""
+    return (folder / "config.yaml").is_file()
