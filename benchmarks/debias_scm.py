@@ -1,0 +1,74 @@
+"""Debiasers against known truth: SyntheticMER from no confounding to strong, two backbones, one resumable command, a table and a picture.
+
+    python benchmarks/debias_scm.py run --out runs/debias
+    python benchmarks/debias_scm.py run --out runs/debias --part 2/2        # every second training, beside --part 1/2
+    python benchmarks/debias_scm.py run --out runs/debias --methods "PropensityWeighting mode=weight strength=0.5"
+    python benchmarks/debias_scm.py table runs/debias
+    python benchmarks/debias_scm.py picture runs/debias debias.png
+
+Every seed has a corpus of its own. The randomised trial (rct) is the truth that debiasing aims at, and the gap is what a method
+lacks to the plain network that was trained where topic and emotion are independent (rho 1/3), tested on the same samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+from debias import RATES, SIZES, Study, add_run_options, make_jobs, part_of
+from debias_table import add_table_options, write_picture, write_tables
+from debias_train import run
+
+from mer_zoo.data.datamodule import MERDataModule, SyntheticMER
+from mer_zoo.data.synthetic import SyntheticConfig
+
+RHOS = ("0.8", "0.9", "1/3", "0.6")
+
+
+def setting(rho: str) -> str:
+    """Name of the setting with a strength of confounding."""
+    return f"rho {float(Fraction(rho)):.3g}"
+
+
+def study(options: argparse.Namespace) -> Study:
+    """The study that the options of ``run`` describe."""
+    train, valid, test = map(int, options.samples.split(","))
+    rhos = {setting(rho): float(Fraction(rho)) for rho in (*RHOS, *options.rhos.split(","))}
+
+    def load(name: str, seed: int) -> MERDataModule:
+        scm = SyntheticConfig(train=train, valid=valid, test=test, rho=rhos[name], seed=seed)
+        return SyntheticMER(scm, batch_size=options.batch_size)
+
+    kept = {"epochs": options.epochs, "batch_size": options.batch_size, "rates": RATES, "sizes": SIZES}
+    kept["samples"] = [train, valid, test]
+    return Study(options.out, load, kept, list(rhos), reference=setting("1/3"))
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run methods, or show what came of them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    runs = commands.add_parser("run")
+    add_run_options(runs, seeds="0,1,2,3,4", epochs=8)
+    runs.add_argument("--rhos", default=",".join(RHOS))
+    runs.add_argument("--samples", default="2000,400,1000", help="of train, valid and each test split")
+    add_table_options(commands.add_parser("table"))
+    drawn = commands.add_parser("picture")
+    add_table_options(drawn)
+    drawn.add_argument("file", type=Path)
+    options = parser.parse_args(args)
+    if options.command == "table":
+        write_tables(options.folder, options.choice, options.methods)
+    elif options.command == "picture":
+        write_picture(options.folder, options.file, options.choice, options.methods)
+    else:
+        asked = study(options)
+        settings = [setting(rho) for rho in options.rhos.split(",")]
+        jobs = make_jobs(asked, options.methods, options.backbones, settings, options.seeds)
+        run(asked, part_of(jobs, options.part))
+
+
+if __name__ == "__main__":
+    main()

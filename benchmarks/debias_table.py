@@ -1,0 +1,231 @@
+"""Tables and the picture of what debias_scm.py and debias_mosi.py recorded.
+
+A difference is between the same samples and seeds; its 95 % interval comes of resampling seeds, and samples with them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from debias import CHOICES, METHODS, NEUTRAL, Record, labels, read_records
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+from rich.console import Console
+from torch import Tensor
+
+from mer_zoo.errors import MERError
+from mer_zoo.reports.files import whole_file
+from mer_zoo.reports.plots import COLOURS, FAINT, GRID, INK, MARKERS, save_picture
+from mer_zoo.reports.tables import Table
+
+SPLITS = {"iid": "IID", "ood": "OOD", "rct": "randomised trial"}
+ORDER = [label for method in METHODS for label in labels(method)]
+LINES = ("-", "--", ":", "-.")
+DRAWS = 2000
+
+
+class Answers:
+    """What a method of several seeds says in one setting.
+
+    Args:
+        records: One a seed.
+        choice: How the epoch was chosen.
+    """
+
+    def __init__(self, records: Sequence[Record], choice: str) -> None:
+        self.records = {record["seed"]: record for record in records if choice in record["choices"]}
+        self.choice = choice
+
+    def gains(self, seed: int, split: str) -> tuple[Tensor, Tensor]:
+        """Correctness (N,) of each sample and its weight, 0 for neutral ones."""
+        record = self.records[seed]
+        truth = _classes(record["truth"][split])
+        predicted = _classes(record["choices"][self.choice]["splits"][split]["classes"])
+        return (predicted == truth).double(), (truth != NEUTRAL).double()
+
+    def names(self, seed: int, split: str) -> list[str]:
+        """Which sample is which; those of a seed of its own are nobody else's."""
+        known = self.records[seed]["ids"].get(split)
+        return known or [f"{seed}/{i}" for i in range(len(self.records[seed]["truth"][split]))]
+
+    def accuracy(self, split: str) -> list[float]:
+        """Accuracy without neutral of every seed, in percent."""
+        pairs = [self.gains(seed, split) for seed in self.records]
+        return [100 * float((right * weight).sum() / weight.sum()) for right, weight in pairs]
+
+    def neutral(self, split: str) -> float:
+        """Share of the samples called neutral, in percent."""
+        said = [record["choices"][self.choice]["splits"][split]["classes"] for record in self.records.values()]
+        return 100 * statistics.fmean(text.count(str(NEUTRAL)) / len(text) for text in said)
+
+
+def _classes(text: str) -> Tensor:
+    return torch.tensor([int(digit) for digit in text])
+
+
+def difference(a: Answers, b: Answers, split: str, draws: int = DRAWS) -> tuple[float, float, float]:
+    """Mean difference of the accuracies in percent and its 95 % interval, on the seeds that both have."""
+    seeds = [seed for seed in a.records if seed in b.records]
+    generator = torch.Generator().manual_seed(0)
+    names = {name: place for place, name in enumerate(dict.fromkeys(n for s in seeds for n in a.names(s, split)))}
+    drawn = torch.randint(len(names), (draws, len(names)), generator=generator)
+    # the last row is the sample itself
+    counts = torch.ones(draws + 1, len(names), dtype=torch.float64)
+    counts[:-1] = torch.zeros(draws, len(names), dtype=torch.float64).scatter_add_(1, drawn, counts[:-1])
+    found = []
+    for seed in seeds:
+        (right_a, weight), (right_b, _) = a.gains(seed, split), b.gains(seed, split)
+        times = counts[:, [names[name] for name in a.names(seed, split)]]
+        found.append(100 * (times @ ((right_a - right_b) * weight)) / (times @ weight))
+    by_seed = torch.stack(found, 1)
+    chosen = torch.randint(len(seeds), (draws, len(seeds)), generator=generator)
+    resampled = by_seed[:-1].gather(1, chosen).mean(1)
+    low, high = resampled.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return float(by_seed[-1].mean()), low, high
+
+
+def grouped(folder: Path, choice: str, methods: str | None) -> dict[tuple[str, str], dict[str, Answers]]:
+    """Answers by backbone and setting, and by method in the order of the table.
+
+    Raises:
+        MERError: If there are no records of that choice.
+    """
+    cells: dict[tuple[str, str], dict[str, list[Record]]] = {}
+    for record in read_records(folder):
+        cell = cells.setdefault((record["backbone"], record["setting"]), {})
+        cell.setdefault(record["method"], []).append(record)
+    wanted = None if methods is None else {"plain", "unconfounded", *methods.split(",")}
+    found = {}
+    for key, cell in cells.items():
+        names = sorted(cell, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER) - 1.5, name))
+        all_answers = {name: Answers(cell[name], choice) for name in names if wanted is None or name in wanted}
+        found[key] = {name: answers for name, answers in all_answers.items() if answers.records}
+    if not any(found.values()):
+        raise MERError(f"{folder} holds no records whose epoch was chosen by {choice}; run the benchmark first")
+    return found
+
+
+def table(backbone: str, setting: str, cell: Mapping[str, Answers], choice: str) -> Table:
+    """Accuracies of every method in one setting."""
+    any_record = next(iter(next(iter(cell.values())).records.values()))
+    splits = [split for split in SPLITS if split in any_record["truth"]]
+    aim = splits[-1]
+    header = ["method", "seeds", *(SPLITS[split] for split in splits), "called neutral"]
+    rows = []
+    for name, answers in cell.items():
+        row = [name, str(len(answers.records)), *(_cell(answers, cell.get("plain"), split) for split in splits)]
+        row.append(f"{answers.neutral(aim):.1f}")
+        if "unconfounded" in cell:
+            row.append(_gap(answers, cell["unconfounded"], aim))
+        rows.append(row)
+    if "unconfounded" in cell:
+        header.append("gap")
+    shown = Table(f"{backbone}, {setting}: accuracy without neutral, %", header, rows)
+    shown.notes.append(
+        f"Mean ± deviation over seeds; in parentheses the difference to plain and its 95 % interval. Epoch: {CHOICES[choice]}."
+        f" Called neutral: share of the answers, {SPLITS[aim]}."
+        + (" Gap: to unconfounded, in the randomised trial." if "unconfounded" in cell else "")
+        + (" An oracle's tau is chosen on the test split itself." if any("oracle" in name for name in cell) else "")
+    )
+    return shown
+
+
+def _cell(answers: Answers, base: Answers | None, split: str) -> str:
+    values = answers.accuracy(split)
+    text = f"{statistics.fmean(values):.1f} ± {statistics.stdev(values) if len(values) > 1 else 0:.1f}"
+    return (
+        text
+        if base is None or base is answers or not _shared(answers, base)
+        else f"{text} ({_interval(answers, base, split)})"
+    )
+
+
+def _gap(answers: Answers, unconfounded: Answers, split: str) -> str:
+    if answers is unconfounded or not _shared(answers, unconfounded):
+        return "-"
+    return _interval(unconfounded, answers, split)
+
+
+def _interval(a: Answers, b: Answers, split: str) -> str:
+    mean, low, high = difference(a, b, split)
+    return f"{mean:+.1f} [{low:.1f}, {high:.1f}]"
+
+
+def _shared(a: Answers, b: Answers) -> bool:
+    return bool(a.records.keys() & b.records.keys())
+
+
+def write_tables(folder: Path, choice: str, methods: str | None) -> None:
+    """Print every table, and write them all to table.md of the folder."""
+    cells = grouped(folder, choice, methods)
+    shown = [table(*key, cell, choice) for key, cell in sorted(cells.items()) if cell.keys() - {"unconfounded"}]
+    console = Console(width=200)
+    for each in shown:
+        each.show(console)
+    with whole_file(folder / "table.md") as part:
+        part.write_text("\n\n".join(each.markdown() for each in shown) + "\n", encoding="utf-8")
+
+
+def write_picture(folder: Path, file: Path, choice: str, methods: str | None) -> None:
+    """Draw the accuracy on the ordinary test split against the randomised trial's: a panel a backbone, a curve a method."""
+    cells = grouped(folder, choice, methods)
+    backbones = sorted({backbone for backbone, _ in cells})
+    curves: dict[str, dict[str, dict[str, tuple[float, float]]]] = {backbone: {} for backbone in backbones}
+    for (backbone, setting), cell in sorted(cells.items()):
+        for name, answers in cell.items():
+            if "oracle" not in name:
+                means = [statistics.fmean(answers.accuracy(split)) for split in ("iid", "rct")]
+                curves[backbone].setdefault(name, {})[setting] = (means[0], means[1])
+    names = list(dict.fromkeys(name for each in curves.values() for name in each))
+    width, head = 4.3 * len(backbones), 0.75 + 0.2 * -(-len(names) // 3)
+    total = head + 4.0
+    figure = Figure(figsize=(max(width, 7.2), total), dpi=160, facecolor="white")
+    FigureCanvasAgg(figure)
+    title = "What a method costs on the training distribution, and what it gains in the randomised trial"
+    figure.text(0.02, 1 - 0.12 / total, title, fontsize=11, fontweight="bold", color=INK, va="top")
+    grid = figure.add_gridspec(1, len(backbones), left=0.08, right=0.98, top=1 - head / total, bottom=0.5 / total)
+    first: Axes | None = None
+    for place, backbone in enumerate(backbones):
+        axes = figure.add_subplot(grid[0, place], sharey=first)
+        first = first or axes
+        _panel(axes, backbone, names, curves[backbone])
+    handles, _ = first.get_legend_handles_labels() if first is not None else ([], [])
+    place_below = (0.02, 1 - 0.32 / total)
+    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=place_below, ncols=3, frameon=False, fontsize=8)
+    save_picture(figure, file)
+
+
+def _panel(
+    axes: Axes, title: str, names: Sequence[str], curves: Mapping[str, Mapping[str, tuple[float, float]]]
+) -> None:
+    """One backbone: accuracies of every method, the settings joined in their order."""
+    axes.set_title(title, fontsize=9.5, color=INK, loc="left", pad=4)
+    for place, name in enumerate(names):
+        points = curves.get(name, {})
+        colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+        style = LINES[place // len(COLOURS) % len(LINES)]
+        x, y = [p[0] for p in points.values()], [p[1] for p in points.values()]
+        axes.plot(x, y, color=colour, marker=marker, linestyle=style, markersize=4.5, linewidth=1.2, label=name)
+        for setting, point in points.items() if name == "plain" else []:
+            axes.annotate(setting, point, xytext=(4, -9), textcoords="offset points", fontsize=7.5, color=FAINT)
+    axes.tick_params(length=0, labelsize=8.5, labelcolor=FAINT)
+    axes.spines[:].set_visible(False)
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g} %"))
+    axes.set_xlabel("accuracy without neutral, IID test", fontsize=9, color=INK)
+    axes.set_ylabel("accuracy without neutral, randomised trial", fontsize=9, color=INK)
+
+
+def add_table_options(parser: argparse.ArgumentParser) -> None:
+    """Options of every study's ``table`` and ``picture``."""
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--select", dest="choice", default="loss", choices=CHOICES, help="how the epoch was chosen")
+    parser.add_argument("--methods", help="the methods to show, separated by commas; all when left out")

@@ -1,0 +1,196 @@
+"""One training of a method in the benchmarks of debiasers, and what is tested of it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from debias import CHOICES, METRIC, NEUTRAL, RATES, SIZES, TAUS, Job, Record, Study, build, labels, read_records
+from lightning.pytorch import LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import Callback
+from rich.console import Console
+from torch import Tensor
+from typing_extensions import override
+
+import mer_zoo.backbones
+from mer_zoo.data.datamodule import MERDataModule
+from mer_zoo.data.overlap import recordings
+from mer_zoo.errors import MERError
+from mer_zoo.layers.propensity import Propensity
+from mer_zoo.layers.strength import Selection
+from mer_zoo.model import Model
+from mer_zoo.modes import evaluating
+from mer_zoo.module import MERModule
+from mer_zoo.provenance import git_state
+from mer_zoo.reports.files import whole_file
+from mer_zoo.scores import Scores, measure
+from mer_zoo.wrappers import MACI
+
+QUIET: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+
+
+def run(study: Study, jobs: Sequence[Job]) -> None:
+    """Do the trainings whose records are not there yet."""
+    read_records(study.out, study.options)
+    console = Console(width=140)
+    for number, job in enumerate(jobs, 1):
+        if all(path.exists() for path in job.records(study)):
+            continue
+        started, processor = time.perf_counter(), time.process_time()
+        try:
+            records = train(study, job)
+        except MERError as error:
+            console.log(f"left out: {job.method} on {job.backbone}: {error}")
+            continue
+        seconds = {"wall": time.perf_counter() - started, "processor": time.process_time() - processor}
+        for path, record in records.items():
+            with whole_file(path) as part:
+                part.write_text(json.dumps({**record, "seconds": seconds}))
+        spent = " ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
+        console.log(f"{number}/{len(jobs)} {job.backbone}, {job.trained}, {job.method}, seed {job.seed}: {spent}")
+
+
+def train(study: Study, job: Job) -> dict[Path, Record]:
+    """Train once, and test the chosen epoch of every choice."""
+    seed_everything(job.seed, verbose=False)
+    data = study.load(job.trained, job.seed)
+    network = getattr(mer_zoo.backbones, job.backbone)(data.spec, data.task, **SIZES[job.backbone])
+    rate, epochs = RATES[job.backbone], study.options["epochs"]
+    module = MERModule(build(job.method, network), optimizer=lambda p: torch.optim.Adam(p, lr=rate), clip_norm=1.0)
+    best = Best(data)
+    Trainer(max_epochs=epochs, callbacks=[best], num_sanity_val_steps=0, enable_checkpointing=False, **QUIET).fit(
+        module, datamodule=data
+    )
+    records: dict[Path, Record] = {}
+    tested: dict[int, dict[Path, Record]] = {}
+    for choice, (epoch, state) in best.states.items():
+        if epoch not in tested:
+            module.load_state_dict(state)
+            tested[epoch] = _test(study, job, module.model.eval(), data)
+        for path, record in tested[epoch].items():
+            about = {name: value for name, value in record.items() if name != "result"}
+            records.setdefault(path, {**about, "choices": {}})["choices"][choice] = {"epoch": epoch, **record["result"]}
+    return records
+
+
+class Best(Callback):
+    """Keeps the network of the best epoch by each choice; only training and validation splits are read.
+
+    Args:
+        data: Whose training split gives the propensities, and whose validation split is weighted by them.
+
+    Attributes:
+        states: By choice the epoch and its state.
+    """
+
+    def __init__(self, data: MERDataModule) -> None:
+        self.data = data
+        propensity = Propensity(data.spec, data.task)
+        propensity.fit(data.batch_source("train"))
+        weights = [propensity.weights(propensity.log_p(b), b.target) for b in data.batch_source("valid")]
+        self.weights = torch.cat(weights)
+        self.states: dict[str, tuple[int, dict[str, Any]]] = {}
+        self.values: dict[str, float] = {}
+
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, MERModule)
+        with evaluating(pl_module.model):
+            scores = score(pl_module.model, self.data, "valid")
+        found = {**self._measure(pl_module.model, scores), "loss": -float(trainer.callback_metrics["val/loss"])}
+        state: dict[str, Any] = {}
+        for choice in CHOICES:
+            value = found.get(choice, float(trainer.current_epoch))
+            if value > self.values.get(choice, -float("inf")):
+                state = state or copy.deepcopy(pl_module.state_dict())
+                self.values[choice], self.states[choice] = value, (trainer.current_epoch, state)
+
+    def _measure(self, model: Model, scores: Scores) -> dict[str, float]:
+        """Deconfounded figures, the larger the better."""
+        target = model.task.encode(scores.target)
+        losses = model.task.criterion(scores.effects.get("factual", scores.logits), scores.target)
+        weights = self.weights.float()
+        polar = weights * (target != NEUTRAL)
+        right = scores.logits.argmax(-1) == target
+        return {
+            "deconfounded": -float((weights * losses).sum() / weights.sum()),
+            "accuracy_deconfounded": float((polar * right).sum() / polar.sum()),
+        }
+
+
+def _test(study: Study, job: Job, model: Model, data: MERDataModule) -> dict[Path, Record]:
+    """Results in each setting, and what they belong to."""
+    about = {
+        "options": dict(study.options),
+        "backbone": job.backbone,
+        "seed": job.seed,
+        "code": git_state(Path(mer_zoo.__file__).parent, "__init__.py"),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+    valid, records = score(model, data, "valid"), {}
+    for setting in job.tested:
+        place = data if setting == job.trained else study.load(setting, job.seed)
+        place.load_scaler_state(data.scaler_state())
+        scores = {"valid": valid, **{c.name: score(model, place, c.split) for c in place.conditions}}
+        truth = {name: digits(data.task.encode(each.target)) for name, each in scores.items()}
+        ids = {} if study.fresh else {c.name: _recordings(place.corpus.split(c.split).ids) for c in place.conditions}
+        for label, result in answers(job.method, model, scores).items():
+            named = {"method": label, "setting": setting, "truth": truth, "ids": ids, "result": result}
+            records[job.path(study, setting, label)] = {**about, **named}
+    return records
+
+
+def _recordings(ids: Sequence[str]) -> list[str]:
+    return recordings(ids) or list(ids)
+
+
+def score(model: Model, data: MERDataModule, split: str) -> Scores:
+    """Test-time scores of a split with everything that a choice of tau needs."""
+    for each in model.nest:
+        each.calibrating = True
+    parts = []
+    with torch.no_grad():
+        for batch in data.batch_source(split):
+            output = model.predict(batch if model.fixed_length else batch.trim())
+            parts.append(Scores(output.logits, output.effects, batch.target, batch.index))
+    return Scores.gather(parts)
+
+
+def answers(method: str, model: Model, scores: Mapping[str, Scores]) -> dict[str, Record]:
+    """Metrics and predicted classes of every split, under each choice of tau where there is MACI.
+
+    Args:
+        method: Name of the method.
+        model: The trained model.
+        scores: Its scores on ``valid`` and on every test split.
+    """
+    macis = [each for each in model.nest if isinstance(each, MACI)]
+    found = {}
+    taus: Iterable[tuple[Selection, float]] = TAUS.values() if macis else [("fixed", 0.0)]
+    for label, (selection, tau) in zip(labels(method), taus, strict=True):
+        candidates = {name: [each.logits] for name, each in scores.items()}
+        for maci in macis:
+            maci.language_bias.selection, maci.language_bias.fixed = selection, tau
+            model.calibrate(scores["valid"])
+            candidates = {name: model.oracle(each) or [model.rescore(each)] for name, each in scores.items()}
+        splits = {name: _result(model, scores[name], logits) for name, logits in candidates.items()}
+        found[label] = {"splits": splits, "diagnostics": model.diagnostics()}
+    return found
+
+
+def _result(model: Model, scores: Scores, candidates: Sequence[Tensor]) -> Record:
+    """Of an oracle's candidates, those logits that have the best accuracy on this very split."""
+    tables = [measure(model.task, replace(scores, logits=logits)) for logits in candidates]
+    best = max(range(len(tables)), key=lambda place: tables[place][METRIC])
+    return {"metrics": tables[best], "classes": digits(candidates[best].argmax(-1))}
+
+
+def digits(classes: Tensor) -> str:
+    """Classes as one digit a sample."""
+    return "".join(map(str, classes.tolist()))

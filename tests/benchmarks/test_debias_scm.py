@@ -1,0 +1,169 @@
+"""The benchmark of debiasers on a few samples: what it records, that it goes on where it stopped, and what it makes of the records."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mer_zoo.data.corpus import Corpus
+from mer_zoo.data.datamodule import MERDataModule, SyntheticMER
+from mer_zoo.data.synthetic import SyntheticConfig
+from mer_zoo.errors import MERError
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+TINY = SyntheticConfig(train=96, valid=32, test=32)
+METHODS = "plain,MACI,unconfounded"
+
+
+@pytest.fixture(autouse=True)
+def on_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+def run(folder: Path, *more: str) -> None:
+    import debias_scm
+
+    tiny = ["--samples", "96,32,32", "--epochs", "1", "--seeds", "0,1", "--backbones", "CIDerNet", "--rhos", "0.8"]
+    debias_scm.main(["run", "--out", str(folder), "--methods", METHODS, *tiny, *more])
+
+
+@pytest.mark.filterwarnings("ignore:MACI chose tau by an effective sample size")  # there are few samples
+def test_runs_once_and_shows_what_came_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import debias_scm
+    import debias_table
+    import debias_train
+    from debias import TAUS
+
+    run(tmp_path)
+    names = {path.parent.name for path in (tmp_path / "CIDerNet" / "rho 0.8").glob("*/seed*.json")}
+    assert names == {"plain", "unconfounded", *(f"MACI tau={tau}" for tau in TAUS)}
+    assert len(list((tmp_path / "CIDerNet").glob("rho */unconfounded/seed*.json"))) == 8
+    assert not list(tmp_path.rglob(".*"))
+    for path in tmp_path.rglob("seed*.json"):
+        record = json.loads(path.read_text())
+        for choice, result in record["choices"].items():
+            answers = debias_table.Answers([record], choice)
+            for split in ("iid", "ood", "rct"):
+                metric = result["splits"][split]["metrics"]["Acc2_non0"]
+                assert answers.accuracy(split) == [pytest.approx(100 * metric, abs=1e-4)]
+
+    def fail(*_: Any) -> None:
+        raise AssertionError("a finished training was done again")
+
+    monkeypatch.setattr(debias_train, "train", fail)
+    run(tmp_path)
+    for path in (tmp_path / "CIDerNet" / "rho 0.8" / "plain").glob("*0.json"):
+        path.unlink()
+    with pytest.raises(AssertionError, match="done again"):
+        run(tmp_path)
+    with pytest.raises(MERError, match="epochs 1 beside 2; use the same options"):
+        run(tmp_path, "--epochs", "2")
+    debias_scm.main(["table", str(tmp_path)])
+    shown = (tmp_path / "table.md").read_text()
+    assert "| MACI tau=oracle |" in shown
+    assert "rho 0.8: accuracy" in shown
+    assert "rho 0.9: accuracy" not in shown
+    debias_scm.main(["picture", str(tmp_path), str(tmp_path / "debias.png"), "--methods", "plain,MACI tau=1"])
+    assert (tmp_path / "debias.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_unknown_methods_are_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(tmp_path, "--methods", "NoSuchWrapper mode=x")
+    assert "there is no wrapper NoSuchWrapper" in " ".join(capsys.readouterr().out.split())
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_parts_share_the_trainings_out() -> None:
+    from debias import Study, make_jobs, part_of
+
+    def load(setting: str, seed: int) -> MERDataModule:
+        raise AssertionError
+
+    study = Study(Path(), load, {}, ["rho 0.8", "rho 0.333"], reference="rho 0.333")
+    jobs = make_jobs(study, "plain,MACI,unconfounded", "MulT,CIDerNet", study.settings, "0,1")
+    assert len(jobs) == 2 * 2 * (2 + 2 + 1)
+    assert sorted(map(repr, [*part_of(jobs, "1/2"), *part_of(jobs, "2/2")])) == sorted(map(repr, jobs))
+    with pytest.raises(MERError, match="give K/N with K from 1 to N"):
+        part_of(jobs, "3/2")
+
+
+def test_methods_are_built_by_name() -> None:
+    from debias import build
+
+    from mer_zoo.backbones import CIDerNet
+    from mer_zoo.wrappers import CausalMER
+
+    data = SyntheticMER(TINY)
+    model = build("CausalMER fusion=sum alpha=0.5 + MACI", CIDerNet(data.spec, data.task))
+    assert model.name == "CausalMER(MACI(CIDerNet))"
+    assert isinstance(model, CausalMER)
+    assert (model.fusion, model.alpha) == ("sum", 0.5)
+
+
+def test_no_test_split_is_read_before_the_epoch_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import debias_train
+    from debias import CHOICES, Job, Study
+
+    class Sealed(SyntheticMER):
+        def read(self) -> Corpus:
+            corpus = super().read()
+            for name in [name for name in corpus.splits if name.startswith("test")]:
+                corpus.splits[name] = None  # type: ignore[assignment]
+            return corpus
+
+    chosen: list[int] = []
+
+    def tested(*_: Any) -> dict[Path, Any]:
+        chosen.append(1)
+        return {tmp_path: {"result": {}}}
+
+    monkeypatch.setattr(debias_train, "_test", tested)
+    study = Study(tmp_path, lambda *_: Sealed(TINY, predict_split="valid"), {"epochs": 1}, ["rho 0.8"])
+    records = debias_train.train(study, Job("MACI", "CIDerNet", "rho 0.8", ("rho 0.8",), 0))
+    assert records[tmp_path]["choices"].keys() == CHOICES.keys()
+    assert chosen == [1]  # of equal epochs once
+
+
+def record(seed: int, classes: str, truth: str, recordings: list[str] | None = None) -> dict[str, Any]:
+    ids = {} if recordings is None else {"ood": recordings}
+    return {
+        "seed": seed,
+        "truth": {"ood": truth},
+        "ids": ids,
+        "choices": {"loss": {"splits": {"ood": {"classes": classes}}}},
+    }
+
+
+def test_differences_and_their_intervals() -> None:
+    from debias_table import Answers, difference
+
+    truth = "0212" * 50
+    right, wrong = truth, "2010" * 50
+    a = Answers([record(seed, right, truth) for seed in range(3)], "loss")
+    b = Answers([record(seed, wrong, truth) for seed in range(4)], "loss")
+    assert difference(a, b, "ood") == (100.0, 100.0, 100.0)
+    assert difference(a, a, "ood") == (0.0, 0.0, 0.0)
+    generator = torch.Generator().manual_seed(1)
+    half = [
+        "".join("0" if t == "0" or c else "2" for t, c in zip(truth, row, strict=True))
+        for row in torch.rand(3, 200, generator=generator) < 0.5
+    ]
+    c = Answers([record(seed, classes, truth) for seed, classes in enumerate(half)], "loss")
+    mean, low, high = difference(a, c, "ood")
+    assert low < mean < high
+    assert mean == pytest.approx(sum(x - y for x, y in zip(a.accuracy("ood"), c.accuracy("ood"), strict=False)) / 3)
+    # Clips of a recording stand and fall together: where these are drawn whole, a difference is much less certain.
+    clips = 200
+    names, same = [str(i % 10) for i in range(clips)], "0" * clips
+    some = "".join("2" if i % 10 < 5 else "0" for i in range(clips))
+    widths = []
+    for recordings in (None, names):
+        one, other = (Answers([record(s, x, same, recordings) for s in range(3)], "loss") for x in (same, some))
+        mean, low, high = difference(one, other, "ood")
+        assert mean == 50.0
+        widths.append(high - low)
+    assert widths[1] > 3 * widths[0] > 0
