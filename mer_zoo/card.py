@@ -8,9 +8,11 @@ from typing import Any
 
 import yaml
 
-from mer_zoo.data.datamodule import MERDataModule
+from mer_zoo.batch import MODALITIES
+from mer_zoo.data.datamodule import MERDataModule, SyntheticMER
 from mer_zoo.model import Model
 from mer_zoo.provenance import provenance
+from mer_zoo.recipe import foreign_modules
 from mer_zoo.reports.record import RunResults
 from mer_zoo.reports.run import condition_table, curve_tables
 
@@ -18,10 +20,11 @@ __all__ = ["about_model", "model_card"]
 
 _USE = """```python
 import mer_zoo
+from lightning.pytorch import Trainer
 
 model = mer_zoo.load_pretrained("FOLDER_OR_HUB_ID"{modules})
-data = mer_zoo.MERDataModule("CORPUS", task="{task}"{convention}{text}{standardize})
-{scale}output = model.predict(batch)  # of the data module's loaders; output.logits, output.effects
+data = mer_zoo.{corpus}({options})
+Trainer(logger=False).test(mer_zoo.MERModule(model), data)  # .predict gives the scores of each sample{scaled}
 ```"""
 _NO_RESULTS = (
     "No results were at hand when this card was written: run `mer-zoo test` with the checkpoint, then export again."
@@ -99,26 +102,34 @@ def model_card(config: Mapping[str, Any], results: RunResults | None, standardiz
 
 
 def _use(config: Mapping[str, Any], standardized: bool) -> str:
-    data, entries = config["about"].get("data") or {}, [config["task"], config["backbone"], *config["wrappers"]]
-    foreign = sorted({entry["class"].rpartition(".")[0] for entry in entries} - {""})
+    data, spec = config["about"].get("data") or {}, config["spec"]
+    modules = foreign_modules(config)
+    made = data.get("corpus") == SyntheticMER.__name__
+    options = {
+        "task": data.get("task", "TASK"),
+        "convention": data.get("convention"),
+        "text": "tokens" if spec["tokens"] and not made else None,
+        "modalities": spec["modalities"] if set(spec["modalities"]) != set(MODALITIES) else None,
+        "standardize": None if standardized else False,
+    }
+    given = [f"{name}={value!r}" for name, value in options.items() if value is not None]
     return _USE.format(
-        modules=f", modules={tuple(foreign)!r}" if foreign else "",
-        task=data.get("task", "TASK"),
-        convention=f', convention="{data["convention"]}"' if "convention" in data else "",
-        text=', text="tokens"' if config["spec"]["tokens"] else "",
-        standardize="" if standardized else ", standardize=False",
-        scale="data.load_scaler_state(model.scaler_state)\n" if standardized else "",
+        modules=f", modules={modules}" if modules else "",
+        corpus=SyntheticMER.__name__ if made else MERDataModule.__name__,
+        options=", ".join(given if made else ["'CORPUS'", *given]),
+        scaled=", scaled as in training" if standardized else "",
     )
 
 
 def _facts(config: Mapping[str, Any], results: RunResults | None) -> dict[str, Any]:
     about, spec, task = config["about"], config["spec"], config["task"]
     data = about.get("data") or {}
+    corpus = [data.get("corpus"), data.get("source")]
     options = ", ".join(f"{name} {_words(value)}" for name, value in task["arguments"].items())
     shapes = ", ".join(f"{name} {spec[f'{name}_len']} steps of {_width(spec, name)}" for name in spec["modalities"])
     return {
         "Task": f"{task['class']} ({options})",
-        "Corpus": " ".join(filter(None, [data.get("corpus"), data.get("source")])),
+        "Corpus": " ".join(filter(None, corpus if corpus[0] != SyntheticMER.__name__ else corpus[1:])),
         "Samples": "" if results is None else _words(results.data.get("counts")),
         "SHA-256 of the source": data.get("sha256"),
         "Input": f"{shapes}; {'aligned' if spec['aligned'] else 'unaligned'}",

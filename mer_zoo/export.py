@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from mer_zoo.batch import MODALITIES
@@ -19,7 +22,8 @@ from mer_zoo.card import about_model, model_card
 from mer_zoo.checkpoint import RECORD, check_file, check_record, check_state, describe_model, needed_state
 from mer_zoo.errors import MERError
 from mer_zoo.model import Model
-from mer_zoo.recipe import Modules, describe, outline
+from mer_zoo.provenance import weights_sha256
+from mer_zoo.recipe import Modules, describe, foreign_modules, outline
 from mer_zoo.reports.files import whole_file
 from mer_zoo.reports.record import RunResults, load_results
 from mer_zoo.wrappers.cumdf import CUMDF
@@ -27,24 +31,26 @@ from mer_zoo.wrappers.cumdf import CUMDF
 __all__ = ["export_checkpoint", "load_exported", "main", "save_pretrained"]
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+_FILES = (WEIGHTS, CARD, CONFIG)  # the last one makes a folder an export
 SCALER = "scaler."  # in front of the names of the datamodule's statistics
 
 ScalerState = dict[str, dict[str, Tensor]]
 
 
-def save_pretrained(model: Model, dest: str | Path, licence: str | None = None) -> Path:
+def save_pretrained(model: Model, dest: str | Path, licence: str | None = None, overwrite: bool = False) -> Path:
     """Write a model into a folder from which :func:`mer_zoo.load_pretrained` builds it again.
 
     Args:
         model: The model. What its ``scaler_state`` holds is written too.
-        dest: The folder; its files are replaced.
+        dest: The folder, new or without an export; it gets all files or none.
         licence: Name of the licence, for the model card.
+        overwrite: Replace the export that is there.
 
     Returns:
         The file of weights.
 
     Raises:
-        MERError: If an argument of one of its classes is no plain value.
+        MERError: If an argument of one of its classes is no plain value, or the folder has such files already.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -54,12 +60,12 @@ def save_pretrained(model: Model, dest: str | Path, licence: str | None = None) 
         >>> save_pretrained(LFLSTM(DataSpec(), SentimentRegression()), mkdtemp(), licence="mit").name
         'model.safetensors'
     """
+    dest = _destination(dest, overwrite)
     recipe = describe(model)
     about = {**about_model(model), "licence": licence}
     record = {**describe_model(model), "seed": None}
-    modules = [type(part).__module__ for part in (model.task, *model.nest)]
     state = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
-    return _write(Path(dest).expanduser(), recipe, modules, state, model.scaler_state, record, about, None)
+    return _write(dest, recipe, foreign_modules(recipe), state, model.scaler_state, record, about, None)
 
 
 def export_checkpoint(
@@ -68,23 +74,26 @@ def export_checkpoint(
     student: bool = False,
     licence: str | None = None,
     modules: Modules = (),
+    overwrite: bool = False,
 ) -> Path:
     """Write what a prediction needs of a checkpoint into a folder: weights, configuration and model card.
 
     Args:
         checkpoint: A checkpoint of a run; nothing in it is executed. Results of its test stand in the card if they are beside it.
-        dest: The folder; its files are replaced.
+        dest: The folder, new or without an export; it gets all files or none.
         student: Leave out the teacher of CUMDF and all that only its training needs.
         licence: Name of the licence, for the model card.
         modules: Modules of models that are not of the zoo.
+        overwrite: Replace the export that is there.
 
     Returns:
         The file of weights.
 
     Raises:
-        MERError: If the checkpoint can't be used, holds no student, or its model can't be described in plain values.
+        MERError: If the checkpoint can't be used, holds no student, its model can't be described in plain values, or the folder
+            has such files already.
     """
-    checkpoint, dest = Path(checkpoint).expanduser(), Path(dest).expanduser()
+    checkpoint, dest = Path(checkpoint).expanduser(), _destination(dest, overwrite)
     if not checkpoint.is_file():
         raise MERError(f"{checkpoint} does not exist; give a .ckpt file that mer-zoo fit wrote")
     check_file(checkpoint)
@@ -98,7 +107,7 @@ def export_checkpoint(
     if student:
         recipe = _student(recipe, f"{checkpoint} holds {record['model']}")
     state = {name.removeprefix("model."): value for name, value in content["state_dict"].items()}
-    results = _results(checkpoint)
+    results = _results(checkpoint, content["state_dict"])
     about = {**record["about"], "selection": _selection(content, checkpoint), "licence": licence}
     described = {name: record[name] for name in ("model", "task", "seed")}
     return _write(dest, recipe, modules, state, record["scaler"], described, about, results)
@@ -114,8 +123,7 @@ def _write(
     about: dict[str, Any],
     results: RunResults | None,
 ) -> Path:
-    foreign = any("." in entry["class"] for entry in (recipe["task"], recipe["backbone"], *recipe["wrappers"]))
-    needed = needed_state(outline(recipe, modules if foreign else (), len(state)))
+    needed = needed_state(outline(recipe, modules, len(state)))
     check_state({name: state[name] for name in needed if name in state}, needed, str(record["model"]))
     # clones, because the file format refuses tensors that share memory
     tensors = {name: state[name].detach().cpu().contiguous().clone() for name in needed}
@@ -123,22 +131,61 @@ def _write(
         tensors |= {f"{SCALER}{kind}.{name}": value.contiguous().clone() for name, value in statistics.items()}
     about["seed"] = record["seed"]
     config = {**recipe, "about": about}
-    with whole_file(dest / WEIGHTS) as part:
-        save_file(tensors, part, {RECORD: json.dumps(dict(record))})
-    with whole_file(dest / CONFIG) as part:
-        part.write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    with whole_file(dest / CARD) as part:
-        part.write_text(model_card(config, results, scaler is not None), encoding="utf-8")
+    described, card = json.dumps(config, indent=2, allow_nan=False), model_card(config, results, scaler is not None)
+    with _all_or_none(dest) as folder:
+        # by way of bytes: the library's own writer makes files that only their owner may read
+        for name, content in {
+            WEIGHTS: save(tensors, {RECORD: json.dumps(dict(record))}),
+            CARD: card.encode(),
+            CONFIG: f"{described}\n".encode(),
+        }.items():
+            with whole_file(folder / name) as part:
+                part.write_bytes(content)
     return dest / WEIGHTS
 
 
-def _results(checkpoint: Path) -> RunResults | None:
-    """What was measured with this checkpoint; None where the run was not tested, or with other weights."""
+def _destination(dest: str | Path, overwrite: bool) -> Path:
+    dest = Path(dest).expanduser()
+    if dest.exists() and not dest.is_dir():
+        raise MERError(f"{dest} is a file; name a folder for the export")
+    there = [name for name in _FILES if (dest / name).exists()]
+    if there and not overwrite:
+        raise MERError(
+            f"{dest} has a {there[0]} already; name another folder, or replace it by --overwrite (overwrite=True)"
+        )
+    return dest
+
+
+@contextmanager
+def _all_or_none(dest: Path) -> Iterator[Path]:
+    """Hand out a folder whose files come into ``dest`` when the block ends without an error.
+
+    A kill while they come leaves a folder without config.json, which nothing takes for an export, never files of two exports.
+    """
+    new = not dest.exists()
+    part = (dest.parent if new else dest) / f".{os.getpid()}.{dest.name}"
+    try:
+        part.mkdir(parents=True)
+        yield part
+        if new:
+            part.rename(dest)
+        else:
+            (dest / CONFIG).unlink(missing_ok=True)
+            for name in _FILES:
+                (part / name).replace(dest / name)
+    except OSError as error:
+        raise MERError(
+            f"{dest} can't be written ({error.strerror or error}); make room there, or name another folder"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _results(checkpoint: Path, state: Mapping[str, Tensor]) -> RunResults | None:
+    """What was measured with these weights; None where the run was not tested, or with others."""
     folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    if not (folder / "results.json").is_file():
-        return None
-    tested = json.loads((folder / "results.json").read_text(encoding="utf-8")).get("checkpoint")
-    return load_results(folder) if tested is not None and Path(tested).name == checkpoint.name else None
+    results = load_results(folder) if (folder / "results.json").is_file() else None
+    return results if results is not None and results.weights == weights_sha256(state) else None
 
 
 def _selection(content: Mapping[str, Any], checkpoint: Path) -> str:
@@ -221,11 +268,14 @@ def main(args: list[str]) -> None:
     """
     parser = argparse.ArgumentParser("mer-zoo export", description="Write what a prediction needs of a checkpoint.")
     parser.add_argument("checkpoint", help="a .ckpt file that mer-zoo fit wrote, in the folder of its run")
-    parser.add_argument("dest", help=f"the folder for {WEIGHTS}, {CONFIG} and {CARD}")
+    parser.add_argument("dest", help=f"the folder for {WEIGHTS}, {CONFIG} and {CARD}; it may be new")
     parser.add_argument("--student", action="store_true", help="leave out the teacher of CUMDF")
     parser.add_argument("--licence", "--license", help="name of the model's licence, such as cc-by-4.0, for its card")
     parser.add_argument(
         "--module", action="append", default=[], help="a module of yours that defines a part of the model"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace the export that is there")
     options = parser.parse_args(args)
-    export_checkpoint(options.checkpoint, options.dest, options.student, options.licence, options.module)
+    export_checkpoint(
+        options.checkpoint, options.dest, options.student, options.licence, options.module, options.overwrite
+    )

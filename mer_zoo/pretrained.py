@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+import huggingface_hub
 import torch
+from huggingface_hub.utils import (
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -77,15 +84,26 @@ def _folder(path: str | Path, revision: str | None) -> Path:
 
 
 def _fetch(repository: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-
     try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=[CONFIG, WEIGHTS]))
-    except Exception as error:  # offline, unknown, private, no room: the library has an error for each
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        return Path(huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=[CONFIG, WEIGHTS]))
+    except Exception as error:  # the library has an error for each cause, and others of the network's come through it
+        # without the library's own, which is a page of connections
         raise MERError(
-            f"{repository} is no folder here and can't be fetched from the Hub ({reason}); give the folder of an export, or go online"
-        ) from error
+            f"{repository} is no folder here and can't be fetched from the Hub ({_cause(error)}); give the folder of an export, or"
+            " the id of a model that you can reach"
+        ) from None
+
+
+def _cause(error: Exception) -> str:
+    """What kept a repository from being fetched; kinds before those they are kinds of."""
+    causes: dict[type[Exception], str] = {
+        GatedRepoError: "its owner has to let you in first",
+        RepositoryNotFoundError: "there is none of that name, or it is private",
+        RevisionNotFoundError: "it has no such revision",
+        LocalEntryNotFoundError: "the Hub can't be reached, and it was not fetched before",
+    }
+    told = next((cause for kind, cause in causes.items() if isinstance(error, kind)), None)
+    return told or str(error).strip().split("\n")[0] or type(error).__name__
 
 
 def _file(folder: Path, name: str) -> Path:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-__all__ = ["git_state", "package_versions", "provenance"]
+__all__ = ["git_state", "package_versions", "provenance", "weights_sha256"]
 
 PACKAGES = ["mer-zoo", "torch", "torchvision", "lightning", "torchmetrics", "transformers", "numpy", "safetensors"]
 PACKAGES += ["jsonargparse", "wandb", "optuna"]
@@ -45,6 +47,27 @@ def provenance(command: Sequence[str] | None = None) -> dict[str, Any]:
         "python": platform.python_version(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
     }
+
+
+def weights_sha256(state: Mapping[str, Any]) -> str:
+    """SHA-256 of the tensors of a state dict: names, types, shapes and content.
+
+    Args:
+        state: The state dict; what is no tensor in it, or is saved by a module in a form of its own, is left out.
+
+    Example:
+        >>> layer = torch.nn.Linear(2, 1)
+        >>> before = weights_sha256(layer.state_dict())
+        >>> _ = layer.bias.data.add_(1)
+        >>> weights_sha256(layer.state_dict()) == before
+        False
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        if isinstance(value, Tensor) and not name.endswith("_extra_state"):
+            digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 @cache

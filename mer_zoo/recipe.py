@@ -20,7 +20,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.model import Backbone, Model, Wrapper
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
 
-__all__ = ["Modules", "build", "describe", "outline", "recipe_or_reason"]
+__all__ = ["Modules", "build", "describe", "foreign_modules", "outline", "recipe_or_reason"]
 
 Modules = Sequence[str | ModuleType]
 
@@ -79,6 +79,12 @@ def _entry(made: object, arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {"class": name, "arguments": {key: plain(value, f"{key} of {name}") for key, value in arguments.items()}}
 
 
+def foreign_modules(recipe: Mapping[str, Any]) -> list[str]:
+    """Names of the modules, outside the zoo, of the classes that a description of :func:`describe` names."""
+    entries = (recipe["task"], recipe["backbone"], *recipe["wrappers"])
+    return sorted({entry["class"].rpartition(".")[0] for entry in entries} - {""})
+
+
 def build(recipe: Mapping[str, Any], modules: Modules = ()) -> Model:
     """Build a model from its description; only classes of the zoo, and of the modules named, are ever called.
 
@@ -92,7 +98,7 @@ def build(recipe: Mapping[str, Any], modules: Modules = ()) -> Model:
     Example:
         >>> build({"format": 1, "spec": {}, "task": {"class": "os.system", "arguments": {}}, "backbone": {}, "wrappers": []})
         Traceback (most recent call last):
-        mer_zoo.errors.MERError: 'os.system' is no Task of mer_zoo; if you trust the module it stands in, name it in modules
+        mer_zoo.errors.MERError: 'os.system' is no Task of mer_zoo; if you trust the module it stands in, name it in modules ...
     """
     if not isinstance(recipe, Mapping) or recipe.keys() != _PARTS or recipe["format"] != FORMAT:
         raise MERError(
@@ -117,8 +123,17 @@ def build(recipe: Mapping[str, Any], modules: Modules = ()) -> Model:
 
 def _imported(modules: Modules) -> dict[str, ModuleType]:
     given = [modules] if isinstance(modules, (str, ModuleType)) else modules
-    found = [importlib.import_module(module) if isinstance(module, str) else module for module in given]
+    found = [_import(module) if isinstance(module, str) else module for module in given]
     return {module.__name__: module for module in found}
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MERError(
+            f"the module {name} can't be imported ({error}); start where it lies, or add its folder to PYTHONPATH"
+        ) from error
 
 
 def _make(kind: type[Any], entry: Any, modules: Mapping[str, ModuleType], *places: Any) -> Any:
@@ -136,11 +151,15 @@ def _make(kind: type[Any], entry: Any, modules: Mapping[str, ModuleType], *place
 
 def _find(kind: type[Any], name: object, modules: Mapping[str, ModuleType]) -> type[Any]:
     path, _, last = name.rpartition(".") if isinstance(name, str) else ("", "", "")
-    found = ZOO.get(str(name)) if not path else vars(modules[path]).get(last) if path in modules else None
-    if isinstance(found, type) and issubclass(found, kind):
-        return found
+    # What a script defined is found in the script's own module, or where it was moved to.
+    places = modules.values() if path == "__main__" else [modules[path]] if path in modules else []
+    options = [vars(place).get(last) for place in places] if path else [ZOO.get(str(name))]
+    for found in options:
+        if isinstance(found, type) and issubclass(found, kind):
+            return found
     raise MERError(
         f"{str(name)[:100]!r} is no {kind.__name__} of mer_zoo; if you trust the module it stands in, name it in modules"
+        " (mer-zoo export --module)"
     )
 
 

@@ -1,22 +1,26 @@
 """Exports: a student without its teacher predicts as the checkpoint did; the card tells what was measured; wrong files are told."""
 
 import json
+import re
+import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from mer_zoo.backbones import CUMDFNet
+from mer_zoo.backbones import LFLSTM, CUMDFNet
 from mer_zoo.batch import Batch, DataSpec
 from mer_zoo.cli import main
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic import SyntheticConfig
 from mer_zoo.errors import MERError
-from mer_zoo.export import export_checkpoint, load_exported
+from mer_zoo.export import export_checkpoint, load_exported, save_pretrained
 from mer_zoo.model import Model
 from mer_zoo.module import MERModule
+from mer_zoo.pretrained import load_pretrained
 from mer_zoo.task import SentimentClassification
 from mer_zoo.wrappers import CUMDF, CausalMER
 
@@ -117,11 +121,12 @@ def test_the_card_tells_task_data_results_and_protocol(tmp_path: Path, monkeypat
     sha256 = corpus().corpus.sha256
     assert sha256 is not None
     assert sha256 in body
+    assert "Corpus: SyntheticMER(rho=0.8" in body
     assert str(tmp_path) not in text + Path("tested/config.json").read_text()
     last = checkpoint.with_name("last.ckpt")
-    export_checkpoint(last, "last")  # the results are another checkpoint's
+    export_checkpoint(last, "last")  # after a single epoch both have the same weights
     text = Path("last/README.md").read_text()
-    assert "No results were at hand" in text
+    assert row in text
     assert "which no metric chose" in text
     assert "license" not in text.split("---")[1]
     assert "Not stated" in text
@@ -176,3 +181,132 @@ def test_what_can_not_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (folder / "model.safetensors").write_bytes(b"rubbish")
     with pytest.raises(MERError, match=r"model\.safetensors can't be read .*; export again"):
         load_exported(net(data), folder)
+
+
+def test_results_of_other_weights_are_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = fit(tmp_path, monkeypatch)
+    run = checkpoint.parents[1]
+    main(["test", "--config", str(run / "config.yaml"), f"--ckpt_path={checkpoint}"])
+    export_checkpoint(checkpoint, "tested")
+    assert "No results were at hand" not in Path("tested/README.md").read_text()
+    content = torch.load(checkpoint, weights_only=True)
+    content["state_dict"]["model.head.bias"] += 0.5  # as another training into the same folder would leave it
+    torch.save(content, checkpoint)
+    export_checkpoint(checkpoint, "changed")
+    assert "No results were at hand" in Path("changed/README.md").read_text()
+    (run / "results.json").write_text("{")
+    with pytest.raises(MERError, match=r"results\.json cannot be read as JSON"):
+        export_checkpoint(checkpoint, "damaged")
+    assert not Path("damaged").exists()
+
+
+def test_the_card_tells_how_to_use_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export_checkpoint(fit(tmp_path, monkeypatch, "CausalMER"), "shared")
+    (code,) = re.findall(r"^```python\n(.*?)^```$", Path("shared/README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert "SyntheticMER(task='seven', convention='mmsa')" in code
+    small = "scm=mer_zoo.data.SyntheticConfig(train=8, valid=4, test=4), "
+    code = code.replace("FOLDER_OR_HUB_ID", "shared").replace("SyntheticMER(", f"SyntheticMER({small}")
+    quiet = "enable_progress_bar=False, accelerator='cpu', "
+    exec(code.replace("Trainer(", f"Trainer({quiet}"), {})
+    assert "test/Acc7" in capsys.readouterr().out
+    model = LFLSTM(DataSpec(tokens=True, modalities=["text", "audio"]), SentimentClassification(3))
+    save_pretrained(model, "other")
+    line = "MERDataModule('CORPUS', task='TASK', text='tokens', modalities=['text', 'audio'], standardize=False)"
+    assert line in Path("other/README.md").read_text()
+
+
+def tiny(bias: float) -> Model:
+    model = LFLSTM(DataSpec(), SentimentClassification(3), hidden_dim=4)
+    head = model.get_parameter("head.bias")
+    torch.nn.init.constant_(head, bias)
+    return model
+
+
+def bias_of(folder: Path) -> float:
+    return load_pretrained(folder).get_parameter("head.bias")[0].item()
+
+
+def test_what_is_there_is_replaced_on_demand_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = fit(tmp_path, monkeypatch)
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "README.md").write_text("my project")
+    (project / "code.py").write_text("mine")
+    capsys.readouterr()
+    for dest, message in {
+        "project": "project has a README.md already; name another folder, or replace it by --overwrite",
+        "project/code.py": "code.py is a file; name a folder",
+        "project/code.py/model": "model can't be written (",
+    }.items():
+        with pytest.raises(SystemExit) as leaving:
+            main(["export", str(checkpoint), dest])
+        assert leaving.value.code == 2
+        assert message in capsys.readouterr().err
+    assert sorted(path.name for path in project.iterdir()) == ["README.md", "code.py"]
+    assert (project / "README.md").read_text() == "my project"
+    with pytest.raises(SystemExit) as leaving:
+        main(["export", str(checkpoint), "project", "--overwrite"])
+    assert not leaving.value.code
+    assert load_pretrained(project).name == "CUMDFNet"
+    assert (project / "code.py").read_text() == "mine"
+    save_pretrained(tiny(1.0), project, overwrite=True)
+    assert bias_of(project) == 1.0
+    modes = {stat.S_IMODE(file.stat().st_mode) for file in project.iterdir()}
+    assert len(modes) == 1  # what others may read of the card they may read of the weights
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_a_broken_export_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new: bool) -> None:
+    """Wherever the writing breaks off, there is the old export, the new one, or none, and nothing is left lying about."""
+    states = set()
+    for breaking in range(20):
+        dest = tmp_path / str(breaking) / "shared"
+        dest.parent.mkdir()
+        if not new:
+            save_pretrained(tiny(1.0), dest)
+            (dest / "notes.txt").write_text("mine")
+        calls = 0
+
+        def count(real: Any, breaking: int = breaking) -> Any:
+            def call(*args: Any, **options: Any) -> Any:
+                nonlocal calls
+                calls += 1
+                if calls > breaking:
+                    raise OSError(28, "No space left on device")
+                return real(*args, **options)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for name in ("write_bytes", "replace", "rename", "mkdir"):
+                patch.setattr(Path, name, count(getattr(Path, name)))
+            try:
+                save_pretrained(tiny(2.0), dest, overwrite=True)
+                broken = False
+            except MERError as error:
+                broken = "No space left on device" in str(error)
+        assert (calls > breaking) == broken
+        names = {path.name for path in dest.iterdir()} if dest.exists() else set()
+        assert {path.name for path in dest.parent.iterdir()} <= {"shared"}
+        assert names <= {"model.safetensors", "README.md", "config.json", "notes.txt"}
+        assert new or "notes.txt" in names
+        states.add(bias_of(dest) if "config.json" in names else None)
+        if not broken:
+            break
+    assert not broken
+    assert states == ({None, 2.0} if new else {None, 1.0, 2.0})
+
+
+def test_modules_that_can_not_be_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = fit(tmp_path, monkeypatch)
+    with pytest.raises(SystemExit) as leaving:
+        main(["export", str(checkpoint), "out", "--module", "no_such_module"])
+    assert leaving.value.code == 2
+    assert "the module no_such_module can't be imported (" in capsys.readouterr().err
+    assert not Path("out").exists()

@@ -49,7 +49,9 @@ class TextEncoder(nn.Module):
             raise MERError("text_encoder needs either a path (name or folder) or a config (model_type and sizes)")
         try:
             if path is not None:
-                self.model = AutoModel.from_pretrained(path)
+                self.model = AutoModel.from_pretrained(
+                    path
+                ).float()  # newer versions of the library keep a file's half precision
             else:
                 self.model = AutoModel.from_config(AutoConfig.for_model(**dict(config or {})))  # type: ignore[no-untyped-call]
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -141,7 +143,7 @@ def build_text_encoder(spec: DataSpec, options: TextEncoderSpec) -> TextEncoder 
         raise MERError(f"text_encoder has no option {unknown[0]!r}; give path or config, and frozen")
     encoder = TextEncoder(**options)
     limit = getattr(encoder.model.config, "max_position_embeddings", None)
-    if limit is not None and limit < spec.text_len:
+    if limit is not None and 0 < limit < spec.text_len:  # negative: none
         raise MERError(
             f"text_encoder reads {limit} tokens, the text has {spec.text_len}; choose an encoder for longer texts"
         )

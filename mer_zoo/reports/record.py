@@ -64,6 +64,7 @@ class RunResults:
         data: Description of the corpus.
         notes: What a reader must know, one sentence each.
         diagnostics: Numbers that the model reports about itself, such as a chosen tau; NaN where undefined.
+        weights: SHA-256 of the weights that were tested, empty where unknown.
         conditions: By name, in the order of testing.
     """
 
@@ -76,6 +77,7 @@ class RunResults:
     data: dict[str, Any]
     notes: list[str]
     diagnostics: dict[str, float]
+    weights: str
     conditions: dict[str, ConditionResult] = field(repr=False)
 
     @property
@@ -123,6 +125,7 @@ def parse_results(raw: Any, path: Path) -> RunResults:
         data=dict(data) if isinstance(data, Mapping) else {},
         notes=[str(note) for note in raw.get("notes") or []],
         diagnostics=_numbers(raw.get("diagnostics") or {}, "the diagnostics", path),
+        weights=str(raw.get("weights") or ""),
         conditions={name: _condition(name, entry, path) for name, entry in raw["conditions"].items()},
     )
 

@@ -92,6 +92,17 @@ def test_pretrained_files_are_trained_with_dropout_unless_frozen(tmp_path: Path,
     assert encoder.model.training is not frozen
 
 
+def test_a_file_in_half_precision_is_computed_as_the_trainer_says(tmp_path: Path) -> None:
+    TextEncoder(config=TINY).model.bfloat16().save_pretrained(tmp_path)
+    encoder = TextEncoder(path=str(tmp_path))
+    assert {p.dtype for p in encoder.parameters()} == {torch.float32}
+
+
+def test_an_encoder_without_a_longest_text() -> None:
+    sizes = {"vocab_size": 210, "d_model": 8, "n_layer": 1, "n_head": 2, "d_inner": 16}
+    assert build_text_encoder(TOKENS, {"model_type": "xlnet", **sizes}) is not None
+
+
 def test_every_form_of_a_configuration() -> None:
     sizes = {name: value for name, value in TINY.items() if name != "model_type"}
     forms: list[Any] = [TINY, {"config": TINY, "frozen": True}, BertConfig(**sizes)]
