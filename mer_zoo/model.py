@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from mer_zoo.layers.label_guided import LGMMT
     from mer_zoo.layers.propensity import Propensity
 
-__all__ = ["AdaptedBackbone", "Backbone", "BatchSource", "Model", "Wrapper", "WrapperFactory", "adapt"]
+__all__ = [
+    "AdaptedBackbone",
+    "Backbone",
+    "BatchSource",
+    "Model",
+    "Wrapper",
+    "WrapperFactory",
+    "adapt",
+    "check_final_logits",
+]
 
 BatchSource = Iterable[Batch]  # re-iterable, unshuffled, complete on every rank, already on the device
 
@@ -42,6 +51,8 @@ class Model(Recorded, nn.Module, ABC):
         replaces_logits: Whether the logits are no longer the final classifier's.
         fixed_length: Whether batches must keep the padding of the spec; otherwise padding that no sample needs is cut.
         accumulates_stages: Whether gradients are kept from one stage of a batch to its next.
+        trains_other_logits: Whether training steps have logits that forward does not give.
+        weighs_validation: Whether :meth:`calibrate` needs ``Scores.weights``.
         calibrating: Off while a split is tested or predicted: what only :meth:`calibrate` needs may then be left out.
         mark: What a reader of a table must know of this model, shown behind its class name.
         file_options: Options of the constructor that may name a file of training's, with the words that name none.
@@ -60,6 +71,8 @@ class Model(Recorded, nn.Module, ABC):
     replaces_logits: bool = False
     fixed_length: bool = False
     accumulates_stages: bool = False
+    trains_other_logits: bool = False
+    weighs_validation: bool = False
     calibrating: bool = True
     mark: str = ""
     file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {}
@@ -300,6 +313,7 @@ _OFFERED = (
     "replaces_logits",
     "fixed_length",
     "accumulates_stages",
+    "trains_other_logits",
 )
 
 
@@ -403,6 +417,24 @@ class Wrapper(Model):
     @override
     def label(self) -> str:
         return f"{type(self).__name__}{self.mark}({self.backbone.label})"
+
+
+def check_final_logits(owner: str, backbone: Model) -> None:
+    """Refuse an inner model whose training logits are meant for the loss, where a wrapper goes on computing with them.
+
+    Args:
+        owner: The wrapper.
+        backbone: Its inner model.
+
+    Raises:
+        MERError: Naming both.
+    """
+    if backbone.trains_other_logits:
+        inner = next(type(model).__name__ for model in reversed(backbone.nest) if model.trains_other_logits)
+        raise MERError(
+            f"{owner} fuses the scores of {backbone.name}, but in training {inner} has added to them what only the final scores may be"
+            f" added; put {inner} outside, as in {inner}({owner}(...))"
+        )
 
 
 WrapperFactory = Callable[[Model], Wrapper]

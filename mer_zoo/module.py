@@ -20,6 +20,7 @@ from mer_zoo.card import about_model
 from mer_zoo.checkpoint import RECORD, check_record, check_state, describe_model
 from mer_zoo.data.datamodule import MERDataModule
 from mer_zoo.data.draws import global_seed
+from mer_zoo.deconfounded import ValidationWeights
 from mer_zoo.errors import MERError
 from mer_zoo.guard import LossGuard
 from mer_zoo.metrics.baselines import baselines
@@ -53,6 +54,8 @@ class MERModule(ResumableModule):
         accumulate: Batches whose gradients are averaged into one optimiser step (one of each stage, with several).
         scheduler_interval: Whether the scheduler steps after each ``epoch`` or each optimiser ``step``.
         monitor: Metric that a ReduceLROnPlateau scheduler follows.
+        deconfounded: Log each validation metric, and the loss, also under weights that make label and biased words independent, as
+            ``val/..._deconfounded``; with PropensityWeighting in the nest they are logged without asking.
         stop_at_nan: Stop at a training loss that is not finite, and save the ids of its batch; see :class:`LossGuard`.
 
     Raises:
@@ -78,6 +81,7 @@ class MERModule(ResumableModule):
         accumulate: int = 1,
         scheduler_interval: str = "epoch",
         monitor: str = "val/loss",
+        deconfounded: bool = False,
         stop_at_nan: bool = True,
     ) -> None:
         super().__init__()
@@ -96,6 +100,8 @@ class MERModule(ResumableModule):
         self.clip_norm, self.accumulate = clip_norm, accumulate
         self.scheduler_interval, self.monitor = scheduler_interval, monitor
         self.automatic_optimization = self.model.num_steps == 1
+        asked = deconfounded or any(model.weighs_validation for model in self.model.nest)
+        self.validation_weights = ValidationWeights(self.model, asked)
         self.results: dict[str, dict[str, Any]] = {}
         self.test_scores: dict[str, Scores] = {}
         self._kept: dict[int, list[Scores]] = {}
@@ -142,7 +148,7 @@ class MERModule(ResumableModule):
             "train/loss",
             "train/task",
             "val/loss",
-            *(f"val/{name}" for name in self.model.task.metrics()),
+            *(f"val/{name}" for name in (*self.model.task.metrics(), *self.validation_weights.names)),
         }
         monitors = {getattr(callback, "monitor", None) for callback in self.trainer.callbacks}  # type: ignore[attr-defined]
         for monitor in sorted(name for name in {*monitors, self.monitor} if isinstance(name, str)):
@@ -183,10 +189,10 @@ class MERModule(ResumableModule):
 
     def _prepare(self) -> None:
         """Let the model fit its statistics, unless a checkpoint has brought them; training draws stay as they were."""
-        if not self.model.needs_preparing:
-            return
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), evaluating(self.model):
-            self.model.prepare(self._train_source())
+        if self.model.needs_preparing:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]), evaluating(self.model):
+                self.model.prepare(self._train_source())
+        self.validation_weights.fit(self._train_source)
 
     def _train_source(self) -> BatchSource:
         if self.datamodule is None:
@@ -285,28 +291,30 @@ class MERModule(ResumableModule):
     @override
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         output = self.model.predict(batch)
-        self._keep(0, output, batch, keep_all=self.model.calibrates)
+        kept = output.effects if self.model.calibrates else _factual(output.effects)
+        self._keep(0, output, batch, {**kept, **self.validation_weights.effects(batch)})
 
     @override
     def on_validation_epoch_start(self) -> None:
         self._set_calibrating(True)
         self._kept.clear()
+        self.validation_weights.fit(self._train_source)
 
     @override
     def on_validation_epoch_end(self) -> None:
         if not self._kept:
             return
-        scores = Scores.gather(self._kept.pop(0))
+        scores = self.validation_weights.attach(Scores.gather(self._kept.pop(0)))
         if self.model.calibrates and not self.trainer.sanity_checking:
             self.model.calibrate(scores)
             scores.logits = self.model.rescore(scores).float().cpu()
         for name, value in measure(self.model.task, scores).items():
             self.log(f"val/{name}", value, prog_bar=name == "loss", batch_size=len(scores), rank_zero_only=False)
-        for name, value in self.model.diagnostics().items():
+        deconfounded = self.validation_weights.measure(scores, quiet=self.trainer.sanity_checking)
+        for name, value in {**deconfounded, **self.model.diagnostics()}.items():
             self.log(f"val/{name}", value, batch_size=len(scores))
 
-    def _keep(self, loader: int, output: Output, batch: Batch, keep_all: bool) -> None:
-        effects = {name: value for name, value in output.effects.items() if keep_all or name == "factual"}
+    def _keep(self, loader: int, output: Output, batch: Batch, effects: dict[str, Tensor]) -> None:
         self._kept.setdefault(loader, []).append(Scores(output.logits, effects, batch.target, batch.index).cpu())
 
     def _set_calibrating(self, calibrating: bool) -> None:
@@ -330,7 +338,8 @@ class MERModule(ResumableModule):
 
     @override
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self._keep(dataloader_idx, self.model.predict(batch), batch, keep_all=True)
+        output = self.model.predict(batch)
+        self._keep(dataloader_idx, output, batch, output.effects)
 
     @override
     def on_test_epoch_end(self) -> None:
@@ -395,6 +404,10 @@ class MERModule(ResumableModule):
             self.datamodule.load_scaler_state(checkpoint[RECORD]["scaler"])
 
 
+def _factual(effects: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in effects.items() if name == "factual"}
+
+
 class _Converted:
     """A source whose batches are converted as the Trainer converts those of training, such as to float64."""
 
@@ -410,5 +423,5 @@ class _NoSource:
 
     def __iter__(self) -> Iterator[Batch]:
         raise MERError(
-            "this wrapper reads the training split before the first epoch; pass a MERDataModule to the Trainer"
+            "a wrapper or deconfounded metrics read the training split before the first epoch; pass a MERDataModule to the Trainer"
         )

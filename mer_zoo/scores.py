@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mer_zoo.errors import MERError
+from mer_zoo.metrics.confusion import ConfusionMetric
+from mer_zoo.metrics.regression import ScoreMetric
+
 if TYPE_CHECKING:
     from mer_zoo.task import Task
 
@@ -50,6 +54,7 @@ class Scores:
         effects: Named extras of every sample, each (N, ...).
         target: The labels as they stand in a Batch.
         index: (N,) place of each sample in its split.
+        weights: (N,) or (N, E) weights under which label and biased words are independent; None where nobody asked for them.
 
     Example:
         >>> len(Scores(torch.zeros(4, 1), {}, torch.zeros(4), torch.arange(4)))
@@ -60,6 +65,7 @@ class Scores:
     effects: dict[str, Tensor]
     target: Tensor
     index: Tensor
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -76,7 +82,7 @@ class Scores:
             logits: The wrapper's effect that is the inner model's test-time logits.
         """
         found = {name.removeprefix(_INNER): value for name, value in self.effects.items() if name.startswith(_INNER)}
-        return Scores(self.effects[logits], found, self.target, self.index)
+        return Scores(self.effects[logits], found, self.target, self.index, self.weights)
 
     @classmethod
     def concat(cls, parts: Sequence[Scores]) -> Scores:
@@ -110,7 +116,9 @@ class Scores:
         return cls.concat([part for parts_of_rank in theirs for part in parts_of_rank])
 
 
-def measure(task: Task, scores: Scores, candidates: Sequence[Tensor] = ()) -> dict[str, float]:
+def measure(
+    task: Task, scores: Scores, candidates: Sequence[Tensor] = (), weights: Tensor | None = None
+) -> dict[str, float]:
     """Loss of the training-time logits and metrics of the test-time logits.
 
     Args:
@@ -118,9 +126,14 @@ def measure(task: Task, scores: Scores, candidates: Sequence[Tensor] = ()) -> di
         scores: The scores of a whole split; its effect "factual", where it has one, is the training-time logits.
         candidates: Test-time logits (N, *task shape) to choose from for each metric separately, by the labels of this very
             split: the protocol of an oracle.
+        weights: (N,) weights of the samples, or (N, E) where each of E problems has its own; their scale does not matter. None
+            weighs all alike.
 
     Returns:
         ``loss`` and the metrics of the task.
+
+    Raises:
+        MERError: With weights, if the task has a metric that knows none.
 
     Example:
         >>> from mer_zoo.task import SentimentClassification
@@ -128,15 +141,34 @@ def measure(task: Task, scores: Scores, candidates: Sequence[Tensor] = ()) -> di
         >>> scores, task = Scores(wrong, {}, torch.tensor([2]), torch.tensor([0])), SentimentClassification(3)
         >>> measure(task, scores)["Acc3"], measure(task, scores, [wrong, right])["Acc3"]
         (0.0, 1.0)
+        >>> both = Scores(torch.cat([right, wrong]), {}, torch.tensor([2, 2]), torch.arange(2))
+        >>> measure(task, both, weights=torch.tensor([3.0, 1.0]))["Acc3"]
+        0.75
     """
-    loss = task.criterion(scores.effects.get("factual", scores.logits), scores.target).mean()
-    tables = []
-    for logits in candidates or [scores.logits]:
-        metrics = task.metrics()
-        metrics.update(logits, scores.target)
-        tables.append({name: float(value) for name, value in metrics.compute().items()})
+    logits = scores.effects.get("factual", scores.logits)
+    if weights is None:
+        loss = task.criterion(logits, scores.target).mean()
+    else:
+        least = torch.finfo(weights.dtype).tiny
+        loss = task.weighted(logits, scores.target, (weights / weights.mean(0).clamp(min=least)).to(logits)).mean()
+    tables = [_metrics(task, given, scores.target, weights) for given in candidates or [scores.logits]]
     best = {}
-    for name, metric in metrics.items():
+    for name, metric in task.metrics().items():
         defined = [table[name] for table in tables if not math.isnan(table[name])]
         best[name] = (max if metric.higher_is_better else min)(defined, default=math.nan)
     return {"loss": float(loss), **best}
+
+
+def _metrics(task: Task, logits: Tensor, target: Tensor, weights: Tensor | None) -> dict[str, float]:
+    metrics = task.metrics()
+    if weights is None:
+        metrics.update(logits, target)
+        return {name: float(value) for name, value in metrics.compute().items()}
+    values = {}
+    for name, metric in metrics.items():
+        if not isinstance(metric, (ConfusionMetric, ScoreMetric)):
+            raise MERError(
+                f"{name} is a {type(metric).__name__}, which knows no weights; leave deconfounded metrics off"
+            )
+        values[name] = float(metric.resampled(logits, target, weights[None]).float())
+    return values

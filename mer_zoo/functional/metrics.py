@@ -36,14 +36,14 @@ def sample_confusion(prediction: Tensor, truth: Tensor, num_classes: int) -> Ten
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    return numerator / denominator.clamp(min=1)
+    return numerator / torch.where(denominator > 0, denominator, 1)
 
 
 def accuracy(confusion: Tensor) -> Tensor:
     """Share of right predictions.
 
     Args:
-        confusion: (..., C, C) counts, truth in rows.
+        confusion: (..., C, C) counts or sums of weights, truth in rows.
 
     Returns:
         (...,) accuracies; 0 without samples.
@@ -59,7 +59,7 @@ def f1_per_class(confusion: Tensor) -> Tensor:
     """Harmonic mean of precision and recall of each class.
 
     Args:
-        confusion: (..., C, C) counts, truth in rows.
+        confusion: (..., C, C) counts or sums of weights, truth in rows.
 
     Returns:
         (..., C) values; 0 for a class that is neither present nor predicted.
@@ -76,7 +76,7 @@ def weighted_f1(confusion: Tensor) -> Tensor:
     """F1 averaged over the classes, weighted by how often each is true.
 
     Args:
-        confusion: (..., C, C) counts, truth in rows. Transposed, it gives the value with swapped arguments.
+        confusion: (..., C, C) counts or sums of weights, truth in rows. Transposed, it gives the value with swapped arguments.
 
     Returns:
         (...,) values; 0 without samples.
@@ -93,7 +93,7 @@ def macro_f1(confusion: Tensor) -> Tensor:
     """F1 averaged with equal weight over the classes that are present or predicted.
 
     Args:
-        confusion: (..., C, C) counts, truth in rows.
+        confusion: (..., C, C) counts or sums of weights, truth in rows.
 
     Returns:
         (...,) values; 0 without samples.

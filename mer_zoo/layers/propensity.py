@@ -1,62 +1,71 @@
-"""How likely each class is by the biased words of a text alone: fitted on the training split, for its own samples out of sample."""
+"""How likely each class is by a trace of the bias alone: fitted on the training split, for its own samples out of sample."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mer_zoo.batch import Batch, DataSpec
-from mer_zoo.data.overlap import recordings
 from mer_zoo.errors import MERError
 from mer_zoo.functional.deconfounding import deconfounding_weights, effective_sample_size
-from mer_zoo.functional.language_bias import bias_words, split_words
-from mer_zoo.functional.propensity import CrossFit, assign_folds, cross_fit, word_counts
+from mer_zoo.functional.propensity import CrossFit, assign_folds, cross_fit
 from mer_zoo.functional.sentiment import to_classes
+from mer_zoo.layers.bias_report import curve_point, sample_rows, word_rows
+from mer_zoo.layers.bias_trace import (
+    PADDING,
+    PooledTrace,
+    TrainingSplit,
+    WordTrace,
+    group_numbers,
+    read_split,
+    spell,
+    spellings,
+)
 from mer_zoo.layers.language_bias import token_ids
+from mer_zoo.layers.sequence import masked_mean
 from mer_zoo.model import BatchSource
+from mer_zoo.options import check_choice
 from mer_zoo.task import Task
 
-__all__ = ["Propensity"]
+__all__ = ["BiasSource", "Propensity"]
 
+BiasSource = Literal["words", "audio", "vision"]
 LARGEST_WEIGHT = 10.0
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 SCORE_CLASSES = 7  # a single real-valued output is rounded to these
-_LEAST = float(torch.finfo(torch.float32).tiny)
-
-
-class _Split(NamedTuple):
-    """What is read of the training split: M tokens of N samples."""
-
-    ids: Tensor
-    sample: Tensor
-    classes: Tensor
-    places: Tensor
-    names: list[str]
-    texts: list[str]
 
 
 class Propensity(nn.Module):
-    """p_b(y | biased words), for each problem of a task.
+    """p_b(y | trace) for each problem of a task; the trace is the counts of biased words, or the mean of a modality's frames.
 
     The biased words are MACI's: frequent, and uneven over the classes. Token ids where there are any, else the words of the transcripts.
 
     Args:
-        spec: The ids of special tokens.
+        spec: Shapes of the data and ids of special tokens.
         task: Whose classes; a single real-valued output is rounded to seven.
         max_words: Most biased words.
         min_cv: Least coefficient of variation of a biased word's counts over the classes.
         folds: Folds of the cross-fit; whole recordings where the ids tell them.
+        source: Where the trace is: ``words``, ``audio`` or ``vision``.
+        strength: Exponent of the training samples' weights.
+        largest: Largest weight before normalisation.
 
     Attributes:
-        words: (*problems, max_words) ids of the biased words, -1 where there are fewer.
+        words: (*problems, max_words) the biased words, -1 where there are fewer.
         prior: (*problems, C) shares of the classes in the training split.
         loss: (*problems,) log-loss out of sample, in nats.
         prior_loss: (*problems,) the same of the class shares.
+        ess: (*problems,) effective number of training samples under the weights.
+        fitted: Whether :meth:`fit` has run, here or before the state was saved.
+        report: What the fit found, in plain values; empty before it.
+        out_of_fold: (N, *problems, C) log-probabilities of the training samples by their index; not saved.
+
+    Raises:
+        MERError: If the modality is not in use.
 
     Example:
         >>> from mer_zoo.task import SentimentClassification
@@ -73,26 +82,46 @@ class Propensity(nn.Module):
     prior: Tensor
     loss: Tensor
     prior_loss: Tensor
+    ess: Tensor
     by_token: Tensor
     fitted: Tensor
 
-    def __init__(self, spec: DataSpec, task: Task, max_words: int = 100, min_cv: float = 0.1, folds: int = 5) -> None:
+    def __init__(
+        self,
+        spec: DataSpec,
+        task: Task,
+        max_words: int = 100,
+        min_cv: float = 0.1,
+        folds: int = 5,
+        source: BiasSource = "words",
+        strength: float = 1.0,
+        largest: float = LARGEST_WEIGHT,
+    ) -> None:
         super().__init__()
+        check_choice("Propensity", "source", source, get_args(BiasSource))
+        if source != "words" and source not in spec.modalities:
+            raise MERError(
+                f"source is {source}, but the model reads {', '.join(spec.modalities)} only; set source: words"
+            )
         self.task, self.max_words, self.min_cv, self.folds = task, max_words, min_cv, folds
+        self.source, self.strength, self.largest = source, strength, largest
         self.special = (spec.pad_id, spec.unk_id, spec.cls_id, spec.sep_id, spec.mask_id)
         self.shape = task.shape if task.is_classification else (SCORE_CLASSES,)
         *problems, num_classes = self.shape
+        self.width = max_words if source == "words" else spec.dim(source)
         self.register_buffer("words", torch.full((*problems, max_words), -1))
-        self.register_buffer("coefficients", torch.zeros(*problems, max_words, num_classes))
-        self.register_buffer("intercept", torch.zeros(*problems, num_classes))
-        self.register_buffer("prior", torch.zeros(*problems, num_classes))
-        self.register_buffer("loss", torch.zeros(tuple(problems)))
-        self.register_buffer("prior_loss", torch.zeros(tuple(problems)))
+        self.register_buffer("coefficients", torch.zeros(*problems, self.width, num_classes))
+        for name in ("intercept", "prior"):
+            self.register_buffer(name, torch.zeros(*problems, num_classes))
+        for name in ("loss", "prior_loss", "ess"):
+            self.register_buffer(name, torch.zeros(tuple(problems)))
         self.register_buffer("by_token", torch.tensor(True))
         self.register_buffer("fitted", torch.tensor(False))
         # No buffers: their size is not known at construction, DDP would send them around, and no prediction needs them.
         self.out_of_fold = torch.zeros(0, *self.shape)
         self.target = torch.zeros(0, *problems, dtype=torch.long)
+        self.ids: list[str] = []
+        self.report: dict[str, Any] = {}
 
     def classes(self, target: Tensor) -> Tensor:
         """Classes (B, *problems) of labels as they stand in a Batch."""
@@ -104,69 +133,49 @@ class Propensity(nn.Module):
         """Fit on the training split.
 
         Raises:
-            MERError: If it has neither token ids nor transcripts.
+            MERError: If the trace is that of words, and there are neither token ids nor transcripts.
         """
-        split = self._read(train)
-        fold = assign_folds(_groups(split.names), self.folds)
+        pool = None if self.source == "words" else self._pool
+        split = read_split(train, lambda batch: self.classes(batch.target), self._tokens, pool)
+        self.by_token.fill_(split.by_token)
+        fold = assign_folds(group_numbers(split.ids), self.folds)
+        self.ids, self.target = split.ids, split.classes.view(-1, *self.shape[:-1])
         fits = [self._fit_problem(g, split, fold) for g in range(split.classes.shape[1])]
-        table = torch.stack([fit.log_p for fit in fits], 1).view(-1, *self.shape)
-        self.target = torch.zeros(int(split.places.max()) + 1, *self.shape[:-1], dtype=torch.long)
-        self.target[split.places] = split.classes.view(-1, *self.shape[:-1])
-        self.out_of_fold = torch.zeros(*self.target.shape, self.shape[-1], dtype=torch.float64)
-        self.out_of_fold[split.places] = table
+        self.out_of_fold = torch.stack([fit.log_p for fit in fits], 1).view(-1, *self.shape)
+        self.ess.copy_(torch.tensor(self.effective_sizes(self.strength)).view_as(self.ess))
+        self.report = self._describe(split, fits)
         self.fitted.fill_(True)
 
-    def _fit_problem(self, g: int, split: _Split, fold: Tensor) -> CrossFit:
-        num_classes, size = self.shape[-1], len(split.places)
-        y = split.classes[:, g]
-
-        def words(rows: Tensor) -> Tensor:
-            kept = torch.zeros(size, dtype=torch.bool).index_fill(0, rows, True)[split.sample]
-            ids, classes = split.ids[kept], y[split.sample[kept]]
-            found = bias_words(ids, classes, num_classes, self.max_words, self.min_cv).ids
-            return F.pad(found, (0, self.max_words - len(found)), value=-1)
-
-        fit = cross_fit(lambda rows: word_counts(split.ids, split.sample, words(rows), size), y, num_classes, fold)
-        values = {
-            "words": words(torch.arange(size)),
-            "coefficients": fit.full.weight,
-            "intercept": fit.full.bias,
-            "prior": F.one_hot(y, num_classes).double().mean(0),
-            "loss": torch.tensor(fit.loss),
-            "prior_loss": torch.tensor(fit.prior_loss),
-        }
-        for name, value in values.items():
+    def _fit_problem(self, g: int, split: TrainingSplit, fold: Tensor) -> CrossFit:
+        num_classes, y = self.shape[-1], split.classes[:, g]
+        everything = torch.arange(len(y))
+        if split.pooled is None:
+            words = WordTrace(split.words, y, num_classes, self.max_words, self.min_cv)
+            fit = cross_fit(words, y, num_classes, fold)
+            weight, bias = fit.full
+            self.words.view(-1, self.max_words)[g] = words.words(everything).to(self.words)
+        else:
+            pooled = PooledTrace(split.pooled)
+            fit = cross_fit(pooled, y, num_classes, fold)
+            mean, deviation = pooled.scale(everything)
+            weight = fit.full.weight / deviation[:, None]
+            bias = fit.full.bias - mean @ weight
+        numbers = {"coefficients": weight, "intercept": bias, "prior": F.one_hot(y, num_classes).double().mean(0)}
+        numbers |= {"loss": torch.tensor(fit.loss), "prior_loss": torch.tensor(fit.prior_loss)}
+        for name, value in numbers.items():
             buffer = self.get_buffer(name)
-            rows = buffer.view(-1, *value.shape)
-            rows[g] = value.to(buffer)
+            buffer.view(-1, *value.shape)[g] = value.to(buffer)
         return fit
 
-    def _read(self, train: BatchSource) -> _Split:
-        tokens: list[Tensor] = []
-        spelled: list[Tensor] = []
-        parts: dict[str, list[Any]] = {"classes": [], "index": [], "names": [], "texts": []}
-        for batch in train:
-            found = token_ids(batch.text)
-            if found is not None:
-                tokens.append(torch.where(batch.text.mask, found, -1).cpu())
-            spelled.append(_spell(batch.raw_text))
-            parts["classes"].append(self.classes(batch.target).view(len(batch), -1).cpu())
-            parts["index"].append(batch.index.cpu())
-            parts["names"] += batch.ids
-            parts["texts"] += batch.raw_text
-        by_token = len(tokens) == len(spelled)
-        rows = [row for table in (tokens if by_token else spelled) for row in table]
-        sample = torch.arange(len(rows)).repeat_interleave(torch.tensor([len(row) for row in rows], dtype=torch.long))
-        ids = torch.cat(rows) if rows else torch.zeros(0, dtype=torch.long)
-        real = (ids >= 0) & ~(torch.isin(ids, ids.new_tensor(self.special)) & by_token)
-        if not real.any():
-            raise MERError(
-                "the training split has neither token ids nor transcripts, so there are no biased words to weigh by; give a file"
-                " that has them"
-            )
-        self.by_token.fill_(by_token)
-        classes, index = torch.cat(parts["classes"]), torch.cat(parts["index"])
-        return _Split(ids[real], sample[real], classes, index, parts["names"], parts["texts"])
+    def _tokens(self, batch: Batch) -> Tensor | None:
+        ids = token_ids(batch.text)
+        if ids is None:
+            return None
+        return ids.masked_fill(~batch.text.mask | torch.isin(ids, ids.new_tensor(self.special)), PADDING)
+
+    def _pool(self, batch: Batch) -> Tensor:
+        modality = batch.modality(self.source)
+        return masked_mean(modality.x.float(), modality.mask)
 
     def log_p(self, batch: Batch) -> Tensor:
         """(B, *problems, C) log-probabilities of samples that are not of the training split.
@@ -174,88 +183,93 @@ class Propensity(nn.Module):
         Raises:
             MERError: If the batch lacks the words that the fit goes by.
         """
-        ids = self._ids(batch)
-        counts = (ids[:, :, None, None] == self.words.view(-1, self.max_words)).sum(1)
-        coefficients = self.coefficients.view(-1, self.max_words, self.shape[-1])
-        scores = torch.einsum("bgv,gvc->bgc", counts.to(coefficients), coefficients)
+        coefficients = self.coefficients.view(-1, self.width, self.shape[-1])
+        if self.source == "words":
+            x = (self._words_of(batch)[:, :, None, None] == self.words.view(-1, self.max_words)).sum(1)
+        else:
+            x = self._pool(batch)[:, None].expand(-1, len(coefficients), -1)
+        scores = torch.einsum("bgv,gvc->bgc", x.to(coefficients), coefficients)
         return (scores.view(-1, *self.shape) + self.intercept).log_softmax(-1)
 
-    def _ids(self, batch: Batch) -> Tensor:
+    def _words_of(self, batch: Batch) -> Tensor:
         if not self.by_token:
-            return _spell(batch.raw_text).to(self.words.device)
-        found = token_ids(batch.text)
+            return spell(batch.raw_text).to(self.words.device)
+        found = self._tokens(batch)
         if found is None:
             raise MERError(
                 "this batch has no token ids, but the propensities were fitted with them; give a file with both"
             )
-        return torch.where(batch.text.mask, found, -2)
+        return found
 
-    def weights(self, log_p: Tensor, target: Tensor, strength: float = 1.0, largest: float = LARGEST_WEIGHT) -> Tensor:
-        """Weights of samples, not normalised.
+    def weights(self, log_p: Tensor, target: Tensor) -> Tensor:
+        """Weights of samples that are not of the training split, at full strength and not normalised.
 
         Args:
             log_p: (N, *problems, C).
             target: Labels as they stand in a Batch.
-            strength: See :func:`~mer_zoo.functional.deconfounding.deconfounding_weights`.
-            largest: Largest weight.
 
         Returns:
             (N, *problems) float64.
         """
         prior = self.prior.to(log_p.device)
-        return deconfounding_weights(log_p, self.classes(target), prior, strength=strength, largest=largest)
+        return deconfounding_weights(log_p, self.classes(target), prior, largest=self.largest)
 
-    def train_weights(self, strength: float = 1.0, largest: float = LARGEST_WEIGHT) -> Tensor:
+    def train_weights(self, strength: float | None = None) -> Tensor:
         """(N, *problems) float64 weights of the training samples by their index, with mean 1."""
+        strength = self.strength if strength is None else strength
         weights = deconfounding_weights(
-            self.out_of_fold, self.target, self.prior.cpu(), strength=strength, largest=largest
+            self.out_of_fold, self.target, self.prior.cpu(), strength=strength, largest=self.largest
         )
-        return weights / weights.mean(0).clamp(min=_LEAST)
+        return weights / weights.mean(0).clamp(min=torch.finfo(weights.dtype).tiny)
 
     def train_offsets(self) -> Tensor:
-        """(N, *problems, C) log p_b - log P(y) of the training samples by their index."""
-        return self.out_of_fold.clamp(min=-80.0) - self.prior.cpu().double().log().clamp(min=-80.0)
+        """(N, *problems, C) log p_b - log P(y) of the training samples by their index, times the strength."""
+        least = -80.0  # of a class that the training split lacks: exp(-80) is nothing, and no infinity
+        offsets = self.out_of_fold.clamp(min=least) - self.prior.cpu().double().log().clamp(min=least)
+        return self.strength * offsets
 
-    @property
-    def gain(self) -> Tensor:
-        """(*problems,) by how much the words lower the log-loss out of sample; not above 0 where no confounding is seen."""
-        return self.prior_loss - self.loss
-
-    @property
-    def num_words(self) -> Tensor:
-        """(*problems,) number of biased words."""
-        return (self.words >= 0).sum(-1)
+    def effective_sizes(self, strength: float) -> list[float]:
+        """Effective number of training samples of each problem."""
+        return [effective_sample_size(column) for column in self.train_weights(strength).view(len(self.target), -1).T]
 
     def diagnostics(self) -> dict[str, float]:
-        """Number of words and gain out of sample, by the name of each problem."""
-        numbers = {"words": self.num_words, "gain": self.gain}
+        """Number of words, gain out of sample and effective sample size, by the name of each problem."""
+        numbers = {"words": (self.words >= 0).sum(-1)} if self.source == "words" else {}
+        numbers |= {"gain": self.prior_loss - self.loss, "ess": self.ess}
         return {
             f"propensity/{kind}_{name}" if name else f"propensity/{kind}": round(float(value), 6)
             for kind, values in numbers.items()
             for name, value in zip(self.task.problems, values.flatten().tolist(), strict=True)
         }
 
-    def effective_sizes(self, strength: float = 1.0, largest: float = LARGEST_WEIGHT) -> list[float]:
-        """Effective number of training samples of each problem."""
-        weights = self.train_weights(strength, largest).view(len(self.target), -1)
-        return [effective_sample_size(column) for column in weights.T]
+    def sample_rows(self) -> list[dict[str, Any]]:
+        """A row a training sample: its class, weight and propensities out of sample."""
+        size, num_classes = len(self.target), self.shape[-1]
+        tables = (
+            self.target.view(size, -1),
+            self.train_weights().view(size, -1),
+            self.out_of_fold.view(size, -1, num_classes),
+        )
+        return sample_rows(self.ids, self.task.problems, *tables)
 
-
-def _spell(texts: Sequence[str]) -> Tensor:
-    """(B, T) a number for each word of a transcript that depends on the word alone, padded with -2."""
-    rows = [[_number(word) for word in split_words(text)] for text in texts]
-    longest = max([len(row) for row in rows], default=0)
-    return torch.tensor([row + [-2] * (longest - len(row)) for row in rows], dtype=torch.long).view(len(rows), longest)
-
-
-def _number(word: str) -> int:
-    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "big") >> 1
-
-
-def _groups(names: Sequence[str]) -> Tensor:
-    """(N,) the recording of each sample, or its own number where the ids do not tell."""
-    found = recordings(names)
-    if found is None:
-        return torch.arange(len(names))
-    place = {name: at for at, name in enumerate(dict.fromkeys(found))}
-    return torch.tensor([place[name] for name in found])
+    def _describe(self, split: TrainingSplit, fits: Sequence[CrossFit]) -> dict[str, Any]:
+        """Plain values: for each problem the fit, the curve over strength, and the words."""
+        curve = {s: self.train_weights(s).view(len(self.target), -1) for s in STRENGTHS}
+        own = self.train_weights().view(len(self.target), -1)
+        problems = []
+        for g, (name, fit) in enumerate(zip(self.task.problems, fits, strict=True)):
+            y, num_classes, x = split.classes[:, g], self.shape[-1], None
+            found: dict[str, Any] = {
+                "name": name,
+                **fit.numbers(),
+                "prior": self.prior.view(-1, num_classes)[g].tolist(),
+            }
+            if self.source == "words":
+                words = self.words.view(-1, self.max_words)[g].cpu()
+                x = WordTrace(split.words, y, num_classes, self.max_words, self.min_cv).count(words)
+                names = spellings(words, split.words, split.texts)
+                found["words"] = word_rows(words, names, x, y, num_classes, own[:, g])
+            found["curve"] = [curve_point(x, y, num_classes, s, weights[:, g]) for s, weights in curve.items()]
+            problems.append(found)
+        options = {"source": self.source, "folds": self.folds, "strength": self.strength, "max_weight": self.largest}
+        return {**options, "samples": len(self.target), "problems": problems}

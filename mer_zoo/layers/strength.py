@@ -21,7 +21,7 @@ from mer_zoo.options import check_choice
 
 __all__ = ["Selection", "Strength", "check_strength"]
 
-Selection = Literal["deconfounded", "validation", "fixed", "oracle"]
+Selection = Literal["deconfounded", "validation", "fixed", "oracle", "propensity"]
 SELECTIONS: tuple[Selection, ...] = get_args(Selection)
 LEAST_SAMPLES = 30  # effective sample size below which the choice is not to be trusted
 
@@ -78,7 +78,7 @@ class Strength(nn.Module):
     @property
     def chooses(self) -> bool:
         """Whether validation data choose tau."""
-        return self.selection in ("deconfounded", "validation")
+        return self.selection in ("deconfounded", "validation", "propensity")
 
     @property
     def tau_in_use(self) -> Tensor:
@@ -101,7 +101,20 @@ class Strength(nn.Module):
         """What tables show behind the wrapper's name."""
         return f"[oracle {self.symbol}]" if self.selection == "oracle" else ""
 
-    def choose(self, y: Tensor, y_cf: Tensor, target: Tensor, bias: Tensor | None, prior: Tensor) -> None:
+    @property
+    def is_weighted(self) -> bool:
+        """Whether validation samples are weighted, so that the effective sample size matters."""
+        return self.selection in ("deconfounded", "propensity")
+
+    def choose(
+        self,
+        y: Tensor,
+        y_cf: Tensor,
+        target: Tensor,
+        bias: Tensor | None,
+        prior: Tensor,
+        given: Tensor | None = None,
+    ) -> None:
         """Choose tau of each problem by validation data.
 
         Args:
@@ -110,7 +123,15 @@ class Strength(nn.Module):
             target: (N, G) classes.
             bias: (N, G, C) log-probabilities or logits of the bias alone; needed by the selection ``deconfounded`` only.
             prior: (G, C) P(y).
+            given: (N,) or (N, G) weights; needed by the selection ``propensity`` only.
+
+        Raises:
+            MERError: If weights are needed and not given.
         """
+        if self.selection == "propensity" and given is None:
+            raise MERError(
+                f"{self.symbol}_selection propensity of {self.owner} needs weights of the validation samples, as MERModule has them"
+            )
         chosen = []
         for g in range(y.shape[1]):
             weights, temperature, ess = None, 1.0, 0.0
@@ -118,6 +139,10 @@ class Strength(nn.Module):
                 assert bias is not None
                 temperature = fit_temperature(bias[:, g], target[:, g])
                 weights = deconfounding_weights(bias[:, g], target[:, g], prior[g], temperature)
+                ess = effective_sample_size(weights)
+            elif self.selection == "propensity":
+                assert given is not None
+                weights = given.view(len(y), -1)[:, g]
                 ess = effective_sample_size(weights)
             chosen.append((choose_tau(y[:, g], y_cf[:, g], target[:, g], weights, self.values), temperature, ess))
         for buffer, values in zip((self.tau, self.temperature, self.ess), zip(*chosen, strict=True), strict=True):
@@ -133,7 +158,7 @@ class Strength(nn.Module):
         numbers = {}
         if self.selection != "oracle":
             numbers[self.symbol] = self.tau_in_use
-        if self.selection == "deconfounded":
+        if self.is_weighted:
             numbers["ess"] = self.ess
         owner = self.owner.lower()
         return {
@@ -145,7 +170,7 @@ class Strength(nn.Module):
     def warning(self) -> str:
         """What is to be said of a choice that rests on few samples; else nothing."""
         fewest = float(self.ess.min())
-        if self.selection != "deconfounded" or not self.is_chosen or fewest >= LEAST_SAMPLES:
+        if not self.is_weighted or not self.is_chosen or fewest >= LEAST_SAMPLES:
             return ""
         return (
             f"{self.owner} chose {self.symbol} by an effective sample size of {fewest:.1f}, below {LEAST_SAMPLES}; "

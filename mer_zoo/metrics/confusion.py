@@ -103,21 +103,25 @@ class ConfusionMetric(Metric, ABC):
 
     @override
     def compute(self) -> Tensor:
-        return self._reduce(self.confusion)
+        return self._reduce(self.confusion).to(self.device, torch.float32)
 
     def resampled(self, logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-        """The metric's values had each sample come as often as told; the state is left alone.
+        """The metric's values had each sample come as often as told, or had it that weight; the state is left alone.
 
         Args:
             logits: (B, *task shape).
             target: Labels as for ``update``.
-            weights: (S, B) how often each sample comes, in S resamplings.
+            weights: (S, B) how often each sample comes, in S resamplings; (S, B, problems) where it differs between problems.
 
         Returns:
-            (S,) values.
+            (S,) values, float64 on the CPU.
         """
         pairs = sample_confusion(*self.classes(logits, target), self.num_classes)
-        confusion = weights.double() @ pairs.flatten(1).double()
+        problems = self.confusion.shape[0]
+        pairs = pairs.view(len(pairs), problems, -1).double()
+        if weights.dim() == 2:
+            return self._reduce((weights.double() @ pairs.flatten(1)).view(-1, *self.confusion.shape))
+        confusion = torch.einsum("sbg,bgp->sgp", weights.double(), pairs)
         return self._reduce(confusion.view(-1, *self.confusion.shape))
 
     def majority(self) -> Tensor:
@@ -125,10 +129,11 @@ class ConfusionMetric(Metric, ABC):
         support = self.confusion.sum(-1)
         constant = torch.zeros_like(self.confusion)
         column = support.argmax(-1)[:, None, None].expand(-1, self.num_classes, 1)
-        return self._reduce(constant.scatter(-1, column, support[..., None]))
+        return self._reduce(constant.scatter(-1, column, support[..., None])).to(self.device, torch.float32)
 
     def _reduce(self, confusion: Tensor) -> Tensor:
-        values = _STATISTICS[self.statistic](confusion)
+        # in float64, so that weights of one and counts give the same, and on the CPU: not all devices have it
+        values = _STATISTICS[self.statistic](confusion.cpu().double())
         return values.mean(-1) if self.problem is None else values[..., self.problem]
 
 

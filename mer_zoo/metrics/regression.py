@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
@@ -36,6 +36,31 @@ class ScoreMetric(Metric, ABC):
         self.add_state("scores", [], dist_reduce_fx="cat")
         self.add_state("values", [], dist_reduce_fx="cat")
 
+    @abstractmethod
+    def reduce(self, score: Tensor, value: Tensor, weights: Tensor) -> Tensor:
+        """The metric of (N,) float64 predicted and true sentiments under (N,) weights."""
+
+    @override
+    def compute(self) -> Tensor:
+        score, value = self.pairs()
+        return self.reduce(score, value, torch.ones_like(score)).to(self.device, torch.float32)
+
+    def resampled(self, logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+        """The metric's values had each sample come as often as told, or had it that weight; the state is left alone.
+
+        Args:
+            logits: (B, *task shape).
+            target: Labels as for ``update``.
+            weights: (S, B) weights, in S resamplings.
+
+        Returns:
+            (S,) values, float64 on the CPU.
+        """
+        _, score, value = sentiment_inputs(logits, target, self.num_logits)
+        labelled = ~value.isnan()
+        pair = score[labelled].cpu().double(), value[labelled].cpu().double()
+        return torch.stack([self.reduce(*pair, row) for row in weights[:, labelled].cpu().double()])
+
     @override
     def update(self, logits: Tensor, target: Tensor) -> None:
         _, score, value = sentiment_inputs(logits, target, self.num_logits)
@@ -64,9 +89,8 @@ class MeanAbsoluteError(ScoreMetric):
     higher_is_better = False
 
     @override
-    def compute(self) -> Tensor:
-        score, value = self.pairs()
-        return (score - value).abs().mean().to(self.device, torch.float32)
+    def reduce(self, score: Tensor, value: Tensor, weights: Tensor) -> Tensor:
+        return (weights * (score - value).abs()).sum() / weights.sum()
 
 
 class Corr(ScoreMetric):
@@ -83,9 +107,8 @@ class Corr(ScoreMetric):
     higher_is_better = True
 
     @override
-    def compute(self) -> Tensor:
-        score, value = self.pairs()
-        score, value = score - score.mean(), value - value.mean()
-        scale = score.norm() * value.norm()
-        result = (score @ value / scale).clamp(-1, 1) if scale > 0 else torch.zeros(())
-        return result.to(self.device, torch.float32)
+    def reduce(self, score: Tensor, value: Tensor, weights: Tensor) -> Tensor:
+        total = weights.sum()
+        score, value = score - weights @ score / total, value - weights @ value / total
+        scale = ((weights @ score.square()) * (weights @ value.square())).sqrt()
+        return (weights * score @ value / scale).clamp(-1, 1) if scale > 0 else score.new_zeros(())

@@ -58,7 +58,7 @@ from mer_zoo.functional.counterfactual import (
 from mer_zoo.functional.precision import widen
 from mer_zoo.layers.branches import AlbertBranch, BranchKind, build_branches, reads_mask
 from mer_zoo.layers.encoder_config import check_encoder_config, encoder_sizes
-from mer_zoo.model import Model, Wrapper
+from mer_zoo.model import Model, Wrapper, check_final_logits
 from mer_zoo.optim import distributed_mean
 from mer_zoo.options import check_choice, check_weights
 from mer_zoo.scores import Scores, keep_inner
@@ -119,6 +119,7 @@ class CausalMER(Wrapper):
                 f"CausalMER needs classes, but {type(self.task).__name__} has a single output, whose softmax is constant; choose a "
                 "task with classes, such as seven"
             )
+        check_final_logits("CausalMER", backbone)
         check_choice("CausalMER", "fusion", fusion, get_args(Fusion))
         check_choice("CausalMER", "variant", variant, get_args(Variant))
         if len(nde_weights) != len(MODALITIES):

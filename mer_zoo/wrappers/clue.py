@@ -58,7 +58,7 @@ from mer_zoo.functional.language_bias import debias
 from mer_zoo.functional.precision import widen
 from mer_zoo.layers.strength import Selection, Strength, check_strength
 from mer_zoo.layers.text_branch import TextBranch
-from mer_zoo.model import Model, Wrapper
+from mer_zoo.model import Model, Wrapper, check_final_logits
 from mer_zoo.optim import distributed_mean
 from mer_zoo.options import check_choice, check_weights
 from mer_zoo.scores import Scores, keep_inner
@@ -126,6 +126,7 @@ class CLUE(Wrapper):
         self.constant = nn.Parameter(torch.tensor(float(init_constant)))
         self.strength = Strength("CLUE", "alpha", self.task.shape[:-1], alpha_selection, alpha, ALPHAS)
         self.mark = self.strength.mark
+        self.weighs_validation = alpha_selection == "propensity"
         self.replaces_logits = True
 
     @override
@@ -182,7 +183,7 @@ class CLUE(Wrapper):
         y, y_cf = self._fuse(self.backbone.rescore(inner), t).view(shape), valid.effects["counterfactual"].view(shape)
         target = self.task.encode(valid.target).view(shape[:2])
         counts = torch.nn.functional.one_hot(target, shape[2]).sum(0)
-        self.strength.choose(y, y_cf, target, t.view(shape), class_prior(counts))
+        self.strength.choose(y, y_cf, target, t.view(shape), class_prior(counts), valid.weights)
         self.strength.warn()
 
     @override
@@ -216,6 +217,7 @@ def _check_inner(backbone: Model) -> None:
             f"CLUE needs classes, but {type(backbone.task).__name__} has a single output, whose softmax is constant; choose a task "
             "with classes, such as seven"
         )
+    check_final_logits("CLUE", backbone)
     if "text" not in backbone.spec.modalities:
         raise MERError(
             f"CLUE takes the direct effect of text off, but {backbone.name} reads {', '.join(backbone.spec.modalities)} only; add text"

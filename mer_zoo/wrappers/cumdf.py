@@ -183,6 +183,8 @@ class CUMDF(Wrapper):
     @override
     def prepare(self, train: BatchSource) -> None:
         super().prepare(train)
+        if self.teacher is not None:
+            self.teacher.backbone.prepare(train)  # a copy has a state of its own
         if self.teacher_path is not None:
             self._frozen_teacher()  # a wrong path is told before the first epoch
 

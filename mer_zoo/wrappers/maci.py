@@ -21,6 +21,7 @@ Where the paper is in the code (by equation):
 How tau is chosen (``tau_selection``), always from 0.0, 0.1, ..., 3.0:
     * ``deconfounded``: by the accuracy on the validation split under weights that make label and bias words independent. An
       ordinary validation split has the training split's bias, there the bias helps, and tau would come out near 0;
+    * ``propensity``: the same under weights from a small model of the words alone, see layers/propensity.py;
     * ``validation``: by the plain accuracy on the validation split;
     * ``fixed``: it is the argument ``tau``;
     * ``oracle``: the released code's protocol, which takes the best tau for each metric on the evaluated split itself. Tables
@@ -138,6 +139,7 @@ class MACI(Wrapper):
         self.head = BackdoorHeads(self.feature_dim, self.input_dims, self.task.shape, dim, layer_norm)
         self.language_bias = LanguageBias(self.spec, self.task.shape[:-1], num_words, tau_selection, tau)
         self.mark = self.language_bias.mark
+        self.weighs_validation = tau_selection == "propensity"
         self.register_buffer("prepared", torch.tensor(False))
         backbone.drop_head()
         self.replaces_logits = True
@@ -251,7 +253,7 @@ class MACI(Wrapper):
         y, y_cf = (valid.effects[name].view(shape) for name in ("plain", "counterfactual"))
         bias = valid.effects["bias"].view(shape) if self.language_bias.selection == "deconfounded" else None
         target = self.task.encode(valid.target).view(shape[:2])
-        self.language_bias.choose(y, y_cf, target, bias, self.head.prior.view(shape[1:]).cpu())
+        self.language_bias.choose(y, y_cf, target, bias, self.head.prior.view(shape[1:]).cpu(), valid.weights)
         self.language_bias.warn()
 
     @override

@@ -45,7 +45,7 @@ from typing_extensions import override
 
 from mer_zoo.batch import Batch, Step
 from mer_zoo.errors import MERError
-from mer_zoo.layers.propensity import LARGEST_WEIGHT, Propensity
+from mer_zoo.layers.propensity import LARGEST_WEIGHT, BiasSource, Propensity
 from mer_zoo.layers.strength import LEAST_SAMPLES
 from mer_zoo.model import BatchSource, Model, Wrapper
 from mer_zoo.options import check_choice, check_weights
@@ -66,9 +66,10 @@ class PropensityWeighting(Wrapper):
         min_cv: Least coefficient of variation of a biased word's counts over the classes.
         folds: Folds in which the propensities are fitted out of sample.
         max_weight: Largest weight before normalisation.
+        source: Where the bias is looked for: in the ``words``, or in the mean of the frames of ``audio`` or ``vision``.
 
     Raises:
-        MERError: For an option out of range, or a ``product`` without classes; in ``prepare`` if the training split has no words; when
+        MERError: For an option out of range, a source that is not in use, or a ``product`` without classes; in ``prepare`` if the training split has no words; when
             trained before ``prepare``.
 
     Example:
@@ -95,6 +96,7 @@ class PropensityWeighting(Wrapper):
         min_cv: float = 0.1,
         folds: int = 5,
         max_weight: float = LARGEST_WEIGHT,
+        source: BiasSource = "words",
     ) -> None:
         super().__init__(backbone)
         check_choice("PropensityWeighting", "mode", mode, get_args(Mode))
@@ -106,8 +108,10 @@ class PropensityWeighting(Wrapper):
                 " probabilities; set mode: weight, or choose a task with classes"
             )
         self.mode: Mode = mode
-        self.strength, self.max_weight = strength, max_weight
-        self.words = Propensity(self.spec, self.task, max_words, min_cv, folds)
+        if mode == "product":
+            self.replaces_logits = self.trains_other_logits = True
+            self.mark = "[product]"
+        self.trace = Propensity(self.spec, self.task, max_words, min_cv, folds, source, strength, max_weight)
         # Not saved: what belongs to the samples of a training split is fitted anew for the split at hand.
         self.register_buffer("prepared", torch.tensor(False), persistent=False)
         self._of_samples = torch.zeros(0)
@@ -115,18 +119,16 @@ class PropensityWeighting(Wrapper):
     @property
     @override
     def propensity(self) -> Propensity:
-        return self.words
+        return self.trace
 
     @override
     def prepare(self, train: BatchSource) -> None:
         super().prepare(train)
         if self.prepared:
             return
-        self.words.fit(train)
-        if self.mode == "weight":
-            self._of_samples = self.words.train_weights(self.strength, self.max_weight).float()
-        else:
-            self._of_samples = (self.strength * self.words.train_offsets()).float()
+        self.trace.fit(train)
+        found = self.trace.train_weights() if self.mode == "weight" else self.trace.train_offsets()
+        self._of_samples = found.float()
         self.prepared.fill_(True)
         for warning in self._warnings():
             rank_zero_warn(warning)
@@ -151,32 +153,32 @@ class PropensityWeighting(Wrapper):
         return self._of_samples[index]
 
     def _warnings(self) -> list[str]:
+        what = "biased words" if self.trace.source == "words" else f"features of {self.trace.source}"
         found = []
-        losses = zip(self.words.loss.flatten().tolist(), self.words.prior_loss.flatten().tolist(), strict=True)
-        for problem, (loss, prior_loss), size in zip(self.task.problems, losses, self._sizes(), strict=True):
+        numbers = zip(
+            *(x.flatten().tolist() for x in (self.trace.loss, self.trace.prior_loss, self.trace.ess)), strict=True
+        )
+        for problem, (loss, prior_loss, size) in zip(self.task.problems, numbers, strict=True):
             where = f" for {problem}" if problem else ""
             if loss >= prior_loss:
                 found.append(
-                    f"PropensityWeighting sees no confounding{where}: on samples not seen the biased words have a log-loss of {loss:.4f},"
-                    f" the class shares alone {prior_loss:.4f}; weighting only adds noise"
+                    f"PropensityWeighting sees no confounding{where}: on samples not seen the {what} have a log-loss of {loss:.4f}, the"
+                    f" class shares alone {prior_loss:.4f}; weighting only adds noise"
                 )
-            if size < LEAST_SAMPLES:
+            if self.mode == "weight" and size < LEAST_SAMPLES:
                 found.append(
                     f"PropensityWeighting leaves an effective sample size of {size:.1f}{where}, below {LEAST_SAMPLES}; lower strength or"
                     " max_weight"
                 )
         return found
 
-    def _sizes(self) -> list[float]:
-        return self.words.effective_sizes(self.strength, self.max_weight)
-
     @override
     def diagnostics(self) -> dict[str, float]:
-        return {**super().diagnostics(), **self.words.diagnostics()}
+        return {**super().diagnostics(), **self.trace.diagnostics()}
 
     @override
     def notes(self) -> list[str]:
-        return super().notes()
+        return [*(self._warnings() if self.trace.fitted else []), *super().notes()]
 
 
 def _check_numbers(max_words: int, folds: int, max_weight: float) -> None:

@@ -1,0 +1,94 @@
+"""Validation as if biased words had been dealt out at random: the weights of its samples, and metrics under them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+
+from mer_zoo.batch import Batch
+from mer_zoo.functional.deconfounding import effective_sample_size
+from mer_zoo.layers.propensity import Propensity
+from mer_zoo.layers.strength import LEAST_SAMPLES
+from mer_zoo.model import BatchSource, Model
+from mer_zoo.scores import Scores, measure
+
+__all__ = ["SUFFIX", "ValidationWeights"]
+
+SUFFIX = "_deconfounded"
+_LOG_P = "deconfounded/log_p"
+
+
+class ValidationWeights:
+    """Weighs validation samples by propensities that were fitted on the training split.
+
+    The propensities are those that the model trains by, or its own, which are no part of the model's state.
+
+    Args:
+        model: The model that is validated.
+        wanted: Whether weights are wanted where the model has no propensities.
+
+    Example:
+        >>> import torch
+        >>> from mer_zoo.backbones import LFLSTM
+        >>> from mer_zoo.batch import DataSpec
+        >>> from mer_zoo.task import SentimentClassification
+        >>> spec, task = DataSpec(tokens=True, vocab_size=200), SentimentClassification(2)
+        >>> weights, batch = ValidationWeights(LFLSTM(spec, task), wanted=True), Batch.random(spec, task, size=60)
+        >>> weights.fit(lambda: [batch])
+        >>> scores = weights.attach(Scores(torch.zeros(60, 2), weights.effects(batch), batch.target, batch.index))
+        >>> sorted(weights.measure(scores))
+        ['Acc2_deconfounded', 'F1_2_deconfounded', 'F1_2_macro_deconfounded', 'ess_deconfounded', 'loss_deconfounded']
+    """
+
+    def __init__(self, model: Model, wanted: bool) -> None:
+        self.model = model
+        own = Propensity(model.spec, model.task) if wanted and model.propensity is None else None
+        self.propensity = own if own is not None else model.propensity
+        self._has_warned = False
+
+    @property
+    def names(self) -> Iterable[str]:
+        """What :meth:`measure` gives."""
+        if self.propensity is None:
+            return []
+        return [f"{name}{SUFFIX}" for name in ("loss", *self.model.task.metrics(), "ess")]
+
+    def fit(self, train: Callable[[], BatchSource]) -> None:
+        """Fit the propensities on the training split that ``train`` gives, unless that has been done."""
+        if self.propensity is not None and not self.propensity.fitted:
+            self.propensity.fit(train())
+
+    def effects(self, batch: Batch) -> dict[str, Tensor]:
+        """What has to be kept of a validation batch."""
+        if self.propensity is None:
+            return {}
+        return {_LOG_P: self.propensity.to(batch.index.device).log_p(batch)}
+
+    def attach(self, scores: Scores) -> Scores:
+        """Turn what was kept into weights."""
+        log_p = scores.effects.pop(_LOG_P, None)
+        if self.propensity is not None and log_p is not None:
+            scores.weights = self.propensity.weights(log_p, scores.target)
+        return scores
+
+    def measure(self, scores: Scores, quiet: bool = False) -> dict[str, float]:
+        """Loss, metrics and the effective sample size under the weights; nothing without weights.
+
+        Args:
+            scores: Scores with weights.
+            quiet: Whether not to warn of few samples, as where they are only a part of the split.
+        """
+        if scores.weights is None:
+            return {}
+        found = measure(self.model.task, scores, weights=scores.weights)
+        columns = scores.weights.view(len(scores), -1).T
+        found["ess"] = min(effective_sample_size(column) for column in columns)
+        if found["ess"] < LEAST_SAMPLES and not (quiet or self._has_warned):
+            self._has_warned = True
+            rank_zero_warn(
+                f"deconfounded metrics rest on an effective sample size of {found['ess']:.1f}, below {LEAST_SAMPLES}; a larger"
+                " validation split is needed to select by them"
+            )
+        return {f"{name}{SUFFIX}": value for name, value in found.items()}

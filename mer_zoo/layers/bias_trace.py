@@ -1,0 +1,233 @@
+"""What is read of the training split as a trace of its bias: counts of biased words, or what one modality gives away on the average."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mer_zoo.batch import Batch
+from mer_zoo.data.overlap import recordings
+from mer_zoo.errors import MERError
+from mer_zoo.functional.language_bias import bias_words, split_words
+from mer_zoo.functional.propensity import word_counts
+from mer_zoo.model import BatchSource
+
+__all__ = ["PADDING", "PooledTrace", "TrainingSplit", "WordTrace", "group_numbers", "read_split", "spell", "spellings"]
+
+PADDING = -2  # the number of no word; -1 stands for none in a list of words
+
+
+class WordTrace:
+    """Counts of the words that are biased (MACI's rule) in the samples that may be looked at.
+
+    Args:
+        rows: Numbers of the words of each sample, N vectors.
+        y: (N,) classes.
+        num_classes: C.
+        max_words: Most biased words V.
+        min_cv: Least coefficient of variation of their counts over the classes.
+
+    Example:
+        >>> trace = WordTrace([torch.tensor([7, 8]), torch.tensor([7]), torch.tensor([9])], torch.tensor([0, 0, 1]), 2, 2, 0.1)
+        >>> trace(torch.arange(3)).tolist(), trace.words(torch.tensor([1, 2])).tolist()
+        ([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]], [7, 9])
+    """
+
+    def __init__(self, rows: Sequence[Tensor], y: Tensor, num_classes: int, max_words: int, min_cv: float) -> None:
+        self.ids = torch.cat(list(rows))
+        self.sample = torch.arange(len(rows)).repeat_interleave(torch.tensor([len(row) for row in rows]))
+        self.y, self.num_classes = y, num_classes
+        self.max_words, self.min_cv = max_words, min_cv
+
+    def words(self, rows: Tensor) -> Tensor:
+        """(V,) the most frequent biased words of these samples, -1 where there are fewer."""
+        kept = torch.zeros(len(self.y), dtype=torch.bool).index_fill(0, rows, True)[self.sample]
+        classes = self.y[self.sample[kept]]
+        found = bias_words(self.ids[kept], classes, self.num_classes, self.max_words, self.min_cv).ids
+        return F.pad(found, (0, self.max_words - len(found)), value=-1)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """(N, V) counts of the words that are biased in ``rows``."""
+        return self.count(self.words(rows))
+
+    def count(self, words: Tensor) -> Tensor:
+        """(N, V) counts of V words."""
+        return word_counts(self.ids, self.sample, words, len(self.y))
+
+
+class PooledTrace:
+    """Features of one modality, in deviations of the samples that may be looked at.
+
+    Args:
+        x: (N, V) one vector a sample.
+
+    Example:
+        >>> PooledTrace(torch.tensor([[1.0], [3.0], [5.0]]))(torch.tensor([0, 1])).tolist()
+        [[-1.0], [1.0], [3.0]]
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x.double()
+
+    def scale(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """(V,) mean and deviation; 1 where a column is constant."""
+        x = self.x[rows]
+        deviation = x.std(0, correction=0)
+        return x.mean(0), torch.where(deviation > 1e-9, deviation, 1.0)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """(N, V) features in deviations of ``rows``."""
+        mean, deviation = self.scale(rows)
+        return (self.x - mean) / deviation
+
+
+def spell(texts: Sequence[str]) -> Tensor:
+    """A number for each word of each transcript, which depends on the word alone.
+
+    Args:
+        texts: N transcripts.
+
+    Returns:
+        (N, T) with -2 behind the last word.
+
+    Example:
+        >>> numbers = spell(["so good", "Good!"])
+        >>> numbers.shape, bool(numbers[0, 1] == numbers[1, 0]), numbers[1, 1].item()
+        (torch.Size([2, 2]), True, -2)
+    """
+    rows = [[_number(word) for word in split_words(text)] for text in texts]
+    longest = max([len(row) for row in rows], default=0)
+    padded = [row + [PADDING] * (longest - len(row)) for row in rows]
+    return torch.tensor(padded, dtype=torch.long).view(len(rows), longest)
+
+
+def _number(word: str) -> int:
+    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def spellings(words: Tensor, rows: Sequence[Tensor], texts: Sequence[str]) -> list[str]:
+    """How words are spelt: what stands most often at their places in transcripts of as many words as the sample has numbers.
+
+    Args:
+        words: (V,) numbers of words.
+        rows: Numbers of the words of each sample.
+        texts: Their transcripts.
+
+    Returns:
+        V words; empty where no transcript tells.
+
+    Example:
+        >>> spellings(torch.tensor([8, 3]), [torch.tensor([7, 8]), torch.tensor([8])], ["so good", "film"])
+        ['film', '']
+    """
+    found: dict[int, Counter[str]] = {word: Counter() for word in words.tolist()}
+    for row, text in zip(rows, texts, strict=True):
+        spelt = split_words(text)
+        if len(spelt) != len(row):
+            continue
+        for number, word in zip(row.tolist(), spelt, strict=True):
+            if number in found:
+                found[number][word] += 1
+    names = {number: min(count, key=lambda word: (-count[word], word), default="") for number, count in found.items()}
+    return [names[number] for number in words.tolist()]
+
+
+def group_numbers(ids: Sequence[str]) -> Tensor:
+    """(N,) number of the recording that each sample is from, or its own number where the ids do not tell.
+
+    Example:
+        >>> group_numbers(["a$_$1", "b$_$1", "a$_$2"]).tolist(), group_numbers(["train_0", "train_1"]).tolist()
+        ([0, 1, 0], [0, 1])
+    """
+    found = recordings(ids)
+    if found is None:
+        return torch.arange(len(ids))
+    place = {name: at for at, name in enumerate(dict.fromkeys(found))}
+    return torch.tensor([place[name] for name in found])
+
+
+class TrainingSplit(NamedTuple):
+    """What is read of a training split, in its order.
+
+    Args:
+        words: Numbers of the words of each of N samples; empty where one vector each is read instead.
+        by_token: Whether these are token ids, and not spelt.
+        pooled: (N, V), or None.
+        classes: (N, G) class in each problem.
+        ids: N ids.
+        texts: N transcripts.
+
+    Example:
+        >>> TrainingSplit([torch.tensor([7])], True, None, torch.tensor([[0]]), ["a"], ["so"]).words[0].tolist()
+        [7]
+    """
+
+    words: list[Tensor]
+    by_token: bool
+    pooled: Tensor | None
+    classes: Tensor
+    ids: list[str]
+    texts: list[str]
+
+
+def read_split(
+    train: BatchSource,
+    classes: Callable[[Batch], Tensor],
+    tokens: Callable[[Batch], Tensor | None],
+    pool: Callable[[Batch], Tensor] | None = None,
+) -> TrainingSplit:
+    """Read the training split once.
+
+    Args:
+        train: Its batches, in any order.
+        classes: Gives the (B, *problems) classes of a batch.
+        tokens: Gives its (B, T) token ids, negative where there is no word, or None.
+        pool: Gives (B, V) vectors, to be read in place of words.
+
+    Raises:
+        MERError: If the samples are not numbered, or words are to be read where there are none.
+
+    Example:
+        >>> from mer_zoo.batch import DataSpec
+        >>> from mer_zoo.task import SentimentClassification
+        >>> task = SentimentClassification(3)
+        >>> batch = Batch.random(DataSpec(), task, size=3).replace(raw_text=["so", "so good", ""])
+        >>> split = read_split([batch], lambda batch: task.encode(batch.target), lambda batch: None)
+        >>> [len(row) for row in split.words], split.by_token
+        ([1, 2, 0], False)
+    """
+    token_rows: list[Tensor] = []
+    rows: list[Tensor] = []
+    labels: list[Tensor] = []
+    index: list[int] = []
+    names: list[tuple[str, str]] = []
+    for batch in train:
+        texts = batch.raw_text or [""] * len(batch)
+        if pool is None:
+            found = tokens(batch)
+            token_rows += [] if found is None else list(found.cpu())
+        rows += list(spell(texts) if pool is None else pool(batch).cpu())
+        labels += list(classes(batch).view(len(batch), -1).cpu())
+        index += batch.index.tolist()
+        names += zip(batch.ids or [""] * len(batch), texts, strict=True)
+    if sorted(index) != list(range(len(index))):
+        raise MERError("Batch.index does not number the samples of the training split from 0; give each its place")
+    # in the order of the split: of words that are equally frequent the first one counts
+    order = sorted(range(len(index)), key=index.__getitem__)
+    by_token = pool is None and len(token_rows) == len(index)
+    ordered = [(token_rows if by_token else rows)[place] for place in order]
+    words = [row[row >= 0] for row in ordered] if pool is None else []
+    if pool is None and not any(len(row) for row in words):
+        raise MERError(
+            "the training split has neither token ids nor transcripts, so there are no biased words to weigh by; give a file that has"
+            " them"
+        )
+    pooled = None if pool is None else torch.stack(ordered)
+    ids, texts = ([names[place][column] for place in order] for column in (0, 1))
+    return TrainingSplit(words, by_token, pooled, torch.stack([labels[place] for place in order]), ids, texts)

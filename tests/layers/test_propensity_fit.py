@@ -1,0 +1,195 @@
+"""Propensities of a training split: which words, for which tasks, by which source, and what is left of them in a checkpoint."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mer_zoo.batch import Batch, DataSpec
+from mer_zoo.data.datamodule import SyntheticMER
+from mer_zoo.data.synthetic import SyntheticConfig
+from mer_zoo.errors import MERError
+from mer_zoo.functional.deconfounding import deconfounding_weights
+from mer_zoo.layers.propensity import Propensity
+from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, build_task
+
+
+def data(task: str = "binary", train: int = 300, **options: Any) -> SyntheticMER:
+    return SyntheticMER(SyntheticConfig(train=train, valid=100, test=4, seed=3), task=task, batch_size=64, **options)
+
+
+def fitted(module: SyntheticMER, **options: Any) -> Propensity:
+    propensity = Propensity(module.spec, module.task, **options)
+    propensity.fit(module.batch_source("train"))
+    return propensity
+
+
+def shuffled(source: SyntheticMER) -> list[Batch]:
+    """The training split in another order and other batches."""
+    dataset = source.dataset("train")
+    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))
+    return [dataset.__getitems__(part.tolist()) for part in torch.split(order, 41)]
+
+
+def test_words_tell_the_topic() -> None:
+    source = data()
+    propensity = fitted(source, max_words=36)
+    topics = (propensity.words >= 1100) & (propensity.words < 1136)
+    assert topics.sum() > 18
+    assert (propensity.prior_loss - propensity.loss).item() > 0.1
+    assert set(propensity.diagnostics()) == {"propensity/words", "propensity/gain", "propensity/ess"}
+
+
+def test_the_order_of_the_samples_does_not_matter() -> None:
+    source = data(train=120)
+    one = fitted(source, max_words=20)
+    other = Propensity(source.spec, source.task, max_words=20)
+    other.fit(shuffled(source))
+    assert one.ids == other.ids
+    assert torch.equal(one.target, other.target)
+    assert torch.equal(one.words, other.words)
+    torch.testing.assert_close(one.train_weights(), other.train_weights(), atol=1e-4, rtol=1e-4)
+
+
+def test_transcripts_serve_as_token_ids_do() -> None:
+    source = data(train=120)
+    batches = list(source.batch_source("train"))
+    gone = [batch.replace(text=batch.text.replace(x=torch.zeros(len(batch), 26, 3))) for batch in batches]
+    by_token, by_text = Propensity(source.spec, source.task), Propensity(source.spec, source.task)
+    by_token.fit(batches)
+    by_text.fit(gone)
+    assert by_token.by_token
+    assert not by_text.by_token
+    torch.testing.assert_close(by_token.train_weights(), by_text.train_weights(), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(by_token.log_p(batches[0]), by_text.log_p(gone[0]), atol=1e-4, rtol=1e-4)
+    names = [[row["word"] for row in kept.report["problems"][0]["words"]] for kept in (by_token, by_text)]
+    assert names[0] == names[1]
+    assert all(names[0])
+    with pytest.raises(MERError, match="this batch has no token ids, but the propensities were fitted with them"):
+        by_token.log_p(gone[0])
+
+
+def test_samples_are_found_by_their_place() -> None:
+    spec, task = DataSpec(tokens=True), SentimentClassification(3)
+    batch = Batch.random(spec, task, size=6)
+    with pytest.raises(MERError, match="does not number the samples of the training split from 0"):
+        Propensity(spec, task).fit([batch, batch])
+
+
+def test_without_words() -> None:
+    spec, task = DataSpec(), SentimentClassification(3)
+    with pytest.raises(MERError, match="neither token ids nor transcripts, so there are no biased words to weigh by"):
+        Propensity(spec, task).fit([Batch.random(spec, task, size=6)])
+
+
+def test_special_tokens_and_padding_are_no_words() -> None:
+    spec, task = DataSpec(tokens=True, vocab_size=108, text_len=3), SentimentClassification(2)
+    batch = Batch.random(spec, task, size=30)
+    first = torch.full((30, 1), spec.unk_id)
+    text = batch.text.replace(x=torch.cat([first, batch.text.x[:, 1:]], 1))
+    propensity = Propensity(spec, task, min_cv=0.0)
+    propensity.fit([batch.replace(text=text)])
+    assert set(propensity.words[propensity.words >= 0].tolist()) == {104, 105, 106, 107}
+
+
+def by_hand(propensity: Propensity, batch: Batch) -> Tensor:
+    counts = torch.stack([(batch.text.x == word).sum(1) for word in propensity.words]).T
+    return (counts.float() @ propensity.coefficients + propensity.intercept).log_softmax(1)
+
+
+def test_new_samples_by_hand_and_saved() -> None:
+    source = data(train=100)
+    propensity = fitted(source, max_words=30)
+    (batch, *_) = source.batch_source("valid")
+    torch.testing.assert_close(propensity.log_p(batch), by_hand(propensity, batch))
+    again = Propensity(source.spec, source.task, max_words=30)
+    again.load_state_dict(propensity.state_dict())
+    assert torch.equal(again.log_p(batch), propensity.log_p(batch))
+    assert again.fitted
+    assert again.diagnostics() == propensity.diagnostics()
+    assert not len(again.out_of_fold)  # of the samples of a split, which a checkpoint does not bring
+
+
+def test_emotions_have_propensities_of_their_own() -> None:
+    source = data("emotions", train=200)
+    propensity = fitted(source, max_words=20)
+    assert propensity.words.shape == (4, 20)
+    assert propensity.out_of_fold.shape == (200, 4, 2)
+    weights = propensity.train_weights()
+    torch.testing.assert_close(weights.mean(0), torch.ones(4, dtype=torch.float64))
+    single = Propensity(source.spec, SentimentClassification(2), max_words=20)
+    single.fit([batch.replace(target=batch.target[:, 1]) for batch in source.batch_source("train")])
+    torch.testing.assert_close(weights[:, 1], single.train_weights())
+    (batch, *_) = source.batch_source("valid")
+    torch.testing.assert_close(propensity.log_p(batch)[:, 1], single.log_p(batch))
+    assert isinstance(propensity.task, EmotionDetection)
+    assert {"propensity/words_happy", "propensity/gain_sad", "propensity/ess_angry"} <= propensity.diagnostics().keys()
+
+
+def test_scores_are_rounded() -> None:
+    source = data("regression", train=150)
+    propensity = fitted(source)
+    (batch, *_) = source.batch_source("train")
+    seven = build_task("seven").encode(batch.target)
+    assert torch.equal(propensity.classes(batch.target), seven)
+    assert torch.equal(propensity.target[batch.index], seven)
+    assert propensity.out_of_fold.shape == (150, 7)
+    assert isinstance(propensity.task, SentimentRegression)
+
+
+@pytest.mark.parametrize("name", ["audio", "vision"])
+def test_another_source(name: Any) -> None:
+    source = data(train=200)
+    propensity = fitted(source, source=name)
+    assert propensity.out_of_fold.shape == (200, 3)
+    assert propensity.coefficients.shape == (source.spec.dim(name), 3)
+    assert "propensity/words" not in propensity.diagnostics()
+    full = torch.cat([propensity.log_p(batch) for batch in source.batch_source("train")])
+    shares = full.exp().mean(0)
+    torch.testing.assert_close(shares, propensity.prior, atol=1e-3, rtol=0)  # the intercepts are free
+    assert propensity.report["problems"][0]["curve"][-1].keys() == {"strength", "ess", "largest_weight"}
+
+
+def test_a_source_that_is_not_read() -> None:
+    spec = DataSpec(modalities=["text", "audio"])
+    with pytest.raises(MERError, match="source is vision, but the model reads text, audio only; set source: words"):
+        Propensity(spec, SentimentClassification(3), source="vision")
+    with pytest.raises(MERError, match="unknown source 'video' of Propensity; choose from words, audio, vision"):
+        Propensity(spec, SentimentClassification(3), source="video")  # type: ignore[arg-type]
+
+
+def test_strength_and_largest_weight() -> None:
+    source = data(train=150)
+    propensity = fitted(source, strength=0.5, largest=2.0)
+    raw = deconfounding_weights(propensity.out_of_fold, propensity.target, propensity.prior, strength=0.5, largest=2.0)
+    torch.testing.assert_close(propensity.train_weights(), raw / raw.mean())
+    assert torch.equal(propensity.train_weights(0.0), torch.ones(150, dtype=torch.float64))
+    p, prior = propensity.out_of_fold, propensity.prior.double()
+    torch.testing.assert_close(propensity.train_offsets(), 0.5 * (p - prior.log()))
+
+
+def test_the_report_is_plain_and_tells_the_trade_off() -> None:
+    source = data(train=400)
+    report = json.loads(json.dumps(fitted(source).report, allow_nan=False))
+    (problem,) = report["problems"]
+    curve = problem["curve"]
+    assert [point["strength"] for point in curve] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert curve[0]["ess"] == pytest.approx(400)
+    sizes, distances = ([point[key] for point in curve] for key in ("ess", "imbalance"))
+    assert sizes == sorted(sizes, reverse=True)
+    assert distances == sorted(distances, reverse=True)
+    assert distances[-1] < 0.6 * distances[0]
+    first = problem["words"][0]
+    assert sum(first["shares"]) == pytest.approx(1.0)
+    counted = sum(int((batch.text.x == first["number"]).sum()) for batch in source.batch_source("train"))
+    assert first["count"] == counted
+
+
+def test_a_row_a_sample() -> None:
+    rows = fitted(data("emotions", train=60), max_words=10).sample_rows()
+    assert [row["index"] for row in rows] == list(range(60))
+    assert rows[0]["id"] == "train_00000"
+    assert rows[5]["p_0_sad"] + rows[5]["p_1_sad"] == pytest.approx(1.0, abs=1e-5)
+    assert {"class_happy", "weight_angry"} <= rows[0].keys()

@@ -1,0 +1,364 @@
+"""PropensityWeighting around small models: weights and products, nests, refusals, records, and that validation imitates the trial."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
+from toys import MeanNet, TwoStep, loss_of
+
+from mer_zoo import load_pretrained, save_pretrained
+from mer_zoo.backbones import LFLSTM
+from mer_zoo.batch import Batch, DataSpec
+from mer_zoo.callbacks import RunRecord
+from mer_zoo.data.datamodule import SyntheticMER
+from mer_zoo.data.synthetic import SyntheticConfig
+from mer_zoo.deconfounded import ValidationWeights
+from mer_zoo.errors import MERError
+from mer_zoo.model import Model, WrapperFactory
+from mer_zoo.module import MERModule
+from mer_zoo.scores import Scores, measure
+from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
+from mer_zoo.wrappers import CLUE, CUMDF, GEAR, MACI, MSSD, CausalMER, PropensityWeighting
+
+SPEC = DataSpec(tokens=True, vocab_size=116, text_len=5)
+THREE, EMOTIONS = SentimentClassification(3), EmotionDetection(["happy", "sad"])
+product = partial(PropensityWeighting, mode="product")
+pytestmark = pytest.mark.filterwarnings("ignore:PropensityWeighting:UserWarning")
+
+
+def split(task: Task = THREE, size: int = 60) -> Batch:
+    """Texts whose first word goes with the class."""
+    batch = Batch.random(SPEC, task, size)
+    if task.shape == (3,):
+        return batch.replace(target=batch.text.x[:, 0] % 3)
+    if batch.target.dim() == 2:
+        return batch.replace(target=torch.stack([batch.text.x[:, 0] % 2, batch.text.x[:, 0] // 2 % 2], 1))
+    return batch.replace(target=(batch.text.x[:, 0] % 7 - 3) + 0.25)
+
+
+def wrap(factory: Any = PropensityWeighting, task: Task = THREE, inner: WrapperFactory | None = None) -> Any:
+    torch.manual_seed(0)
+    net: Model = MeanNet(SPEC, task)
+    model = factory(net if inner is None else inner(net))
+    model.prepare([split(task)])
+    return model
+
+
+def close(actual: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("task", [THREE, SentimentRegression()])
+def test_weights_are_those_of_the_samples(task: Task) -> None:
+    model, batch = wrap(task=task), split(task)
+    weights = model.propensity.train_weights().float()
+    assert weights.std() > 0.1
+    part = batch.replace(
+        **{
+            name: batch.modality(name).replace(
+                x=batch.modality(name).x[[7, 3, 7]],
+                mask=batch.modality(name).mask[[7, 3, 7]],
+                observed=batch.modality(name).observed[[7, 3, 7]],
+            )
+            for name in ("text", "audio", "vision")
+        },
+        target=batch.target[[7, 3, 7]],
+        index=batch.index[[7, 3, 7]],
+    )
+    (step,) = model.steps(part)
+    close(step.task_weight, weights[[7, 3, 7]])
+    close(step.output.logits, model.backbone(part).logits)
+    close(weights.mean(), torch.tensor(1.0))
+
+
+def test_weights_of_each_emotion() -> None:
+    model, batch = wrap(task=EMOTIONS), split(EMOTIONS)
+    (step,) = model.steps(batch)
+    assert step.task_weight.shape == (60, 2)
+    close(step.task_weight.mean(0), torch.ones(2))
+    losses = torch.nn.functional.cross_entropy(
+        step.output.logits.flatten(0, 1), batch.target.flatten(), reduction="none"
+    )
+    close(loss_of(model, batch), (step.task_weight * losses.view(60, 2)).mean())
+
+
+@pytest.mark.parametrize("task", [THREE, EMOTIONS])
+def test_product_adds_to_training_logits_only(task: Task) -> None:
+    model, batch = wrap(partial(product, strength=0.5), task), split(task)
+    (step,) = model.steps(batch)
+    trace = model.propensity
+    expected = 0.5 * (trace.out_of_fold - trace.prior.log()).float()
+    assert expected.abs().max() > 0.1
+    close(step.output.logits - model(batch).logits, expected)
+    assert step.task_weight == 1.0
+    plain = model.backbone(batch).logits
+    for output in (model(batch), model.predict(batch)):
+        assert torch.equal(output.logits, plain)
+        assert output.effects == {}
+    assert model.label == "PropensityWeighting[product](MeanNet)"
+
+
+@pytest.mark.parametrize("mode", ["weight", "product"])
+def test_strength_zero_is_plain_training(mode: Any) -> None:
+    model = wrap(partial(PropensityWeighting, mode=mode, strength=0.0))
+    close(loss_of(model, split()), loss_of(model.backbone, split()))
+
+
+def test_each_step_is_weighted() -> None:
+    model = wrap(inner=TwoStep)
+    weights = model.propensity.train_weights().float()
+    first, second = model.steps(split())
+    close(first.task_weight, weights)
+    close(second.task_weight, 0.5 * weights)
+    assert model.num_steps == 2
+
+
+INNER: dict[str, Any] = {
+    "CausalMER": partial(CausalMER, branch_dim=4),
+    "CLUE": partial(CLUE, lstm_dim=4, dim=4),
+    "MACI": partial(MACI, dim=4),
+    "GEAR": partial(GEAR, dim=4, branch_dim=4, lambda_swap=0.0),
+}
+
+
+@pytest.mark.parametrize("task", [THREE, EMOTIONS])
+@pytest.mark.parametrize("name", INNER)
+def test_around_and_inside_other_wrappers(name: str, task: Task) -> None:
+    batch = split(task)
+    outside, inside = wrap(inner=INNER[name], task=task), wrap(INNER[name], task, PropensityWeighting)
+    assert outside.propensity is not None
+    assert inside.propensity is inside.backbone.propensity
+    for model in (outside, inside):
+        weights = model.propensity.train_weights().float()
+        (step,) = model.eval().steps(batch)
+        (plain,) = outside.backbone.eval().steps(batch)
+        ratio = step.task_weight / weights
+        factor = plain.task_weight if isinstance(plain.task_weight, float) else None
+        if factor is not None:
+            close(ratio, torch.full_like(ratio, factor))
+        else:
+            assert step.task_weight.shape == weights.shape
+        assert loss_of(model, batch).isfinite()
+    (other,) = wrap(product, task, INNER[name]).steps(batch)
+    assert other.output.logits.shape == (60, *task.shape)
+
+
+def test_branches_inside_are_weighted_too() -> None:
+    torch.manual_seed(0)
+    batch, model = split(), wrap(partial(CausalMER, branch_dim=4), THREE, PropensityWeighting)
+    (step,) = model.steps(batch)
+    weights = model.propensity.train_weights().float()
+    y = model.predict(batch).effects["y_text"]
+    expected = 0.1 * (weights * torch.nn.functional.cross_entropy(y, batch.target, reduction="none")).mean()
+    close(step.losses["causalmer/ce_text"], expected)
+
+
+def test_both_views_and_both_networks() -> None:
+    task = THREE
+    for inner in (PropensityWeighting, product):
+        model = wrap(partial(MSSD, alpha=0.0), task, inner)
+        complete, incomplete = model.steps(split())
+        close(*(torch.as_tensor(step.task_weight) for step in (complete, incomplete)))
+        expected = model.propensity.train_offsets().float()
+        added = complete.output.logits - model.backbone.backbone(split()).logits
+        close(added, expected if inner is product else torch.zeros(60, 3))
+    torch.manual_seed(0)
+    net = CUMDF(PropensityWeighting(LFLSTM(SPEC, task, hidden_dim=4)), dim=4, heads=2, views=2)
+    net.prepare([split()])
+    teacher, student = net.steps(split())
+    weights = net.propensity
+    assert weights is not None
+    close(torch.as_tensor(teacher.task_weight), weights.train_weights().float())
+    close(torch.as_tensor(student.task_weight), weights.train_weights().float().repeat(2))
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        (CausalMER, r"CausalMER fuses the scores of PropensityWeighting\(MeanNet\).*; put PropensityWeighting outside"),
+        (CLUE, r"CLUE fuses the scores of PropensityWeighting\(MeanNet\)"),
+        (MACI, r"MACI computes its scores from the features, so those of PropensityWeighting\(MeanNet\) would be lost"),
+        (GEAR, r"GEAR computes its scores from the features, so those of PropensityWeighting\(MeanNet\) would be lost"),
+        (CUMDF, r"CUMDF computes its scores .* so those of PropensityWeighting\(MeanNet\) would be lost"),
+    ],
+)
+def test_a_product_meets_the_final_scores_only(factory: Any, message: str) -> None:
+    with pytest.raises(MERError, match=message):
+        factory(product(MeanNet(SPEC, THREE)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "ipw"}, "unknown mode 'ipw' of PropensityWeighting; choose from weight, product"),
+        ({"strength": -1.0}, "strength of PropensityWeighting is -1.0"),
+        ({"strength": float("nan")}, "strength of PropensityWeighting is nan"),
+        ({"min_cv": -0.1}, "min_cv of PropensityWeighting is -0.1"),
+        ({"max_words": 0}, "max_words of PropensityWeighting is 0; give at least 1"),
+        ({"folds": 1}, "folds of PropensityWeighting is 1; give at least 2"),
+        ({"max_weight": 1.0}, "max_weight of PropensityWeighting is 1.0; give a finite number above 1"),
+        ({"source": "video"}, "unknown source 'video'"),
+    ],
+)
+def test_options_out_of_range(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(MERError, match=message):
+        PropensityWeighting(MeanNet(SPEC, THREE), **options)
+
+
+def test_refusals() -> None:
+    with pytest.raises(MERError, match="a product of PropensityWeighting needs classes, but SentimentRegression has"):
+        product(MeanNet(SPEC, SentimentRegression()))
+    with pytest.raises(MERError, match=r"PropensityWeighting\(MeanNet\) has no propensities of a training split yet"):
+        list(PropensityWeighting(MeanNet(SPEC, THREE)).steps(split()))
+    features = DataSpec()
+    with pytest.raises(MERError, match="neither token ids nor transcripts"):
+        PropensityWeighting(MeanNet(features, THREE)).prepare([Batch.random(features, THREE, size=6)])
+
+
+@pytest.mark.filterwarnings("error")
+def test_words_that_tell_nothing_are_warned_of() -> None:
+    batch = Batch.random(SPEC, THREE, 200)
+    model = PropensityWeighting(MeanNet(SPEC, THREE))
+    with pytest.warns(
+        UserWarning, match="sees no confounding: on samples not seen the biased words have a log-loss of"
+    ):
+        model.prepare([batch])
+    assert any("weighting only adds noise" in note for note in model.notes())
+    told = PropensityWeighting(MeanNet(SPEC, THREE))
+    told.prepare([split(size=200)])  # and nothing is warned of
+    assert told.notes() == []
+    few = PropensityWeighting(MeanNet(SPEC, THREE))
+    with pytest.warns(UserWarning, match=r"effective sample size of \d+\.\d, below 30; lower strength or max_weight"):
+        few.prepare([split(size=29)])
+
+
+def data(**sizes: Any) -> SyntheticMER:
+    config = SyntheticConfig(**{"train": 200, "valid": 240, "test": 16, "seed": 1, **sizes})
+    return SyntheticMER(config, task="binary", batch_size=40, conditions="default")
+
+
+def train(module: MERModule, source: SyntheticMER, folder: Path, **options: Any) -> Trainer:
+    trainer = Trainer(
+        default_root_dir=folder,
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **{"enable_checkpointing": False, **options},
+    )
+    trainer.fit(module, datamodule=source)
+    return trainer
+
+
+def test_a_run_leaves_words_and_weights_and_is_validated_and_shared(tmp_path: Path) -> None:
+    source = data()
+    module = MERModule(MeanNet(source.spec, source.task), [PropensityWeighting], deconfounded=True)
+    keep = ModelCheckpoint(tmp_path, monitor="val/loss_deconfounded", filename="best")
+    trainer = train(module, source, tmp_path, callbacks=[RunRecord(str(tmp_path)), keep], enable_checkpointing=True)
+    report = json.loads((tmp_path / "propensity.json").read_text())
+    assert report["problems"][0]["words"]
+    rows = (tmp_path / "propensity.csv").read_text().splitlines()
+    assert rows[0] == "id,index,class,weight,p_0,p_1,p_2"
+    assert len(rows) == 201
+    logged = trainer.callback_metrics
+    assert {"val/propensity/words", "val/propensity/gain", "val/propensity/ess"} <= logged.keys()
+    assert {f"val/{name}_deconfounded" for name in ("loss", "ess", *source.task.metrics())} <= logged.keys()
+
+    fresh = MERModule(MeanNet(source.spec, source.task), [PropensityWeighting])
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
+    found = trainer.validate(fresh, datamodule=source, ckpt_path=str(tmp_path / "best.ckpt"), verbose=False)[0]
+    assert found["val/loss_deconfounded"] == pytest.approx(float(logged["val/loss_deconfounded"]), abs=1e-5)
+
+    save_pretrained(module.model, tmp_path / "shared")
+    shared = load_pretrained(tmp_path / "shared", modules=("toys",))
+    (batch, *_) = source.batch_source("valid")
+    assert torch.equal(shared.predict(batch).logits, module.model.eval().predict(batch).logits)
+    assert shared.needs_preparing  # for training, on whatever split
+
+
+def test_resuming_goes_on_with_the_same_weights(tmp_path: Path) -> None:
+    source = data(train=80)
+    results = []
+    for stops in ((2,), (1, 2)):
+        path = None
+        for stop in stops:
+            torch.manual_seed(0)
+            module = MERModule(MeanNet(source.spec, source.task), [PropensityWeighting])
+            keep = ModelCheckpoint(tmp_path / f"{stops} {stop}")
+            trainer = Trainer(
+                default_root_dir=tmp_path,
+                max_epochs=stop,
+                accelerator="cpu",
+                logger=False,
+                callbacks=[keep],
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
+            trainer.fit(module, datamodule=source, ckpt_path=path)
+            path = keep.best_model_path
+        model = module.model
+        assert isinstance(model, PropensityWeighting)
+        results.append(model.trace.train_weights())
+    assert torch.equal(*results)
+
+
+def test_deconfounded_metrics_without_the_wrapper(tmp_path: Path) -> None:
+    source = data()
+    module = MERModule(MeanNet(source.spec, source.task), deconfounded=True)
+    names = list(module.state_dict())
+    trainer = train(module, source, tmp_path)
+    logged = trainer.callback_metrics
+    assert {f"val/{name}_deconfounded" for name in ("loss", "ess", *source.task.metrics())} <= logged.keys()
+    assert logged["val/Acc3_deconfounded"] != logged["val/Acc3"]
+    assert list(module.state_dict()) == names == list(MERModule(MeanNet(source.spec, source.task)).state_dict())
+    plain = MERModule(MeanNet(source.spec, source.task))
+    stop = ModelCheckpoint(tmp_path, monitor="val/Acc3_deconfounded")
+    with pytest.raises(MERError, match="monitor 'val/Acc3_deconfounded' is not a validation metric"):
+        train(plain, source, tmp_path, callbacks=[stop], enable_checkpointing=True)
+
+
+def words_alone(weights: ValidationWeights, source: SyntheticMER, split: str) -> Scores:
+    """Scores of the predictor that knows nothing but the biased words."""
+    parts = []
+    for batch in source.batch_source(split):
+        assert weights.propensity is not None
+        parts.append(Scores(weights.propensity.log_p(batch), weights.effects(batch), batch.target, batch.index).cpu())
+    return Scores.concat(parts)
+
+
+def test_weighted_validation_imitates_the_randomised_trial() -> None:
+    source = data(train=1000, valid=1000, test=1000)
+    weights = ValidationWeights(MeanNet(source.spec, source.task), wanted=True)
+    weights.fit(lambda: source.batch_source("train"))
+    valid = weights.attach(words_alone(weights, source, "valid"))
+    plain, weighted = measure(source.task, valid)["Acc3"], weights.measure(valid)["Acc3_deconfounded"]
+    trial = measure(source.task, words_alone(weights, source, "test_rct"))["Acc3"]
+    assert plain > trial + 0.2
+    assert abs(weighted - trial) < 0.08
+
+
+@pytest.mark.parametrize(
+    "factory", [partial(MACI, tau_selection="propensity"), partial(CLUE, alpha_selection="propensity")]
+)
+@pytest.mark.filterwarnings("ignore:(MACI|CLUE) chose .* by an effective sample size")
+def test_the_strength_of_others_chosen_by_the_same_weights(factory: Any, tmp_path: Path) -> None:
+    source = data()
+    module = MERModule(MeanNet(source.spec, source.task), [factory])
+    trainer = train(module, source, tmp_path)
+    assert "val/loss_deconfounded" in trainer.callback_metrics
+    numbers = module.model.diagnostics()
+    assert numbers[next(name for name in numbers if name.endswith("ess"))] == pytest.approx(
+        float(trainer.callback_metrics["val/ess_deconfounded"]), rel=1e-4
+    )
+    (batch, *_) = source.batch_source("valid")
+    output = module.model.predict(batch)
+    scores = Scores(output.logits, output.effects, batch.target, batch.index).cpu()
+    with pytest.raises(MERError, match="_selection propensity of (MACI|CLUE) needs weights of the validation samples"):
+        module.model.calibrate(scores)
