@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import huggingface_hub
 import torch
-from huggingface_hub.utils import (
+from huggingface_hub.errors import (
     GatedRepoError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import permutations
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, ClassVar
 
 import huggingface_hub
 import pytest
@@ -478,8 +478,8 @@ def test_offline_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 class Hub(BaseHTTPRequestHandler):
     """As much of a hub as fetching asks for: what a repository holds, and its files by revision."""
 
-    folder: Path
-    sent: list[str]
+    folder: ClassVar[Path]
+    sent: ClassVar[list[str]]
 
     @override
     def log_message(self, format: str, *args: Any) -> None:
@@ -506,7 +506,7 @@ class Hub(BaseHTTPRequestHandler):
         else:
             body = (self.folder / path[-1]).read_bytes()
             headers = {"ETag": f'"{sha256(body).hexdigest()}"', "X-Repo-Commit": commit}
-            self.sent += [path[-1]]
+            self.sent.append(path[-1])
         self.send_response(code)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
@@ -529,8 +529,8 @@ for name, revision in [("owner/model", None), ("owner/model", "main"), ("owner/n
 @pytest.mark.slow
 def test_a_hub_of_this_machine(shared: Path, tmp_path: Path) -> None:
     """The library itself fetches, and what it leaves in its cache is taken for what it is; without the hub too, then."""
-    handler = type("Handler", (Hub,), {"folder": shared, "sent": []})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    Hub.folder, Hub.sent = shared, []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     Thread(target=server.serve_forever, daemon=True).start()
     hub = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(tmp_path / "home")}
     kept = {
@@ -543,7 +543,7 @@ def test_a_hub_of_this_machine(shared: Path, tmp_path: Path) -> None:
     assert fetched[:2] == ["CLUE(LFLSTM)"] * 2
     assert "(there is none of that name, or it is private)" in fetched[2]
     assert "(it has no such revision)" in fetched[3]
-    assert set(handler.sent) == {"config.json", "model.safetensors"}
+    assert set(Hub.sent) == {"config.json", "model.safetensors"}
     assert any(file.is_symlink() for file in (tmp_path / "home").rglob("config.json"))
     offline = subprocess.run(fetch, env=kept | hub, capture_output=True, text=True, check=True).stdout.splitlines()
     assert offline[:2] == ["CLUE(LFLSTM)"] * 2
