@@ -4,7 +4,7 @@
 
 `make` writes a pickle in MMSA's format (float64, unaligned, random numbers), `convert` converts it in a fresh process,
 `share` lets two processes read the whole store, `loader` compares epochs; `all` does these in turn, leaves out what SCRATCH
-holds already, and removes the large files at its end, as `clean` does. SCRATCH/report.json keeps the figures. Needs Linux.
+holds already, and removes the large files once it is through, as `clean` does. SCRATCH/report.json keeps the figures. Needs Linux.
 """
 
 from __future__ import annotations
@@ -126,13 +126,9 @@ def clean(folder: Path, *_: Any) -> None:
 
 
 def everything(folder: Path, samples: int, full: bool) -> None:
-    """Do all of it and clean up, also after a failure."""
-    try:
-        for step in (make, measure_conversion, share, loader):
-            step(folder, samples, full)
-    finally:
-        clean(folder)
-    show(folder)
+    """Do all of it and clean up; after a failure the files stay, for the next run to go on with."""
+    for step in (make, measure_conversion, share, loader, clean, show):
+        step(folder, samples, full)
 
 
 def report(folder: Path) -> dict[str, Any]:
