@@ -40,16 +40,18 @@ SIZES: dict[str, dict[str, Any]] = {
 RATES = {"MulT": 4e-3, "CIDerNet": 2e-3}
 TAUS: dict[str, tuple[Selection, float]] = {
     "deconfounded": ("deconfounded", 0.0),
+    "propensity": ("propensity", 0.0),
     "validation": ("validation", 0.0),
     "0": ("fixed", 0.0),
     "1": ("fixed", 1.0),
     "oracle": ("oracle", 0.0),
 }
+# How the epoch is chosen: the metric of the validation split, and whether the largest or the smallest is best.
 CHOICES = {
-    "loss": "smallest loss on the validation split",
-    "deconfounded": "smallest loss on the deconfounded validation split",
-    "accuracy_deconfounded": "largest accuracy on the deconfounded validation split",
-    "last": "the last one",
+    "loss": ("val/loss", -1),
+    "deconfounded": ("val/loss_deconfounded", -1),
+    "accuracy_deconfounded": ("val/Acc2_non0_deconfounded", 1),
+    "last": ("", 1),
 }
 METRIC = "Acc2_non0"
 NEUTRAL = 1

@@ -38,7 +38,7 @@ MODALITIES = ("text", "audio")  # the public vision features give test labels aw
 def ood_split(path: Path, out: Path, seed: int) -> Path:
     """The OOD split of a seed, made where it is not there yet."""
     store = out / "splits" / f"seed{seed}"
-    with lock(out / "splits" / f".seed{seed}.lock"):
+    with lock(out / "splits" / f".making{seed}"):
         if not (store / "corpus.json").exists():
             split_ood(path, store, "binary", seed=seed)
     return store

@@ -128,7 +128,7 @@ def table(backbone: str, setting: str, cell: Mapping[str, Answers], choice: str)
         header.append("gap")
     shown = Table(f"{backbone}, {setting}: accuracy without neutral, %", header, rows)
     shown.notes.append(
-        f"Mean ± deviation over seeds; in parentheses the difference to plain and its 95 % interval. Epoch: {CHOICES[choice]}."
+        f"Mean ± deviation over seeds; in parentheses the difference to plain and its 95 % interval. Epoch: {CHOICES[choice][0] or choice}."
         f" Called neutral: share of the answers, {SPLITS[aim]}."
         + (" Gap: to unconfounded, in the randomised trial." if "unconfounded" in cell else "")
         + (" An oracle's tau is chosen on the test split itself." if any("oracle" in name for name in cell) else "")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from debias import CHOICES, METRIC, NEUTRAL, RATES, SIZES, TAUS, Job, Record, Study, build, labels, read_records
+from debias import CHOICES, METRIC, RATES, SIZES, TAUS, Job, Record, Study, build, labels, read_records
 from lightning.pytorch import LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
@@ -19,19 +19,19 @@ from torch import Tensor
 from typing_extensions import override
 
 import mer_zoo.backbones
+from mer_zoo.batch import Batch
 from mer_zoo.data.datamodule import MERDataModule
 from mer_zoo.data.overlap import recordings
 from mer_zoo.errors import MERError
-from mer_zoo.layers.propensity import Propensity
 from mer_zoo.layers.strength import Selection
 from mer_zoo.model import Model
-from mer_zoo.modes import evaluating
 from mer_zoo.module import MERModule
 from mer_zoo.provenance import git_state
 from mer_zoo.reports.files import whole_file
 from mer_zoo.scores import Scores, measure
 from mer_zoo.wrappers import MACI
 
+Keep = Callable[[Batch], dict[str, Tensor]]
 QUIET: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
 
 
@@ -62,17 +62,17 @@ def train(study: Study, job: Job) -> dict[Path, Record]:
     data = study.load(job.trained, job.seed)
     network = getattr(mer_zoo.backbones, job.backbone)(data.spec, data.task, **SIZES[job.backbone])
     rate, epochs = RATES[job.backbone], study.options["epochs"]
-    module = MERModule(build(job.method, network), optimizer=lambda p: torch.optim.Adam(p, lr=rate), clip_norm=1.0)
-    best = Best(data)
-    Trainer(max_epochs=epochs, callbacks=[best], num_sanity_val_steps=0, enable_checkpointing=False, **QUIET).fit(
-        module, datamodule=data
-    )
+    model = build(job.method, network)
+    module = MERModule(model, optimizer=lambda p: torch.optim.Adam(p, lr=rate), clip_norm=1.0, deconfounded=True)
+    best = Best()
+    trainer = Trainer(max_epochs=epochs, callbacks=[best], num_sanity_val_steps=0, enable_checkpointing=False, **QUIET)
+    trainer.fit(module, datamodule=data)
     records: dict[Path, Record] = {}
     tested: dict[int, dict[Path, Record]] = {}
     for choice, (epoch, state) in best.states.items():
         if epoch not in tested:
             module.load_state_dict(state)
-            tested[epoch] = _test(study, job, module.model.eval(), data)
+            tested[epoch] = _test(study, job, module.eval(), data)
         for path, record in tested[epoch].items():
             about = {name: value for name, value in record.items() if name != "result"}
             records.setdefault(path, {**about, "choices": {}})["choices"][choice] = {"epoch": epoch, **record["result"]}
@@ -80,52 +80,29 @@ def train(study: Study, job: Job) -> dict[Path, Record]:
 
 
 class Best(Callback):
-    """Keeps the network of the best epoch by each choice; only training and validation splits are read.
-
-    Args:
-        data: Whose training split gives the propensities, and whose validation split is weighted by them.
+    """Keeps the state of the best epoch by each choice, in memory.
 
     Attributes:
         states: By choice the epoch and its state.
     """
 
-    def __init__(self, data: MERDataModule) -> None:
-        self.data = data
-        propensity = Propensity(data.spec, data.task)
-        propensity.fit(data.batch_source("train"))
-        weights = [propensity.weights(propensity.log_p(b), b.target) for b in data.batch_source("valid")]
-        self.weights = torch.cat(weights)
+    def __init__(self) -> None:
         self.states: dict[str, tuple[int, dict[str, Any]]] = {}
         self.values: dict[str, float] = {}
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, MERModule)
-        with evaluating(pl_module.model):
-            scores = score(pl_module.model, self.data, "valid")
-        found = {**self._measure(pl_module.model, scores), "loss": -float(trainer.callback_metrics["val/loss"])}
         state: dict[str, Any] = {}
-        for choice in CHOICES:
-            value = found.get(choice, float(trainer.current_epoch))
+        for choice, (metric, sign) in CHOICES.items():
+            value = sign * float(trainer.callback_metrics[metric]) if metric else trainer.current_epoch
             if value > self.values.get(choice, -float("inf")):
                 state = state or copy.deepcopy(pl_module.state_dict())
                 self.values[choice], self.states[choice] = value, (trainer.current_epoch, state)
 
-    def _measure(self, model: Model, scores: Scores) -> dict[str, float]:
-        """Deconfounded figures, the larger the better."""
-        target = model.task.encode(scores.target)
-        losses = model.task.criterion(scores.effects.get("factual", scores.logits), scores.target)
-        weights = self.weights.float()
-        polar = weights * (target != NEUTRAL)
-        right = scores.logits.argmax(-1) == target
-        return {
-            "deconfounded": -float((weights * losses).sum() / weights.sum()),
-            "accuracy_deconfounded": float((polar * right).sum() / polar.sum()),
-        }
 
-
-def _test(study: Study, job: Job, model: Model, data: MERDataModule) -> dict[Path, Record]:
+def _test(study: Study, job: Job, module: MERModule, data: MERDataModule) -> dict[Path, Record]:
     """Results in each setting, and what they belong to."""
+    model, weights = module.model, module.validation_weights
     about = {
         "options": dict(study.options),
         "backbone": job.backbone,
@@ -133,7 +110,7 @@ def _test(study: Study, job: Job, model: Model, data: MERDataModule) -> dict[Pat
         "code": git_state(Path(mer_zoo.__file__).parent, "__init__.py"),
         "parameters": sum(p.numel() for p in model.parameters()),
     }
-    valid, records = score(model, data, "valid"), {}
+    valid, records = weights.attach(score(model, data, "valid", weights.effects)), {}
     for setting in job.tested:
         place = data if setting == job.trained else study.load(setting, job.seed)
         place.load_scaler_state(data.scaler_state())
@@ -150,15 +127,23 @@ def _recordings(ids: Sequence[str]) -> list[str]:
     return recordings(ids) or list(ids)
 
 
-def score(model: Model, data: MERDataModule, split: str) -> Scores:
-    """Test-time scores of a split with everything that a choice of tau needs."""
+def score(model: Model, data: MERDataModule, split: str, keep: Keep | None = None) -> Scores:
+    """Test-time scores of a split with everything that a choice of tau needs.
+
+    Args:
+        model: The trained model.
+        data: The data.
+        split: Name of the split.
+        keep: What else is kept of each batch.
+    """
     for each in model.nest:
         each.calibrating = True
     parts = []
     with torch.no_grad():
         for batch in data.batch_source(split):
             output = model.predict(batch if model.fixed_length else batch.trim())
-            parts.append(Scores(output.logits, output.effects, batch.target, batch.index))
+            effects = {**output.effects, **(keep(batch) if keep is not None else {})}
+            parts.append(Scores(output.logits, effects, batch.target, batch.index))
     return Scores.gather(parts)
 
 
@@ -181,6 +166,8 @@ def answers(method: str, model: Model, scores: Mapping[str, Scores]) -> dict[str
             candidates = {name: model.oracle(each) or [model.rescore(each)] for name, each in scores.items()}
         splits = {name: _result(model, scores[name], logits) for name, logits in candidates.items()}
         found[label] = {"splits": splits, "diagnostics": model.diagnostics()}
+    for maci in macis:
+        maci.language_bias.selection = "deconfounded"  # which keeps the most when scores are taken
     return found
 
 
@@ -188,7 +175,10 @@ def _result(model: Model, scores: Scores, candidates: Sequence[Tensor]) -> Recor
     """Of an oracle's candidates, those logits that have the best accuracy on this very split."""
     tables = [measure(model.task, replace(scores, logits=logits)) for logits in candidates]
     best = max(range(len(tables)), key=lambda place: tables[place][METRIC])
-    return {"metrics": tables[best], "classes": digits(candidates[best].argmax(-1))}
+    found = {"metrics": tables[best], "classes": digits(candidates[best].argmax(-1))}
+    if scores.weights is not None:
+        found["deconfounded"] = measure(model.task, replace(scores, logits=candidates[best]), weights=scores.weights)
+    return found
 
 
 def digits(classes: Tensor) -> str:
