@@ -18,7 +18,7 @@ from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic import SyntheticConfig
 from mer_zoo.model import Backbone
 from mer_zoo.module import MERModule
-from mer_zoo.wrappers import CLUE, CUMDF, GEAR, MACI, MSSD, CausalMER
+from mer_zoo.wrappers import CLUE, CUMDF, GEAR, MACI, MSSD, CausalMER, PropensityWeighting
 
 WRAPPERS: dict[str, list[Any]] = {
     "none": [],
@@ -33,6 +33,8 @@ WRAPPERS: dict[str, list[Any]] = {
     "CUMDF without teacher": [partial(CUMDF, teacher=None, views=2)],
     "CUMDF teacher": [partial(CUMDF, role="teacher")],
     "SelfMM": [],
+    "PropensityWeighting": [PropensityWeighting],
+    "product": [partial(PropensityWeighting, mode="product")],
 }
 
 

@@ -29,6 +29,7 @@ def train(wrapper: str, devices: int, path: Path) -> dict[str, Any]:
     [
         *("none", "CausalMER", "MACI", "CLUE", "GEAR", "TwoStep", "MSSD", "MSSD one step"),
         *("CUMDF", "CUMDF without teacher", "CUMDF teacher", "SelfMM"),
+        *("PropensityWeighting", "product"),
     ],
 )
 def test_two_processes_match_one(tmp_path: Path, wrapper: str) -> None:

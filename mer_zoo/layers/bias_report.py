@@ -82,7 +82,7 @@ def word_rows(
 
     Args:
         words: (V,) numbers of the words, -1 where there are fewer.
-        names: V spellings.
+        names: V spellings; a word without one gets its number.
         x: (N, V) their counts.
         y: (N,) classes.
         num_classes: C.
@@ -96,7 +96,7 @@ def word_rows(
     weighted = class_shares(x, y, num_classes, weights)
     rows = zip(words.tolist(), names, x.sum(0).tolist(), shares.tolist(), weighted.tolist(), strict=True)
     return [
-        {"word": name, "number": number, "count": int(count), "shares": plain, "weighted_shares": under}
+        {"word": name or f"#{number}", "number": number, "count": int(count), "shares": plain, "weighted_shares": under}
         for number, name, count, plain, under in rows
         if number >= 0
     ]

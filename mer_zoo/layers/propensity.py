@@ -218,15 +218,19 @@ class Propensity(nn.Module):
         """(N, *problems) float64 weights of the training samples by their index, with mean 1."""
         strength = self.strength if strength is None else strength
         weights = deconfounding_weights(
-            self.out_of_fold, self.target, self.prior.cpu(), strength=strength, largest=self.largest
+            self.out_of_fold, self.target, self._shares(), strength=strength, largest=self.largest
         )
         return weights / weights.mean(0).clamp(min=torch.finfo(weights.dtype).tiny)
 
     def train_offsets(self) -> Tensor:
         """(N, *problems, C) log p_b - log P(y) of the training samples by their index, times the strength."""
         least = -80.0  # of a class that the training split lacks: exp(-80) is nothing, and no infinity
-        offsets = self.out_of_fold.clamp(min=least) - self.prior.cpu().double().log().clamp(min=least)
+        offsets = self.out_of_fold.clamp(min=least) - self._shares().log().clamp(min=least)
         return self.strength * offsets
+
+    def _shares(self) -> Tensor:
+        """P(y) in float64, which the buffer may not be."""
+        return F.one_hot(self.target, self.shape[-1]).double().mean(0)
 
     def effective_sizes(self, strength: float) -> list[float]:
         """Effective number of training samples of each problem."""

@@ -149,6 +149,11 @@ class PropensityWeighting(Wrapper):
     def _look_up(self, index: Tensor) -> Tensor:
         if not len(self._of_samples):
             raise MERError(f"{self.name} has no propensities of a training split yet; fit it, or call prepare")
+        if index.device.type == "cpu" and int(index.max()) >= len(self._of_samples):  # a GPU would have to wait for it
+            raise MERError(
+                f"sample {int(index.max())} is trained on, but the training split that {self.name} was prepared with has"
+                f" {len(self._of_samples)}; train on that split"
+            )
         self._of_samples = self._of_samples.to(index.device)
         return self._of_samples[index]
 

@@ -216,6 +216,10 @@ def test_refusals() -> None:
         product(MeanNet(SPEC, SentimentRegression()))
     with pytest.raises(MERError, match=r"PropensityWeighting\(MeanNet\) has no propensities of a training split yet"):
         list(PropensityWeighting(MeanNet(SPEC, THREE)).steps(split()))
+    with pytest.raises(
+        MERError, match="sample 60 is trained on, but the training split .* has 60; train on that split"
+    ):
+        list(wrap().steps(split(size=61)))
     features = DataSpec()
     with pytest.raises(MERError, match="neither token ids nor transcripts"):
         PropensityWeighting(MeanNet(features, THREE)).prepare([Batch.random(features, THREE, size=6)])
