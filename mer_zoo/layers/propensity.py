@@ -72,8 +72,8 @@ class Propensity(nn.Module):
         >>> spec, task = DataSpec(tokens=True, vocab_size=200), SentimentClassification(3)
         >>> propensity, batch = Propensity(spec, task), Batch.random(spec, task, size=30)
         >>> propensity.fit([batch])
-        >>> propensity.log_p(batch).shape, propensity.out_of_fold.shape, propensity.train_weights().mean().item()
-        (torch.Size([30, 3]), torch.Size([30, 3]), 1.0)
+        >>> propensity.log_p(batch).shape, propensity.out_of_fold.shape, propensity.train_weights().shape
+        (torch.Size([30, 3]), torch.Size([30, 3]), torch.Size([30]))
     """
 
     words: Tensor
