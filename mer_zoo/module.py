@@ -18,6 +18,7 @@ from typing_extensions import override
 from mer_zoo.batch import Batch, Output, Step
 from mer_zoo.card import about_model
 from mer_zoo.checkpoint import RECORD, check_record, check_state, describe_model
+from mer_zoo.compilation import compile_networks
 from mer_zoo.data.datamodule import MERDataModule
 from mer_zoo.data.draws import global_seed
 from mer_zoo.deconfounded import ValidationWeights
@@ -26,7 +27,7 @@ from mer_zoo.guard import LossGuard
 from mer_zoo.metrics.baselines import baselines
 from mer_zoo.model import BatchSource, Model, WrapperFactory
 from mer_zoo.modes import evaluating
-from mer_zoo.optim import ParamGroups, distributed_mean, group_parameters
+from mer_zoo.optim import ParamGroups, distributed_mean, global_count, group_parameters
 from mer_zoo.recipe import recipe_or_reason
 from mer_zoo.resume import ResumableModule
 from mer_zoo.scores import Scores, measure
@@ -57,6 +58,8 @@ class MERModule(ResumableModule):
         deconfounded: Log each validation metric, and the loss, also under weights that make label and biased words independent, as
             ``val/..._deconfounded``; with PropensityWeighting in the nest they are logged without asking.
         stop_at_nan: Stop at a training loss that is not finite, and save the ids of its batch; see :class:`LossGuard`.
+        compile: Whether ``torch.compile`` compiles the networks, each at its first batch, or the name of the backend that does. What is
+            saved is the same. Wrappers run as they are around a compiled network.
 
     Raises:
         MERError: For an option out of range.
@@ -83,6 +86,7 @@ class MERModule(ResumableModule):
         monitor: str = "val/loss",
         deconfounded: bool = False,
         stop_at_nan: bool = True,
+        compile: bool | str = False,  # noqa: A002  # the name that users know
     ) -> None:
         super().__init__()
         if clip_norm is not None and clip_norm <= 0:
@@ -94,6 +98,8 @@ class MERModule(ResumableModule):
         self.model = backbone
         for wrapper in wrappers or []:
             self.model = wrapper(self.model)
+        if compile:
+            compile_networks(self.model, compile)
         self.optimizer_factory, self.scheduler_factory = optimizer, lr_scheduler
         default_groups: ParamGroups = {"*.text_encoder.*": {"lr": 5e-5}}
         self.param_groups: ParamGroups = default_groups if param_groups is None else param_groups
@@ -207,8 +213,9 @@ class MERModule(ResumableModule):
         parts = {"task": loss, **step.losses}
         if self._guard is not None:
             self._guard.note(parts)
+        size = self._size(step.batch)
         for name, value in parts.items():
-            self._log(f"{stage}/{name}", value, len(step.batch))
+            self._log(f"{stage}/{name}", value, size)
         return torch.stack([value.float() for value in parts.values()]).sum()
 
     @override
@@ -218,7 +225,7 @@ class MERModule(ResumableModule):
             return None
         loss = torch.stack([self.step_loss(step) for step in self.model.steps(batch)]).sum()
         self._watch(batch, loss)
-        self._log("train/loss", loss, len(batch), prog_bar=True)
+        self._log("train/loss", loss, self._size(batch), prog_bar=True)
         return loss
 
     def _manual_step(self, batch: Batch) -> None:
@@ -247,7 +254,7 @@ class MERModule(ResumableModule):
             optimizer.step()
         if any(next(steps, None) is not None for steps in stages):
             raise RuntimeError(f"{self.model.name} yielded more steps than its num_steps {self.model.num_steps}")
-        self._log("train/loss", torch.stack(totals).sum() / len(batches), len(batch), prog_bar=True)
+        self._log("train/loss", torch.stack(totals).sum() / len(batches), self._size(batch), prog_bar=True)
         if self.scheduler_interval == "step":
             self._step_scheduler()
 
@@ -371,10 +378,13 @@ class MERModule(ResumableModule):
             "effects": output.effects,
         }
 
-    def _log(self, name: str, value: Tensor, batch_size: int, prog_bar: bool = False) -> None:
-        self.log(
-            name, value.detach(), prog_bar=prog_bar, on_step=False, on_epoch=True, batch_size=batch_size, sync_dist=True
-        )
+    def _log(self, name: str, value: Tensor, batch_size: int | Tensor, prog_bar: bool = False) -> None:
+        size: Any = batch_size
+        self.log(name, value.detach(), prog_bar=prog_bar, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
+
+    def _size(self, batch: Batch) -> int | Tensor:
+        """Samples of all processes: what a loss over all of them weighs in the mean of an epoch, on each process alike."""
+        return global_count(len(batch), batch.index.device)
 
     def trained_seed(self) -> int | None:
         """The seed of the training run, also where a checkpoint of it is tested under another one."""

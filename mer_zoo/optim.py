@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mer_zoo.errors import MERError
 
-__all__ = ["distributed_mean", "gather_rows", "group_parameters"]
+__all__ = ["distributed_mean", "gather_rows", "global_count", "global_sum", "group_parameters"]
 
 ParamGroups = Mapping[str, Mapping[str, Any]]
 
@@ -81,11 +81,45 @@ def distributed_mean(values: Tensor, weights: Tensor | None = None) -> Tensor:
         total, count = values.sum(), values.new_full((), values.numel())
     else:
         total, count = (values * weights).sum(), weights.sum().detach()
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        count = count.clone()
-        torch.distributed.all_reduce(count)
+    if _several_processes():
         total = total * torch.distributed.get_world_size()
-    return total / count.clamp_min(1e-6)
+    return total / global_sum(count).clamp_min(1e-6)
+
+
+def global_sum(x: Tensor) -> Tensor:
+    """Sum over all processes, with the gradient that is right after averaging over them.
+
+    Args:
+        x: Any shape, alike on every process.
+
+    Example:
+        >>> global_sum(torch.ones(2)).tolist()
+        [1.0, 1.0]
+    """
+    if not _several_processes():
+        return x
+    total = x.detach().clone()
+    torch.distributed.all_reduce(total)
+    return total + (x - x.detach()) * torch.distributed.get_world_size() if x.requires_grad else total
+
+
+def global_count(count: int, device: torch.device) -> int | Tensor:
+    """Sum of a number over all processes.
+
+    Args:
+        count: This process' number.
+        device: Where processes exchange tensors.
+
+    Returns:
+        The number itself on one process; on several a scalar on the device, so that nothing waits for it.
+
+    Example:
+        >>> global_count(3, torch.device("cpu"))
+        3
+    """
+    if not _several_processes():
+        return count
+    return global_sum(torch.full((), count, device=device))
 
 
 def gather_rows(rows: Tensor) -> Tensor:
@@ -102,7 +136,7 @@ def gather_rows(rows: Tensor) -> Tensor:
         [3, 4]
     """
     rows = rows.detach()
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if not _several_processes():
         return rows
     counts = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(torch.distributed.get_world_size())]
     torch.distributed.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
@@ -111,3 +145,7 @@ def gather_rows(rows: Tensor) -> Tensor:
     parts = [torch.empty_like(padded) for _ in counts]
     torch.distributed.all_gather(parts, padded)
     return torch.cat([part[: int(count)] for part, count in zip(parts, counts, strict=True)])
+
+
+def _several_processes() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

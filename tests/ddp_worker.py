@@ -1,89 +1,196 @@
-"""Trains a small model on one or two processes and saves its parameters; started by test_ddp.py."""
+"""Trains small models on one or two processes and saves what became of them; started by test_ddp.py.
+
+    python ddp_worker.py PROCESSES FOLDER [CASE...]
+
+Everything is computed in double precision, where what is the same sum in another order differs by 1e-15 and what is not stands out.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
+import subprocess
 import sys
-from functools import partial
+import time
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer, seed_everything
-from torch.utils.data import DataLoader, DistributedSampler
-from toys import TwoStep
+from lightning.pytorch.strategies import DDPStrategy
+from scale_cases import PLAIN, TRAINED, WRAPPED, Case, make
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from typing_extensions import override
 
-from mer_zoo.backbones import MulT, SelfMM
 from mer_zoo.batch import Batch
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic import SyntheticConfig
-from mer_zoo.model import Backbone
 from mer_zoo.module import MERModule
-from mer_zoo.wrappers import CLUE, CUMDF, GEAR, MACI, MSSD, CausalMER, PropensityWeighting
 
-WRAPPERS: dict[str, list[Any]] = {
-    "none": [],
-    "CausalMER": [CausalMER],
-    "MACI": [MACI],
-    "CLUE": [partial(CLUE, lstm_dim=4, dim=8)],
-    "GEAR": [partial(GEAR, dim=8, branch_dim=8, swap_epochs=1)],
-    "TwoStep": [TwoStep],
-    "MSSD": [MSSD],
-    "MSSD one step": [partial(MSSD, two_stage=False)],
-    "CUMDF": [CUMDF],
-    "CUMDF without teacher": [partial(CUMDF, teacher=None, views=2)],
-    "CUMDF teacher": [partial(CUMDF, role="teacher")],
-    "SelfMM": [],
-    "PropensityWeighting": [PropensityWeighting],
-    "product": [partial(PropensityWeighting, mode="product")],
+SIZES = SyntheticConfig(train=19, valid=15, test=15)
+GLOBAL_BATCH, PROCESSES = 8, 2
+LIGHTNINGS_SAMPLER = "CausalMER(MulT), Lightning's sampler"
+# What stands in the way of equality, and the same network without it.
+EXCEPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    **dict.fromkeys(
+        ("TFN", "LMF", "LFDNN", "EMTDLFR"),
+        ("batch norm takes the statistics of the samples of a process", {"frozen_norms": True}),
+    ),
+    "MISA": (
+        "moments and differences are those of the samples of a process",
+        {"options": {"similarity": "adversarial", "difference_weight": 0.0}},
+    ),
+    "DLF": ("the margin loss compares pairs of samples of a process", {"options": {"disentanglement_weight": 0.0}}),
+    "DMD": (
+        "the margin loss compares pairs of samples, and edges are compared with their prior and with each other by their means,"
+        " of a process",
+        {"options": {"disentanglement_weight": 0.0, "distillation_weight": 0.0}},
+    ),
+}
+WITHOUT = {f"{name} without": replace(PLAIN[name], **change) for name, (_, change) in EXCEPTIONS.items()}
+CASES: dict[str, Case] = {
+    **{name: case for name, case in PLAIN.items() if name not in EXCEPTIONS},
+    **WITHOUT,
+    **WRAPPED,
+    **TRAINED,
+    LIGHTNINGS_SAMPLER: WRAPPED["CausalMER(MulT)"],
+    **{name: PLAIN[name] for name in EXCEPTIONS},
 }
 
 
-class SameOrder(SyntheticMER):
-    """Draws batches in the order of a distributed sampler on one process too."""
+class Shards(DistributedSampler[Batch]):
+    """Deals an order out to the processes, which get shards of unequal size: no sample is repeated to even them out.
+
+    Args:
+        dataset: What is sampled.
+        even: Repeat samples from the start as Lightning's sampler does for ``PROCESSES`` processes; for one process alone.
+    """
+
+    def __init__(self, dataset: Dataset[Batch], even: bool = False) -> None:
+        known = torch.distributed.is_initialized()
+        place = (torch.distributed.get_world_size(), torch.distributed.get_rank()) if known else (1, 0)
+        super().__init__(dataset, *place)
+        self.samples = len(dataset)  # type: ignore[arg-type]
+        self.repeated = -self.samples % PROCESSES if even else 0
+
+    @override
+    def __iter__(self) -> Iterator[int]:  # type: ignore[override]
+        order = torch.randperm(self.samples, generator=torch.Generator().manual_seed(self.epoch)).tolist()
+        return iter((order + order[: self.repeated])[self.rank :: self.num_replicas])
+
+    @override
+    def __len__(self) -> int:
+        return len(range(self.rank, self.samples + self.repeated, self.num_replicas))
+
+
+class Sharded(SyntheticMER):
+    """SyntheticMER in which one process and several train on the same batches.
+
+    Args:
+        lightnings: Leave sharding to Lightning on several processes.
+        **options: See :class:`SyntheticMER`.
+    """
+
+    def __init__(self, lightnings: bool, **options: Any) -> None:
+        self.lightnings = lightnings
+        super().__init__(SIZES, **options)
 
     @override
     def train_dataloader(self) -> DataLoader[Batch]:
         loader = super().train_dataloader()
-        if torch.distributed.is_initialized():
+        if self.lightnings and torch.distributed.is_initialized():
             return loader
-        sampler: DistributedSampler[Batch] = DistributedSampler(
-            loader.dataset, num_replicas=1, rank=0, shuffle=True, seed=0
-        )
+        sampler = Shards(loader.dataset, even=self.lightnings)
         return DataLoader(loader.dataset, self.batch_size, sampler=sampler, collate_fn=loader.collate_fn)
 
 
-def main(wrapper: str, devices: int, path: str) -> None:
-    seed_everything(0)
-    sizes = SyntheticConfig(train=32, valid=16, test=15)
-    task = "regression" if wrapper == "SelfMM" else "binary"
-    data = SameOrder(sizes, task=task, batch_size=8 // devices, conditions="default")
-    quiet: dict[str, Any] = {
-        "embed_dropout": 0.0,
-        "attn_dropout": 0.0,
-        "relu_dropout": 0.0,
-        "res_dropout": 0.0,
-        "out_dropout": 0.0,
-    }
-    net: Backbone = MulT(data.spec, data.task, d_model=8, num_heads=2, layers=1, **quiet)
-    if wrapper == "SelfMM":  # remembers every sample, also those of the other process
-        net = SelfMM(data.spec, data.task, post_dropout=0.0)
-    module = MERModule(net, WRAPPERS[wrapper], optimizer=lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9))
-    options: dict[str, Any] = {
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "enable_checkpointing": False,
-        "logger": False,
-    }
-    strategy = "ddp" if devices > 1 else "auto"
+Results = dict[str, dict[str, Any]]
+
+
+def launch(processes: int, folder: Path, names: Sequence[str] = ()) -> Results:
+    """Train cases on some processes, all of them in the same ones.
+
+    Args:
+        processes: How many.
+        folder: For the results; it must not exist.
+        names: Which cases; none are all.
+    """
+    folder.mkdir(parents=True)
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, __file__, str(processes), str(folder), *names]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=1200, check=False)
+    found = {name: folder / f"{number}.0.pt" for number, name in enumerate(CASES)}
+    results: Results = {name: torch.load(at, weights_only=True) for name, at in found.items() if at.exists()}
+    if len(results) < len(names or CASES):
+        raise RuntimeError(f"{len(results)} cases were trained on {processes} processes: {done.stderr[-3000:]}")
+    return results
+
+
+def gap(one: dict[str, Any], two: dict[str, Any]) -> float:
+    """Largest difference of a parameter or buffer."""
+    pairs = [(value.double(), two["state"][name].double()) for name, value in one["state"].items() if value.numel()]
+    return max(float((a - b).abs().max()) for a, b in pairs)
+
+
+def train(name: str, processes: int, precision: Any = "64-true") -> dict[str, Any]:
+    """Train a case for two epochs of three batches; test it where Lightning shards the data."""
+    case, lightnings = CASES[name], name == LIGHTNINGS_SAMPLER
+    seed_everything(0, verbose=False)
+    data = Sharded(lightnings, task=case.task, batch_size=GLOBAL_BATCH // processes)
+    module = make(case, data.spec, data.task, optimizer=lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9))
+    start = {key: value.clone() for key, value in module.named_parameters()}
+    quiet: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
     trainer = Trainer(
-        accelerator="cpu", devices=devices, strategy=strategy, max_epochs=2, num_sanity_val_steps=0, **options
+        accelerator="cpu",
+        devices=processes,
+        strategy=DDPStrategy(timeout=timedelta(seconds=200)) if processes > 1 else "auto",
+        precision=precision,
+        max_epochs=2,
+        check_val_every_n_epoch=2,
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        **quiet,
     )
+    began = time.perf_counter()
     trainer.fit(module, datamodule=data)
-    trainer.test(module, datamodule=data, verbose=False)
-    if trainer.is_global_zero:
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        torch.save({"state": module.state_dict(), "metrics": metrics}, path)
+    metrics, seconds = numbers(trainer), time.perf_counter() - began
+    if lightnings:
+        trainer.test(module, datamodule=data, verbose=False)
+        metrics |= numbers(trainer)
+    state = {key: value for key, value in module.state_dict().items() if isinstance(value, Tensor)}
+    return {"moved": _moved(module, start), "metrics": metrics, "seconds": seconds, "state": state}
+
+
+def numbers(trainer: Trainer) -> dict[str, float]:
+    """The metrics that were logged."""
+    return {key: float(value) for key, value in trainer.callback_metrics.items()}
+
+
+def _moved(module: MERModule, start: dict[str, Tensor]) -> float:
+    return max(float((p.detach() - start[key]).abs().max()) for key, p in module.named_parameters())
+
+
+def main(processes: int, folder: Path, names: list[str]) -> None:
+    """Train every case; what goes wrong is told in its file."""
+    warnings.simplefilter("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for number, name in enumerate(CASES):
+        if names and name not in names:
+            continue
+        try:
+            result = train(name, processes)
+        except Exception:  # of any kind: the test of the case tells it
+            result = {"error": traceback.format_exc()}
+        rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+        torch.save(result, folder / f"{number}.{rank}.pt")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])

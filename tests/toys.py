@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from mer_zoo.batch import Batch, DataSpec, Modality, Output, Step
 from mer_zoo.model import Backbone, BatchSource, Model, Wrapper
+from mer_zoo.optim import distributed_mean
 from mer_zoo.scores import Scores
 from mer_zoo.task import Task
 
@@ -50,7 +51,7 @@ class TwoStep(Wrapper):
     def steps(self, batch: Batch) -> Iterator[Step]:
         yield Step(batch, self(batch))
         output = self(batch.replace(audio=batch.audio.replace(x=-batch.audio.x)))
-        yield Step(batch, output, {"extra": self.extra(output.features).square().mean()}, task_weight=0.5)
+        yield Step(batch, output, {"extra": distributed_mean(self.extra(output.features).square())}, task_weight=0.5)
 
 
 class Shifting(Wrapper):

@@ -203,9 +203,13 @@ class EMTDLFR(Backbone):
         return Output(self.classify(features), features, hidden)
 
     @override
+    def forward(self, batch: Batch, incomplete: Batch | None = None) -> Output:
+        return super().forward(batch) if incomplete is None else self.both(batch, incomplete)
+
+    @override
     def steps(self, batch: Batch) -> Iterator[Step]:
         incomplete: Batch = self.views(batch, self.spec)
-        output = self.both(batch, incomplete)
+        output: Output = self(batch, incomplete)
         yield Step(incomplete, output, self.losses(output, incomplete))
 
     def both(self, complete: Batch, incomplete: Batch) -> Output:

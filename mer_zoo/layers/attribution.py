@@ -18,7 +18,7 @@ from mer_zoo.functional.attribution import (
 )
 from mer_zoo.layers.label_guided import label_classes
 from mer_zoo.layers.sequence import masked_mean
-from mer_zoo.optim import distributed_mean
+from mer_zoo.optim import distributed_mean, global_sum
 from mer_zoo.task import Task
 
 __all__ = ["Attribution", "Distillation", "Effect", "ModalityAttribution", "Projection", "Target"]
@@ -182,7 +182,7 @@ class ModalityAttribution(nn.Module):
             p_without = class_probability(rescore({**x, name: replaced}, without_context), classes)
             p = whole if whole is not None else class_probability(self._alone(name, pooled[name]), classes)
             effects.append(modality_effect(p, p_without).sum())
-        total = _global_sum(torch.stack(effects))
+        total = global_sum(torch.stack(effects))
         self.effects += total.detach()
         shares = modality_shares(total)
         return Attribution(shares, balance_loss(shares), self._unimodal_loss(pooled, target))
@@ -207,7 +207,7 @@ class ModalityAttribution(nn.Module):
         parts = [x[name].float().sum((0, 1)) for name in self.modalities]
         parts.append(self.statistics[:0] if context is None else context.float().sum(0))
         parts += [mask.sum().view(1), torch.full((1,), float(len(mask)), device=mask.device)]
-        total = _global_sum(torch.cat(parts).to(self.statistics))
+        total = global_sum(torch.cat(parts).to(self.statistics))
         self.statistics.lerp_(total / total[-1], self.momentum)
 
     def _means(self) -> tuple[dict[str, Tensor], Tensor]:
@@ -215,12 +215,3 @@ class ModalityAttribution(nn.Module):
         tiny = torch.finfo(steps.dtype).tiny
         found = [each / steps.clamp(min=tiny) for each in sums]
         return dict(zip(self.modalities, found, strict=True)), context / samples.clamp(min=tiny)
-
-
-def _global_sum(x: Tensor) -> Tensor:
-    """Sum over all processes, with the gradient that is right after averaging over them."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return x
-    total = x.detach().clone()
-    torch.distributed.all_reduce(total)
-    return total + (x - x.detach()) * torch.distributed.get_world_size()

@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from mer_zoo.errors import MERError
 from mer_zoo.functional.label_guidance import expected_embedding, guided_attention, label_embedding, pooled_norm
+from mer_zoo.functional.precision import match_type
 from mer_zoo.functional.sentiment import to_classes
 from mer_zoo.layers.dropout import dropout
 from mer_zoo.layers.sequence import masked_mean, masked_resample
@@ -159,7 +160,7 @@ class GuidedAttention(nn.Module):
     def forward(self, e: Tensor, gate: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         """Mean over the real steps, (B, d), of H; e and gate are (B, d), keys X~_1 and values X~_2 (B, T, d), the mask (B, T)."""
         found = guided_attention(e, gate, keys, values, mask, (self.w_q, self.w_k, self.w_v, self.w_0), self.heads)
-        pooled = pooled_norm(keys, gate, self.ffn(found), mask, self.norm.eps)
+        pooled = match_type(pooled_norm(keys, gate, self.ffn(found), mask, self.norm.eps), values)
         return torch.where(mask.any(1, keepdim=True), pooled * self.norm.weight + self.norm.bias, 0.0)
 
 

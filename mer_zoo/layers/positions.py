@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mer_zoo.errors import MERError
+from mer_zoo.functional.precision import match_type
 
 __all__ = [
     "PositionRule",
@@ -93,9 +94,9 @@ def _cached(make: Callable[[int, int], Tensor], length: int, dim: int, device: t
         return make(length, dim).to(device, torch.float32)
 
 
-def _table(make: Callable[[int, int], Tensor], length: int, dim: int, device: torch.device) -> Tensor:
+def _table(make: Callable[[int, int], Tensor], length: int, x: Tensor) -> Tensor:
     # Powers of two keep the number of cached tables small when batches are trimmed to many lengths.
-    return _cached(make, max(32, 1 << (length - 1).bit_length()), dim, device)
+    return match_type(_cached(make, max(32, 1 << (length - 1).bit_length()), x.shape[-1], x.device), x)
 
 
 def positions(x: Tensor, mask: Tensor | None = None, rule: PositionRule = "time") -> Tensor:
@@ -116,8 +117,8 @@ def positions(x: Tensor, mask: Tensor | None = None, rule: PositionRule = "time"
         >>> torch.equal(positions(x, mask)[0], table[:3]), torch.equal(positions(x, mask, "released")[0], table[1:])
         (True, True)
     """
-    _, length, dim = x.shape
-    table = _table(sinusoid_table, length, dim, x.device)
+    length = x.shape[1]
+    table = _table(sinusoid_table, length, x)
     if rule == "released":
         return table[1 : length + 1] * (x[..., :1] != 0)
     if mask is None:
@@ -163,10 +164,10 @@ def interleaved_positions(x: Tensor, mask: Tensor | None = None, rule: PositionR
         >>> torch.equal(interleaved_positions(x, rule="released")[0], table[:1])
         True
     """
-    batch, length, dim = x.shape
+    batch, length, _ = x.shape
     if rule == "released":
-        return _table(interleaved_table, batch, dim, x.device)[:batch, None]
-    table = _table(interleaved_table, length, dim, x.device)
+        return _table(interleaved_table, batch, x)[:batch, None]
+    table = _table(interleaved_table, length, x)
     if mask is None:
         return table[:length]
     return table[(mask.cumsum(1) - 1).clamp(min=0)] * mask[..., None]

@@ -48,7 +48,7 @@ from mer_zoo.functional.gear import BiasCriterion, WeightRule, bias_loss, sample
 from mer_zoo.functional.precision import widen
 from mer_zoo.layers.content_bias import BiasBranch, ContentBias, Reading
 from mer_zoo.model import BatchSource, Model, Wrapper
-from mer_zoo.optim import distributed_mean, gather_rows
+from mer_zoo.optim import distributed_mean, gather_rows, global_count, global_sum
 from mer_zoo.options import check_choice, check_weights
 
 __all__ = ["GEAR"]
@@ -173,7 +173,7 @@ class GEAR(Wrapper):
     def steps(self, batch: Batch) -> Iterator[Step]:
         number, swaps = self.seen, self._swaps()
         if self.training:
-            self.seen += len(batch) * _processes()
+            self.seen += int(global_count(len(batch), batch.index.device))
         for step in self.backbone.steps(batch):
             yield self._debias(step, number if swaps else None)
 
@@ -232,7 +232,7 @@ class GEAR(Wrapper):
     @torch.no_grad()
     def _note(self, w: Tensor) -> None:
         if self.training:
-            self.weights += torch.stack([w.sum(), torch.ones_like(w).sum()])
+            self.weights += global_sum(torch.stack([w.sum(), torch.ones_like(w).sum()]))
 
     @override
     def diagnostics(self) -> dict[str, float]:
@@ -267,11 +267,6 @@ def _swap(u_c: Tensor, u_b: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
     rank = torch.distributed.get_rank()
     mine = gather_rows(torch.full((len(u_c),), rank, device=u_c.device)) == rank
     return all_c[order.argsort()[mine]], all_b[order[mine]]
-
-
-def _processes() -> int:
-    known = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return torch.distributed.get_world_size() if known else 1
 
 
 def _check_inner(backbone: Model) -> None:
