@@ -1,0 +1,121 @@
+"""Runs ``mer-zoo`` in forked processes, one after the other, and kills them at chosen points; started by test_faults.py.
+
+A process that is forked costs no import. Each line of the input is a request, each line of the output tells how its process ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from mer_zoo import cli
+from mer_zoo.batch import Batch
+from mer_zoo.module import MERModule
+from mer_zoo.storage import WholeCheckpointIO
+
+
+def die() -> None:
+    """End as a power cut would."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_at(owner: Any, name: str, number: int) -> None:
+    """Die when a method is called for the ``number``-th time."""
+    method, calls = getattr(owner, name), [0]
+
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == number:
+            die()
+        return method(*args, **kwargs)
+
+    setattr(owner, name, counting)
+
+
+def die_writing(number: int) -> None:
+    """Die when half of the ``number``-th checkpoint is written."""
+    write, calls = Path.write_bytes, [0]
+
+    def half(path: Path, data: Any) -> int:
+        if path.suffix != ".ckpt":
+            return write(path, data)
+        calls[0] += 1
+        if calls[0] == number:
+            with path.open("wb") as file:
+                file.write(data[: len(data) // 2])
+                file.flush()
+                os.fsync(file.fileno())
+            die()
+        return write(path, data)
+
+    Path.write_bytes = half  # type: ignore[method-assign,assignment]
+
+
+def spoil_batch(number: int) -> None:
+    """Make the features of the ``number``-th training batch infinite."""
+    step, calls = MERModule.training_step, [0]
+
+    def spoilt(self: MERModule, batch: Batch, batch_idx: int) -> Tensor | None:
+        calls[0] += 1
+        if calls[0] == number:
+            batch = batch.replace(audio=batch.audio.replace(x=batch.audio.x + float("inf")))
+        return step(self, batch, batch_idx)
+
+    MERModule.training_step = spoilt  # type: ignore[method-assign]
+
+
+def run(request: dict[str, Any]) -> None:
+    """In the child: prepare the fault, then be ``mer-zoo``."""
+    os.chdir(request["folder"])
+    log = os.open("log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    kind, number = request.get("fault", "none"), request.get("number", 0)
+    if kind == "writing":
+        die_writing(number)
+    elif kind == "renaming":
+        die_at(Path, "replace", number)
+    elif kind == "size":
+        save = WholeCheckpointIO.save_checkpoint
+
+        def full(self: WholeCheckpointIO, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
+            if Path(path).exists():  # the first one fits
+                resource.setrlimit(resource.RLIMIT_FSIZE, (number, number))
+            save(self, checkpoint, path, storage_options)
+
+        WholeCheckpointIO.save_checkpoint = full  # type: ignore[method-assign]
+    elif kind == "spoil":
+        spoil_batch(number)
+    elif kind != "none":
+        die_at(MERModule, kind, number)
+    cli.main(request["args"])
+
+
+def main() -> None:
+    """Answer each request with the exit code of its process, negative for a signal."""
+    answers = os.fdopen(os.dup(1), "w")
+    for line in sys.stdin:
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                run(json.loads(line))
+                code = 0
+            except SystemExit as stop:
+                code = int(stop.code or 0)
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        answers.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
