@@ -171,6 +171,9 @@ def main(args: Sequence[str] | None = None) -> None:
         SystemExit: 2
     """
     given = list(sys.argv[1:] if args is None else args)
+    if args is None:
+        # For modules of one's own, as python -m has it; but last, so that no file lying there takes a package's place.
+        sys.path.append(str(Path.cwd()))
     # Lightning's, on which no one can act: its own use of torch 2.9; that test and predict write no checkpoint; that every
     # process has already measured the whole split.
     for message in (

@@ -3,6 +3,7 @@
 import json
 import re
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -310,3 +311,48 @@ def test_modules_that_can_not_be_imported(
     assert leaving.value.code == 2
     assert "the module no_such_module can't be imported (" in capsys.readouterr().err
     assert not Path("out").exists()
+
+
+OWN = """
+import torch
+from torch import nn
+from mer_zoo import Backbone, Output
+
+class OwnNet(Backbone):
+    def __init__(self, spec, task, width: int = 4):
+        super().__init__(spec, task)
+        self.feature_dim = width
+        self.hidden = nn.Linear(self.input_dims["audio"], width)
+        self.head = nn.Linear(width, task.num_outputs)
+
+    def fuse(self, text, audio, vision):
+        features = torch.tanh(self.hidden((audio.x * audio.mask[..., None]).mean(1)))
+        return Output(self.classify(features), features)
+"""
+
+
+def test_an_own_network_from_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    Path("own_net_of_mine.py").write_text(OWN)
+    trained = ["fit", "--data=SyntheticMER", "--data.task=seven", *SIZES, *QUIET, "--trainer.max_epochs=1"]
+    own = ["--model.backbone=own_net_of_mine.OwnNet", "--model.backbone.width=6", "--model.wrappers+=CausalMER"]
+    monkeypatch.setattr(sys, "argv", ["mer-zoo", *trained, *own])
+    main()
+    (checkpoint,) = tmp_path.glob("runs/**/best.ckpt")
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["export", str(checkpoint), "shared"])
+    assert "name it in modules (mer-zoo export --module)" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as leaving:
+        main(["export", str(checkpoint), "shared", "--module", "own_net_of_mine"])
+    assert not leaving.value.code
+    with pytest.raises(MERError, match=r"'own_net_of_mine\.OwnNet' is no Backbone of mer_zoo"):
+        load_pretrained("shared")
+    model = load_pretrained("shared", modules=("own_net_of_mine",))
+    content = torch.load(checkpoint, weights_only=True)["state_dict"]
+    assert model.name == "CausalMER(OwnNet)"
+    assert all(torch.equal(value, content[f"model.{name}"]) for name, value in model.state_dict().items())
+    assert 'modules=["own_net_of_mine"]'.replace('"', "'") in Path("shared/README.md").read_text()
