@@ -68,6 +68,18 @@ class RunRecord(BasePredictionWriter):
 
     Attributes:
         command: The command line; that of the process by default.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> from mer_zoo import LFLSTM, SyntheticMER
+        >>> from mer_zoo.data import SyntheticConfig
+        >>> folder = Path(mkdtemp())
+        >>> data = SyntheticMER(SyntheticConfig(train=8, valid=4, test=4), standardize=False)
+        >>> model = MERModule(LFLSTM(data.spec, data.task, hidden_dim=4))
+        >>> quiet = {"logger": False, "enable_progress_bar": False, "accelerator": "cpu", "default_root_dir": folder}
+        >>> _ = Trainer(callbacks=[RunRecord(str(folder), pictures=False)], **quiet).test(model, data, verbose=False)
+        >>> sorted(path.name for path in folder.iterdir())
+        ['results.json', 'results.md', 'scores.safetensors']
     """
 
     command: Sequence[str] | None = None

@@ -58,6 +58,15 @@ class Model(Recorded, nn.Module, ABC):
         file_options: Options of the constructor that may name a file of training's, with the words that name none.
         scaler_state: Statistics by which the data of a model from :func:`mer_zoo.load_pretrained` are to be standardised, for
             :meth:`~mer_zoo.data.MERDataModule.load_scaler_state`.
+
+    Example:
+        >>> from mer_zoo import CLUE, LFLSTM, SentimentClassification
+        >>> model = CLUE(LFLSTM(DataSpec(), SentimentClassification(3)))
+        >>> model.name, [type(part).__name__ for part in model.nest], model.num_steps
+        ('CLUE(LFLSTM)', ['CLUE', 'LFLSTM'], 1)
+        >>> output = model.eval().predict(Batch.random(model.spec, model.task, size=4))
+        >>> output.logits.shape, output.effects["factual"].shape
+        (torch.Size([4, 3]), torch.Size([4, 3]))
     """
 
     spec: DataSpec

@@ -28,6 +28,12 @@ class Task(Recorded, ABC):
     Attributes:
         shape: Shape of one sample's logits; a model's logits are (B, *shape).
         monitor: The validation metric that early stopping and checkpoints follow by default, and its direction.
+
+    Example:
+        >>> from mer_zoo.task import SentimentClassification
+        >>> task = SentimentClassification(3)
+        >>> task.shape, task.encode(torch.tensor([-2.4, 0.0, 1.0])).tolist()
+        ((3,), [0, 1, 2])
     """
 
     shape: tuple[int, ...]

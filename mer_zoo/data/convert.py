@@ -24,6 +24,17 @@ def convert(source: str | Path, dest: str | Path, nan: NanPolicy = "error", prog
 
     Raises:
         MERError: If the source is faulty, the destination is something else than a store, or there is no room.
+
+    Example:
+        >>> import numpy as np
+        >>> from tempfile import mkdtemp
+        >>> file, rng = Path(mkdtemp()) / "clips.npz", np.random.default_rng(0)
+        >>> fields = {f"{split}/audio": rng.normal(size=(4, 5, 3)) for split in ("train", "valid", "test")}
+        >>> fields |= {f"{split}/regression_labels": rng.uniform(-3, 3, 4) for split in ("train", "valid", "test")}
+        >>> np.savez(file, **fields)
+        >>> convert(file, file.with_name("store"), progress=False)
+        >>> sorted(path.name for path in file.with_name("store").iterdir())[:2]
+        ['corpus.json', 'test.audio.npy']
     """
     source, dest = Path(source).expanduser(), Path(dest).expanduser()
     if is_store(source):

@@ -27,6 +27,12 @@ class SplitData:
         labels: Float32 (N,) sentiment, int64 (N,) classes, int64 (N, E) emotions, or None without labels.
         ids: N sample ids.
         raw_text: N transcripts, empty strings where the file has none.
+
+    Example:
+        >>> spans = {"audio": np.array([[0, 5], [1, 4]], np.int32)}
+        >>> audio = {"audio": np.zeros((2, 5, 3), np.float32)}
+        >>> len(SplitData(audio, spans, None, np.array([0.5, -1.0]), ["a", "b"], ["", ""]))
+        2
     """
 
     features: dict[str, npt.NDArray[np.float32]]

@@ -261,6 +261,18 @@ class MOSI(MERDataModule):
 
     References:
         Zadeh et al., "Multimodal Sentiment Intensity Analysis in Videos", IEEE Intelligent Systems 31(6), 2016.
+
+    Example:
+        >>> import numpy as np
+        >>> from tempfile import mkdtemp
+        >>> file, rng = f"{mkdtemp()}/clips.npz", np.random.default_rng(0)
+        >>> fields = {f"{split}/audio": rng.normal(size=(4, 5, 3)) for split in ("train", "valid", "test")}
+        >>> fields |= {f"{split}/regression_labels": rng.uniform(-3, 3, 4) for split in ("train", "valid", "test")}
+        >>> np.savez(file, **fields)
+        >>> data = MOSI(file, batch_size=4, modalities=["audio"])
+        >>> data.setup("fit")
+        >>> next(iter(data.train_dataloader())).audio.x.shape, data.task.shape
+        (torch.Size([4, 5, 3]), (1,))
     """
 
     def __init__(self, path: str, batch_size: int = 32, task: str = "regression", **options: Any) -> None:
@@ -278,6 +290,16 @@ class MOSEI(MERDataModule):
 
     References:
         Zadeh et al., "Multimodal Language Analysis in the Wild", ACL 2018.
+
+    Example:
+        >>> import numpy as np
+        >>> from tempfile import mkdtemp
+        >>> file, rng = f"{mkdtemp()}/clips.npz", np.random.default_rng(0)
+        >>> fields = {f"{split}/audio": rng.normal(size=(4, 5, 3)) for split in ("train", "valid", "test")}
+        >>> fields |= {f"{split}/regression_labels": rng.uniform(-3, 3, 4) for split in ("train", "valid", "test")}
+        >>> np.savez(file, **fields)
+        >>> MOSEI(file, task="seven", modalities=["audio"]).task.shape
+        (7,)
     """
 
     def __init__(self, path: str, batch_size: int = 32, task: str = "regression", **options: Any) -> None:
@@ -295,6 +317,16 @@ class IEMOCAP(MERDataModule):
 
     References:
         Busso et al., "IEMOCAP: interactive emotional dyadic motion capture database", LREC 42, 2008.
+
+    Example:
+        >>> import numpy as np
+        >>> from tempfile import mkdtemp
+        >>> file, rng = f"{mkdtemp()}/clips.npz", np.random.default_rng(0)
+        >>> fields = {f"{split}/audio": rng.normal(size=(4, 5, 3)) for split in ("train", "valid", "test")}
+        >>> fields |= {f"{split}/labels": rng.integers(0, 2, (4, 4)) for split in ("train", "valid", "test")}
+        >>> np.savez(file, **fields)
+        >>> IEMOCAP(file, modalities=["audio"]).task.problems
+        ('neutral', 'happy', 'sad', 'angry')
     """
 
     def __init__(self, path: str, batch_size: int = 32, task: str = "emotions", **options: Any) -> None:

@@ -193,6 +193,15 @@ class MissingPattern(ABC):
 
     Attributes:
         aligned_only: Whether the modalities have to share a time axis.
+
+    Example:
+        >>> from mer_zoo.task import SentimentRegression
+        >>> class NoAudio(MissingPattern):
+        ...     def kept(self, batch, spec, key):
+        ...         return {"audio": torch.zeros_like(batch.audio.mask)}
+        >>> batch = NoAudio()(Batch.random(DataSpec(), SentimentRegression()), DataSpec(), key=0)
+        >>> bool(batch.audio.observed.any()), bool(batch.vision.observed.any())
+        (False, True)
     """
 
     aligned_only: ClassVar[bool] = False

@@ -49,6 +49,14 @@ def validate(path: str | Path, nan: NanPolicy = "error") -> list[Fault]:
 
     Returns:
         The faults, none for a sound corpus; a file that cannot be read at all is one fault.
+
+    Example:
+        >>> import numpy as np
+        >>> from tempfile import mkdtemp
+        >>> file = Path(mkdtemp()) / "clips.npz"
+        >>> np.savez(file, **{"test/audio": np.ones((2, 5, 3)), "test/regression_labels": np.array([0.5, 7.0])})
+        >>> [fault.split for fault in validate(file)]
+        ['test']
     """
     return examine(Path(path), nan).faults
 

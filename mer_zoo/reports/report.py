@@ -80,6 +80,18 @@ def report(
 
     Raises:
         MERError: For missing or odd files, or an unknown metric.
+
+    Example:
+        >>> import json
+        >>> from tempfile import mkdtemp
+        >>> folder = Path(mkdtemp())
+        >>> for seed, accuracy in enumerate([0.5, 0.75]):
+        ...     result = {"model": "MulT", "seed": seed, "conditions": {"iid": {"count": 8, "metrics": {"Acc3": accuracy}}}}
+        ...     (folder / str(seed)).mkdir()
+        ...     _ = (folder / str(seed) / "results.json").write_text(json.dumps(result))
+        >>> made = report([folder], samples=0, console=Console(quiet=True))
+        >>> made.metric, made.tables[0].rows[0][0]
+        ('Acc3', 'MulT')
     """
     results = find_results(runs)
     metric = choose_metric(results, metric)
