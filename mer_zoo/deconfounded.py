@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mer_zoo.batch import Batch
 from mer_zoo.functional.deconfounding import effective_sample_size
+from mer_zoo.layers.bias_trace import WordRule, Words
 from mer_zoo.layers.propensity import Propensity
 from mer_zoo.layers.strength import LEAST_SAMPLES
 from mer_zoo.model import BatchSource, Model
@@ -27,7 +28,7 @@ class ValidationWeights:
 
     Args:
         model: The model that is validated.
-        wanted: Whether weights are wanted where the model has no propensities.
+        wanted: Whether weights are wanted where the model has no propensities, or the rule for the biased words of these.
 
     Example:
         >>> import torch
@@ -42,9 +43,10 @@ class ValidationWeights:
         ['Acc2_deconfounded', 'F1_2_deconfounded', 'F1_2_macro_deconfounded', 'ess_deconfounded', 'loss_deconfounded']
     """
 
-    def __init__(self, model: Model, wanted: bool) -> None:
+    def __init__(self, model: Model, wanted: bool | Words) -> None:
         self.model = model
-        own = Propensity(model.spec, model.task) if wanted and model.propensity is None else None
+        rule = WordRule(wanted) if isinstance(wanted, str) else WordRule()
+        own = Propensity(model.spec, model.task, rule) if wanted and model.propensity is None else None
         self.propensity = own if own is not None else model.propensity
         self._has_warned = False
 

@@ -15,7 +15,15 @@ from torch import Tensor
 
 from mer_zoo.functional.language_bias import debias
 
-__all__ = ["ALPHAS", "TAUS", "choose_tau", "deconfounding_weights", "effective_sample_size", "fit_temperature"]
+__all__ = [
+    "ALPHAS",
+    "TAUS",
+    "choose_tau",
+    "deconfounding_weights",
+    "effective_sample_size",
+    "fit_temperature",
+    "gain_error",
+]
 
 TAUS = tuple(k / 10 for k in range(31))  # MACI's
 ALPHAS = tuple(k / 4 for k in range(13))  # CLUE's
@@ -97,6 +105,30 @@ def effective_sample_size(weights: Tensor) -> float:
     """
     squares = float(weights.square().sum())
     return float(weights.sum()) ** 2 / squares if squares > 0 else 0.0
+
+
+def gain_error(gains: Tensor, groups: Tensor) -> float:
+    r"""Standard error of the mean of gains that are dependent within groups.
+
+    With :math:`S_g = \sum_{i \in g} (g_i - \bar g)` of each of G groups, :math:`\sqrt{G / (G - 1) \sum_g S_g^2} / N`; of groups of one
+    sample each that is :math:`\mathrm{sd} / \sqrt N`. With fewer groups than two, each sample is its own.
+
+    Args:
+        gains: (N,) by how much each sample's own class is likelier by the trace, in nats.
+        groups: (N,) the group of each sample, such as the recording that it is from.
+
+    Returns:
+        The error; infinite for a single sample.
+
+    Example:
+        >>> gain_error(torch.tensor([0.0, 2.0]), torch.tensor([0, 1])), gain_error(torch.ones(3), torch.tensor([0, 0, 1]))
+        (1.0, 0.0)
+    """
+    names, group = torch.unique(groups, return_inverse=True)
+    if len(names) < 2:
+        return gain_error(gains, torch.arange(len(gains))) if len(gains) > 1 else float("inf")
+    sums = torch.zeros(len(names), dtype=torch.float64).index_add(0, group, gains.double() - gains.double().mean())
+    return float((sums.square().sum() * len(names) / (len(names) - 1)).sqrt()) / len(gains)
 
 
 def choose_tau(

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mer_zoo.data.draws import uniform
+from mer_zoo.functional.deconfounding import gain_error
 
 __all__ = [
     "L2S",
@@ -30,14 +31,14 @@ __all__ = [
     "cross_fit",
     "log_loss",
     "multinomial_logistic",
-    "word_counts",
 ]
 
 Trace = Callable[[Tensor], Tensor]  # rows that may be looked at -> (N, V) of all samples
 
-L2S = (float("inf"), 300.0, 100.0, 30.0, 10.0, 3.0)  # from a fit that sees nothing but the class shares
+L2S = (float("inf"), 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3)  # from a fit that sees nothing but the class shares
 _NEVER = -1e4  # logit of a class that a fit has not seen: probability 0 in float64
 _ITERATIONS = 200
+ONE_SIDED = 1.645  # standard errors that a gain without meaning exceeds in one case of twenty
 
 
 class Logistic(NamedTuple):
@@ -70,11 +71,12 @@ class CrossFit(NamedTuple):
         l2: Its regularisation.
         loss: Log-loss of ``log_p``.
         prior_loss: Log-loss of the class shares, of each sample from the folds that it is not in.
+        error: Standard error of the difference of the two.
 
     Example:
-        >>> fit = CrossFit(torch.zeros(1, 1), Logistic(torch.zeros(1, 1), torch.zeros(1)), 1.0, 0.5, 0.75)
-        >>> fit.gain
-        0.25
+        >>> fit = CrossFit(torch.zeros(1, 1), Logistic(torch.zeros(1, 1), torch.zeros(1)), 1.0, 0.5, 0.75, 0.1)
+        >>> fit.gain, fit.tells
+        (0.25, True)
     """
 
     log_p: Tensor
@@ -82,39 +84,23 @@ class CrossFit(NamedTuple):
     l2: float
     loss: float
     prior_loss: float
+    error: float
 
     @property
     def gain(self) -> float:
         """By how much the trace lowers the log-loss on samples not seen, in nats; 0 or less where it tells nothing."""
         return self.prior_loss - self.loss
 
+    @property
+    def tells(self) -> bool:
+        """Whether the gain is more than chance, at 5 % and one-sided."""
+        return self.gain > ONE_SIDED * self.error
+
     def numbers(self) -> dict[str, float | None]:
-        """Plain values; an infinite ``l2`` is None."""
+        """Plain values; what is infinite is None."""
         l2 = self.l2 if isfinite(self.l2) else None
-        return {"loss": self.loss, "prior_loss": self.prior_loss, "gain": self.gain, "l2": l2}
-
-
-def word_counts(ids: Tensor, sample: Tensor, words: Tensor, size: int) -> Tensor:
-    """Count words in samples.
-
-    Args:
-        ids: (M,) every token of all samples.
-        sample: (M,) the sample that each stands in.
-        words: (V,) the words to count; an entry of -1 stands for none.
-        size: Number of samples N.
-
-    Returns:
-        (N, V) float64.
-
-    Example:
-        >>> word_counts(torch.tensor([7, 8, 7, 9]), torch.tensor([0, 0, 0, 1]), torch.tensor([7, 9, -1]), 2).tolist()
-        [[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
-    """
-    order = words.argsort()
-    place = torch.searchsorted(words[order].contiguous(), ids).clamp(max=len(words) - 1)
-    found = (words[order][place] == ids) & (ids >= 0)
-    flat = sample[found] * len(words) + order[place[found]]
-    return torch.bincount(flat, minlength=size * len(words)).view(size, len(words)).double()
+        error = self.error if isfinite(self.error) else None
+        return {"loss": self.loss, "prior_loss": self.prior_loss, "gain": self.gain, "error": error, "l2": l2}
 
 
 def multinomial_logistic(
@@ -228,7 +214,9 @@ def assign_folds(groups: Tensor, folds: int) -> Tensor:
     return fold[group]
 
 
-def cross_fit(trace: Trace, y: Tensor, num_classes: int, fold: Tensor, l2s: Sequence[float] = L2S) -> CrossFit:
+def cross_fit(
+    trace: Trace, y: Tensor, num_classes: int, fold: Tensor, l2s: Sequence[float] = L2S, groups: Tensor | None = None
+) -> CrossFit:
     """Fit propensities so that no sample's own label has a part in them.
 
     The regularisation of a fold's fit is the one with the least log-loss over the other folds, each predicted by a fit on the
@@ -241,6 +229,7 @@ def cross_fit(trace: Trace, y: Tensor, num_classes: int, fold: Tensor, l2s: Sequ
         num_classes: C.
         fold: (N,) fold of each sample, from :func:`assign_folds`.
         l2s: Strengths to choose from, in falling order.
+        groups: (N,) the group of each sample, for the error of the gain; by default each its own.
 
     Example:
         >>> y = torch.arange(60) % 2
@@ -270,7 +259,9 @@ def cross_fit(trace: Trace, y: Tensor, num_classes: int, fold: Tensor, l2s: Sequ
         base[held] = _out_of_sample(shares, x[held], prior)
     l2 = l2s[int(losses.sum(0).argmin())]
     full = multinomial_logistic(trace(everything), y, num_classes, l2)
-    return CrossFit(log_p, full, l2, log_loss(log_p, y), log_loss(base, y))
+    gains = (log_p - base).gather(1, y[:, None]).squeeze(1)
+    error = gain_error(gains, everything if groups is None else groups)
+    return CrossFit(log_p, full, l2, log_loss(log_p, y), log_loss(base, y), error)
 
 
 def _path(x: Tensor, y: Tensor, num_classes: int, l2s: Sequence[float]) -> list[Logistic]:

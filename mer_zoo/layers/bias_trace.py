@@ -1,60 +1,114 @@
-"""What is read of the training split as a trace of its bias: counts of biased words, or what one modality gives away on the average."""
+"""What is read of the training split as a trace of its bias: biased words, or what one modality gives away on the average."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mer_zoo.batch import Batch
 from mer_zoo.data.overlap import recordings
 from mer_zoo.errors import MERError
 from mer_zoo.functional.language_bias import bias_words, split_words
-from mer_zoo.functional.propensity import word_counts
+from mer_zoo.functional.word_choice import frequent_words, word_counts, word_shares
 from mer_zoo.model import BatchSource
 
-__all__ = ["PADDING", "PooledTrace", "TrainingSplit", "WordTrace", "group_numbers", "read_split", "spell", "spellings"]
+__all__ = [
+    "PADDING",
+    "PooledTrace",
+    "TrainingSplit",
+    "WordRule",
+    "WordTrace",
+    "Words",
+    "group_numbers",
+    "read_split",
+    "spell",
+    "spellings",
+]
+
+Words = Literal["frequent", "maci"]
 
 PADDING = -2  # the number of no word; -1 stands for none in a list of words
 
 
+class WordRule(NamedTuple):
+    """Which words count as a trace of the bias, and how a model reads them.
+
+    Args:
+        words: ``frequent`` for frequent words whose presence is associated with the class, read as shares; ``maci`` for MACI's, words of
+            uneven counts, read as counts.
+        max_words: Most biased words.
+        min_share: Of ``frequent``, the least share of the samples that a word occurs in.
+        min_cv: Of ``maci``, the least coefficient of variation of a word's counts over the classes.
+
+    Example:
+        >>> WordRule().read(torch.tensor([[2.0, 0.0]])), WordRule("maci").read(torch.tensor([[2.0, 0.0]]))
+        (tensor([[3., 0.]]), tensor([[2., 0.]]))
+    """
+
+    words: Words = "frequent"
+    max_words: int = 100
+    min_share: float = 0.05
+    min_cv: float = 0.1
+
+    def read(self, counts: Tensor) -> Tensor:
+        """(..., V) counts of the biased words as the model of the labels reads them."""
+        return word_shares(counts) if self.words == "frequent" else counts
+
+
 class WordTrace:
-    """Counts of the words that are biased (MACI's rule) in the samples that may be looked at.
+    """The words that are biased in the samples that may be looked at, as a model of the labels reads them.
 
     Args:
         rows: Numbers of the words of each sample, N vectors.
         y: (N,) classes.
         num_classes: C.
-        max_words: Most biased words V.
-        min_cv: Least coefficient of variation of their counts over the classes.
+        rule: Which words count as biased.
 
     Example:
-        >>> trace = WordTrace([torch.tensor([7, 8]), torch.tensor([7]), torch.tensor([9])], torch.tensor([0, 0, 1]), 2, 2, 0.1)
+        >>> rows, y = [torch.tensor([7, 8]), torch.tensor([7]), torch.tensor([9])], torch.tensor([0, 0, 1])
+        >>> trace = WordTrace(rows, y, 2, WordRule("maci", max_words=2))
         >>> trace(torch.arange(3)).tolist(), trace.words(torch.tensor([1, 2])).tolist()
         ([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]], [7, 9])
+        >>> WordTrace(rows * 20, y.repeat(20), 2, WordRule()).words(torch.arange(60)).tolist()
+        [7, 8, 9]
     """
 
-    def __init__(self, rows: Sequence[Tensor], y: Tensor, num_classes: int, max_words: int, min_cv: float) -> None:
+    def __init__(self, rows: Sequence[Tensor], y: Tensor, num_classes: int, rule: WordRule) -> None:
         self.ids = torch.cat(list(rows))
         self.sample = torch.arange(len(rows)).repeat_interleave(torch.tensor([len(row) for row in rows]))
-        self.y, self.num_classes = y, num_classes
-        self.max_words, self.min_cv = max_words, min_cv
+        self.y, self.num_classes, self.rule = y, num_classes, rule
+        names, place = torch.unique(self.ids, return_inverse=True)
+        first = torch.full_like(names, len(self.ids)).scatter_reduce(0, place, torch.arange(len(self.ids)), "amin")
+        order = first.argsort()
+        self._vocabulary = names[order]  # by first occurrence, which token ids and transcripts share
+        pairs = torch.unique(self.sample * len(names) + order.argsort()[place])
+        self._holder, self._held = pairs // max(len(names), 1), pairs % max(len(names), 1)
 
     def words(self, rows: Tensor) -> Tensor:
-        """(V,) the most frequent biased words of these samples, -1 where there are fewer."""
-        kept = torch.zeros(len(self.y), dtype=torch.bool).index_fill(0, rows, True)[self.sample]
+        """The most frequent biased words of these samples, at most ``max_words``."""
+        seen = torch.zeros(len(self.y), dtype=torch.bool).index_fill(0, rows, True)
+        if self.rule.words == "frequent":
+            found: Tensor = self._vocabulary[self._frequent(seen)]
+            return found
+        kept = seen[self.sample]
         classes = self.y[self.sample[kept]]
-        found = bias_words(self.ids[kept], classes, self.num_classes, self.max_words, self.min_cv).ids
-        return F.pad(found, (0, self.max_words - len(found)), value=-1)
+        return bias_words(self.ids[kept], classes, self.num_classes, self.rule.max_words, self.rule.min_cv).ids
+
+    def _frequent(self, seen: Tensor) -> Tensor:
+        kept, width = seen[self._holder], self.num_classes
+        flat = self._held[kept] * width + self.y[self._holder[kept]]
+        counts = torch.bincount(flat, minlength=len(self._vocabulary) * width).view(-1, width)
+        totals = torch.bincount(self.y[seen], minlength=width)
+        return frequent_words(counts, totals, self.rule.max_words, self.rule.min_share)
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """(N, V) counts of the words that are biased in ``rows``."""
-        return self.count(self.words(rows))
+        """(N, V) what is read of the words that are biased in ``rows``."""
+        return self.rule.read(self.count(self.words(rows)))
 
     def count(self, words: Tensor) -> Tensor:
         """(N, V) counts of V words."""

@@ -19,6 +19,8 @@ from mer_zoo.layers.bias_trace import (
     PADDING,
     PooledTrace,
     TrainingSplit,
+    WordRule,
+    Words,
     WordTrace,
     group_numbers,
     read_split,
@@ -35,30 +37,34 @@ __all__ = ["BiasSource", "Propensity"]
 
 BiasSource = Literal["words", "audio", "vision"]
 LARGEST_WEIGHT = 10.0
+DEFAULT_RULE = WordRule()
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 SCORE_CLASSES = 7  # a single real-valued output is rounded to these
 
 
 class Propensity(nn.Module):
-    """p_b(y | trace) for each problem of a task; the trace is the counts of biased words, or the mean of a modality's frames.
+    """p_b(y | trace) for each problem of a task; the trace is biased words, or the mean of a modality's frames.
 
-    The biased words are MACI's: frequent, and uneven over the classes. Token ids where there are any, else the words of the transcripts.
+    The words are token ids where there are any, else those of the transcripts. Behind a gate, a problem whose trace gains no more out of
+    sample than chance would is left alone: all its weights are 1, its offsets 0.
 
     Args:
         spec: Shapes of the data and ids of special tokens.
         task: Whose classes; a single real-valued output is rounded to seven.
-        max_words: Most biased words.
-        min_cv: Least coefficient of variation of a biased word's counts over the classes.
+        rule: Which words count as biased.
         folds: Folds of the cross-fit; whole recordings where the ids tell them.
         source: Where the trace is: ``words``, ``audio`` or ``vision``.
         strength: Exponent of the training samples' weights.
         largest: Largest weight before normalisation.
+        gate: Whether to leave problems alone where nothing is seen.
 
     Attributes:
         words: (*problems, max_words) the biased words, -1 where there are fewer.
         prior: (*problems, C) shares of the classes in the training split.
         loss: (*problems,) log-loss out of sample, in nats.
         prior_loss: (*problems,) the same of the class shares.
+        error: (*problems,) standard error of their difference, the gain.
+        is_open: (*problems,) whether the weights and offsets are in use.
         ess: (*problems,) effective number of training samples under the weights.
         fitted: Whether :meth:`fit` has run, here or before the state was saved.
         report: What the fit found, in plain values; empty before it.
@@ -82,6 +88,8 @@ class Propensity(nn.Module):
     prior: Tensor
     loss: Tensor
     prior_loss: Tensor
+    error: Tensor
+    is_open: Tensor
     ess: Tensor
     by_token: Tensor
     fitted: Tensor
@@ -90,31 +98,33 @@ class Propensity(nn.Module):
         self,
         spec: DataSpec,
         task: Task,
-        max_words: int = 100,
-        min_cv: float = 0.1,
+        rule: WordRule = DEFAULT_RULE,
         folds: int = 5,
         source: BiasSource = "words",
         strength: float = 1.0,
         largest: float = LARGEST_WEIGHT,
+        gate: bool = True,
     ) -> None:
         super().__init__()
         check_choice("Propensity", "source", source, get_args(BiasSource))
+        check_choice("Propensity", "words", rule.words, get_args(Words))
         if source != "words" and source not in spec.modalities:
             raise MERError(
                 f"source is {source}, but the model reads {', '.join(spec.modalities)} only; set source: words"
             )
-        self.task, self.max_words, self.min_cv, self.folds = task, max_words, min_cv, folds
+        self.task, self.rule, self.folds, self.gate = task, rule, folds, gate
         self.source, self.strength, self.largest = source, strength, largest
         self.special = (spec.pad_id, spec.unk_id, spec.cls_id, spec.sep_id, spec.mask_id)
         self.shape = task.shape if task.is_classification else (SCORE_CLASSES,)
         *problems, num_classes = self.shape
-        self.width = max_words if source == "words" else spec.dim(source)
-        self.register_buffer("words", torch.full((*problems, max_words), -1))
+        self.width = rule.max_words if source == "words" else spec.dim(source)
+        self.register_buffer("words", torch.full((*problems, rule.max_words), -1))
         self.register_buffer("coefficients", torch.zeros(*problems, self.width, num_classes))
         for name in ("intercept", "prior"):
             self.register_buffer(name, torch.zeros(*problems, num_classes))
-        for name in ("loss", "prior_loss", "ess"):
+        for name in ("loss", "prior_loss", "error", "ess"):
             self.register_buffer(name, torch.zeros(tuple(problems)))
+        self.register_buffer("is_open", torch.ones(tuple(problems), dtype=torch.bool))
         self.register_buffer("by_token", torch.tensor(True))
         self.register_buffer("fitted", torch.tensor(False))
         # No buffers: their size is not known at construction, DDP would send them around, and no prediction needs them.
@@ -138,30 +148,33 @@ class Propensity(nn.Module):
         pool = None if self.source == "words" else self._pool
         split = read_split(train, lambda batch: self.classes(batch.target), self._tokens, pool)
         self.by_token.fill_(split.by_token)
-        fold = assign_folds(group_numbers(split.ids), self.folds)
+        groups = group_numbers(split.ids)
         self.ids, self.target = split.ids, split.classes.view(-1, *self.shape[:-1])
-        fits = [self._fit_problem(g, split, fold) for g in range(split.classes.shape[1])]
+        fits = [self._fit_problem(g, split, groups) for g in range(split.classes.shape[1])]
         self.out_of_fold = torch.stack([fit.log_p for fit in fits], 1).view(-1, *self.shape)
         self.ess.copy_(torch.tensor(self.effective_sizes(self.strength)).view_as(self.ess))
         self.report = self._describe(split, fits)
         self.fitted.fill_(True)
 
-    def _fit_problem(self, g: int, split: TrainingSplit, fold: Tensor) -> CrossFit:
+    def _fit_problem(self, g: int, split: TrainingSplit, groups: Tensor) -> CrossFit:
         num_classes, y = self.shape[-1], split.classes[:, g]
-        everything = torch.arange(len(y))
+        fold, everything, found = assign_folds(groups, self.folds), torch.arange(len(y)), torch.zeros(0)
         if split.pooled is None:
-            words = WordTrace(split.words, y, num_classes, self.max_words, self.min_cv)
-            fit = cross_fit(words, y, num_classes, fold)
-            weight, bias = fit.full
-            self.words.view(-1, self.max_words)[g] = words.words(everything).to(self.words)
+            words = WordTrace(split.words, y, num_classes, self.rule)
+            fit, found = cross_fit(words, y, num_classes, fold, groups=groups), words.words(everything)
+            absent = self.rule.max_words - len(found)
+            self.words.view(-1, self.rule.max_words)[g] = F.pad(found, (0, absent), value=-1).to(self.words)
+            weight, bias = F.pad(fit.full.weight, (0, 0, 0, absent)), fit.full.bias
         else:
             pooled = PooledTrace(split.pooled)
-            fit = cross_fit(pooled, y, num_classes, fold)
+            fit = cross_fit(pooled, y, num_classes, fold, groups=groups)
             mean, deviation = pooled.scale(everything)
             weight = fit.full.weight / deviation[:, None]
             bias = fit.full.bias - mean @ weight
+        seen = fit.tells and (split.pooled is not None or len(found) > 0)
         numbers = {"coefficients": weight, "intercept": bias, "prior": F.one_hot(y, num_classes).double().mean(0)}
-        numbers |= {"loss": torch.tensor(fit.loss), "prior_loss": torch.tensor(fit.prior_loss)}
+        numbers |= {name: torch.tensor(getattr(fit, name)) for name in ("loss", "prior_loss", "error")}
+        numbers["is_open"] = torch.tensor(seen or not self.gate)
         for name, value in numbers.items():
             buffer = self.get_buffer(name)
             buffer.view(-1, *value.shape)[g] = value.to(buffer)
@@ -185,7 +198,7 @@ class Propensity(nn.Module):
         """
         coefficients = self.coefficients.view(-1, self.width, self.shape[-1])
         if self.source == "words":
-            x = (self._words_of(batch)[:, :, None, None] == self.words.view(-1, self.max_words)).sum(1)
+            x = self.rule.read((self._words_of(batch)[:, :, None, None] == self.words.view(-1, self.width)).sum(1))
         else:
             x = self._pool(batch)[:, None].expand(-1, len(coefficients), -1)
         scores = torch.einsum("bgv,gvc->bgc", x.to(coefficients), coefficients)
@@ -202,7 +215,7 @@ class Propensity(nn.Module):
         return found
 
     def weights(self, log_p: Tensor, target: Tensor) -> Tensor:
-        """Weights of samples that are not of the training split, at full strength and not normalised.
+        """Weights of samples that are not of the training split, at full strength and not normalised; 1 behind a closed gate.
 
         Args:
             log_p: (N, *problems, C).
@@ -212,21 +225,23 @@ class Propensity(nn.Module):
             (N, *problems) float64.
         """
         prior = self.prior.to(log_p.device)
-        return deconfounding_weights(log_p, self.classes(target), prior, largest=self.largest)
+        weights = deconfounding_weights(log_p, self.classes(target), prior, largest=self.largest)
+        return weights.where(self.is_open.to(log_p.device), 1.0)
 
     def train_weights(self, strength: float | None = None) -> Tensor:
-        """(N, *problems) float64 weights of the training samples by their index, with mean 1."""
+        """(N, *problems) float64 weights of the training samples by their index, with mean 1; all 1 behind a closed gate."""
         strength = self.strength if strength is None else strength
         weights = deconfounding_weights(
             self.out_of_fold, self.target, self._shares(), strength=strength, largest=self.largest
         )
-        return weights / weights.mean(0).clamp(min=torch.finfo(weights.dtype).tiny)
+        weights = weights / weights.mean(0).clamp(min=torch.finfo(weights.dtype).tiny)
+        return weights.where(self.is_open.cpu(), 1.0)
 
     def train_offsets(self) -> Tensor:
-        """(N, *problems, C) log p_b - log P(y) of the training samples by their index, times the strength."""
+        """(N, *problems, C) log p_b - log P(y) of the training samples by their index; all 0 behind a closed gate."""
         least = -80.0  # of a class that the training split lacks: exp(-80) is nothing, and no infinity
         offsets = self.out_of_fold.clamp(min=least) - self._shares().log().clamp(min=least)
-        return self.strength * offsets
+        return offsets.where(self.is_open.cpu()[..., None], 0.0)
 
     def _shares(self) -> Tensor:
         """P(y) in float64, which the buffer may not be."""
@@ -237,9 +252,9 @@ class Propensity(nn.Module):
         return [effective_sample_size(column) for column in self.train_weights(strength).view(len(self.target), -1).T]
 
     def diagnostics(self) -> dict[str, float]:
-        """Number of words, gain out of sample and effective sample size, by the name of each problem."""
+        """Number of words, gain out of sample, whether the gate is open and effective sample size, by the name of each problem."""
         numbers = {"words": (self.words >= 0).sum(-1)} if self.source == "words" else {}
-        numbers |= {"gain": self.prior_loss - self.loss, "ess": self.ess}
+        numbers |= {"gain": self.prior_loss - self.loss, "open": self.is_open, "ess": self.ess}
         return {
             f"propensity/{kind}_{name}" if name else f"propensity/{kind}": round(float(value), 6)
             for kind, values in numbers.items()
@@ -266,14 +281,16 @@ class Propensity(nn.Module):
             found: dict[str, Any] = {
                 "name": name,
                 **fit.numbers(),
+                "open": bool(self.is_open.view(-1)[g]),
                 "prior": self.prior.view(-1, num_classes)[g].tolist(),
             }
             if self.source == "words":
-                words = self.words.view(-1, self.max_words)[g].cpu()
-                x = WordTrace(split.words, y, num_classes, self.max_words, self.min_cv).count(words)
+                words = self.words.view(-1, self.width)[g].cpu()
+                x = WordTrace(split.words, y, num_classes, self.rule).count(words)
                 names = spellings(words, split.words, split.texts)
                 found["words"] = word_rows(words, names, x, y, num_classes, own[:, g])
             found["curve"] = [curve_point(x, y, num_classes, s, weights[:, g]) for s, weights in curve.items()]
             problems.append(found)
         options = {"source": self.source, "folds": self.folds, "strength": self.strength, "max_weight": self.largest}
+        options |= {"gate": self.gate, **(self.rule._asdict() if self.source == "words" else {})}
         return {**options, "samples": len(self.target), "problems": problems}

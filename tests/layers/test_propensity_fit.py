@@ -12,16 +12,18 @@ from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic import SyntheticConfig
 from mer_zoo.errors import MERError
 from mer_zoo.functional.deconfounding import deconfounding_weights
+from mer_zoo.layers.bias_trace import WordRule, Words
 from mer_zoo.layers.propensity import Propensity
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, build_task
 
 
-def data(task: str = "binary", train: int = 300, **options: Any) -> SyntheticMER:
-    return SyntheticMER(SyntheticConfig(train=train, valid=100, test=4, seed=3), task=task, batch_size=64, **options)
+def data(task: str = "binary", train: int = 300, rho: float = 0.8) -> SyntheticMER:
+    config = SyntheticConfig(rho=rho, train=train, valid=100, test=4, seed=3)
+    return SyntheticMER(config, task=task, batch_size=64)
 
 
-def fitted(module: SyntheticMER, **options: Any) -> Propensity:
-    propensity = Propensity(module.spec, module.task, **options)
+def fitted(module: SyntheticMER, words: Words = "frequent", max_words: int = 100, **options: Any) -> Propensity:
+    propensity = Propensity(module.spec, module.task, WordRule(words, max_words), **options)
     propensity.fit(module.batch_source("train"))
     return propensity
 
@@ -33,19 +35,68 @@ def shuffled(source: SyntheticMER) -> list[Batch]:
     return [dataset.__getitems__(part.tolist()) for part in torch.split(order, 41)]
 
 
-def test_words_tell_the_topic() -> None:
-    source = data()
-    propensity = fitted(source, max_words=36)
+@pytest.mark.parametrize("words", ["frequent", "maci"])
+def test_words_tell_the_topic(words: Words) -> None:
+    propensity = fitted(data(), words, max_words=36)
     topics = (propensity.words >= 1100) & (propensity.words < 1136)
     assert topics.sum() > 18
+    if words == "frequent":
+        assert topics.sum() >= 0.9 * (propensity.words >= 0).sum()
     assert (propensity.prior_loss - propensity.loss).item() > 0.1
-    assert set(propensity.diagnostics()) == {"propensity/words", "propensity/gain", "propensity/ess"}
+    numbers = propensity.diagnostics()
+    assert set(numbers) == {"propensity/words", "propensity/gain", "propensity/open", "propensity/ess"}
+    assert numbers["propensity/open"] == 1.0
+
+
+@pytest.mark.parametrize("words", ["frequent", "maci"])
+def test_without_confounding_nothing_is_weighted(words: Words) -> None:
+    source = data(rho=1 / 3, train=600)
+    propensity = fitted(source, words, max_words=36)
+    assert propensity.diagnostics()["propensity/open"] == 0.0
+    assert torch.equal(propensity.train_weights(), torch.ones(600, dtype=torch.float64))
+    assert torch.equal(propensity.train_offsets(), torch.zeros(600, 3, dtype=torch.float64))
+    for batch in source.batch_source("valid"):
+        assert torch.equal(propensity.weights(propensity.log_p(batch), batch.target), torch.ones(len(batch)).double())
+    (problem,) = propensity.report["problems"]
+    assert problem["open"] is False
+    assert {point["ess"] for point in problem["curve"]} == {600.0}
+    unguarded = fitted(source, words, max_words=36, gate=False)
+    assert unguarded.is_open
+    assert torch.equal(unguarded.out_of_fold, propensity.out_of_fold)
+
+
+def test_the_gate_goes_by_the_error_of_the_gain() -> None:
+    propensity = fitted(data(train=120))
+    gain = propensity.prior_loss - propensity.loss
+    p, prior = propensity.out_of_fold, propensity.prior.double().log()
+    own = (p - prior).gather(1, propensity.target[:, None]).squeeze(1)
+    torch.testing.assert_close(gain, own.mean().float(), atol=0.02, rtol=0)
+    torch.testing.assert_close(propensity.error, (own.std() / 120**0.5).float(), atol=0.002, rtol=0)
+    assert bool(propensity.is_open) == bool(gain > 1.645 * propensity.error)
+
+
+def test_each_emotion_has_a_gate_of_its_own() -> None:
+    source = data("emotions", train=300)
+    batches = []
+    for batch in source.batch_source("train"):
+        chance = torch.rand(len(batch), generator=torch.Generator().manual_seed(int(batch.index[0]))) < 0.5
+        batches.append(batch.replace(target=torch.cat([chance.long()[:, None], batch.target[:, 1:]], 1)))
+    propensity = Propensity(source.spec, source.task)
+    propensity.fit(batches)
+    assert not propensity.is_open[0]
+    assert propensity.is_open[1:].any()
+    weights, offsets = propensity.train_weights(), propensity.train_offsets()
+    assert set(weights[:, 0].tolist()) == {1.0}
+    assert not offsets[:, 0].any()
+    varies = weights.std(0) > 0.05
+    assert varies.tolist() == propensity.is_open.tolist()
+    assert offsets.abs().sum((0, 2)).bool().tolist() == propensity.is_open.tolist()
 
 
 def test_the_order_of_the_samples_does_not_matter() -> None:
     source = data(train=120)
     one = fitted(source, max_words=20)
-    other = Propensity(source.spec, source.task, max_words=20)
+    other = Propensity(source.spec, source.task, WordRule(max_words=20))
     other.fit(shuffled(source))
     assert one.ids == other.ids
     assert torch.equal(one.target, other.target)
@@ -53,11 +104,12 @@ def test_the_order_of_the_samples_does_not_matter() -> None:
     torch.testing.assert_close(one.train_weights(), other.train_weights(), atol=1e-4, rtol=1e-4)
 
 
-def test_transcripts_serve_as_token_ids_do() -> None:
+@pytest.mark.parametrize("words", ["frequent", "maci"])
+def test_transcripts_serve_as_token_ids_do(words: Words) -> None:
     source = data(train=120)
     batches = list(source.batch_source("train"))
     gone = [batch.replace(text=batch.text.replace(x=torch.zeros(len(batch), 26, 3))) for batch in batches]
-    by_token, by_text = Propensity(source.spec, source.task), Propensity(source.spec, source.task)
+    by_token, by_text = (Propensity(source.spec, source.task, WordRule(words)) for _ in range(2))
     by_token.fit(batches)
     by_text.fit(gone)
     assert by_token.by_token
@@ -89,22 +141,26 @@ def test_special_tokens_and_padding_are_no_words() -> None:
     batch = Batch.random(spec, task, size=30)
     first = torch.full((30, 1), spec.unk_id)
     text = batch.text.replace(x=torch.cat([first, batch.text.x[:, 1:]], 1))
-    propensity = Propensity(spec, task, min_cv=0.0)
+    propensity = Propensity(spec, task, WordRule("maci", min_cv=0.0))
     propensity.fit([batch.replace(text=text)])
     assert set(propensity.words[propensity.words >= 0].tolist()) == {104, 105, 106, 107}
 
 
 def by_hand(propensity: Propensity, batch: Batch) -> Tensor:
-    counts = torch.stack([(batch.text.x == word).sum(1) for word in propensity.words]).T
-    return (counts.float() @ propensity.coefficients + propensity.intercept).log_softmax(1)
+    counts = torch.stack([(batch.text.x == word).sum(1) for word in propensity.words]).T.float()
+    if propensity.rule.words == "frequent":
+        counts = 3 * counts / counts.sum(1, keepdim=True).clamp(min=1)
+    return (counts @ propensity.coefficients + propensity.intercept).log_softmax(1)
 
 
-def test_new_samples_by_hand_and_saved() -> None:
+@pytest.mark.parametrize("words", ["frequent", "maci"])
+def test_new_samples_by_hand_and_saved(words: Words) -> None:
     source = data(train=100)
-    propensity = fitted(source, max_words=30)
+    propensity = fitted(source, words, max_words=30)
+    assert propensity.coefficients.any()
     (batch, *_) = source.batch_source("valid")
     torch.testing.assert_close(propensity.log_p(batch), by_hand(propensity, batch))
-    again = Propensity(source.spec, source.task, max_words=30)
+    again = Propensity(source.spec, source.task, propensity.rule)
     again.load_state_dict(propensity.state_dict())
     assert torch.equal(again.log_p(batch), propensity.log_p(batch))
     assert again.fitted
@@ -119,13 +175,18 @@ def test_emotions_have_propensities_of_their_own() -> None:
     assert propensity.out_of_fold.shape == (200, 4, 2)
     weights = propensity.train_weights()
     torch.testing.assert_close(weights.mean(0), torch.ones(4, dtype=torch.float64))
-    single = Propensity(source.spec, SentimentClassification(2), max_words=20)
+    single = Propensity(source.spec, SentimentClassification(2), WordRule(max_words=20))
     single.fit([batch.replace(target=batch.target[:, 1]) for batch in source.batch_source("train")])
     torch.testing.assert_close(weights[:, 1], single.train_weights())
     (batch, *_) = source.batch_source("valid")
     torch.testing.assert_close(propensity.log_p(batch)[:, 1], single.log_p(batch))
     assert isinstance(propensity.task, EmotionDetection)
-    assert {"propensity/words_happy", "propensity/gain_sad", "propensity/ess_angry"} <= propensity.diagnostics().keys()
+    assert {
+        "propensity/words_happy",
+        "propensity/gain_sad",
+        "propensity/open_sad",
+        "propensity/ess_angry",
+    } <= propensity.diagnostics().keys()
 
 
 def test_scores_are_rounded() -> None:
@@ -162,12 +223,12 @@ def test_a_source_that_is_not_read() -> None:
 
 def test_strength_and_largest_weight() -> None:
     source = data(train=150)
-    propensity = fitted(source, strength=0.5, largest=2.0)
+    propensity = fitted(source, strength=0.5, largest=2.0, gate=False)
     raw = deconfounding_weights(propensity.out_of_fold, propensity.target, propensity.prior, strength=0.5, largest=2.0)
     torch.testing.assert_close(propensity.train_weights(), raw / raw.mean())
     assert torch.equal(propensity.train_weights(0.0), torch.ones(150, dtype=torch.float64))
     p, prior = propensity.out_of_fold, propensity.prior.double()
-    torch.testing.assert_close(propensity.train_offsets(), 0.5 * (p - prior.log()))
+    torch.testing.assert_close(propensity.train_offsets(), p - prior.log())
 
 
 def test_the_report_is_plain_and_tells_the_trade_off() -> None:

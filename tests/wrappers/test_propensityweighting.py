@@ -33,8 +33,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:PropensityWeighting:UserWarning"
 
 
 def split(task: Task = THREE, size: int = 60) -> Batch:
-    """Texts whose first word goes with the class."""
+    """Texts of which three words, one of six, go with the class, and two are any of twelve."""
     batch = Batch.random(SPEC, task, size)
+    ids = batch.text.x.clone()
+    ids[:, 1:3] = ids[:, :1] = 104 + ids[:, :1] % 6
+    batch = batch.replace(text=batch.text.replace(x=ids))
     if task.shape == (3,):
         return batch.replace(target=batch.text.x[:, 0] % 3)
     if batch.target.dim() == 2:
@@ -93,7 +96,8 @@ def test_product_adds_to_training_logits_only(task: Task) -> None:
     model, batch = wrap(partial(product, strength=0.5), task), split(task)
     (step,) = model.steps(batch)
     trace = model.propensity
-    expected = 0.5 * (trace.out_of_fold - trace.prior.log()).float()
+    expected = 0.5 * trace.train_offsets().float()
+    close(expected, 0.5 * (trace.out_of_fold - trace.prior.log()).float())
     assert expected.abs().max() > 0.1
     close(step.output.logits - model(batch).logits, expected)
     assert step.task_weight == 1.0
@@ -104,7 +108,37 @@ def test_product_adds_to_training_logits_only(task: Task) -> None:
     assert model.label == "PropensityWeighting[product](MeanNet)"
 
 
-@pytest.mark.parametrize("mode", ["weight", "product"])
+@pytest.mark.parametrize("task", [THREE, EMOTIONS])
+def test_both_is_a_part_of_each(task: Task) -> None:
+    batch, (model, weight, prod) = (
+        split(task),
+        (
+            wrap(partial(PropensityWeighting, **options), task)
+            for options in (
+                {"mode": "both", "balance": 0.3, "strength": 0.8},
+                {"strength": 0.3 * 0.8},
+                {"mode": "product", "strength": 0.7 * 0.8},
+            )
+        ),
+    )
+    (step,), (weighed,), (added,) = (net.steps(batch) for net in (model, weight, prod))
+    close(step.task_weight, weighed.task_weight)
+    close(step.output.logits, added.output.logits)
+    assert torch.equal(model.predict(batch).logits, model.backbone(batch).logits)
+    assert model.label == "PropensityWeighting[both](MeanNet)"
+    assert model.diagnostics() == {**model.diagnostics(), **weight.diagnostics()}
+
+
+@pytest.mark.parametrize(("balance", "mode"), [(1.0, "weight"), (0.0, "product")])
+def test_both_ends_are_the_other_modes(balance: float, mode: Any) -> None:
+    both, one = (
+        wrap(partial(PropensityWeighting, **options))
+        for options in ({"mode": "both", "balance": balance}, {"mode": mode})
+    )
+    assert torch.equal(loss_of(both, split()), loss_of(one, split()))
+
+
+@pytest.mark.parametrize("mode", ["weight", "product", "both"])
 def test_strength_zero_is_plain_training(mode: Any) -> None:
     model = wrap(partial(PropensityWeighting, mode=mode, strength=0.0))
     close(loss_of(model, split()), loss_of(model.backbone, split()))
@@ -189,14 +223,21 @@ def test_both_views_and_both_networks() -> None:
     ],
 )
 def test_a_product_meets_the_final_scores_only(factory: Any, message: str) -> None:
-    with pytest.raises(MERError, match=message):
-        factory(product(MeanNet(SPEC, THREE)))
+    for mode in ("product", "both"):
+        with pytest.raises(MERError, match=message):
+            factory(PropensityWeighting(MeanNet(SPEC, THREE), mode=mode))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mode": "ipw"}, "unknown mode 'ipw' of PropensityWeighting; choose from weight, product"),
+        ({"mode": "ipw"}, "unknown mode 'ipw' of PropensityWeighting; choose from weight, product, both"),
+        ({"words": "rare"}, "unknown words 'rare' of PropensityWeighting; choose from frequent, maci"),
+        ({"mode": "both", "balance": 1.5}, "balance of PropensityWeighting is 1.5; give a number from 0 to 1"),
+        ({"min_share": 1.5}, "min_share of PropensityWeighting is 1.5; give a number from 0 to 1"),
+        ({"balance": 0.2}, "balance is 0.2, but mode weight of PropensityWeighting does not use it; set mode: both"),
+        ({"min_cv": 0.2}, "min_cv is 0.2, but words frequent .* does not use it; set words: maci"),
+        ({"words": "maci", "min_share": 0.1}, "min_share is 0.1, but words maci .* does not use it; set words: freq"),
         ({"strength": -1.0}, "strength of PropensityWeighting is -1.0"),
         ({"strength": float("nan")}, "strength of PropensityWeighting is nan"),
         ({"min_cv": -0.1}, "min_cv of PropensityWeighting is -0.1"),
@@ -212,7 +253,9 @@ def test_options_out_of_range(options: dict[str, Any], message: str) -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(MERError, match="a product of PropensityWeighting needs classes, but SentimentRegression has"):
+    with pytest.raises(
+        MERError, match="mode product of PropensityWeighting needs classes, but SentimentRegression has"
+    ):
         product(MeanNet(SPEC, SentimentRegression()))
     with pytest.raises(MERError, match=r"PropensityWeighting\(MeanNet\) has no propensities of a training split yet"):
         list(PropensityWeighting(MeanNet(SPEC, THREE)).steps(split()))
@@ -230,10 +273,14 @@ def test_words_that_tell_nothing_are_warned_of() -> None:
     batch = Batch.random(SPEC, THREE, 200)
     model = PropensityWeighting(MeanNet(SPEC, THREE))
     with pytest.warns(
-        UserWarning, match="sees no confounding: on samples not seen the biased words have a log-loss of"
+        UserWarning, match="sees no confounding: on samples not seen the biased words tell .*; training is plain"
     ):
         model.prepare([batch])
-    assert any("weighting only adds noise" in note for note in model.notes())
+    unguarded = PropensityWeighting(MeanNet(SPEC, THREE), gate=False)
+    with pytest.warns(UserWarning, match="sees no confounding: .*; weighting only adds noise"):
+        unguarded.prepare([batch])
+    assert model.notes() != unguarded.notes()
+    assert not model.trace.is_open
     told = PropensityWeighting(MeanNet(SPEC, THREE))
     told.prepare([split(size=200)])  # and nothing is warned of
     assert told.notes() == []
@@ -326,6 +373,25 @@ def test_deconfounded_metrics_without_the_wrapper(tmp_path: Path) -> None:
     stop = ModelCheckpoint(tmp_path, monitor="val/Acc3_deconfounded")
     with pytest.raises(MERError, match="monitor 'val/Acc3_deconfounded' is not a validation metric"):
         train(plain, source, tmp_path, callbacks=[stop], enable_checkpointing=True)
+
+
+@pytest.mark.parametrize("mode", ["weight", "product", "both"])
+def test_behind_a_closed_gate_training_is_plain(mode: Any, tmp_path: Path) -> None:
+    states = []
+    for wrapper in (partial(PropensityWeighting, mode=mode), None):
+        source = data(rho=1 / 3)
+        torch.manual_seed(0)
+        net = LFLSTM(source.spec, source.task, hidden_dim=4)
+        module = MERModule(net, [] if wrapper is None else [wrapper], partial(torch.optim.Adam, lr=1e-2))
+        trainer = train(module, source, tmp_path)
+        states.append(net.state_dict())
+        logged = trainer.callback_metrics
+        if wrapper is not None:
+            assert logged["val/propensity/open"] == 0
+            for name in ("loss", *source.task.metrics()):
+                assert float(logged[f"val/{name}_deconfounded"]) == pytest.approx(float(logged[f"val/{name}"]))
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 def words_alone(weights: ValidationWeights, source: SyntheticMER, split: str) -> Scores:
