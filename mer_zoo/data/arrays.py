@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+import tokenize
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,9 +16,10 @@ import numpy.typing as npt
 
 from mer_zoo.errors import MERError
 
-__all__ = ["CHUNK", "READ_ERRORS", "StoredArray", "open_at"]
+__all__ = ["CHUNK", "READ_ERRORS", "StoredArray", "open_at", "read_header"]
 
 CHUNK = 32 * 2**20
+_LARGEST = 2**62  # bytes; numpy's own limit also counts the other axes of an array without elements
 READ_ERRORS = (
     OSError,
     EOFError,
@@ -25,6 +27,7 @@ READ_ERRORS = (
     TypeError,
     LookupError,
     RuntimeError,
+    OverflowError,
     struct.error,
     zlib.error,
     BadZipFile,
@@ -54,6 +57,9 @@ class StoredArray:
         axes: Axis order of the array in terms of the stored axes, None for the stored order.
         name: What to call the array in messages.
 
+    Raises:
+        MERError: If no array can have such a shape.
+
     Example:
         >>> import io
         >>> data = np.arange(6, dtype=">f8")
@@ -70,6 +76,8 @@ class StoredArray:
         axes: Sequence[int] | None = None,
         name: str = "array",
     ) -> None:
+        if len(shape) > 32 or math.prod(max(size, 1) for size in shape) * dtype.itemsize > _LARGEST:
+            raise MERError(f"{name} has a shape that no array can have; write or copy the file again")
         self.dtype = dtype
         self.stored_shape = tuple(shape)
         self.axes = tuple(range(len(self.stored_shape)) if axes is None else axes)
@@ -91,7 +99,7 @@ class StoredArray:
         """
         try:
             with opener() as file:
-                shape, fortran, dtype, start = _read_header(file)
+                shape, fortran, dtype, start = read_header(file)
         except READ_ERRORS as error:
             raise MERError(f"{name} is not a .npy array; write it with numpy.save") from error
         if dtype.kind not in "biufSU" or dtype.itemsize == 0:
@@ -101,7 +109,7 @@ class StoredArray:
 
         def body() -> IO[bytes]:
             file = opener()
-            _read_header(file)
+            read_header(file)
             return file
 
         axes = range(len(shape))[::-1] if fortran else None
@@ -164,12 +172,26 @@ class StoredArray:
         return block
 
 
-def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Read the header of a .npy stream.
+
+    Args:
+        file: The stream at its start.
+
+    Returns:
+        Shape, whether it is in Fortran order, type of the elements, and where they begin.
+
+    Raises:
+        ValueError: If it is no such header; other errors of :data:`READ_ERRORS` if it can't be read.
+    """
     version = np.lib.format.read_magic(file)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
         raise ValueError(f"version {version} of the .npy format")
-    shape, fortran, dtype = readers[version](file)
+    try:
+        shape, fortran, dtype = readers[version](file)
+    except (SyntaxError, tokenize.TokenError, MemoryError) as error:  # the last where brackets are nested too deeply
+        raise ValueError(f"a header that is no dict ({error})") from None
     if any(size < 0 for size in shape):
         raise ValueError("a negative size")
     return shape, fortran, dtype, file.tell()

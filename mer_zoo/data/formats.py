@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -19,58 +18,18 @@ import numpy.typing as npt
 from mer_zoo.batch import MODALITIES
 from mer_zoo.data.arrays import StoredArray
 from mer_zoo.data.checks import MAX_ID, Fault, as_numbers, as_texts, plural, size_of
+from mer_zoo.data.drafts import Draft, SplitDraft
 from mer_zoo.data.labels import LABEL_FIELDS, read_labels
-from mer_zoo.data.overlap import REMEDY, id_overlaps, same_content, shared_ids
+from mer_zoo.data.overlap import REMEDY, id_overlaps, named_samples, same_content
 
 __all__ = ["Draft", "SplitDraft", "describe", "row_spans"]
 
 FIELDS = (*MODALITIES, "text_bert", "audio_lengths", "vision_lengths", "id", "raw_text", *LABEL_FIELDS)
 UNUSED = {"annotations"}  # what MMSA files hold beside the labels, as words
 MAX_SPLITS = 64
-
-
-@dataclass
-class SplitDraft:
-    """One split as described by its file: small fields read, features still in the file.
-
-    Args:
-        ids: N sample ids.
-        raw_text: N transcripts, or None.
-        features: (N, T_m, d_m) arrays in the file, of any number type.
-        lengths: (N,) valid steps of audio and vision, where the file has them.
-        tokens: (N, T) token ids, or None.
-        token_spans: (N, 2) first and last + 1 position of the tokens' mask, or None.
-        labels: See :class:`~mer_zoo.data.corpus.SplitData`.
-    """
-
-    ids: list[str] = field(default_factory=list)
-    raw_text: list[str] | None = None
-    features: dict[str, StoredArray] = field(default_factory=dict)
-    lengths: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
-    tokens: npt.NDArray[np.int32] | None = None
-    token_spans: npt.NDArray[np.int32] | None = None
-    labels: npt.NDArray[Any] | None = None
-
-
-@dataclass
-class Draft:
-    """A corpus as described by its file.
-
-    Args:
-        splits: By name.
-        aligned: Whether the modalities share one time axis.
-        vocab_size: Number of token ids.
-        notes: What was noticed, one sentence each.
-        faults: What is wrong.
-        sha256: Fingerprint of its source.
-    """
-
-    splits: dict[str, SplitDraft] = field(default_factory=dict)
-    aligned: bool = False
-    vocab_size: int = 30522
-    notes: list[str] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
-    sha256: str | None = None
+MAX_SAMPLES = 2**22  # each takes far more memory than the byte that it may have in the file
+MAX_USES = 3
+MAX_HELD = 2**29  # bytes; a compressed file of a megabyte can claim a gigabyte
 
 
 def describe(tree: Any) -> Draft:
@@ -94,8 +53,9 @@ def describe(tree: Any) -> Draft:
         found = ", ".join(str(name)[:40] or "unnamed ones" for name in list(tree)[:8]) or "nothing"
         draft.faults.append(Fault("", "", f"splits are called train, valid, test or test_NAME, but it has {found}"))
     unused: dict[str, None] = {}
-    for name in known or strange[:1]:
-        reader = _SplitReader(name, named[name], draft.faults)
+    for name in _distinct(known or strange[:1], named, draft.faults):
+        room = MAX_SAMPLES - sum(len(split.ids) for split in draft.splits.values())
+        reader = _SplitReader(name, named[name], draft.faults, room)
         draft.splits[name] = reader.read()
         unused |= dict.fromkeys(reader.unused)
     if unused:
@@ -105,11 +65,24 @@ def describe(tree: Any) -> Draft:
     return draft
 
 
+def _distinct(names: Sequence[str], splits: Mapping[str, Mapping[Any, Any]], faults: list[Fault]) -> Iterator[str]:
+    """The splits without those made of parts of several others, of which a small pickle can name many."""
+    uses: Counter[int] = Counter()
+    for name in names:
+        parts = {key: id(splits[name][key]) for key in FIELDS if key in splits[name] and size_of(splits[name][key])}
+        again = [key for key, part in parts.items() if uses[part] >= MAX_USES]
+        if again:
+            faults.append(Fault(name, again[0], f"{again[0]} is that of {MAX_USES} other splits", (), REMEDY))
+        else:
+            uses.update(set(parts.values()))
+            yield name
+
+
 class _SplitReader:
     """Reads one split and collects its faults."""
 
-    def __init__(self, name: str, fields: Mapping[Any, Any], faults: list[Fault]) -> None:
-        self.name, self.faults = name, faults
+    def __init__(self, name: str, fields: Mapping[Any, Any], faults: list[Fault], room: int) -> None:
+        self.name, self.faults, self.room = name, faults, room
         self.fields = {key: fields[key] for key in FIELDS if key in fields}
         self.unused = [str(key)[:40] for key in list(fields)[:1000] if key not in FIELDS and key not in UNUSED]
         self.count = 0
@@ -126,6 +99,9 @@ class _SplitReader:
             self.fault("", f"the keys text, audio and vision are missing (it has {found})")
             return draft
         self._keep_equal_sizes()
+        if self.count > self.room:
+            self.fault("", f"it has {self.count} samples, but all splits together can have {MAX_SAMPLES}")
+            return draft
         draft.ids = self.ids = self._ids()
         draft.features = {key: self.fields[key] for key in MODALITIES if self._is_feature(key)}
         draft.lengths = {key: length for key in draft.features if (length := self._lengths(key)) is not None}
@@ -146,7 +122,8 @@ class _SplitReader:
 
     def _keep_equal_sizes(self) -> None:
         sizes = {key: size_of(value) for key, value in self.fields.items()}
-        self.count = Counter(size for size in sizes.values() if size is not None).most_common(1)[0][0]
+        common = Counter(size for size in sizes.values() if size is not None).most_common(1)
+        self.count = common[0][0] if common else 0
         for key, size in sizes.items():
             if size is None:
                 self.fault(key, f"{key} is neither an array nor a list")
@@ -154,6 +131,11 @@ class _SplitReader:
                 self.fault(key, f"{key} has {plural(size, 'sample')} where the other fields have {self.count}")
             elif size == 0:
                 self.fault(key, f"{key} has no samples")
+            elif isinstance(array := self.fields[key], StoredArray) and _to_be_held(key, array) > MAX_HELD:
+                self.fault(
+                    key, f"{key} takes {_to_be_held(key, array) / 1e9:.1f} GB at a time; it has to fit in memory"
+                )
+                sizes[key] = None
         self.fields = {key: self.fields[key] for key, size in sizes.items() if size == self.count and size}
 
     def _ids(self) -> list[str]:
@@ -212,12 +194,18 @@ class _SplitReader:
         if numbers is None:
             self.fault("text_bert", "text_bert holds no numbers")
             return
-        sound = (numbers >= 0) & (numbers < 2**31) & (numbers == np.floor(numbers))
+        with np.errstate(invalid="ignore"):  # NaN
+            sound = (numbers >= 0) & (numbers < 2**31) & (numbers == np.floor(numbers))
         if not sound.all():
             self.fault("text_bert", "text_bert holds what is no token id", ~sound.all(axis=(1, 2)))
             return
         draft.tokens = np.ascontiguousarray(numbers[:, 0].astype(np.int32))
         draft.token_spans = row_spans(numbers[:, 1] > 0)
+
+
+def _to_be_held(key: str, array: StoredArray) -> int:
+    """Bytes that are in memory at a time: of features a sample, of the rest all."""
+    return array.nbytes // len(array) if key in MODALITIES else array.nbytes
 
 
 def row_spans(real: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
@@ -279,12 +267,14 @@ def _compare_samples(draft: Draft, tree: Mapping[Any, Any]) -> None:
         if repeated:
             draft.notes.append(f"{name}: {plural(repeated, 'sample')} with an id that another one has")
     draft.faults += id_overlaps(ids)
+    samples = {name: named_samples(name, split.ids) for name, split in draft.splits.items()}
+    distinct = {name: set(split.ids) for name, split in draft.splits.items()}
     for one, other in combinations(draft.splits, 2):
-        ours, theirs = draft.splits[one], draft.splits[other]
-        if shared_ids(one, ours.ids, other, theirs.ids):
+        if not samples[one].isdisjoint(samples[other]):
             continue
-        shared = len(set(ours.ids) & set(theirs.ids))
+        shared = len(distinct[one] & distinct[other])
         if shared:
             draft.notes.append(f"{plural(shared, 'id')} both in {one} and in {other}")
+        ours, theirs = draft.splits[one], draft.splits[other]
         if same_content(*({"labels": s.labels, "tokens": s.tokens, **s.features} for s in (ours, theirs))):
             draft.faults.append(Fault("", "", f"{one} and {other} hold the same data", (), REMEDY))

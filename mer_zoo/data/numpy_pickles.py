@@ -212,7 +212,12 @@ def _array(dtype: np.dtype[Any], shape: Any, order: Any, data: Any, axes: Any = 
     if order == "F":
         shape, axes = shape[::-1], tuple(range(len(shape)))[::-1]
     elif order == "K":
-        if not isinstance(axes, tuple) or sorted(axes) != list(range(len(shape))):
+        # numbers only: to compare tuples within tuples can take for ever
+        if (
+            not isinstance(axes, tuple)
+            or any(type(axis) is not int for axis in axes)
+            or sorted(axes) != [*range(len(shape))]
+        ):
             raise MalformedPickleError("an array has no proper order of axes")
     elif order == "C":
         axes = None

@@ -97,8 +97,10 @@ def id_overlaps(splits: Mapping[str, Sequence[str]]) -> list[Fault]:
         ['1 sample of train is in test too']
     """
     faults = []
+    named = {name: named_samples(name, ids) for name, ids in splits.items()}
     for one, other in combinations(splits, 2):
-        both = shared_ids(one, splits[one], other, splits[other])
+        common = named[one] & named[other]
+        both = [name for name in splits[one] if name in common] if common else []
         if len(both) == len(splits[one]) == len(splits[other]):
             faults.append(Fault("", "id", f"{one} and {other} hold the same {plural(len(both), 'sample')}", (), REMEDY))
         elif both:

@@ -2,88 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import struct
-from collections.abc import Callable
-from pathlib import Path
-from typing import IO, Any
+from collections.abc import Callable, Sized
+from typing import Any
 
 from mer_zoo.data.numpy_pickles import ADMITTED, FileSlice, MalformedPickleError, Pending, build, check_keys, make
+from mer_zoo.data.pickle_source import Source
 from mer_zoo.errors import MERError
 
-__all__ = ["PickleMachine", "Source"]
+__all__ = ["PickleMachine"]
 
-SLICE_FROM = 64 * 2**10
-# One byte can make a set of 216 bytes, so this bounds memory at 1 GB; 100 000 clips as lists need about 2 million.
-MAX_READS = 4_000_000
-_COPY_COST = {"encode": 1, "bytes": 1, "set": 64, "frozenset": 64}
+Handler = Callable[["PickleMachine"], object]
 
-
-class Source:
-    """The bytes of a file, counted; to ask for more of them than there are is an error.
-
-    Args:
-        path: The file.
-        file: The same file, open at its start.
-    """
-
-    def __init__(self, path: Path, file: IO[bytes]) -> None:
-        self.path, self.file = path, file
-        self.size = os.fstat(file.fileno()).st_size
-        self.position = 0
-        self.reads = 0
-        self.spent = 0
-
-    def peek(self) -> bytes:
-        """Return the first bytes without consuming them."""
-        head = self.file.read(32)
-        self.file.seek(0)
-        return head
-
-    def read(self, count: int) -> bytes:
-        """Read exactly so many bytes."""
-        self.reads += 1
-        if self.reads > MAX_READS:
-            raise MalformedPickleError("it holds too many objects; save features and labels as arrays")
-        self._require(count)
-        return self.file.read(count)
-
-    def number(self, form: str) -> Any:
-        """Read one number, ``form`` as in the module struct."""
-        return struct.unpack(form, self.read(struct.calcsize(form)))[0]
-
-    def line(self) -> str:
-        """Read up to the end of a line."""
-        text = self.file.readline(1024)
-        self._require(len(text))
-        if not text.endswith(b"\n"):
-            raise MalformedPickleError("a line does not end")
-        return text[:-1].decode("utf-8")
-
-    def data(self, count: int) -> bytes | FileSlice:
-        """Read bytes, or skip them and remember where they are if they are many."""
-        return self.read(count) if count < SLICE_FROM else self.skip(count)
-
-    def skip(self, count: int) -> FileSlice:
-        """Skip bytes and remember where they are."""
-        start = self.position
-        self._require(count)
-        self.file.seek(self.position)
-        return FileSlice(self.path, start, count)
-
-    def spend(self, count: int) -> None:
-        """Account for bytes of memory that a copy takes: the same text can be copied again and again."""
-        self.spent += count
-        if self.spent > max(self.size, 2**20):
-            raise MalformedPickleError("it makes more copies than it has data")
-
-    def _require(self, count: int) -> None:
-        if not 0 <= count <= self.size - self.position:
-            raise MalformedPickleError(
-                f"it is cut short, {count} more bytes should follow where {self.size - self.position} do"
-            )
-        self.position += count
+_COPIED: dict[str, tuple[type[Sized], ...]] = {
+    "scalar": (str, bytes),
+    "set": (str, bytes, list),
+    "frozenset": (str, bytes, list),
+}
+_ITEM_COST = {"set": 64, "frozenset": 64}  # bytes an item, where it is not one
 
 
 class PickleMachine:
@@ -110,21 +46,11 @@ class PickleMachine:
         return _settle(self._run())
 
     def _run(self) -> Any:
-        while (code := self.source.read(1)) != pickle.STOP:
-            if code in _CONSTANTS:
-                self.stack.append(_CONSTANTS[code])
-            elif code in _EMPTY:
-                self.stack.append(_EMPTY[code]())
-            elif code in _NUMBERS:
-                self.stack.append(self.source.number(_NUMBERS[code]))
-            elif code in _TEXTS:
-                self.stack.append(self.source.read(self.source.number(_TEXTS[code])).decode("utf-8", "surrogatepass"))
-            elif code in _BYTES:
-                self.stack.append(self.source.data(self.source.number(_BYTES[code])))
-            elif code in _HANDLERS:
-                _HANDLERS[code](self)
-            else:
+        while (code := self.source.instruction()) != pickle.STOP:
+            handler = _HANDLERS.get(code)
+            if handler is None:
                 raise MalformedPickleError(f"instruction {code!r} has no place in a file of plain data")
+            handler(self)
         return self.stack.pop()
 
     def _pop_mark(self) -> list[Any]:
@@ -177,15 +103,22 @@ class PickleMachine:
         arguments, target = self.stack.pop(), self.stack.pop()
         if not isinstance(target, Pending) or not isinstance(arguments, tuple):
             raise MalformedPickleError("something is called that cannot be")
-        if target.kind in _COPY_COST and arguments:
-            self.source.spend(len(arguments[0]) * _COPY_COST[target.kind])
+        self._spend(target.kind, arguments)
         self.stack.append(make(target.kind, arguments))
+
+    def _spend(self, kind: str, values: tuple[Any, ...]) -> None:
+        """Account for what making or building such a thing of these values copies."""
+        copied: tuple[type[Sized], ...] = _COPIED.get(kind, (str,))
+        size = max((len(value) for value in values if isinstance(value, copied)), default=0)
+        self.source.spend(_ITEM_COST.get(kind, 1) * size)
 
     def _build(self) -> None:
         state, target = self.stack.pop(), self.stack[-1]
         if not isinstance(target, Pending):
             raise MalformedPickleError("a state is set on something that has none")
         if target.kind != "joblib array":
+            if target.kind == "array":
+                self._spend(target.kind, state)
             build(target, state)
         elif self.nested:
             raise MalformedPickleError("a joblib array lies inside another")
@@ -221,32 +154,39 @@ def _settle(root: Any) -> Any:
     todo, seen = [root], set()
     while todo:
         container = todo.pop()
-        if id(container) in seen or not isinstance(container, (list, dict)):
+        if not isinstance(container, (list, dict)) or id(container) in seen:
             continue
         seen.add(id(container))
-        for key, item in list(container.items() if isinstance(container, dict) else enumerate(container)):
+        for key, item in container.items() if isinstance(container, dict) else enumerate(container):
             if isinstance(item, Pending):
-                container[key] = item.result()
-            elif isinstance(item, (list, dict)):
+                container[key] = item = item.result()
+            if isinstance(item, (list, dict)):
                 todo.append(item)
     return root
 
 
-_CONSTANTS = {pickle.NONE: None, pickle.NEWTRUE: True, pickle.NEWFALSE: False}
-_EMPTY: dict[bytes, Callable[[], Any]] = {
-    pickle.EMPTY_LIST: list,
-    pickle.EMPTY_TUPLE: tuple,
-    pickle.EMPTY_DICT: dict,
-    pickle.EMPTY_SET: set,
-}
-_NUMBERS = {pickle.BININT: "<i", pickle.BININT1: "<B", pickle.BININT2: "<H", pickle.BINFLOAT: ">d"}
-_TEXTS = {pickle.SHORT_BINUNICODE: "<B", pickle.BINUNICODE: "<I", pickle.BINUNICODE8: "<Q"}
-_BYTES = {
-    pickle.SHORT_BINBYTES: "<B",
-    pickle.BINBYTES: "<I",
-    pickle.BINBYTES8: "<Q",
-    pickle.BYTEARRAY8: "<Q",
-}
+def _constant(value: Any) -> Handler:
+    return lambda machine: machine.stack.append(value)
+
+
+def _empty(kind: Callable[[], Any]) -> Handler:
+    return lambda machine: machine.stack.append(kind())
+
+
+def _number(form: str) -> Handler:
+    return lambda machine: machine.stack.append(machine.source.number(form))
+
+
+def _text(form: str) -> Handler:
+    def push(machine: PickleMachine) -> None:
+        data = machine.source.read(machine.source.number(form))
+        machine.stack.append(data.decode("utf-8", "surrogatepass"))
+
+    return push
+
+
+def _bytes(form: str) -> Handler:
+    return lambda machine: machine.stack.append(machine.source.data(machine.source.number(form)))
 
 
 def _python2_text(machine: PickleMachine, form: str) -> None:
@@ -258,7 +198,25 @@ def _long(machine: PickleMachine) -> None:
     machine.stack.append(int.from_bytes(machine.source.read(machine.source.number("<B")), "little", signed=True))
 
 
-_HANDLERS: dict[bytes, Callable[[PickleMachine], object]] = {
+_HANDLERS: dict[bytes, Handler] = {
+    pickle.NONE: _constant(None),
+    pickle.NEWTRUE: _constant(True),
+    pickle.NEWFALSE: _constant(False),
+    pickle.EMPTY_TUPLE: _constant(()),
+    pickle.EMPTY_LIST: _empty(list),
+    pickle.EMPTY_DICT: _empty(dict),
+    pickle.EMPTY_SET: _empty(set),
+    pickle.BININT: _number("<i"),
+    pickle.BININT1: _number("<B"),
+    pickle.BININT2: _number("<H"),
+    pickle.BINFLOAT: _number(">d"),
+    pickle.SHORT_BINUNICODE: _text("<B"),
+    pickle.BINUNICODE: _text("<I"),
+    pickle.BINUNICODE8: _text("<Q"),
+    pickle.SHORT_BINBYTES: _bytes("<B"),
+    pickle.BINBYTES: _bytes("<I"),
+    pickle.BINBYTES8: _bytes("<Q"),
+    pickle.BYTEARRAY8: _bytes("<Q"),
     pickle.PROTO: PickleMachine._protocol,
     pickle.FRAME: lambda m: m.source.read(8),  # a hint for faster reading, which needs no answer
     pickle.MARK: PickleMachine._mark,

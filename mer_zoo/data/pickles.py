@@ -16,12 +16,16 @@ References:
 
 from __future__ import annotations
 
+import gc
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mer_zoo.data.numpy_pickles import MalformedPickleError
-from mer_zoo.data.pickle_machine import PickleMachine, Source
+from mer_zoo.data.pickle_machine import PickleMachine
+from mer_zoo.data.pickle_source import Source
 from mer_zoo.errors import MERError
 
 __all__ = ["load_pickle"]
@@ -70,7 +74,8 @@ def load_pickle(path: Path) -> Any:
         source = Source(path, file)
         _check_magic(path, source.peek())
         try:
-            return PickleMachine(source).load()
+            with _no_collection():
+                return PickleMachine(source).load()
         except MERError:
             raise
         except MalformedPickleError as error:
@@ -79,6 +84,18 @@ def load_pickle(path: Path) -> Any:
             raise MERError(
                 f"{path} is damaged at byte {source.position} ({type(error).__name__}); {_REMEDY}"
             ) from error
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from walking again and again through what is built, most of the time for many small objects."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _check_magic(path: Path, head: bytes) -> None:

@@ -12,16 +12,14 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mer_zoo.batch import MODALITIES
-from mer_zoo.data.arrays import StoredArray
+from mer_zoo.data.arrays import READ_ERRORS, StoredArray
 from mer_zoo.data.cache import cache_folder, lock, part_of, remove_leftovers, sync_folder, version_key
 from mer_zoo.data.checks import fault_error
-from mer_zoo.data.corpus import Corpus, SplitData
+from mer_zoo.data.corpus import Corpus
 from mer_zoo.data.features import NanPolicy, Scan, scan_split
 from mer_zoo.data.fingerprint import source_sha256
 from mer_zoo.data.formats import Draft, describe
@@ -29,6 +27,7 @@ from mer_zoo.data.overlap import id_overlaps
 from mer_zoo.data.progress import progress_bar
 from mer_zoo.data.sources import read_tree
 from mer_zoo.data.store_files import NO_ROOM, check_room, room_error, write_features, write_small
+from mer_zoo.data.store_reader import open_splits, read_index
 from mer_zoo.errors import MERError
 
 __all__ = ["META", "is_store", "open_corpus", "open_store", "unfinished_store", "write_store"]
@@ -96,17 +95,17 @@ def open_store(path: Path, source: str) -> Corpus:
         MERError: If it is damaged, or made by another version.
     """
     try:
-        meta = json.loads((path / META).read_text("utf-8"))
+        meta = read_index(path / META)
         if meta["version"] != VERSION:
             raise MERError(f"{path} is a store of version {meta['version']}; convert the source again")
-        splits = {name: _open_split(path, name, about) for name, about in meta["splits"].items()}
+        splits = open_splits(path, meta)
         overlaps = id_overlaps({name: split.ids for name, split in splits.items()})
         if overlaps:
             raise fault_error(source, overlaps)
         return Corpus(splits, meta["aligned"], source, meta["notes"], meta["vocab_size"], meta.get("sha256"))
     except MERError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except READ_ERRORS as error:
         raise MERError(f"{path} is a damaged store ({error}); delete it and convert the source again") from error
 
 
@@ -203,26 +202,6 @@ def _write_meta(folder: Path, source: Path, draft: Draft) -> None:
         json.dump(meta, file)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _open_split(folder: Path, name: str, about: dict[str, Any]) -> SplitData:
-    if not name.replace("_", "").isalnum():
-        raise ValueError(f"a split is called {name!r}")
-
-    def array(key: str) -> npt.NDArray[Any]:
-        mapped: npt.NDArray[Any] = np.load(folder / f"{name}.{key}.npy", mmap_mode="r", allow_pickle=False)
-        if len(mapped) != len(about["ids"]):
-            raise ValueError(f"{name}.{key}.npy has {len(mapped)} samples, not {len(about['ids'])}")
-        return mapped
-
-    return SplitData(
-        features={key: array(key) for key in MODALITIES if key in about["features"]},
-        spans={key: array(f"{key}.spans") for key in MODALITIES},
-        token_ids=array("tokens") if about["tokens"] else None,
-        labels=array("labels") if about["labels"] else None,
-        ids=about["ids"],
-        raw_text=about["raw_text"] or [""] * len(about["ids"]),
-    )
 
 
 def _publish(unfinished: Path, store: Path, replace: bool) -> None:

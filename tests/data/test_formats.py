@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import corpora
 import numpy as np
 import pytest
 
+from mer_zoo.data.arrays import StoredArray
 from mer_zoo.data.checks import Fault, fault_error
 from mer_zoo.data.formats import describe
 from mer_zoo.data.labels import count_labels, read_labels
@@ -185,6 +187,36 @@ def test_a_bomb_of_nested_lists_does_not_go_off(tmp_path: Path) -> None:
     for field in ("id", "raw_text", "regression_labels", "audio", "text_bert"):
         tree["train"][field] = bomb
     assert len(faults(tree, tmp_path)) == 5
+
+
+def test_many_splits_of_the_same_parts_are_read_a_few_times_only() -> None:
+    audio = StoredArray(np.dtype("f8"), (4, 2, 3), lambda: io.BytesIO(bytes(192)))
+    fields = {"audio": audio, "id": list("abcd")}
+    splits = {f"test_{number}": {**fields, "regression_labels": [0.0] * 4} for number in range(60)}
+    draft = describe(splits)
+    assert list(draft.splits) == ["test_0", "test_1", "test_2"]
+    assert "test_3: audio is that of 3 other splits" in [str(fault) for fault in draft.faults]
+
+
+def test_fields_that_are_all_of_no_use_are_named() -> None:
+    assert "train: text is neither an array nor a list" in [str(f) for f in describe({"train": {"text": {}}}).faults]
+
+
+def closed() -> io.BytesIO:
+    raise AssertionError("it is read")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"audio": (9, 1, 1), "regression_labels": (9, 2**27)}, "regression_labels takes 9.7 GB at a time"),
+        ({"audio": (2, 2**14, 2**13)}, "audio takes 1.1 GB at a time; it has to fit in memory"),
+        ({"audio": (2**30, 1, 1)}, "it has 1073741824 samples, but all splits together can have 4194304"),
+    ],
+)
+def test_what_does_not_fit_in_memory_is_not_read(fields: dict[str, tuple[int, ...]], message: str) -> None:
+    arrays = {key: StoredArray(np.dtype("f8"), shape, closed) for key, shape in fields.items()}
+    assert message in str(describe({"train": arrays}).faults[0])
 
 
 def test_labels_of_classes_are_kept_without_scores() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import gzip
 import os
 import pickle
@@ -17,7 +18,7 @@ import numpy.typing as npt
 import pytest
 
 from mer_zoo.data.arrays import StoredArray
-from mer_zoo.data.pickle_machine import SLICE_FROM
+from mer_zoo.data.pickle_source import SLICE_FROM
 from mer_zoo.data.pickles import load_pickle
 from mer_zoo.errors import MERError
 
@@ -79,6 +80,21 @@ def test_plain_data_survives(tmp_path: Path, protocol: int) -> None:
     path = write(tmp_path, pickle.dumps(data, protocol))
     expected = data | {"objects": ["a", None, 3], "scalars": [0.5, 7, "x", True, 2.0]}
     assert load_pickle(path) == expected
+
+
+def test_arrays_inside_object_arrays_are_arrays(tmp_path: Path) -> None:
+    ragged = np.empty(2, dtype=object)
+    ragged[:] = np.arange(2.0), np.arange(3.0)
+    loaded = load_pickle(write(tmp_path, pickle.dumps({"train": {"audio": ragged}})))
+    assert [array.load().tolist() for array in loaded["train"]["audio"]] == [[0, 1], [0, 1, 2]]
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_file_of_numpy_texts_alone_is_read(tmp_path: Path, protocol: int) -> None:
+    texts = [np.str_("a long text " * 20 + str(i)) for i in range(3000)]
+    path = write(tmp_path, pickle.dumps(texts, protocol))
+    assert path.stat().st_size > 2**20  # beyond what may be copied of any file
+    assert load_pickle(path) == texts
 
 
 def test_an_array_used_twice_is_the_same_array(tmp_path: Path) -> None:
@@ -174,6 +190,15 @@ def test_the_hostile_corpus_runs_nothing(tmp_path: Path) -> None:
     assert marker.exists()
 
 
+def short(text: bytes) -> bytes:
+    return b"\x8c" + bytes([len(text)]) + text
+
+
+BUFFER = b"\x80\x04cnumpy.core.numeric\n_frombuffer\nq\x00"
+BYTE_TYPE = b"cnumpy\ndtype\n" + short(b"u1") + b"\x85R"
+LARGE_SHAPE = b"K\x08K\x00\x8a\x09" + (2**62).to_bytes(9, "little") + b"\x87"
+LARGE_TEXT = b"X" + struct.pack("<I", 2**20) + b"x" * 2**20
+LARGE_BYTES = b"B" + struct.pack("<I", 60_000) + b"x" * 60_000
 NESTED_TUPLE = b"\x80\x04)" + b"\x85" * 100_000
 HOSTILE = {
     "frame of 4 EiB": (b"\x80\x04\x95" + struct.pack("<Q", 2**62) + b"\x8e" + struct.pack("<Q", 2**62), "cut short"),
@@ -210,6 +235,36 @@ HOSTILE = {
         + b".",
         "more copies",
     ),
+    "many scalars of one text": (
+        b"\x80\x04cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\n"
+        + short(b"S60000")
+        + b"\x85R"
+        + LARGE_BYTES
+        + b"\x86q\x010q\x00("
+        + b"h\x00h\x01R" * 30_000
+        + b"l.",
+        "more copies",
+    ),
+    "many arrays of one text": (
+        BUFFER
+        + b"("
+        + LARGE_TEXT
+        + BYTE_TYPE
+        + b"J\x00\x00\x10\x00\x85"
+        + short(b"C")
+        + b"tq\x010("
+        + b"h\x00h\x01R" * 2000
+        + b"l.",
+        "more copies",
+    ),
+    "order of axes that takes for ever": (
+        BUFFER + b"(C\x00" + BYTE_TYPE + b"K\x00\x85" + short(b"K") + (b")" + b"2\x86" * 60) * 2 + b"\x86tR.",
+        "no proper order of axes",
+    ),
+    "array of an impossible shape without elements": (
+        BUFFER + b"(C\x00" + BYTE_TYPE + LARGE_SHAPE + short(b"C") + b"tR.",
+        "a shape that no array can have",
+    ),
     "extension": (b"\x80\x04\x82\x01.", "no place"),
     "persistent id": (b"\x80\x04\x88Q.", "no place"),
     "build on a name": (b"\x80\x04cnumpy\nndarray\n}b.", "state is set"),
@@ -238,10 +293,20 @@ def test_hostile_bytes_are_refused_quickly_and_in_little_memory(tmp_path: Path, 
 
 
 def test_a_flood_of_containers_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mer_zoo.data.pickle_machine.MAX_READS", 1000)
+    monkeypatch.setattr("mer_zoo.data.pickle_source.MAX_INSTRUCTIONS", 1000)
     with pytest.raises(MERError, match="too many objects"):
         load_pickle(write(tmp_path, b"\x80\x04" + b"\x8f" * 1001 + b"."))
     assert load_pickle(write(tmp_path, b"\x80\x04" + b"\x8f" * 900 + b".")) == set()
+
+
+@pytest.mark.parametrize("flood", [b"]", b"\x8f", b"K\x00", b"}K\x01Ns", b"cnumpy\ndtype\n", b"2\x86"])
+def test_floods_end_soon(tmp_path: Path, flood: bytes) -> None:
+    path = write(tmp_path, b"\x80\x04N(" + flood * 2_000_000 + b"l.")
+    begin = time.process_time()
+    with pytest.raises(MERError, match="too many objects"):
+        load_pickle(path)
+    assert time.process_time() - begin < 10  # 2 s on an idle machine
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize("kind", ["numpy", "joblib"])

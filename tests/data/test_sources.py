@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 from pathlib import Path
 
@@ -80,6 +81,26 @@ def test_a_cut_npy_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("data", [b"", b"nonsense", b"\x93NUMPY\x03\x00\x10\x00\x00\x00{}"])
 def test_what_is_no_npy_file_is_named(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(MERError, match=r"train/audio\.npy\] is not a \.npy array"):
+        read_tree(npz(tmp_path / "own.npz", {"train/audio.npy": data}))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (2",
+        "{'descr': \"\"\"<f8', 'fortran_order': False, 'shape': (2,), }",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': " + "(" * 5000,
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (" + "-" * 9000 + "1,)}",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (8, 0, 4611686018427387904), }",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (" + "1," * 99 + "), }",
+        "{'descr': '<f8', 'fortran_order': __import__('os').system('true'), 'shape': (2,), }",
+        "{'descr': '<f8'}",
+        "7",
+    ],
+)
+def test_tricks_of_headers_are_refused(tmp_path: Path, header: str) -> None:
+    data = b"\x93NUMPY\x02\x00" + struct.pack("<I", len(header) + 1) + header.encode() + b"\n" + bytes(64)
+    with pytest.raises(MERError, match=r"is not a \.npy array|a shape that no array can have"):
         read_tree(npz(tmp_path / "own.npz", {"train/audio.npy": data}))
 
 

@@ -5,7 +5,6 @@ import os
 import pickle
 import shutil
 import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import numpy as np
 import pytest
 
 from mer_zoo.data import store
-from mer_zoo.data.features import check_present
 from mer_zoo.data.store import META, open_corpus, open_store
 from mer_zoo.errors import MERError
 
@@ -112,6 +110,23 @@ def test_memory_stays_below_the_largest_array(tmp_path: Path) -> None:
     assert corpus.split("valid").features["vision"].sum(dtype=np.float64) == 5 * 3000 * 600
 
 
+def edit(folder: Path, key: str, value: Any) -> None:
+    index = json.loads((folder / META).read_text())
+    index[key] = value
+    (folder / META).write_text(json.dumps(index))
+
+
+def edit_train(folder: Path, key: str, value: Any) -> None:
+    splits = json.loads((folder / META).read_text())["splits"]
+    splits["train"][key] = value
+    edit(folder, "splits", splits)
+
+
+def make_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -125,6 +140,27 @@ def test_memory_stays_below_the_largest_array(tmp_path: Path) -> None:
             lambda folder: (folder / META).write_text((folder / META).read_text().replace('"train"', '"../train"')),
             r"a split is called '\.\./train'",
         ),
+        (lambda folder: (folder / META).write_text("[" * 100_000), "is a damaged store"),
+        (lambda folder: edit(folder, "vocab_size", 50), "tokens of train lie outside the vocabulary"),
+        (lambda folder: edit(folder, "vocab_size", 10**400), "vocab_size or aligned"),
+        (lambda folder: edit(folder, "aligned", "no"), "vocab_size or aligned"),
+        (lambda folder: edit(folder, "notes", [{}]), "notes or sha256 are no text"),
+        (lambda folder: edit(folder, "splits", {}), "there are no splits"),
+        (lambda folder: edit(folder, "splits", {"train": None}), "train is not described"),
+        (lambda folder: edit_train(folder, "ids", [[]] * 8), "train is not described"),
+        (lambda folder: edit_train(folder, "raw_text", ["a"]), "features or raw_text of train"),
+        (lambda folder: edit_train(folder, "features", "audio"), "features or raw_text of train"),
+        (lambda folder: edit_train(folder, "features", ["audio"]), r"train\.vision\.spans\.npy holds what is no span"),
+        (lambda folder: edit_train(folder, "tokens", False), "arrays of different shapes"),
+        (lambda folder: edit_train(folder, "labels", "yes"), "tokens or labels of train"),
+        (lambda folder: (folder / "train.audio.npy").write_bytes(b""), "is a damaged store"),
+        (lambda folder: (folder / "train.audio.npy").write_bytes(b"PK\x03\x04"), "is a damaged store"),
+        (lambda folder: np.save(folder / "train.audio.npy", np.zeros((8, 9, 3))), "holds float64 of shape"),
+        (lambda folder: np.save(folder / "train.audio.npy", np.zeros((8, 9), "f4")), "holds float32 of shape"),
+        (lambda folder: np.save(folder / "train.audio.npy", np.zeros((8, 9, 3), "S4")), r"holds \|S4 of shape"),
+        (lambda folder: np.save(folder / "train.audio.spans.npy", np.full((8, 2), 99, "i4")), "is no span of it"),
+        (lambda folder: np.save(folder / "train.tokens.npy", np.zeros((8, 3), "i4")), "different lengths"),
+        (lambda folder: make_pipe(folder / "train.audio.npy"), "train.audio.npy is missing"),
     ],
 )
 def test_a_damaged_store_is_named(tmp_path: Path, damage: Any, message: str) -> None:

@@ -1,0 +1,60 @@
+"""Hostile files are read or refused, and do nothing else; benchmarks/fuzz_pickles.py reads many more."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from fuzz_process import fuzz
+from fuzz_targets import Files, Stores
+from fuzzing import Tally, read_many
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the limit of memory is Linux's")
+
+
+@pytest.fixture(scope="module")
+def tallies() -> list[Tally]:
+    return fuzz(("faults", 3, 11), ("pickles", 1_000_000, 2000), patience=4)
+
+
+@linux
+def test_what_no_reader_may_do_is_noticed(tallies: list[Tally]) -> None:
+    tally = tallies[0]
+    assert [finding.split(";")[0] for finding in tally.findings] == [
+        "faults 3: executed",
+        "faults 4: executed",
+        "faults 5: other",
+        "faults 6: slow",
+        "faults 7: memory",
+        "faults 8: executed",
+        "faults 9: memory",
+        "faults 11: hung",
+        "faults 13: crashed",
+    ]
+    for number, event in ((0, "os.system"), (1, "open"), (5, "compile")):
+        assert event in tally.findings[number]
+    accepted, refused = {8, 10, 12}, {3, 4}
+    assert tally.inputs == 11
+    assert tally.counts["accepted"] == len(accepted)
+    assert tally.counts["refused"] == len(refused)
+
+
+@linux
+def test_hostile_pickles(tallies: list[Tally]) -> None:
+    tally = tallies[1]
+    assert tally.findings == []
+    assert tally.inputs == 2000
+    assert tally.reach >= 0.2
+    assert tally.counts["accepted"] >= 200
+    assert tally.counts["refused"] >= 1000
+    assert tally.counts["accepted"] + tally.counts["refused"] == 2000
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy multiplies sizes before it refuses them
+@pytest.mark.parametrize("target", [Files, Stores])
+def test_hostile_folders_and_archives(tmp_path: Path, target: type[Files | Stores]) -> None:
+    tally = read_many(target(tmp_path), range(300))
+    assert tally.findings == []
+    assert tally.counts["accepted"] >= 10
+    assert tally.counts["refused"] >= 100
