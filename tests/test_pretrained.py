@@ -44,7 +44,7 @@ Config = dict[str, Any]
 
 
 def assert_comes_back(model: Model, folder: Path, **options: Any) -> Model:
-    save_pretrained(model, folder)
+    save_pretrained(model, folder, overwrite=True)
     state = torch.get_rng_state()
     again = load_pretrained(folder, **options)
     assert torch.equal(torch.get_rng_state(), state)
