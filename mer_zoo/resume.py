@@ -72,7 +72,13 @@ def _training_state(trainer: Trainer, device: torch.device) -> dict[str, Any]:
         "processes": processes,
         "logged_step": trainer.fit_loop.epoch_loop._batches_that_stepped if _between_batches(trainer) else None,
         "stopping": trainer.should_stop,
+        "sampler_seed": getattr(_sampler(trainer), "seed", None),
     }
+
+
+def _sampler(trainer: Trainer) -> Any:
+    """What draws the order of training samples; on several processes it has a seed of its own."""
+    return getattr(trainer.train_dataloader, "sampler", None)
 
 
 def _means(trainer: Trainer) -> dict[str, list[Tensor]]:
@@ -156,6 +162,8 @@ class ResumableModule(LightningModule):
             return
         # As late as possible: whatever is set up may draw.
         set_rng_state(self._own_state()["rng"], self.device)
+        if self._resumed["sampler_seed"] is not None and hasattr(_sampler(self.trainer), "seed"):
+            _sampler(self.trainer).seed = self._resumed["sampler_seed"]
         fit = self.trainer.fit_loop
         if fit.restarted_on_epoch_end:  # with max_steps Lightning would end the last epoch a second time
             fit.epoch_progress.increment_completed()

@@ -331,10 +331,15 @@ def test_the_newest_run_of_each_logger(tmp_path: Path) -> None:
     assert newest_run(csv_logger) is None
     begin("mult", "version_9")
     latest = begin("mult", "version_10")
-    (tmp_path / "mult" / "version_11").mkdir()  # a test without a checkpoint
+    (tmp_path / "mult" / "version_11").mkdir()
+    (tmp_path / "mult" / "version_11" / "config_test.yaml").write_text("")  # a test without a checkpoint
     found = newest_run(csv_logger)
     assert found is not None
     assert (found.folder, found.option, found.value) == (latest, "version", 10)
+    (tmp_path / "mult" / "version_12").mkdir()  # killed at its very beginning
+    found = newest_run(csv_logger)
+    assert found is not None
+    assert found.value == 12
     named = begin("mult", "named")
     found = newest_run({**csv_logger, "init_args": {**csv_logger["init_args"], "version": "named"}})  # type: ignore[dict-item]
     assert found is not None
