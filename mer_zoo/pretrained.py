@@ -28,6 +28,7 @@ from mer_zoo.recipe import Modules, build, outline
 __all__ = ["load_pretrained"]
 
 _LARGEST_CONFIG = 2**20  # bytes
+_MOST_TENSORS = 10_000  # the building of a model is stopped by their number
 _SPARE = 2**24  # elements that a model may have beside those of its file
 
 
@@ -144,10 +145,13 @@ def _shapes(path: Path) -> dict[str, Tensor]:
     """Tensors without content in the shapes of a file, which is not read yet."""
     try:
         with safe_open(path, "pt") as file:
-            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118  # no dictionary
-    except SafetensorError as error:
+            names = list(file.keys())
+            if len(names) > _MOST_TENSORS:
+                raise MERError(f"{path} holds {len(names)} tensors, more than any model; export again")
+            shapes = {name: file.get_slice(name).get_shape() for name in names if not name.startswith(SCALER)}
+        return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    except (SafetensorError, RuntimeError, TypeError, OverflowError) as error:  # the last three from impossible shapes
         raise MERError(f"{path} can't be read ({error}); export again") from error
-    return {name: torch.empty(shape, device="meta") for name, shape in shapes.items() if not name.startswith(SCALER)}
 
 
 def _check_sizes(model: Model, shapes: Mapping[str, Tensor]) -> None:

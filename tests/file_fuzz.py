@@ -81,6 +81,8 @@ def hostile_safetensors(rng: random.Random, sound: bytes) -> bytes:
         tensor |= {"shape": rng.choice([[0, 2**62], [0, 2**63], [0, 2**64], [2**40], [0] * 80, [], [-1]])}
         tensor["data_offsets"] = [start, start + rng.choice([0, 4, 2**40])]
     elif which == 2:
-        header |= {f"more{i}": {"dtype": "F32", "shape": [0], "data_offsets": [len(data)] * 2} for i in range(99)}
+        shape = rng.choice([[0], [0, 2**62], [0, 2**63], [2**64 - 1, 0], [0] * 80, [3, 0]])
+        more = {"dtype": "F32", "shape": shape, "data_offsets": [len(data)] * 2}
+        header |= {f"more{place}": more for place in range(rng.choice([1, 99]))}
     packed = hostile_json(rng, header) if which == 3 else json.dumps(header).encode()
     return struct.pack("<Q", len(packed)) + packed + data
