@@ -51,8 +51,8 @@ class WholeCheckpointIO(TorchCheckpointIO):
             size = f"{content.getbuffer().nbytes / 2**20:.1f} MB"
             kept = "; the one before it is as it was" if path.exists() else ""
             raise TrainingError(
-                f"the checkpoint {path} ({size}) can't be written: {os.strerror(error.errno or 0)}{kept}; make room, or set"
-                " trainer.logger.save_dir, and go on with --ckpt_path last"
+                f"the checkpoint {path} ({size}) can't be written: {os.strerror(error.errno or 0)}{kept}; make room,"
+                " then go on with --ckpt_path last"
             ) from error
 
     @override

@@ -65,7 +65,8 @@ class Course(Callback):
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         if not trainer.sanity_checking:
-            self.events.append(f"loss {float(trainer.callback_metrics['val/loss'])}")
+            metrics = trainer.callback_metrics.items()
+            self.events.append(str(sorted((name, float(value)) for name, value in metrics if name.startswith("val/"))))
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:

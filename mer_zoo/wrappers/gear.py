@@ -243,11 +243,14 @@ class GEAR(Wrapper):
 
     @override
     def get_extra_state(self) -> Tensor:
-        return torch.tensor([self.seed, self.seen, self.split_size])
+        numbers = [self.seed, self.seen, self.split_size, *self.weights.tolist()]
+        return torch.tensor(numbers, dtype=torch.float64)  # exact for all of them
 
     @override
     def set_extra_state(self, state: Tensor) -> None:
-        self.seed, self.seen, self.split_size = state.tolist()
+        numbers = [int(number) for number in state[:3].tolist()]
+        self.seed, self.seen, self.split_size = numbers
+        self.weights.copy_(state[3:] if len(state) > 3 else torch.zeros(2))
 
 
 def _swap(u_c: Tensor, u_b: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
