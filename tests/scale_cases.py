@@ -53,6 +53,7 @@ class Case:
 
 
 PLAIN = {name: Case(name) for name in BACKBONES} | {"SelfMM, regression": Case("SelfMM", task="regression")}
+WEIGHTED = partial(PropensityWeighting, words="maci", gate=False)  # so few samples would leave its weights at 1
 WRAPPED = {
     "CausalMER(MulT)": Case("MulT", (CausalMER,)),
     "MACI(MulT)": Case("MulT", (MACI,)),
@@ -64,8 +65,8 @@ WRAPPED = {
     "CUMDF(CUMDFNet)": Case("CUMDFNet", (CUMDF,)),
     "CUMDF(LFLSTM), no teacher": Case("LFLSTM", (partial(CUMDF, teacher=None, views=2),)),
     "CUMDF(LFLSTM), teacher": Case("LFLSTM", (partial(CUMDF, role="teacher"),)),
-    "PropensityWeighting(LFLSTM)": Case("LFLSTM", (PropensityWeighting,)),
-    "PropensityWeighting(LFLSTM), product": Case("LFLSTM", (partial(PropensityWeighting, mode="product"),)),
+    "PropensityWeighting(LFLSTM)": Case("LFLSTM", (WEIGHTED,)),
+    "PropensityWeighting(LFLSTM), product": Case("LFLSTM", (partial(WEIGHTED, mode="product"),)),
     "MSSD(MACI(CIDerNet))": Case("CIDerNet", (MACI, MSSD)),
     "CausalMER(MSSD(LFLSTM))": Case("LFLSTM", (MSSD, CausalMER)),
 }
