@@ -243,8 +243,8 @@ class GEAR(Wrapper):
 
     @override
     def get_extra_state(self) -> Tensor:
-        numbers = [self.seed, self.seen, self.split_size, *self.weights.tolist()]
-        return torch.tensor(numbers, dtype=torch.float64)  # exact for all of them
+        numbers = torch.tensor([self.seed, self.seen, self.split_size], dtype=torch.float64, device=self.weights.device)
+        return torch.cat([numbers, self.weights.double()])  # exact for all of them; without values on the meta device
 
     @override
     def set_extra_state(self, state: Tensor) -> None:

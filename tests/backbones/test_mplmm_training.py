@@ -95,7 +95,7 @@ def test_files_that_are_no_stage_one(stage_one: Path, tmp_path: Path) -> None:
 
     refused(tmp_path / "nowhere.ckpt", r"pretrained .*nowhere\.ckpt does not exist; train MulT first")
     (tmp_path / "rubbish.ckpt").write_bytes(b"rubbish")
-    refused(tmp_path / "rubbish.ckpt", "rubbish.ckpt is not a checkpoint that can be read")
+    refused(tmp_path / "rubbish.ckpt", "rubbish.ckpt is damaged or not a checkpoint")
     content = torch.load(stage_one, weights_only=True)
     record = content.pop("mer_zoo")
     torch.save(content, tmp_path / "foreign.ckpt")

@@ -99,6 +99,7 @@ def test_export_and_load(run: Path, tmp_path: Path) -> None:
     assert model.predict(batch).logits.shape == (3, 7)
 
 
+@pytest.mark.filterwarnings("ignore:.* by an effective sample size of")
 @pytest.mark.parametrize("name", ["cider", "encoder"])
 def test_nests_from_python(name: str, tmp_path: Path) -> None:
     small = mer_zoo.data.SyntheticConfig(train=16, valid=8, test=8)
