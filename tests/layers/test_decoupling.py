@@ -10,11 +10,11 @@ from mer_zoo.layers.decoupling import (
     Decoupled,
     Decoupling,
     PredictionHead,
-    ResidualBlock,
     ShrinkingProjection,
     in_order,
     read_end,
 )
+from mer_zoo.layers.mlp import ResidualBlock
 from mer_zoo.layers.positions import embed_positions
 from mer_zoo.layers.transformer import TransformerEncoder
 
