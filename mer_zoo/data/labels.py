@@ -82,7 +82,9 @@ def count_labels(labels: npt.NDArray[Any] | None) -> str:
 
 
 def _sentiment(key: str, values: npt.NDArray[Any]) -> Labels:
-    return _checked(values.astype(np.float32), f"{key} hold a sentiment outside [-3, 3]", np.abs(values) > 3 + 1e-6)
+    with np.errstate(over="ignore"):  # what is too large for float32 is outside, too
+        sentiment = values.astype(np.float32)
+    return _checked(sentiment, f"{key} hold a sentiment outside [-3, 3]", np.abs(values) > 3 + 1e-6)
 
 
 def _classes(key: str, values: npt.NDArray[Any]) -> Labels:
