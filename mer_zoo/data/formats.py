@@ -60,8 +60,8 @@ def describe(tree: Any) -> Draft:
         unused |= dict.fromkeys(reader.unused)
     if unused:
         draft.notes.append(f"fields not used: {', '.join(list(unused)[:8])}")
-    _compare(draft, tree)
-    _compare_samples(draft, tree)
+    _compare(draft, named)
+    _compare_samples(draft, named)
     return draft
 
 
@@ -231,7 +231,7 @@ def _only(row: int, like: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return chosen
 
 
-def _compare(draft: Draft, tree: Mapping[Any, Any]) -> None:
+def _compare(draft: Draft, tree: Mapping[str, Mapping[Any, Any]]) -> None:
     """Compare the splits with each other, and find what holds for all of them."""
     if not draft.splits:
         return
@@ -256,7 +256,7 @@ def _shape(split: SplitDraft, key: str) -> tuple[int, ...]:
     return () if array is None else array.shape[1:]
 
 
-def _compare_samples(draft: Draft, tree: Mapping[Any, Any]) -> None:
+def _compare_samples(draft: Draft, tree: Mapping[str, Mapping[Any, Any]]) -> None:
     """Find samples that occur twice: noted within a split, a fault between splits."""
     numbered = [name for name in draft.splits if "id" not in tree[name]]
     if numbered:

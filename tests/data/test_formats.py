@@ -202,6 +202,11 @@ def test_fields_that_are_all_of_no_use_are_named() -> None:
     assert "train: text is neither an array nor a list" in [str(f) for f in describe({"train": {"text": {}}}).faults]
 
 
+def test_splits_called_by_a_number_are_named() -> None:
+    draft = describe({0: {"audio": StoredArray(np.dtype("f8"), (1, 2, 3), lambda: io.BytesIO(bytes(48)))}})
+    assert "splits are called train, valid, test or test_NAME, but it has 0" in [str(fault) for fault in draft.faults]
+
+
 def closed() -> io.BytesIO:
     raise AssertionError("it is read")
 
