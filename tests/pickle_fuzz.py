@@ -179,6 +179,8 @@ def relength(rng: random.Random, ops: Ops) -> Ops:
     def claim(op: bytes) -> bytes:
         form = SIZED[op[:1]]
         size = struct.calcsize(form)
+        if len(op) <= size:  # an instruction that was put in without its argument
+            return op
         (length,) = struct.unpack(form, op[1 : 1 + size])
         new = rng.choice([length + 1, length - 1, 0, 2**62, 2**31 - 1]) % 256**size
         return op[:1] + int(new).to_bytes(size, "little") + op[1 + size :]
