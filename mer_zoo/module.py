@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -134,6 +134,7 @@ class MERModule(ResumableModule):
         if stage == "fit":
             self._check_monitors()
             self._check_precision()
+            self._check_sharding()
         if stage == "fit" and self.automatic_optimization and self.accumulate > 1:
             if self.trainer.accumulate_grad_batches not in (1, self.accumulate):
                 raise MERError(
@@ -168,6 +169,20 @@ class MERModule(ResumableModule):
         if self.model.accumulates_stages and self.trainer.precision == "16-mixed":
             raise MERError(
                 f"{self.model.name} keeps gradients between its stages, which 16-mixed cannot scale; use bf16-mixed or 32-true"
+            )
+
+    def _check_sharding(self) -> None:
+        """Refuse with FSDP what it would do to a process' shard alone, without a word, or stop at with words of its own."""
+        if not isinstance(self.trainer.strategy, FSDPStrategy):
+            return
+        if self.clip_norm is not None:
+            raise MERError(
+                "clip_norm would measure each process' shard of the gradient with fsdp; leave it out, or use ddp"
+            )
+        if not self.automatic_optimization:
+            raise MERError(
+                f"{self.model.name} takes {self.model.num_steps} optimiser steps a batch, but fsdp gathers the weights once a batch;"
+                " use ddp"
             )
 
     @override

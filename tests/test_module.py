@@ -10,6 +10,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
 from toys import MeanNet, Shifting, TwoStep
@@ -463,3 +464,18 @@ def test_statistics_are_fitted_in_the_precision_of_the_trainer(tmp_path: Path) -
     assert isinstance(model, MACI)
     assert model.head.get_buffer("mean_audio").dtype == torch.float64
     assert model.head.get_buffer("mean_audio").any()
+
+
+@pytest.mark.parametrize(
+    ("wrappers", "options", "message"),
+    [([], {"clip_norm": 1.0}, "shard of the gradient"), ([TwoStep], {}, r"TwoStep\(MeanNet\) takes 2 optimiser steps")],
+)
+def test_what_fsdp_would_get_wrong_is_refused(
+    tmp_path: Path, wrappers: list[Any], options: dict[str, Any], message: str
+) -> None:
+    source = data()
+    trained, runner = module(source, wrappers=wrappers, **options), quiet(tmp_path)
+    runner._accelerator_connector.strategy = FSDPStrategy()  # the Trainer itself takes it on a GPU only
+    trained.trainer = runner
+    with pytest.raises(MERError, match=message):
+        trained.setup("fit")

@@ -29,7 +29,8 @@ Differences from the authors' code, and why:
     * predictions of streams have as many outputs as the task and are charged its loss; labels are compared by their differences;
     * text with one other modality works;
     * the last layer of an encoder is computed for its last step alone where no other is read; that changes no number;
-    * batches that do not fill the ten whose gradients are summed are not thrown away.
+    * batches that do not fill the ten whose gradients are summed are not thrown away;
+    * several processes: the margin loss is that of the samples of each.
 
 Reproduction: outputs to 1e-5 + 1e-4 and losses to 1e-5 of the released code's, see tests; scores not yet run. The published dropouts were
 not known to us: ours.

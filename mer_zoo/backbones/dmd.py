@@ -31,7 +31,8 @@ Differences from the authors' code, and why:
     * two modalities work: one edge a direction, the prior over those left;
     * the heads that only losses need, and the last layer of an encoder but for its last step, are computed in training only or
       not at all; that changes no number;
-    * batches that do not fill the ten whose gradients are summed are not thrown away.
+    * batches that do not fill the ten whose gradients are summed are not thrown away;
+    * several processes: the margin loss and the means of edges are those of the samples of each.
 
 Reproduction: outputs to 1e-5 + 1e-4 and losses to 1e-5 of the released code's, see tests; scores not yet run. The published dropouts were
 not known to us: ours.
