@@ -294,7 +294,6 @@ class MERModule(ResumableModule):
 
     @override
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        super().on_train_batch_end(outputs, batch, batch_idx)
         has_stepped = (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0 or self.trainer.is_last_batch
         if self.scheduler_interval == "step" and has_stepped and self._follows_metric:
             self._step_scheduler()

@@ -177,17 +177,16 @@ class ResumableModule(LightningModule):
             self.trainer.fit_loop.epoch_loop._batches_that_stepped = step
 
     @override
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if self._resumed is None:
+    def log(self, *args: Any, **kwargs: Any) -> None:
+        super().log(*args, **kwargs)
+        if self._resumed is None or not self.trainer.training:
             return
-        # The means of the epoch begin anew; what they held already is added to each when it has been logged once.
+        # The means of the epoch begin anew; what one held already is added when it has been logged once, in the same order of sums.
         results, means = self.trainer.fit_loop.epoch_loop._results, self._own_state()["means"]
         for name in [name for name in means if name in results]:
             metric, (value, count) = results[name], means.pop(name)
             metric.value = value.to(metric.value.device) + metric.value
             metric.cumulated_batch_size = metric.cumulated_batch_size + count.to(metric.value.device)
-
-        self._resumed = self._resumed if means else None
 
     def _own_state(self) -> Any:
         assert self._resumed is not None

@@ -52,8 +52,14 @@ class DropNet(MeanNet):
         return output.replace(logits=self.classify(features), features=features)
 
 
+def measured(trainer: Trainer, prefix: str) -> str:
+    return str(
+        sorted((name, float(value)) for name, value in trainer.callback_metrics.items() if name.startswith(prefix))
+    )
+
+
 class Course(Callback):
-    """Notes what happens, and the training loss of each epoch."""
+    """Notes what happens, and what is measured."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -65,13 +71,12 @@ class Course(Callback):
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         if not trainer.sanity_checking:
-            metrics = trainer.callback_metrics.items()
-            self.events.append(str(sorted((name, float(value)) for name, value in metrics if name.startswith("val/"))))
+            self.events.append(measured(trainer, "val/"))
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        loss = float(trainer.callback_metrics["train/loss"])
-        self.events.append(f"epoch {trainer.current_epoch}, step {trainer.global_step}, {loss}")
+        means = measured(trainer, "train/")
+        self.events.append(f"epoch {trainer.current_epoch}, step {trainer.global_step}, {means}")
 
 
 def drop_net(data: SyntheticMER) -> Model:
@@ -358,7 +363,7 @@ EACH = "import json, sys; from mer_zoo.cli import main; [main(args) for args in 
 
 @pytest.mark.slow
 def test_same_seed_same_result_in_another_process(tmp_path: Path) -> None:
-    options = {"plain": [], "workers": ["--data.num_workers=2"], "other": ["--seed_everything=8"]}
+    options = {"plain": [], "workers": ["--data.num_workers=1"], "other": ["--seed_everything=8"]}
     fits = [["fit", *FIT[1:], f"--trainer.logger.name={name}", *given] for name, given in options.items()]
     test = ["test", *FIT[1:], "--trainer.logger.name=plain", "--ckpt_path=best", "--data.conditions=availability"]
     processes: list[subprocess.Popen[str]] = []
