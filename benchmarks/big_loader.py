@@ -1,7 +1,7 @@
 """Shuffled epochs: the zoo's loader against a plain Dataset with per-sample __getitem__ and default collation.
 
 Prints JSON; benchmarks/big_data.py starts it in a process of its own. Both deliver the same: padded float32 features, masks,
-token ids, labels, positions, ids and transcripts, in batches of 32, from the same arrays, which have been read before.
+token ids, labels, positions, ids and transcripts, in batches of 32 and more, from the same arrays, which have been read before.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mer_zoo.data.datamodule import MERDataModule, SyntheticMER
 from mer_zoo.data.dataset import SplitDataset
 from mer_zoo.data.synthetic import SyntheticConfig
 
-BATCH, ROUNDS = 32, 3
+BATCHES, ROUNDS = (32, 128), 3
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "CPU": time.process_time}
 
 
@@ -68,12 +68,12 @@ def epoch(loader: Iterable[Any], clock: Callable[[], float]) -> float:
     return 1e3 * (clock() - start) / count
 
 
-def copies(dataset: SplitDataset) -> Iterable[Any]:
+def copies(dataset: SplitDataset, size: int) -> Iterable[Any]:
     """Nothing but the numbers of shuffled batches copied out of the arrays, which every loader has to do."""
     order = torch.randperm(len(dataset)).numpy()
     arrays = list(dataset.split.features.values())
-    for start in range(0, len(order), BATCH):
-        yield [array[order[start : start + BATCH]] for array in arrays]
+    for start in range(0, len(order), size):
+        yield [array[order[start : start + size]] for array in arrays]
 
 
 def check_equal(batch: Batch, plain: dict[str, Any]) -> None:
@@ -92,19 +92,21 @@ def compare(name: str, data: MERDataModule) -> list[dict[str, Any]]:
     zoo = data.train_dataloader()
     dataset = zoo.dataset
     assert isinstance(dataset, SplitDataset)
-    plain = DataLoader(PlainDataset(dataset), batch_size=BATCH, shuffle=True)
-    check_equal(dataset.__getitems__(range(BATCH)), next(iter(DataLoader(plain.dataset, batch_size=BATCH))))
+    size = data.batch_size
+    plain = DataLoader(PlainDataset(dataset), batch_size=size, shuffle=True)
+    check_equal(dataset.__getitems__(range(size)), next(iter(DataLoader(plain.dataset, batch_size=size))))
     kinds: dict[str, Callable[[], Iterable[Any]]] = {
         "plain": lambda: plain,
         "zoo": lambda: zoo,
-        "copy": lambda: copies(dataset),
+        "copy": lambda: copies(dataset, size),
     }
-    size = sum(array[:1].nbytes for array in dataset.split.features.values())
+    width = sum(array[:1].nbytes for array in dataset.split.features.values())
     rows = []
     for clock in CLOCKS:
         times = {kind: [epoch(make(), CLOCKS[clock]) for _ in range(ROUNDS)] for kind, make in kinds.items()}
         medians = {kind: statistics.median(values) for kind, values in times.items()}
-        rows.append({"corpus": name, "bytes": size, "standardize": data.standardize, "clock": clock, **medians})
+        about = {"corpus": name, "bytes": width, "batch": size, "standardize": data.standardize, "clock": clock}
+        rows.append({**about, **medians})
     return rows
 
 
@@ -113,10 +115,11 @@ def main() -> None:
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
     for standardize in (True, False):
-        data = MERDataModule(sys.argv[1], batch_size=BATCH, standardize=standardize)
+        data = MERDataModule(sys.argv[1], batch_size=BATCHES[0], standardize=standardize)
         rows += compare("mapped store", data)
     small = SyntheticConfig(train=4096, valid=8, test=8)
-    rows += compare("SyntheticMER", SyntheticMER(small, batch_size=BATCH))
+    for size in BATCHES:
+        rows += compare("SyntheticMER", SyntheticMER(small, batch_size=size))
     sys.stdout.write(json.dumps(rows))
 
 

@@ -79,7 +79,7 @@ class Scaler:
 
 
 def _inside(spans: npt.NDArray[np.int32], length: int) -> npt.NDArray[np.bool_]:
-    time = np.arange(length)
+    time = np.arange(length, dtype=spans.dtype)
     inside: npt.NDArray[np.bool_] = (time >= spans[:, :1]) & (time < spans[:, 1:])
     return inside
 
@@ -151,14 +151,15 @@ class SplitDataset(Dataset[Batch]):
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Fetch the samples at ``indices`` as one Batch."""
         rows = np.asarray(indices, dtype=np.int64)
+        places = rows.tolist()
         return Batch(
             text=self._modality("text", rows),
             audio=self._modality("audio", rows),
             vision=self._modality("vision", rows),
             target=self._target(rows),
             index=torch.from_numpy(rows),
-            ids=[self.split.ids[i] for i in rows],
-            raw_text=[self.split.raw_text[i] for i in rows],
+            ids=[self.split.ids[i] for i in places],
+            raw_text=[self.split.raw_text[i] for i in places],
         )
 
     def _target(self, rows: npt.NDArray[np.int64]) -> Tensor:
