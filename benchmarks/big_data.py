@@ -158,10 +158,18 @@ def show(folder: Path, *_: Any) -> None:
             table.add_row(str(place), *(f"{size / 1e9:.3f}" for size in sizes))
         CONSOLE.print(table)
     if "loader" in figures:
-        table = Table("corpus", "kB a sample", "batch", "standardised", "time", "plain ms", "zoo ms", "ratio", "copy alone ms")
+        table = Table(
+            "corpus", "kB a sample", "batch", "standardised", "time", "plain ms", "zoo ms", "ratio", "copy alone ms"
+        )
         for row in figures["loader"]["rows"]:
             times = [row["plain"], row["zoo"], row["plain"] / row["zoo"], row["copy"]]
-            values = [row["corpus"], f"{row['bytes'] / 1e3:.1f}", str(row["batch"]), str(row["standardize"]), row["clock"]]
+            values = [
+                row["corpus"],
+                f"{row['bytes'] / 1e3:.1f}",
+                str(row["batch"]),
+                str(row["standardize"]),
+                row["clock"],
+            ]
             table.add_row(*values, *(f"{value:.2f}" for value in times))
         CONSOLE.print(table)
 

@@ -30,7 +30,7 @@ METHODS = (
     "CUMDF",
     "CLUE",
     "GEAR",
-    *(f"PropensityWeighting mode={mode}" for mode in ("weight", "product")),
+    *(f"PropensityWeighting mode={mode}" for mode in ("weight", "product", "both")),
     "unconfounded",
 )
 SIZES: dict[str, dict[str, Any]] = {
@@ -50,7 +50,9 @@ TAUS: dict[str, tuple[Selection, float]] = {
 CHOICES = {
     "loss": ("val/loss", -1),
     "deconfounded": ("val/loss_deconfounded", -1),
-    "accuracy_deconfounded": ("val/Acc2_non0_deconfounded", 1),
+    "accuracy": ("val/Acc3", 1),
+    "accuracy_deconfounded": ("val/Acc3_deconfounded", 1),
+    "polarity_deconfounded": ("val/Acc2_non0_deconfounded", 1),
     "last": ("", 1),
 }
 METRIC = "Acc2_non0"
