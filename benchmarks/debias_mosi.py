@@ -101,7 +101,7 @@ def main(args: Sequence[str] | None = None) -> None:
     listed.add_argument("--shown", type=int, default=30)
     options = parser.parse_args(args)
     if options.command == "table":
-        write_tables(options.folder, options.choice, options.methods)
+        write_tables(options.folder, options.choice, options.methods, options.against)
     elif options.command == "words":
         list_words(options.folder, options.shown)
     else:

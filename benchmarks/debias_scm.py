@@ -60,9 +60,9 @@ def main(args: Sequence[str] | None = None) -> None:
     drawn.add_argument("file", type=Path)
     options = parser.parse_args(args)
     if options.command == "table":
-        write_tables(options.folder, options.choice, options.methods)
+        write_tables(options.folder, options.choice, options.methods, options.against)
     elif options.command == "picture":
-        write_picture(options.folder, options.file, options.choice, options.methods)
+        write_picture(options.folder, options.file, options.choice, options.methods, options.against)
     else:
         asked = study(options)
         settings = [setting(rho) for rho in options.rhos.split(",")]

@@ -90,8 +90,16 @@ def difference(a: Answers, b: Answers, split: str, draws: int = DRAWS) -> tuple[
     return float(by_seed[-1].mean()), low, high
 
 
-def grouped(folder: Path, choice: str, methods: str | None) -> dict[tuple[str, str], dict[str, Answers]]:
+def grouped(
+    folder: Path, choice: str, methods: str | None, against: str | None = None
+) -> dict[tuple[str, str], dict[str, Answers]]:
     """Answers by backbone and setting, and by method in the order of the table.
+
+    Args:
+        folder: Folder of the records.
+        choice: How the epochs were chosen.
+        methods: Those wanted besides plain and unconfounded; all by default.
+        against: How the epoch of the plain network was chosen that comes first and all are compared with; ``choice`` by default.
 
     Raises:
         MERError: If there are no records of that choice.
@@ -105,6 +113,8 @@ def grouped(folder: Path, choice: str, methods: str | None) -> dict[tuple[str, s
     for key, cell in cells.items():
         names = sorted(cell, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER) - 1.5, name))
         all_answers = {name: Answers(cell[name], choice) for name in names if wanted is None or name in wanted}
+        if "plain" in cell and against not in (None, choice):
+            all_answers = {f"plain by {against}": Answers(cell["plain"], str(against)), **all_answers}
         found[key] = {name: answers for name, answers in all_answers.items() if answers.records}
     if not any(found.values()):
         raise MERError(f"{folder} holds no records whose epoch was chosen by {choice}; run the benchmark first")
@@ -117,9 +127,10 @@ def table(backbone: str, setting: str, cell: Mapping[str, Answers], choice: str)
     splits = [split for split in SPLITS if split in any_record["truth"]]
     aim = splits[-1]
     header = ["method", "seeds", *(SPLITS[split] for split in splits), "called neutral"]
+    base = next((answers for name, answers in cell.items() if name.startswith("plain")), None)
     rows = []
     for name, answers in cell.items():
-        row = [name, str(len(answers.records)), *(_cell(answers, cell.get("plain"), split) for split in splits)]
+        row = [name, str(len(answers.records)), *(_cell(answers, base, split) for split in splits)]
         row.append(f"{answers.neutral(aim):.1f}")
         if "unconfounded" in cell:
             row.append(_gap(answers, cell["unconfounded"], aim))
@@ -128,7 +139,7 @@ def table(backbone: str, setting: str, cell: Mapping[str, Answers], choice: str)
         header.append("gap")
     shown = Table(f"{backbone}, {setting}: accuracy without neutral, %", header, rows)
     shown.notes.append(
-        f"Mean ± deviation over seeds; in parentheses the difference to plain and its 95 % interval. Epoch: {CHOICES[choice][0] or choice}."
+        f"Mean ± deviation over seeds; in parentheses the difference to the first plain one and its 95 % interval. Epoch: {CHOICES[choice][0] or choice}."
         f" Called neutral: share of the answers, {SPLITS[aim]}."
         + (" Gap: to unconfounded, in the randomised trial." if "unconfounded" in cell else "")
         + (" An oracle's tau is chosen on the test split itself." if any("oracle" in name for name in cell) else "")
@@ -161,9 +172,9 @@ def _shared(a: Answers, b: Answers) -> bool:
     return bool(a.records.keys() & b.records.keys())
 
 
-def write_tables(folder: Path, choice: str, methods: str | None) -> None:
+def write_tables(folder: Path, choice: str, methods: str | None, against: str | None = None) -> None:
     """Print every table, and write them all to table.md of the folder."""
-    cells = grouped(folder, choice, methods)
+    cells = grouped(folder, choice, methods, against)
     shown = [table(*key, cell, choice) for key, cell in sorted(cells.items()) if cell.keys() - {"unconfounded"}]
     console = Console(width=200)
     for each in shown:
@@ -172,9 +183,9 @@ def write_tables(folder: Path, choice: str, methods: str | None) -> None:
         part.write_text("\n\n".join(each.markdown() for each in shown) + "\n", encoding="utf-8")
 
 
-def write_picture(folder: Path, file: Path, choice: str, methods: str | None) -> None:
+def write_picture(folder: Path, file: Path, choice: str, methods: str | None, against: str | None = None) -> None:
     """Draw the accuracy on the ordinary test split against the randomised trial's: a panel a backbone, a curve a method."""
-    cells = grouped(folder, choice, methods)
+    cells = grouped(folder, choice, methods, against)
     backbones = sorted({backbone for backbone, _ in cells})
     curves: dict[str, dict[str, dict[str, tuple[float, float]]]] = {backbone: {} for backbone in backbones}
     for (backbone, setting), cell in sorted(cells.items()):
@@ -228,4 +239,5 @@ def add_table_options(parser: argparse.ArgumentParser) -> None:
     """Options of every study's ``table`` and ``picture``."""
     parser.add_argument("folder", type=Path)
     parser.add_argument("--select", dest="choice", default="loss", choices=CHOICES, help="how the epoch was chosen")
+    parser.add_argument("--against", choices=CHOICES, help="how plain's was chosen that the others are compared with")
     parser.add_argument("--methods", help="the methods to show, separated by commas; all when left out")

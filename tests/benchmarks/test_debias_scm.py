@@ -68,6 +68,9 @@ def test_runs_once_and_shows_what_came_of_it(tmp_path: Path, monkeypatch: pytest
     assert "| MACI tau=oracle |" in shown
     assert "rho 0.8: accuracy" in shown
     assert "rho 0.9: accuracy" not in shown
+    assert "plain by" not in shown
+    debias_scm.main(["table", str(tmp_path), "--select", "accuracy_deconfounded", "--against", "loss"])
+    assert "| plain by loss |" in (tmp_path / "table.md").read_text()
     debias_scm.main(["picture", str(tmp_path), str(tmp_path / "debias.png"), "--methods", "plain,MACI tau=1"])
     assert (tmp_path / "debias.png").read_bytes().startswith(b"\x89PNG")
 
