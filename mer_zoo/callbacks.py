@@ -143,11 +143,12 @@ class RunRecord(BasePredictionWriter):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not isinstance(pl_module, MERModule) or not trainer.is_global_zero or is_trial(trainer):
             return
-        propensity = pl_module.validation_weights.propensity
-        if propensity is not None and propensity.report:
+        weights = pl_module.validation_weights
+        propensity = pl_module.model.propensity or weights.propensity
+        if propensity is not None and weights.report:
             folder = self.folder_of(trainer)
             with whole_file(folder / "propensity.json") as part:
-                part.write_text(json.dumps(propensity.report, indent=2) + "\n", encoding="utf-8")
+                part.write_text(json.dumps(weights.report, indent=2) + "\n", encoding="utf-8")
             write_csv(folder / "propensity.csv", propensity.sample_rows())
 
     @override

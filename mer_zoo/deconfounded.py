@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, get_args
 
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from mer_zoo.batch import Batch
 from mer_zoo.functional.deconfounding import effective_sample_size
+from mer_zoo.layers.bias_report import no_confounding
 from mer_zoo.layers.bias_trace import WordRule, Words
 from mer_zoo.layers.propensity import Propensity
 from mer_zoo.layers.strength import LEAST_SAMPLES
 from mer_zoo.model import BatchSource, Model
+from mer_zoo.options import check_choice
 from mer_zoo.scores import Scores, measure
 
 __all__ = ["SUFFIX", "ValidationWeights"]
@@ -28,7 +31,7 @@ class ValidationWeights:
 
     Args:
         model: The model that is validated.
-        wanted: Whether weights are wanted where the model has no propensities, or the rule for the biased words of these.
+        wanted: Whether weights are wanted where the model has no propensities; or by which words, whatever the model goes by.
 
     Example:
         >>> import torch
@@ -45,9 +48,14 @@ class ValidationWeights:
 
     def __init__(self, model: Model, wanted: bool | Words) -> None:
         self.model = model
+        if isinstance(wanted, str):
+            check_choice("MERModule", "deconfounded", wanted, get_args(Words))
         rule = WordRule(wanted) if isinstance(wanted, str) else WordRule()
-        own = Propensity(model.spec, model.task, rule) if wanted and model.propensity is None else None
-        self.propensity = own if own is not None else model.propensity
+        given = model.propensity
+        suits = given is not None and (
+            isinstance(wanted, bool) or (given.source, given.rule.words) == ("words", wanted)
+        )
+        self.propensity = given if suits or not wanted else Propensity(model.spec, model.task, rule)
         self._has_warned = False
 
     @property
@@ -59,8 +67,26 @@ class ValidationWeights:
 
     def fit(self, train: Callable[[], BatchSource]) -> None:
         """Fit the propensities on the training split that ``train`` gives, unless that has been done."""
-        if self.propensity is not None and not self.propensity.fitted:
-            self.propensity.fit(train())
+        if self.propensity is None or self.propensity.fitted:
+            return
+        self.propensity.fit(train())
+        for warning in self._warnings(self.propensity):
+            rank_zero_warn(warning)
+
+    def _warnings(self, fitted: Propensity) -> Iterator[str]:
+        numbers = (x.flatten().tolist() for x in (fitted.prior_loss - fitted.loss, fitted.error, fitted.is_open))
+        for problem, gain, error, is_open in zip(self.model.task.problems, *numbers, strict=True):
+            if not is_open:
+                seen = no_confounding(problem, fitted.source, gain, error)
+                yield f"deconfounded metrics see {seen}; they are the plain metrics"
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What the model's propensities are, or those of validation alone; both where they differ. Empty without any."""
+        trained, used = self.model.propensity, self.propensity
+        if used is None or trained is None or used is trained:
+            return {} if used is None else used.report
+        return {**trained.report, "validation": used.report}
 
     def effects(self, batch: Batch) -> dict[str, Tensor]:
         """What has to be kept of a validation batch."""

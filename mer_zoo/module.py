@@ -24,6 +24,7 @@ from mer_zoo.data.draws import global_seed
 from mer_zoo.deconfounded import ValidationWeights
 from mer_zoo.errors import MERError
 from mer_zoo.guard import LossGuard
+from mer_zoo.layers.bias_trace import Words
 from mer_zoo.metrics.baselines import baselines
 from mer_zoo.model import BatchSource, Model, WrapperFactory
 from mer_zoo.modes import evaluating
@@ -56,7 +57,8 @@ class MERModule(ResumableModule):
         scheduler_interval: Whether the scheduler steps after each ``epoch`` or each optimiser ``step``.
         monitor: Metric that a ReduceLROnPlateau scheduler follows.
         deconfounded: Log each validation metric, and the loss, also under weights that make label and biased words independent, as
-            ``val/..._deconfounded``; with PropensityWeighting in the nest they are logged without asking.
+            ``val/..._deconfounded``. ``frequent`` and ``maci`` are the rules for these words, as ``words`` of PropensityWeighting; true
+            is ``frequent``, or whatever PropensityWeighting in the nest goes by, with which they are logged without asking.
         stop_at_nan: Stop at a training loss that is not finite, and save the ids of its batch; see :class:`LossGuard`.
         compile: Whether ``torch.compile`` compiles the networks, each at its first batch, or the name of the backend that does. What is
             saved is the same. Wrappers run as they are around a compiled network.
@@ -84,7 +86,7 @@ class MERModule(ResumableModule):
         accumulate: int = 1,
         scheduler_interval: str = "epoch",
         monitor: str = "val/loss",
-        deconfounded: bool = False,
+        deconfounded: bool | Words = False,
         stop_at_nan: bool = True,
         compile: bool | str = False,  # noqa: A002  # the name that users know
     ) -> None:
@@ -106,7 +108,7 @@ class MERModule(ResumableModule):
         self.clip_norm, self.accumulate = clip_norm, accumulate
         self.scheduler_interval, self.monitor = scheduler_interval, monitor
         self.automatic_optimization = self.model.num_steps == 1
-        asked = deconfounded or any(model.weighs_validation for model in self.model.nest)
+        asked: bool | Words = deconfounded or any(model.weighs_validation for model in self.model.nest)
         self.validation_weights = ValidationWeights(self.model, asked)
         self.results: dict[str, dict[str, Any]] = {}
         self.test_scores: dict[str, Scores] = {}

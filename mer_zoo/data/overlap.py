@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
@@ -28,6 +29,7 @@ __all__ = [
 Array = StoredArray | npt.NDArray[Any]
 Arrays = Mapping[str, Array | None]
 BLOCK = 2**20
+_MULT_MOSI = re.compile(r"[\w-]{11}_\d+", re.ASCII)
 REMEDY = "keep every sample in one split only (`mer-zoo split-ood` makes new ones)"
 
 
@@ -75,15 +77,20 @@ def recordings(ids: Sequence[str]) -> list[str] | None:
     """The recording that each sample is a clip of; None where the ids do not tell.
 
     Args:
-        ids: Sample ids, ``recording$_$clip``.
+        ids: Sample ids, ``recording$_$clip``; or ``recording_clip`` as in MulT's file of CMU-MOSI, whose recordings are named by the eleven
+            characters of their site.
 
     Example:
         >>> recordings(["a$_$1", "a$_$2", "b$_$1"]), recordings(["train_0", "train_1"])
         (['a', 'a', 'b'], None)
+        >>> recordings(["_dI--eQ6qVU_1", "_dI--eQ6qVU_12"])
+        ['_dI--eQ6qVU', '_dI--eQ6qVU']
     """
-    if not ids or not all("$_$" in name for name in ids):
+    if not ids:
         return None
-    return [name.rsplit("$_$", 1)[0] for name in ids]
+    if all("$_$" in name for name in ids):
+        return [name.rsplit("$_$", 1)[0] for name in ids]
+    return [name.rsplit("_", 1)[0] for name in ids] if all(map(_MULT_MOSI.fullmatch, ids)) else None
 
 
 def id_overlaps(splits: Mapping[str, Sequence[str]]) -> list[Fault]:

@@ -11,7 +11,7 @@ their regularisation from the log-loss on each of these, fitted without both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from math import isfinite
 from typing import NamedTuple
@@ -36,6 +36,7 @@ __all__ = [
 Trace = Callable[[Tensor], Tensor]  # rows that may be looked at -> (N, V) of all samples
 
 L2S = (float("inf"), 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3)  # from a fit that sees nothing but the class shares
+_INNER_FOLDS = 5
 _NEVER = -1e4  # logit of a class that a fit has not seen: probability 0 in float64
 _ITERATIONS = 200
 ONE_SIDED = 1.645  # standard errors that a gain without meaning exceeds in one case of twenty
@@ -220,7 +221,7 @@ def cross_fit(
     """Fit propensities so that no sample's own label has a part in them.
 
     The regularisation of a fold's fit is the one with the least log-loss over the other folds, each predicted by a fit on the
-    rest, so without that fold too. One fit without a pair of folds serves both of them.
+    rest, so without that fold too. One fit without a pair of folds serves both of them. Of two folds, each is divided anew.
 
     Args:
         trace: Gives (N, V) features of all samples by what may be known of the given rows alone: which words are biased there, or
@@ -239,14 +240,12 @@ def cross_fit(
     """
     everything = torch.arange(len(y))
     folds = int(fold.max()) + 1
-    losses = torch.zeros(folds, len(l2s), dtype=torch.float64)
     prior = F.one_hot(y, num_classes).double().mean(0)
-    for pair in combinations(range(folds), 2) if folds > 2 else []:
-        rows = everything[(fold != pair[0]) & (fold != pair[1])]
+    losses = torch.zeros(folds, len(l2s), dtype=torch.float64)
+    for rows, parts in _inner_fits(fold, everything if groups is None else groups):
         x = trace(rows)
         for k, model in enumerate(_path(x[rows], y[rows], num_classes, l2s)):
-            for own, other in (pair, pair[::-1]):
-                held = everything[fold == other]
+            for own, held in parts:
                 losses[own, k] += len(held) * log_loss(_out_of_sample(model, x[held], prior), y[held])
     log_p, base = y.new_zeros(len(y), num_classes, dtype=torch.float64), torch.zeros(len(y), num_classes).double()
     for own in range(folds):
@@ -262,6 +261,24 @@ def cross_fit(
     gains = (log_p - base).gather(1, y[:, None]).squeeze(1)
     error = gain_error(gains, everything if groups is None else groups)
     return CrossFit(log_p, full, l2, log_loss(log_p, y), log_loss(base, y), error)
+
+
+def _inner_fits(fold: Tensor, groups: Tensor) -> Iterator[tuple[Tensor, list[tuple[int, Tensor]]]]:
+    """For the choice of the regularisation: rows to fit on, and (fold to choose for, rows to measure the choice on).
+
+    Without a pair of folds there is nothing left of two, so that each of these is divided in itself.
+    """
+    everything, folds = torch.arange(len(fold)), int(fold.max()) + 1
+    if folds > 2:
+        for one, other in combinations(range(folds), 2):
+            parts = [(one, everything[fold == other]), (other, everything[fold == one])]
+            yield everything[(fold != one) & (fold != other)], parts
+        return
+    for own in range(folds):
+        rest = everything[fold != own]
+        inner = assign_folds(groups[rest], _INNER_FOLDS)
+        for part in range(int(inner.max()) + 1 if len(rest) > 1 else 0):
+            yield rest[inner != part], [(own, rest[inner == part])]
 
 
 def _path(x: Tensor, y: Tensor, num_classes: int, l2s: Sequence[float]) -> list[Logistic]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mer_zoo.functional.deconfounding import effective_sample_size
 
-__all__ = ["class_shares", "curve_point", "imbalance", "sample_rows", "word_rows"]
+__all__ = ["class_shares", "curve_point", "imbalance", "no_confounding", "sample_rows", "word_rows"]
 
 
 def class_shares(x: Tensor, y: Tensor, num_classes: int, weights: Tensor) -> Tensor:
@@ -127,3 +127,24 @@ def sample_rows(
             for row, value in zip(rows, values.tolist(), strict=True):
                 row[f"{name}{end}"] = round(value, 6)
     return rows
+
+
+def no_confounding(problem: str, source: str, gain: float, error: float) -> str:
+    """What is said of a problem whose trace gains no more than chance would.
+
+    Args:
+        problem: Its name, "" for a nameless one.
+        source: Where the trace is.
+        gain: Its gain over the class shares on samples not seen, in nats.
+        error: Standard error of the gain.
+
+    Example:
+        >>> no_confounding("sad", "words", 0.01, 0.02)
+        'no confounding for sad: on samples not seen the biased words tell 0.0100 nats more than the class shares, with a standard ...'
+    """
+    where = f" for {problem}" if problem else ""
+    what = "biased words" if source == "words" else f"features of {source}"
+    return (
+        f"no confounding{where}: on samples not seen the {what} tell {gain:.4f} nats more than the class shares, with a standard error"
+        f" of {error:.4f}"
+    )

@@ -193,17 +193,15 @@ def spellings(words: Tensor, rows: Sequence[Tensor], texts: Sequence[str]) -> li
 
 
 def group_numbers(ids: Sequence[str]) -> Tensor:
-    """(N,) number of the recording that each sample is from, or its own number where the ids do not tell.
+    """(N,) number of the recording that each sample is from; where the ids do not tell, samples of one id share a number.
 
     Example:
         >>> group_numbers(["a$_$1", "b$_$1", "a$_$2"]).tolist(), group_numbers(["train_0", "train_1"]).tolist()
         ([0, 1, 0], [0, 1])
     """
-    found = recordings(ids)
-    if found is None:
-        return torch.arange(len(ids))
+    found = recordings(ids) or ids
     place = {name: at for at, name in enumerate(dict.fromkeys(found))}
-    return torch.tensor([place[name] for name in found])
+    return torch.tensor([place[name] for name in found], dtype=torch.long)
 
 
 class TrainingSplit(NamedTuple):
@@ -245,7 +243,7 @@ def read_split(
         pool: Gives (B, V) vectors, to be read in place of words.
 
     Raises:
-        MERError: If the samples are not numbered, or words are to be read where there are none.
+        MERError: If the samples are not numbered, words are to be read where there are none, or vectors are not finite.
 
     Example:
         >>> from mer_zoo.batch import DataSpec
@@ -284,4 +282,9 @@ def read_split(
         )
     pooled = None if pool is None else torch.stack(ordered)
     ids, texts = ([names[place][column] for place in order] for column in (0, 1))
+    if pooled is not None and not pooled.isfinite().all():
+        name = ids[int((~pooled.isfinite().all(1)).nonzero()[0])]
+        raise MERError(
+            f"features of sample {name!r} are not finite, so they tell no bias; find such samples with `mer-zoo validate-data`"
+        )
     return TrainingSplit(words, by_token, pooled, torch.stack([labels[place] for place in order]), ids, texts)

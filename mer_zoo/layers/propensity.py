@@ -206,6 +206,10 @@ class Propensity(nn.Module):
 
     def _words_of(self, batch: Batch) -> Tensor:
         if not self.by_token:
+            if len(batch.raw_text) != len(batch):
+                raise MERError(
+                    "this batch has no transcripts, but the propensities were fitted with them; give a file with both"
+                )
             return spell(batch.raw_text).to(self.words.device)
         found = self._tokens(batch)
         if found is None:

@@ -54,6 +54,7 @@ from typing_extensions import override
 from mer_zoo.batch import Batch, Step
 from mer_zoo.errors import MERError
 from mer_zoo.functional.propensity import ONE_SIDED
+from mer_zoo.layers.bias_report import no_confounding
 from mer_zoo.layers.bias_trace import WordRule, Words
 from mer_zoo.layers.propensity import LARGEST_WEIGHT, BiasSource, Propensity
 from mer_zoo.layers.strength import LEAST_SAMPLES
@@ -126,11 +127,12 @@ class PropensityWeighting(Wrapper):
         check_weights("PropensityWeighting", weights)
         _check_numbers(max_words, folds, max_weight, {"balance": balance, "min_share": min_share})
         _check_in_use(weights, {"balance": ("mode", mode), "min_share": ("words", words), "min_cv": ("words", words)})
+        rule = WordRule(words, max_words, min_share, min_cv)
+        _check_source(rule, source)
         if mode != "weight":
             self._meet_the_scores(mode)
         self.balance = {"weight": 1.0, "product": 0.0, "both": balance}[mode]
         self.strength = strength
-        rule = WordRule(words, max_words, min_share, min_cv)
         exponent = self.balance * strength
         self.trace = Propensity(self.spec, self.task, rule, folds, source, exponent, max_weight, gate)
         # Not saved: what belongs to the samples of a training split is fitted anew for the split at hand.
@@ -195,17 +197,13 @@ class PropensityWeighting(Wrapper):
 
     def _warnings(self) -> list[str]:
         trace, found = self.trace, []
-        what = "biased words" if trace.source == "words" else f"features of {trace.source}"
         tensors = (trace.prior_loss - trace.loss, trace.error, trace.is_open, trace.ess)
         numbers = zip(*(x.flatten().tolist() for x in tensors), strict=True)
         for problem, (gain, error, is_open, size) in zip(self.task.problems, numbers, strict=True):
             where = f" for {problem}" if problem else ""
             if not is_open or gain <= ONE_SIDED * error:
                 so = "weighting only adds noise" if is_open else "training is plain"
-                found.append(
-                    f"PropensityWeighting sees no confounding{where}: on samples not seen the {what} tell {gain:.4f} nats more than the"
-                    f" class shares, with a standard error of {error:.4f}; {so}"
-                )
+                found.append(f"PropensityWeighting sees {no_confounding(problem, trace.source, gain, error)}; {so}")
             if self.balance > 0 and size < LEAST_SAMPLES:
                 found.append(
                     f"PropensityWeighting leaves an effective sample size of {size:.1f}{where}, below {LEAST_SAMPLES}; lower strength or"
@@ -239,4 +237,13 @@ def _check_in_use(options: Mapping[str, float], choices: Mapping[str, tuple[str,
         if options[name] != DEFAULTS[name] and chosen != USERS[name]:
             raise MERError(
                 f"{name} is {options[name]}, but {choice} {chosen} of PropensityWeighting does not use it; set {choice}: {USERS[name]}"
+            )
+
+
+def _check_source(rule: WordRule, source: str) -> None:
+    for name, default in WordRule()._asdict().items():
+        value = getattr(rule, name)
+        if source != "words" and value != default:
+            raise MERError(
+                f"{name} is {value}, but source {source} of PropensityWeighting does not use it; set source: words"
             )

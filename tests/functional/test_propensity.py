@@ -178,3 +178,28 @@ def test_hardly_any_samples(size: int) -> None:
     fit: CrossFit = cross_fit(lambda rows: x, y, 3, assign_folds(torch.arange(size), 5))
     assert fit.log_p.isfinite().all()
     assert fit.log_p.shape == (size, 3)
+
+
+@pytest.mark.parametrize("rule", [MACI._replace(max_words=20), WordRule(max_words=40, min_share=0.03)])
+def test_a_folds_labels_have_no_part_in_its_regularisation(rule: WordRule) -> None:
+    trace, y = corpus(90, rho=0.9, rule=rule)
+    fold, generator = assign_folds(torch.arange(90), 3), torch.Generator().manual_seed(0)
+    before = cross_fit(trace, y, 3, fold)
+    for own in range(3):
+        labels = torch.where(fold == own, torch.randint(3, (90,), generator=generator), y)
+        after = cross_fit(WordTrace(rows_of(trace), labels, 3, rule), labels, 3, fold)
+        assert torch.equal(before.log_p[fold == own], after.log_p[fold == own])
+        assert not torch.equal(before.log_p[fold != own], after.log_p[fold != own])
+
+
+@pytest.mark.parametrize("groups", [torch.arange(200), torch.arange(200) % 2])
+def test_two_folds_find_what_more_find(groups: Tensor) -> None:
+    x, y = counts(width=6)
+    fold = assign_folds(groups, 2)
+    fit = cross_fit(lambda rows: x, y, 3, fold, groups=groups)
+    more = cross_fit(lambda rows: x, y, 3, assign_folds(torch.arange(200), 5))
+    assert more.gain > 0.05
+    assert fit.gain > 0.5 * more.gain
+    labels = torch.where(fold == 1, y.flip(0), y)  # not even by the choice of the regularisation
+    again = cross_fit(lambda rows: x, labels, 3, fold, groups=groups)
+    assert torch.equal(fit.log_p[fold == 1], again.log_p[fold == 1])

@@ -123,6 +123,48 @@ def test_transcripts_serve_as_token_ids_do(words: Words) -> None:
         by_token.log_p(gone[0])
 
 
+def test_transcripts_that_are_missing_later() -> None:
+    spec, task = DataSpec(), SentimentClassification(2)
+    texts = [("so", "good", "")[i % 3] for i in range(60)]
+    batch = Batch.random(spec, task, size=60).replace(raw_text=texts)
+    propensity = Propensity(spec, task)
+    propensity.fit([batch])
+    assert propensity.log_p(batch.replace(raw_text=[""] * 60)).shape == (60, 2)
+    with pytest.raises(MERError, match="this batch has no transcripts, but the propensities were fitted with them"):
+        propensity.log_p(batch.replace(raw_text=[]))
+
+
+@pytest.mark.parametrize("ids", ["r{}$_${}", "aB3-_xYz{:03}_{}", "r{}"])
+def test_a_recordings_labels_have_no_part_in_its_propensities(ids: str) -> None:
+    source = data(train=120)
+    batches = [
+        batch.replace(ids=[ids.format(i % 10, i) for i in batch.index.tolist()])
+        for batch in source.batch_source("train")
+    ]
+    changed = [
+        batch.replace(target=batch.target.where(batch.index % 10 != 4, (batch.target + 1) % 3)) for batch in batches
+    ]
+    before, after = (Propensity(source.spec, source.task, WordRule("maci")) for _ in range(2))
+    before.fit(batches)
+    after.fit(changed)
+    own = torch.arange(120) % 10 == 4
+    assert not torch.equal(before.target[own], after.target[own])
+    assert torch.equal(before.out_of_fold[own], after.out_of_fold[own])
+    assert not torch.equal(before.out_of_fold[~own], after.out_of_fold[~own])
+
+
+def test_features_that_are_not_finite() -> None:
+    spec, task = DataSpec(), SentimentClassification(2)
+    batch = Batch.random(spec, task, size=6)
+    x = batch.audio.x.clone()
+    x[2] = float("inf")
+    batch = batch.replace(audio=batch.audio.replace(x=x), ids=[f"clip {i}" for i in range(6)])
+    with pytest.raises(
+        MERError, match="features of sample 'clip 2' are not finite, so they tell no bias; .*validate-data"
+    ):
+        Propensity(spec, task, source="audio").fit([batch])
+
+
 def test_samples_are_found_by_their_place() -> None:
     spec, task = DataSpec(tokens=True), SentimentClassification(3)
     batch = Batch.random(spec, task, size=6)

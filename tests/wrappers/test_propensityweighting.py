@@ -1,6 +1,7 @@
 """PropensityWeighting around small models: weights and products, nests, refusals, records, and that validation imitates the trial."""
 
 import json
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,8 @@ def test_a_product_meets_the_final_scores_only(factory: Any, message: str) -> No
         ({"folds": 1}, "folds of PropensityWeighting is 1; give at least 2"),
         ({"max_weight": 1.0}, "max_weight of PropensityWeighting is 1.0; give a finite number above 1"),
         ({"source": "video"}, "unknown source 'video'"),
+        ({"source": "audio", "words": "maci"}, "words is maci, but source audio .* does not use it; set source: words"),
+        ({"source": "audio", "max_words": 9}, "max_words is 9, but source audio .* does not use it; set source: words"),
     ],
 )
 def test_options_out_of_range(options: dict[str, Any], message: str) -> None:
@@ -373,6 +376,45 @@ def test_deconfounded_metrics_without_the_wrapper(tmp_path: Path) -> None:
     stop = ModelCheckpoint(tmp_path, monitor="val/Acc3_deconfounded")
     with pytest.raises(MERError, match="monitor 'val/Acc3_deconfounded' is not a validation metric"):
         train(plain, source, tmp_path, callbacks=[stop], enable_checkpointing=True)
+
+
+def test_deconfounded_metrics_by_the_words_asked_for(tmp_path: Path) -> None:
+    source = data()
+    net = MeanNet(source.spec, source.task)
+    maci = MERModule(net, deconfounded="maci").validation_weights
+    assert maci.propensity is not None
+    assert maci.propensity.rule.words == "maci"
+    wrapper = partial(PropensityWeighting, words="maci", max_words=30)
+    for same in (True, False, "maci"):
+        module = MERModule(net, [wrapper], deconfounded=same)
+        assert module.validation_weights.propensity is module.model.propensity
+    module = MERModule(net, [wrapper], deconfounded="frequent")
+    other = module.validation_weights.propensity
+    assert other is not None
+    assert other.rule.words == "frequent"
+    train(module, source, tmp_path, callbacks=[RunRecord(str(tmp_path))])
+    report = json.loads((tmp_path / "propensity.json").read_text())
+    assert (report["words"], report["validation"]["words"]) == ("maci", "frequent")
+    assert other.fitted
+    with pytest.raises(MERError, match="unknown deconfounded 'rare' of MERModule; choose from frequent, maci"):
+        MERModule(net, deconfounded="rare")  # type: ignore[arg-type]
+
+
+def test_validation_behind_a_closed_gate_says_so(tmp_path: Path) -> None:
+    module = MERModule(MeanNet(SPEC, THREE), deconfounded=True)
+    blind = "see no confounding: on samples not seen the biased words tell .* nats more .*; they are the plain metrics"
+    with pytest.warns(UserWarning, match=f"deconfounded metrics {blind}"):
+        module.validation_weights.fit(lambda: [Batch.random(SPEC, THREE, 200)])
+    emotions = MERModule(MeanNet(SPEC, EMOTIONS), deconfounded=True)
+    batch = split(EMOTIONS, 200)
+    chance = torch.randint(2, (200,), generator=torch.Generator().manual_seed(0))
+    with pytest.warns(UserWarning, match="deconfounded metrics see no confounding for sad: ") as told:
+        emotions.validation_weights.fit(lambda: [batch.replace(target=torch.stack([batch.target[:, 0], chance], 1))])
+    assert len(told) == 1
+    source = data()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "deconfounded metrics see")
+        train(MERModule(MeanNet(source.spec, source.task), deconfounded=True), source, tmp_path)
 
 
 @pytest.mark.parametrize("mode", ["weight", "product", "both"])
