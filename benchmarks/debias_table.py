@@ -127,10 +127,9 @@ def table(backbone: str, setting: str, cell: Mapping[str, Answers], choice: str)
     splits = [split for split in SPLITS if split in any_record["truth"]]
     aim = splits[-1]
     header = ["method", "seeds", *(SPLITS[split] for split in splits), "called neutral"]
-    base = next((answers for name, answers in cell.items() if name.startswith("plain")), None)
     rows = []
     for name, answers in cell.items():
-        row = [name, str(len(answers.records)), *(_cell(answers, base, split) for split in splits)]
+        row = [name, str(len(answers.records)), *(_cell(answers, _base(cell), split) for split in splits)]
         row.append(f"{answers.neutral(aim):.1f}")
         if "unconfounded" in cell:
             row.append(_gap(answers, cell["unconfounded"], aim))
@@ -147,14 +146,34 @@ def table(backbone: str, setting: str, cell: Mapping[str, Answers], choice: str)
     return shown
 
 
-def _cell(answers: Answers, base: Answers | None, split: str) -> str:
+def overview(backbone: str, cells: Mapping[str, Mapping[str, Answers]], choice: str) -> Table:
+    """Every method in the split that matters most of each setting, a column a setting."""
+    names = sorted({name for cell in cells.values() for name in cell}, key=lambda name: _place(name, cells))
+    columns = {}
+    for setting, cell in cells.items():
+        aim = next(split for split in reversed(SPLITS) if split in next(iter(_base(cell).records.values()))["truth"])
+        columns[f"{setting}, {SPLITS[aim]}"] = [
+            _cell(cell[name], _base(cell), aim) if name in cell else "-" for name in names
+        ]
+    rows = [[name, *texts] for name, *texts in zip(names, *columns.values(), strict=True)]
+    shown = Table(f"{backbone}: accuracy without neutral, %", ["method", *columns], rows)
+    shown.notes.append(f"As below. Epoch: {CHOICES[choice][0] or choice}.")
+    return shown
+
+
+def _place(name: str, cells: Mapping[str, Mapping[str, Answers]]) -> int:
+    return max(list(cell).index(name) for cell in cells.values() if name in cell)
+
+
+def _base(cell: Mapping[str, Answers]) -> Answers:
+    """What the methods of a setting are compared with."""
+    return next((answers for name, answers in cell.items() if name.startswith("plain")), next(iter(cell.values())))
+
+
+def _cell(answers: Answers, base: Answers, split: str) -> str:
     values = answers.accuracy(split)
     text = f"{statistics.fmean(values):.1f} ± {statistics.stdev(values) if len(values) > 1 else 0:.1f}"
-    return (
-        text
-        if base is None or base is answers or not _shared(answers, base)
-        else f"{text} ({_interval(answers, base, split)})"
-    )
+    return text if base is answers or not _shared(answers, base) else f"{text} ({_interval(answers, base, split)})"
 
 
 def _gap(answers: Answers, unconfounded: Answers, split: str) -> str:
@@ -175,7 +194,12 @@ def _shared(a: Answers, b: Answers) -> bool:
 def write_tables(folder: Path, choice: str, methods: str | None, against: str | None = None) -> None:
     """Print every table, and write them all to table.md of the folder."""
     cells = grouped(folder, choice, methods, against)
-    shown = [table(*key, cell, choice) for key, cell in sorted(cells.items()) if cell.keys() - {"unconfounded"}]
+    cells = {key: cell for key, cell in sorted(cells.items()) if cell.keys() - {"unconfounded"}}
+    backbones: dict[str, dict[str, Mapping[str, Answers]]] = {}
+    for (backbone, setting), cell in cells.items():
+        backbones.setdefault(backbone, {})[setting] = cell
+    shown = [overview(backbone, settings, choice) for backbone, settings in backbones.items()]
+    shown += [table(*key, cell, choice) for key, cell in cells.items()]
     console = Console(width=200)
     for each in shown:
         each.show(console)

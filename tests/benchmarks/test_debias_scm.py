@@ -17,7 +17,10 @@ from mer_zoo.errors import MERError
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TINY = SyntheticConfig(train=96, valid=32, test=32)
 METHODS = "plain,MACI,unconfounded"
-pytestmark = pytest.mark.filterwarnings("ignore:.*an effective sample size of")  # there are few samples
+pytestmark = [  # there are few samples
+    pytest.mark.filterwarnings("ignore:.*an effective sample size of"),
+    pytest.mark.filterwarnings("ignore:deconfounded metrics see no confounding"),
+]
 
 
 @pytest.fixture(autouse=True)
