@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
@@ -20,7 +21,7 @@ import mer_zoo.wrappers  # imported classes can be named without their module
 from mer_zoo import export
 from mer_zoo.callbacks import RunRecord, SaveConfig
 from mer_zoo.checkpoint import check_file
-from mer_zoo.cli_errors import exit_code, explain, is_mistake
+from mer_zoo.cli_errors import exit_code, explain, explain_place, explain_trainer, is_mistake
 from mer_zoo.data import MERDataModule, convert, resplit, validate
 from mer_zoo.errors import MERError
 from mer_zoo.module import MERModule
@@ -114,6 +115,28 @@ class MERCLI(LightningCLI):
                 callback.command = ["mer-zoo", *(sys.argv[1:] if self.given is None else self.given)]
 
     @override
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except MERError:
+            raise
+        except (ValueError, ImportError) as error:  # strategies and libraries that are not there
+            raise MERError(explain_trainer(error)) from error
+
+    def before_fit(self) -> None:
+        """Refuse what Lightning refuses with a remedy that does not exist here."""
+        if self.model.automatic_optimization:
+            return
+        for theirs, ours, none in (
+            ("gradient_clip_val", "clip_norm", None),
+            ("accumulate_grad_batches", "accumulate", 1),
+        ):
+            if getattr(self.trainer, theirs) != none:
+                raise MERError(
+                    f"trainer.{theirs} does not work with several optimiser steps a batch; take --model.{ours} instead"
+                )
+
+    @override
     def _parse_ckpt_path(self) -> None:
         options = self.config[self.config.subcommand]
         path = options.get("ckpt_path")
@@ -188,22 +211,21 @@ def main(args: Sequence[str] | None = None) -> None:
             sys.exit(TOOLS[given[0]][0](given[1:]))
         # With args given, Lightning warns about the arguments of the process; None makes it read them itself.
         MERCLI(None if args is None else given)
-    except FileNotFoundError as error:
-        sys.stderr.write(f"mer-zoo: error: {error}; give the path of a file that exists\n")
-        sys.exit(2)
     except (MERError, ValueError, TypeError) as error:
         # jsonargparse wraps what a constructor raises; anything that is not a user's mistake keeps its traceback.
         if not is_mistake(error):
             raise
         sys.stderr.write(f"mer-zoo: error: {explain(str(error), error)}\n")
         sys.exit(exit_code(error))
+    except MisconfigurationException as error:
+        sys.stderr.write(f"mer-zoo: error: {explain_trainer(error)}\n")
+        sys.exit(2)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        told = explain_place(error)
+        if told is None:
             raise
-        sys.stderr.write(
-            f"mer-zoo: error: {error.filename or 'a file of the run'}: {error.strerror}; make room, then go on\n"
-        )
-        sys.exit(1)
+        sys.stderr.write(f"mer-zoo: error: {told}\n")
+        sys.exit(exit_code(error))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -10,9 +11,11 @@ import mer_zoo.backbones
 import mer_zoo.wrappers
 from mer_zoo.errors import MERError, TrainingError
 
-__all__ = ["exit_code", "explain", "is_mistake"]
+__all__ = ["exit_code", "explain", "explain_place", "explain_trainer", "is_mistake"]
 
 DATA = ("IEMOCAP", "MOSEI", "MOSI", "MERDataModule", "SyntheticMER")
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+BARRED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 HELP = "see mer-zoo fit --help, or --model.backbone.help CLASS for the options of a class"
 
 
@@ -53,6 +56,38 @@ def explain(message: str, error: BaseException | None = None) -> str:
     return where + _essence(message)
 
 
+def explain_place(error: OSError) -> str | None:
+    """Say in one sentence what is wrong with a file or folder; None for faults that are not the user's.
+
+    Args:
+        error: What was raised.
+
+    Example:
+        >>> explain_place(NotADirectoryError(errno.ENOTDIR, "Not a directory", "notes.txt/runs"))
+        'notes.txt/runs: Not a directory; give a place that can be read and written'
+    """
+    if isinstance(error, FileNotFoundError):
+        return f"{error}; give the path of a file that exists"
+    if error.errno in FULL:
+        return f"{error.filename or 'a file of the run'}: {error.strerror}; make room, then go on"
+    if error.errno in BARRED and error.filename is not None:
+        return f"{error.filename}: {error.strerror}; give a place that can be read and written"
+    return None
+
+
+def explain_trainer(error: Exception) -> str:
+    r"""Say in one line what Lightning found wrong with the options of its Trainer.
+
+    Args:
+        error: What Lightning raised.
+
+    Example:
+        >>> explain_trainer(ValueError("No such device.\nTry another."))
+        'No such device. Try another; see mer-zoo fit --help for the options of --trainer'
+    """
+    return f"{' '.join(str(error).split()).rstrip('.')}; see mer-zoo fit --help for the options of --trainer"
+
+
 def is_mistake(error: BaseException) -> bool:
     """Whether a :class:`MERError` stands anywhere in the chain of an exception.
 
@@ -67,7 +102,7 @@ def is_mistake(error: BaseException) -> bool:
 
 
 def exit_code(error: BaseException) -> int:
-    """1 where training could not go on, 2 where a command was refused.
+    """1 where training could not go on or a disk is full, 2 where a command was refused.
 
     Args:
         error: What was raised.
@@ -76,6 +111,8 @@ def exit_code(error: BaseException) -> int:
         >>> exit_code(TrainingError("the disk is full")), exit_code(MERError("a typo"))
         (1, 2)
     """
+    if isinstance(error, OSError) and error.errno in FULL:
+        return 1
     return 1 if any(isinstance(cause, TrainingError) for cause in _chain(error)) else 2
 
 

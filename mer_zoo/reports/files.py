@@ -37,5 +37,9 @@ def whole_file(path: Path) -> Iterator[Path]:
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(path)
+    except OSError as error:
+        if error.filename is None:  # that of a write knows no name
+            error.filename = str(path)
+        raise
     finally:
         part.unlink(missing_ok=True)
