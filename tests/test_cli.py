@@ -142,12 +142,14 @@ def test_python_m_mer_zoo_is_the_same_command() -> None:
     assert "nowhere.pkl does not exist" in done.stderr
 
 
+@pytest.mark.filterwarnings("ignore:deconfounded metrics")  # so few samples tell nothing
 def test_print_config_is_complete_and_parses(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
-        main(["fit", *SMALL, "--model.wrappers+=CausalMER", "--print_config"])
+        main(["fit", *SMALL, "--model.wrappers+=CausalMER", "--model.deconfounded=maci", "--print_config"])
     text = capsys.readouterr().out
     settings = yaml.safe_load(text)
     assert settings["model"]["wrappers"][0]["init_args"]["alpha"] == 0.1
+    assert settings["model"]["deconfounded"] == "maci"
     assert "spec" not in settings["model"]["backbone"]["init_args"]
     saved = tmp_path / "config.yaml"
     saved.write_text(text)
@@ -163,6 +165,7 @@ def test_print_config_is_complete_and_parses(capsys: pytest.CaptureFixture[str],
         (["--model.wrappers+=CausalMERR"], ["unknown class 'CausalMERR', did you mean CausalMER"]),
         (["--model.wrappers+=CausalMER", "--model.wrappers.fuson=sum"], ["option 'fuson' does not exist"]),
         (["--model.wrappers+=CausalMER", "--data.task=regression"], ["CausalMER needs classes", "choose a task"]),
+        (["--model.deconfounded=rare"], ["model.deconfounded", "frequent", "maci", "rare"]),
         (["--optimizer=SGD"], ["--optimizer=SGD", "--help"]),
         (["--model.wrappers=CausalMER"], ["this is a list; add to it with --model.wrappers+=NAME"]),
         (["--data.scm.rho=3"], ["rho is 3.0; a probability lies in [0, 1]"]),

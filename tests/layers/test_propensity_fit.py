@@ -75,6 +75,23 @@ def test_the_gate_goes_by_the_error_of_the_gain() -> None:
     assert bool(propensity.is_open) == bool(gain > 1.645 * propensity.error)
 
 
+def test_clips_of_a_recording_count_as_one_in_the_error() -> None:
+    source = data(train=120)
+    batches = list(source.batch_source("train"))
+    rows = torch.cat([batch.text.x for batch in batches]).repeat(4, 1)
+    times = batches[0].replace(
+        text=batches[0].text.replace(x=rows, mask=rows > 0, observed=rows > 0),
+        target=torch.cat([batch.target for batch in batches]).repeat(4),
+        index=torch.arange(480),
+        ids=[f"r{i % 120}$_${i}" for i in range(480)],
+        raw_text=[""] * 480,
+    )
+    propensity = Propensity(source.spec, source.task, WordRule("maci"))
+    propensity.fit([times])
+    own = (propensity.out_of_fold - propensity.prior.log()).gather(1, propensity.target[:, None]).squeeze(1)
+    torch.testing.assert_close(propensity.error, (own[:120].std() / 120**0.5).float(), atol=0.003, rtol=0)
+
+
 def test_each_emotion_has_a_gate_of_its_own() -> None:
     source = data("emotions", train=300)
     batches = []
