@@ -107,7 +107,8 @@ def _save(trainer: Trainer, seen: _Seen) -> Path | None:
         torch.distributed.all_gather_object(found, mine)
     if is_trial(trainer):
         return None
-    path = run_folder(trainer) / NAN_BATCH
+    # another process may number its logger's folder otherwise
+    path = Path(trainer.strategy.broadcast(str(run_folder(trainer) / NAN_BATCH)))
     if trainer.is_global_zero:
         record = {**seen.place, "batches": [batch for batch in found if batch is not None]}
         with whole_file(path) as part:

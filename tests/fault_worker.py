@@ -1,6 +1,7 @@
 """Runs ``mer-zoo`` in forked processes, one after the other, and kills them at chosen points; started by test_faults.py.
 
-A process that is forked costs no import. Each line of the input is a request, each line of the output tells how its process ended.
+A process that is forked costs no import. Each line of the input is a request, each line of the output tells how its process ended;
+several processes train together as that many machines do.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import json
 import os
 import resource
 import signal
+import socket
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +62,12 @@ def die_writing(number: int) -> None:
 
 
 def spoil_batch(number: int) -> None:
-    """Make the features of the ``number``-th training batch infinite."""
+    """Make the features of the ``number``-th training batch infinite, on the first process only."""
     step, calls = MERModule.training_step, [0]
 
     def spoilt(self: MERModule, batch: Batch, batch_idx: int) -> Tensor | None:
         calls[0] += 1
-        if calls[0] == number:
+        if calls[0] == number and self.global_rank == 0:
             batch = batch.replace(audio=batch.audio.replace(x=batch.audio.x + float("inf")))
         return step(self, batch, batch_idx)
 
@@ -98,22 +101,42 @@ def run(request: dict[str, Any]) -> None:
     cli.main(request["args"])
 
 
+def fork(request: dict[str, Any], environment: dict[str, str]) -> int:
+    """Start ``mer-zoo`` in a process of its own; gives its id."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        os.environ.update(environment)
+        run(request)
+        code = 0
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def free_port() -> str:
+    """A port for the processes to meet at."""
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return str(opened.getsockname()[1])
+
+
 def main() -> None:
-    """Answer each request with the exit code of its process, negative for a signal."""
+    """Answer each request with the exit code of its (first) process, negative for a signal."""
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
-        child = os.fork()
-        if not child:
-            code = 1
-            try:
-                run(json.loads(line))
-                code = 0
-            except SystemExit as stop:
-                code = int(stop.code or 0)
-            finally:
-                sys.stderr.flush()
-                os._exit(code)
-        answers.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")
+        request = json.loads(line)
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+        nodes = [{**meeting, "NODE_RANK": str(node)} for node in range(request.get("processes", 1))]
+        children = [fork(request, node if len(nodes) > 1 else {}) for node in nodes]
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        answers.write(f"{codes[0]}\n")
         answers.flush()
 
 

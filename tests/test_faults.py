@@ -58,9 +58,9 @@ def call() -> Iterator[Call]:
         assert worker.stdout is not None
         requests, answers = worker.stdin, worker.stdout
 
-        def run(folder: Path, args: list[str], fault: str = "none", number: int = 0) -> int:
+        def run(folder: Path, args: list[str], fault: str = "none", number: int = 0, processes: int = 1) -> int:
             folder.mkdir(exist_ok=True)
-            request = {"folder": str(folder), "args": args, "fault": fault, "number": number}
+            request = {"folder": str(folder), "args": args, "fault": fault, "number": number, "processes": processes}
             requests.write(json.dumps(request) + "\n")
             requests.flush()
             return int(answers.readline())
@@ -149,6 +149,31 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, call: Call, un
     assert same(content(tmp_path), content(unbroken))
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 3 MB, where mounting is permitted; two checkpoints fill it."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no disk may be mounted here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_small_disk_that_is_full(small_disk: Path, call: Call, unbroken: Path) -> None:
+    assert call(small_disk, FIT) == 1
+    log = (small_disk / "log.txt").read_text()
+    assert "can't be written: No space left on device; the one before it is as it was; make room" in log
+    assert "Traceback" not in log
+    checkpoints = small_disk / RUN / "checkpoints"
+    assert not list(checkpoints.glob(".*"))
+    check_file(checkpoints / "last.ckpt")
+    subprocess.run(["mount", "-o", "remount,size=9m", str(small_disk)], check=True)
+    assert call(small_disk, [*FIT, "--ckpt_path=last"]) == 0
+    assert same(content(small_disk), content(unbroken))
+
+
 def test_a_loss_of_nan_is_told_in_one_sentence(tmp_path: Path, call: Call) -> None:
     assert call(tmp_path, FIT, "spoil", 6) == 1
     log = (tmp_path / "log.txt").read_text()
@@ -165,6 +190,33 @@ def test_a_loss_of_nan_is_told_in_one_sentence(tmp_path: Path, call: Call) -> No
     assert len(set(batch["ids"])) == 8
     values = torch.load(tmp_path / RUN / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"].values()
     assert all(value.isfinite().all() for value in values)
+
+
+TWO = [*FIT, "--trainer.num_nodes=2", "--trainer.devices=1", "--trainer.strategy=ddp"]
+TWO += ["--last_checkpoint.every_n_train_steps=2"]  # of two batches an epoch and process, each of two steps
+
+
+def test_two_processes_that_are_killed_go_on_to_the_same_end(tmp_path: Path, call: Call) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert call(whole, TWO, processes=2) == 0, (whole / "log.txt").read_text()[-2000:]
+    assert call(killed, TWO, "training_step", 4, processes=2) != 0
+    left = torch.load(killed / RUN / "checkpoints" / "last.ckpt", weights_only=True)
+    assert (left["epoch"], left["global_step"]) == (1, 6)  # behind the third batch, in the middle of an epoch
+    assert len(left["mer_zoo_training"]["processes"]) == 2
+    assert call(killed, [*TWO, "--ckpt_path=last", "--seed_everything=9"], processes=2) == 0
+    assert same(content(killed), content(whole))
+    assert (killed / RUN / "metrics.csv").read_bytes() == (whole / RUN / "metrics.csv").read_bytes()
+
+
+def test_processes_stop_together_at_a_loss_of_nan(tmp_path: Path, call: Call) -> None:
+    assert call(tmp_path, TWO, "spoil", 3, processes=2) == 1
+    log = (tmp_path / "log.txt").read_text()
+    told = [line for line in log.splitlines() if "error:" in line]
+    assert len(told) == 2
+    assert all(f"the ids of the batch are in {RUN / 'nan_batch.json'}" in line for line in told), told
+    assert "Traceback" not in log
+    (batch,) = json.loads((tmp_path / RUN / "nan_batch.json").read_text())["batches"]  # of the process that it befell
+    assert len(batch["ids"]) == 8
 
 
 class Spoilt(SyntheticMER):
