@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+CONFOUNDED = "03_is_my_model_confounded"
+NAMES = ["01_quickstart", "02_wrap_your_own_backbone", CONFOUNDED]
 MAX_BYTES = 300_000
 read: Any = nbformat.read  # it has no types
 
@@ -25,9 +28,12 @@ def pictures(notebook: Any) -> list[bytes]:
     return [base64.b64decode(o.data["image/png"]) for o in outputs(notebook) if "image/png" in o.get("data", {})]
 
 
+def markdown(notebook: Any) -> list[str]:
+    return [o.data["text/markdown"] for o in outputs(notebook) if "text/markdown" in o.get("data", {})]
+
+
 def tables(notebook: Any) -> list[str]:
-    shown = [o.data["text/markdown"] for o in outputs(notebook) if "text/markdown" in o.get("data", {})]
-    return [text for text in shown if "majority class" in text]
+    return [text for text in markdown(notebook) if "majority class" in text]
 
 
 def check(notebook: Any) -> None:
@@ -40,13 +46,45 @@ def check(notebook: Any) -> None:
     assert len(tables(notebook)) == 1
 
 
-def test_both_notebooks_are_there() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["01_quickstart", "02_wrap_your_own_backbone"]
+def check_words_and_gain(notebook: Any) -> None:
+    """The topic's words are found and go along with a class, and they tell the label beyond chance."""
+    text = "\n".join(markdown(notebook))
+    words = re.findall(
+        r"^\| ([a-z]+) \| (\d+) \| (negative|neutral|positive) \| (\d+\.\d) \|", text, flags=re.MULTILINE
+    )
+    assert {goes_with for _, _, goes_with, _ in words} == {"negative", "neutral", "positive"}
+    assert all(int(count) > 0 and float(lift) > 1 for _, count, _, lift in words)
+    topical = re.search(r"(\d+) of the (\d+) biased words are topic words", text)
+    assert topical is not None
+    assert int(topical[1]) > 0.8 * int(topical[2]) >= 0.8 * len(words)
+    gain = re.search(r"propensity gain \| (\S+) ± (\S+) nats", text)
+    assert gain is not None
+    assert float(gain[1]) > 1.645 * float(gain[2]) > 0
+    size = re.search(r"training samples \| (\d+) \|\n.*effective sample size[^|]*\| (\d+) \|", text)
+    assert size is not None
+    assert 0 < int(size[2]) < int(size[1])
+
+
+def test_the_notebooks_are_there() -> None:
+    assert [path.stem for path in NOTEBOOKS] == NAMES
+
+
+def test_debiasing_was_decided_for_and_the_trial_agrees() -> None:
+    """What is committed tells of a confounded corpus, a network that leans on its words, and points won in the randomised trial."""
+    text = "\n".join(markdown(read(NOTEBOOKS[NAMES.index(CONFOUNDED)], as_version=4)))
+    assert "**leans** on the biased words" in text
+    assert re.search(r"strength (0\.\d+|1) \(expected", text)
+    won = re.search(r"randomised trial gives \+(\d+\.\d)", text)
+    assert won is not None
+    assert float(won[1]) > 5
 
 
 @each_notebook
 def test_is_committed_with_its_outputs(path: Path) -> None:
-    check(read(path, as_version=4))
+    notebook = read(path, as_version=4)
+    check(notebook)
+    if path.stem == CONFOUNDED:
+        check_words_and_gain(notebook)
     text = path.read_text(encoding="utf-8")
     assert len(text) < MAX_BYTES
     assert not [folder for folder in ("/tmp/", "/home/", "/root/", "/opt/", "/Users/") if folder in text]
@@ -63,5 +101,7 @@ def test_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     resources = {"metadata": {"path": str(tmp_path)}}
     NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
     check(notebook)
+    if path.stem == CONFOUNDED:
+        check_words_and_gain(notebook)
     assert len(pictures(notebook)) == shown[0]
     assert tables(notebook) != shown[1]  # these are the outputs of this run
