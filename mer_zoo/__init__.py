@@ -8,6 +8,7 @@ Example:
     'CausalMER(MulT)'
 """
 
+from mer_zoo import callbacks, compat
 from mer_zoo.backbones import (
     DLF,
     DMD,
@@ -89,6 +90,8 @@ __all__ = [
     "Task",
     "Wrapper",
     "adapt",
+    "callbacks",
+    "compat",
     "load_pretrained",
     "save_pretrained",
 ]

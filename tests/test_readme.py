@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +134,13 @@ def test_options_of_the_table(
 def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_what_the_pages_name_is_there_after_one_import() -> None:
+    """In a process of its own: here others have imported the rest."""
+    names = sorted({name for page in DOCS for name in re.findall(r"\bmer_zoo(?:\.\w+)+", page.read_text("utf-8"))})
+    assert len(names) >= 10
+    code = "import sys; from operator import attrgetter; import mer_zoo\n"
+    code += "for name in sys.argv[1:]: attrgetter(name.removeprefix('mer_zoo.'))(mer_zoo)"
+    done = subprocess.run([sys.executable, "-c", code, *names], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-300:]

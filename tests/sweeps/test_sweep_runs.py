@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import signal
@@ -21,10 +22,12 @@ import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
+from toys import TINY_BERT
 
 from mer_zoo.cli import main
 from mer_zoo.errors import MERError
 from mer_zoo.sweeps import command, jobs, load_sweep, run_sweep, runner
+from mer_zoo.sweeps.config import folder_options
 from mer_zoo.sweeps.jobs import read_metric
 from mer_zoo.sweeps.study import BEAT, Silence, counted, take_back
 
@@ -392,3 +395,26 @@ def test_two_trials_of_the_shipped_sweep(
         assert (run / "checkpoints" / "best.ckpt").exists()
     assert json.dumps(trials[0].user_attrs["values"])
     assert not (tmp_path / "wandb").exists()
+
+
+ENCODERS = {"cider": ["--model.backbone.text_encoder", json.dumps({"config": TINY_BERT})]}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:MACI chose tau by an effective sample size")  # the corpus is tiny
+@pytest.mark.parametrize("name", ["cider", "mult", "mult_causalmer"])
+def test_two_trials_of_the_sweeps_on_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_files: dict[str, Path], name: str
+) -> None:
+    """Both ends of every range, without processes of their own: each trains and measures what the sweep goes by."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.setenv("MOSI", str(corpus_files["mmsa_unaligned"]))
+    small = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+    sweep = load_sweep(f"configs/sweeps/{name}.yaml", [*small, *ENCODERS.get(name, [])])
+    for end in (0, -1):
+        values = [(parameter.name, parameter.samples()[end]) for parameter in sweep.parameters]
+        main([*sweep.arguments(values), *folder_options(tmp_path, f"trial_{end}")])
+        (measured,) = read_metric(tmp_path / f"trial_{end}" / "metrics.csv", sweep.metric)
+        assert math.isfinite(measured)
+        assert (tmp_path / f"trial_{end}" / "checkpoints" / "best.ckpt").exists()
