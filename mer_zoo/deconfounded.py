@@ -38,10 +38,11 @@ class ValidationWeights:
         >>> from mer_zoo.backbones import LFLSTM
         >>> from mer_zoo.batch import DataSpec
         >>> from mer_zoo.task import SentimentClassification
-        >>> spec, task = DataSpec(tokens=True, vocab_size=200), SentimentClassification(2)
-        >>> weights, batch = ValidationWeights(LFLSTM(spec, task), wanted=True), Batch.random(spec, task, size=60)
+        >>> spec, task = DataSpec(tokens=True, vocab_size=110, text_len=2), SentimentClassification(2)
+        >>> weights, batch = ValidationWeights(LFLSTM(spec, task), wanted=True), Batch.random(spec, task, size=100)
+        >>> batch = batch.replace(target=batch.text.x[:, 0] % 2)  # six words, and the first one is told by the class
         >>> weights.fit(lambda: [batch])
-        >>> scores = weights.attach(Scores(torch.zeros(60, 2), weights.effects(batch), batch.target, batch.index))
+        >>> scores = weights.attach(Scores(torch.zeros(100, 2), weights.effects(batch), batch.target, batch.index))
         >>> sorted(weights.measure(scores))
         ['Acc2_deconfounded', 'F1_2_deconfounded', 'F1_2_macro_deconfounded', 'ess_deconfounded', 'loss_deconfounded']
     """
@@ -101,6 +102,12 @@ class ValidationWeights:
             scores.weights = self.propensity.weights(log_p, scores.target)
         return scores
 
+    def _knows_no_group(self, weights: Tensor) -> bool:
+        fitted = self.propensity
+        if fitted is None or fitted.reader.groups is None or not fitted.is_open.any():
+            return False
+        return bool((weights - 1).abs().max() < 1e-4)
+
     def measure(self, scores: Scores, quiet: bool = False) -> dict[str, float]:
         """Loss, metrics and the effective sample size under the weights; nothing without weights.
 
@@ -110,6 +117,11 @@ class ValidationWeights:
         """
         if scores.weights is None:
             return {}
+        if not (quiet or self._has_warned) and self._knows_no_group(scores.weights):
+            self._has_warned = True
+            rank_zero_warn(
+                "deconfounded metrics are the plain metrics: no group of the validation split is one of the training split"
+            )
         found = measure(self.model.task, scores, weights=scores.weights)
         columns = scores.weights.view(len(scores), -1).T
         found["ess"] = min(effective_sample_size(column) for column in columns)

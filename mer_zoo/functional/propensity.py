@@ -22,45 +22,22 @@ from torch import Tensor
 
 from mer_zoo.data.draws import uniform
 from mer_zoo.functional.deconfounding import gain_error
+from mer_zoo.functional.logistic import NEVER, Logistic, multinomial_logistic
 
 __all__ = [
     "L2S",
     "CrossFit",
-    "Logistic",
     "assign_folds",
     "cross_fit",
     "log_loss",
-    "multinomial_logistic",
 ]
 
 Trace = Callable[[Tensor], Tensor]  # rows that may be looked at -> (N, V) of all samples
+Fit = Callable[..., Logistic]  # of what multinomial_logistic takes
 
 L2S = (float("inf"), 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3)  # from a fit that sees nothing but the class shares
 _INNER_FOLDS = 5
-_NEVER = -1e4  # logit of a class that a fit has not seen: probability 0 in float64
-_ITERATIONS = 200
 ONE_SIDED = 1.645  # standard errors that a gain without meaning exceeds in one case of twenty
-
-
-class Logistic(NamedTuple):
-    """A multinomial logistic regression.
-
-    Args:
-        weight: (V, C) coefficients.
-        bias: (C,) intercepts.
-
-    Example:
-        >>> model = Logistic(torch.zeros(2, 3), torch.zeros(3))
-        >>> model.log_p(torch.ones(1, 2)).shape
-        torch.Size([1, 3])
-    """
-
-    weight: Tensor
-    bias: Tensor
-
-    def log_p(self, x: Tensor) -> Tensor:
-        """(N, C) log-probabilities of (N, V) samples."""
-        return (x.to(self.weight) @ self.weight + self.bias).log_softmax(-1)
 
 
 class CrossFit(NamedTuple):
@@ -102,73 +79,6 @@ class CrossFit(NamedTuple):
         l2 = self.l2 if isfinite(self.l2) else None
         error = self.error if isfinite(self.error) else None
         return {"loss": self.loss, "prior_loss": self.prior_loss, "gain": self.gain, "error": error, "l2": l2}
-
-
-def multinomial_logistic(
-    x: Tensor, y: Tensor, num_classes: int, l2: float, start: Logistic | None = None, tolerance: float = 1e-6
-) -> Logistic:
-    r"""Minimise :math:`\sum_i -\log p(y_i \mid x_i) + \frac{\lambda}{2} \lVert W \rVert^2`; nothing is random.
-
-    The intercepts are free, so that the mean prediction is the class shares. A class without samples gets probability 0.
-
-    Args:
-        x: (N, V).
-        y: (N,) classes.
-        num_classes: C.
-        l2: The strength :math:`\lambda`; infinite leaves the class shares alone.
-        start: Where to begin.
-        tolerance: Largest gradient of the mean loss at the end.
-
-    Example:
-        >>> fit = multinomial_logistic(torch.tensor([[0.0], [0.0], [1.0], [1.0]]), torch.tensor([0, 1, 1, 1]), 2, l2=1e-6)
-        >>> round(fit.log_p(torch.zeros(1, 1).double()).exp()[0, 0].item(), 3)
-        0.5
-    """
-    x, truth = x.double(), F.one_hot(y, num_classes).double()
-    counts = truth.sum(0)
-    seen = counts > 0
-    bias = torch.where(seen, (counts.clamp(min=1) / max(len(y), 1)).log(), _NEVER)
-    weight = x.new_zeros(x.shape[1], num_classes)
-    if l2 == float("inf"):
-        return Logistic(weight, bias)
-    if start is not None:
-        weight, bias = start.weight, start.bias
-    flat = torch.cat([weight, bias[None]])
-    flat = _minimise(flat, x, truth, l2, seen, tolerance)
-    return Logistic(flat[:-1], flat[-1])
-
-
-def _minimise(flat: Tensor, x: Tensor, truth: Tensor, l2: float, seen: Tensor, tolerance: float) -> Tensor:
-    """L-BFGS on (V + 1, C) coefficients and intercepts with the gradient written out.
-
-    The curvature is at most that of half the features' second moments (Boehning's bound); in coordinates where that is round, a dozen
-    steps are enough.
-    """
-    number = len(x)
-    x = torch.cat([x, x.new_ones(number, 1)], 1)
-    penalty = torch.full((x.shape[1], 1), l2 / number, dtype=x.dtype)
-    penalty[-1] = 0  # the intercepts are free
-    bound = 0.5 * x.T @ x / number + torch.diagflat(penalty + 1e-9)
-    factor = torch.linalg.cholesky(bound)
-    x = torch.linalg.solve_triangular(factor, x.T, upper=False).T.contiguous()
-    point = factor.T @ flat * seen
-    optimizer = torch.optim.LBFGS(
-        [point], max_iter=_ITERATIONS, tolerance_grad=tolerance, tolerance_change=1e-15, line_search_fn="strong_wolfe"
-    )
-    offset = torch.where(seen, 0.0, _NEVER).to(x)
-
-    def closure() -> Tensor:
-        weight = torch.linalg.solve_triangular(factor.T, point, upper=True)
-        log_p = (x @ point + offset).log_softmax(1)
-        slope = torch.linalg.solve_triangular(factor, penalty * weight, upper=False)
-        point.grad = (x.T @ ((log_p.exp() - truth) / number) + slope) * seen
-        loss: Tensor = 0.5 * (penalty * weight.square()).sum() - (log_p * truth).sum() / number
-        return loss
-
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
-    weight: Tensor = torch.linalg.solve_triangular(factor.T, point.detach(), upper=True)
-    weight[-1] += offset
-    return weight
 
 
 def log_loss(log_p: Tensor, y: Tensor) -> float:
@@ -216,7 +126,13 @@ def assign_folds(groups: Tensor, folds: int) -> Tensor:
 
 
 def cross_fit(
-    trace: Trace, y: Tensor, num_classes: int, fold: Tensor, l2s: Sequence[float] = L2S, groups: Tensor | None = None
+    trace: Trace,
+    y: Tensor,
+    num_classes: int,
+    fold: Tensor,
+    l2s: Sequence[float] = L2S,
+    groups: Tensor | None = None,
+    fit: Fit = multinomial_logistic,
 ) -> CrossFit:
     """Fit propensities so that no sample's own label has a part in them.
 
@@ -231,6 +147,7 @@ def cross_fit(
         fold: (N,) fold of each sample, from :func:`assign_folds`.
         l2s: Strengths to choose from, in falling order.
         groups: (N,) the group of each sample, for the error of the gain; by default each its own.
+        fit: What is fitted, such as :func:`~mer_zoo.functional.logistic.shrunken_shares` where the features tell groups.
 
     Example:
         >>> y = torch.arange(60) % 2
@@ -244,7 +161,7 @@ def cross_fit(
     losses = torch.zeros(folds, len(l2s), dtype=torch.float64)
     for rows, parts in _inner_fits(fold, everything if groups is None else groups):
         x = trace(rows)
-        for k, model in enumerate(_path(x[rows], y[rows], num_classes, l2s)):
+        for k, model in enumerate(_path(fit, x[rows], y[rows], num_classes, l2s)):
             for own, held in parts:
                 losses[own, k] += len(held) * log_loss(_out_of_sample(model, x[held], prior), y[held])
     log_p, base = y.new_zeros(len(y), num_classes, dtype=torch.float64), torch.zeros(len(y), num_classes).double()
@@ -252,12 +169,12 @@ def cross_fit(
         rows, held = everything[fold != own], everything[fold == own]
         x = trace(rows)
         chosen = int(losses[own].argmin())
-        model = multinomial_logistic(x[rows], y[rows], num_classes, l2s[chosen])
+        model = fit(x[rows], y[rows], num_classes, l2s[chosen])
         log_p[held] = _out_of_sample(model, x[held], prior)
         shares = multinomial_logistic(x[rows], y[rows], num_classes, float("inf"))
         base[held] = _out_of_sample(shares, x[held], prior)
     l2 = l2s[int(losses.sum(0).argmin())]
-    full = multinomial_logistic(trace(everything), y, num_classes, l2)
+    full = fit(trace(everything), y, num_classes, l2)
     gains = (log_p - base).gather(1, y[:, None]).squeeze(1)
     error = gain_error(gains, everything if groups is None else groups)
     return CrossFit(log_p, full, l2, log_loss(log_p, y), log_loss(base, y), error)
@@ -281,18 +198,18 @@ def _inner_fits(fold: Tensor, groups: Tensor) -> Iterator[tuple[Tensor, list[tup
             yield rest[inner != part], [(own, rest[inner == part])]
 
 
-def _path(x: Tensor, y: Tensor, num_classes: int, l2s: Sequence[float]) -> list[Logistic]:
+def _path(fit: Fit, x: Tensor, y: Tensor, num_classes: int, l2s: Sequence[float]) -> list[Logistic]:
     """A fit for each strength, each beginning where the last one ended."""
     models: list[Logistic] = []
     for l2 in l2s:
-        models.append(multinomial_logistic(x, y, num_classes, l2, models[-1] if models else None, tolerance=1e-4))
+        models.append(fit(x, y, num_classes, l2, models[-1] if models else None, tolerance=1e-4))
     return models
 
 
 def _out_of_sample(model: Logistic, x: Tensor, prior: Tensor) -> Tensor:
     """Log-probabilities; a class that the fit has not seen gets its share in all samples, so that it weighs 1."""
     log_p = model.log_p(x)
-    unseen = (model.bias == _NEVER) & (prior > 0)
+    unseen = (model.bias == NEVER) & (prior > 0)
     if not unseen.any():
         return log_p
     rest = torch.log1p(-prior[unseen].sum().clamp(max=1 - 1e-9))

@@ -143,7 +143,7 @@ def no_confounding(problem: str, source: str, gain: float, error: float) -> str:
         'no confounding for sad: on samples not seen the biased words tell 0.0100 nats more than the class shares, with a standard ...'
     """
     where = f" for {problem}" if problem else ""
-    what = "biased words" if source == "words" else f"features of {source}"
+    what = {"words": "biased words", "recording": "recordings", "groups": "groups"}.get(source, f"features of {source}")
     return (
         f"no confounding{where}: on samples not seen the {what} tell {gain:.4f} nats more than the class shares, with a standard error"
         f" of {error:.4f}"

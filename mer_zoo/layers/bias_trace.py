@@ -25,6 +25,7 @@ __all__ = [
     "WordTrace",
     "Words",
     "group_numbers",
+    "name_number",
     "read_split",
     "spell",
     "spellings",
@@ -69,6 +70,9 @@ class WordTrace:
         num_classes: C.
         rule: Which words count as biased.
 
+    Attributes:
+        vocabulary: Every word, by first occurrence.
+
     Example:
         >>> rows, y = [torch.tensor([7, 8]), torch.tensor([7]), torch.tensor([9])], torch.tensor([0, 0, 1])
         >>> trace = WordTrace(rows, y, 2, WordRule("maci", max_words=2))
@@ -85,7 +89,7 @@ class WordTrace:
         names, place = torch.unique(self.ids, return_inverse=True)
         first = torch.full_like(names, len(self.ids)).scatter_reduce(0, place, torch.arange(len(self.ids)), "amin")
         order = first.argsort()
-        self._vocabulary = names[order]  # by first occurrence, which token ids and transcripts share
+        self.vocabulary = names[order]  # by first occurrence, which token ids and transcripts share
         pairs = torch.unique(self.sample * len(names) + order.argsort()[place])
         self._holder, self._held = pairs // max(len(names), 1), pairs % max(len(names), 1)
 
@@ -93,7 +97,7 @@ class WordTrace:
         """The most frequent biased words of these samples, at most ``max_words``."""
         seen = torch.zeros(len(self.y), dtype=torch.bool).index_fill(0, rows, True)
         if self.rule.words == "frequent":
-            found: Tensor = self._vocabulary[self._frequent(seen)]
+            found: Tensor = self.vocabulary[self._frequent(seen)]
             return found
         kept = seen[self.sample]
         classes = self.y[self.sample[kept]]
@@ -102,7 +106,7 @@ class WordTrace:
     def _frequent(self, seen: Tensor) -> Tensor:
         kept, width = seen[self._holder], self.num_classes
         flat = self._held[kept] * width + self.y[self._holder[kept]]
-        counts = torch.bincount(flat, minlength=len(self._vocabulary) * width).view(-1, width)
+        counts = torch.bincount(flat, minlength=len(self.vocabulary) * width).view(-1, width)
         totals = torch.bincount(self.y[seen], minlength=width)
         return frequent_words(counts, totals, self.rule.max_words, self.rule.min_share)
 
@@ -155,13 +159,19 @@ def spell(texts: Sequence[str]) -> Tensor:
         >>> numbers.shape, bool(numbers[0, 1] == numbers[1, 0]), numbers[1, 1].item()
         (torch.Size([2, 2]), True, -2)
     """
-    rows = [[_number(word) for word in split_words(text)] for text in texts]
+    rows = [[name_number(word) for word in split_words(text)] for text in texts]
     longest = max([len(row) for row in rows], default=0)
     padded = [row + [PADDING] * (longest - len(row)) for row in rows]
     return torch.tensor(padded, dtype=torch.long).view(len(rows), longest)
 
 
-def _number(word: str) -> int:
+def name_number(word: str) -> int:
+    """A number for a word or a name, which is the same in every process.
+
+    Example:
+        >>> name_number("so") == name_number("so") != name_number("good")
+        True
+    """
     return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "big") >> 1
 
 

@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mer_zoo.batch import Batch, DataSpec
-from mer_zoo.errors import MERError
 from mer_zoo.functional.deconfounding import deconfounding_weights, effective_sample_size
+from mer_zoo.functional.logistic import shrunken_shares
 from mer_zoo.functional.propensity import CrossFit, assign_folds, cross_fit
 from mer_zoo.functional.sentiment import to_classes
 from mer_zoo.layers.bias_report import curve_point, sample_rows, word_rows
-from mer_zoo.layers.bias_trace import (
-    PADDING,
-    PooledTrace,
-    TrainingSplit,
-    WordRule,
-    Words,
-    WordTrace,
-    group_numbers,
-    read_split,
-    spell,
-    spellings,
-)
-from mer_zoo.layers.language_bias import token_ids
-from mer_zoo.layers.sequence import masked_mean
+from mer_zoo.layers.bias_trace import PooledTrace, TrainingSplit, WordRule, Words, WordTrace, group_numbers
+from mer_zoo.layers.trace_reader import BiasSource, GroupOption, TraceReader
 from mer_zoo.model import BatchSource
 from mer_zoo.options import check_choice
 from mer_zoo.task import Task
 
-__all__ = ["BiasSource", "Propensity"]
+__all__ = ["Propensity"]
 
-BiasSource = Literal["words", "audio", "vision"]
 LARGEST_WEIGHT = 10.0
 DEFAULT_RULE = WordRule()
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -45,7 +32,7 @@ SCORE_CLASSES = 7  # a single real-valued output is rounded to these
 class Propensity(nn.Module):
     """p_b(y | trace) for each problem of a task; the trace is biased words, or the mean of a modality's frames.
 
-    The words are token ids where there are any, else those of the transcripts. Behind a gate, a problem whose trace gains no more out of
+    The words are token ids where there are any, else those of the transcripts. Of a group the trace is its class shares. Behind a gate, a problem whose trace gains no more out of
     sample than chance would is left alone: all its weights are 1, its offsets 0.
 
     Args:
@@ -53,13 +40,14 @@ class Propensity(nn.Module):
         task: Whose classes; a single real-valued output is rounded to seven.
         rule: Which words count as biased.
         folds: Folds of the cross-fit; whole recordings where the ids tell them.
-        source: Where the trace is: ``words``, ``audio`` or ``vision``.
+        source: Where the trace is: ``words``, ``audio``, ``vision``, the ``recording`` that a sample is from, or ``groups`` given.
         strength: Exponent of the training samples' weights.
         largest: Largest weight before normalisation.
         gate: Whether to leave problems alone where nothing is seen.
+        groups: A CSV file or mapping from ids to groups, see :class:`~mer_zoo.layers.groups.Groups`.
 
     Attributes:
-        words: (*problems, max_words) the biased words, -1 where there are fewer.
+        words: (*problems, max_words) the biased words, or numbers of the largest groups; -1 where there are fewer.
         prior: (*problems, C) shares of the classes in the training split.
         loss: (*problems,) log-loss out of sample, in nats.
         prior_loss: (*problems,) the same of the class shares.
@@ -104,20 +92,16 @@ class Propensity(nn.Module):
         strength: float = 1.0,
         largest: float = LARGEST_WEIGHT,
         gate: bool = True,
+        groups: GroupOption = None,
     ) -> None:
         super().__init__()
-        check_choice("Propensity", "source", source, get_args(BiasSource))
         check_choice("Propensity", "words", rule.words, get_args(Words))
-        if source != "words" and source not in spec.modalities:
-            raise MERError(
-                f"source is {source}, but the model reads {', '.join(spec.modalities)} only; set source: words"
-            )
+        self.reader = TraceReader(spec, source, groups)
         self.task, self.rule, self.folds, self.gate = task, rule, folds, gate
         self.source, self.strength, self.largest = source, strength, largest
-        self.special = (spec.pad_id, spec.unk_id, spec.cls_id, spec.sep_id, spec.mask_id)
         self.shape = task.shape if task.is_classification else (SCORE_CLASSES,)
         *problems, num_classes = self.shape
-        self.width = rule.max_words if source == "words" else spec.dim(source)
+        self.width = self.reader.dim or rule.max_words
         self.register_buffer("words", torch.full((*problems, rule.max_words), -1))
         self.register_buffer("coefficients", torch.zeros(*problems, self.width, num_classes))
         for name in ("intercept", "prior"):
@@ -145,10 +129,10 @@ class Propensity(nn.Module):
         Raises:
             MERError: If the trace is that of words, and there are neither token ids nor transcripts.
         """
-        pool = None if self.source == "words" else self._pool
-        split = read_split(train, lambda batch: self.classes(batch.target), self._tokens, pool)
+        split = self.reader.read(train, lambda batch: self.classes(batch.target))
         self.by_token.fill_(split.by_token)
-        groups = group_numbers(split.ids)
+        by_id = self.reader.groups is None
+        groups = group_numbers(split.ids) if by_id else torch.unique(torch.cat(split.words), return_inverse=True)[1]
         self.ids, self.target = split.ids, split.classes.view(-1, *self.shape[:-1])
         fits = [self._fit_problem(g, split, groups) for g in range(split.classes.shape[1])]
         self.out_of_fold = torch.stack([fit.log_p for fit in fits], 1).view(-1, *self.shape)
@@ -158,19 +142,14 @@ class Propensity(nn.Module):
 
     def _fit_problem(self, g: int, split: TrainingSplit, groups: Tensor) -> CrossFit:
         num_classes, y = self.shape[-1], split.classes[:, g]
-        fold, everything, found = assign_folds(groups, self.folds), torch.arange(len(y)), torch.zeros(0)
-        if split.pooled is None:
-            words = WordTrace(split.words, y, num_classes, self.rule)
-            fit, found = cross_fit(words, y, num_classes, fold, groups=groups), words.words(everything)
+        if split.pooled is not None:
+            fit, weight, bias = self._fit_pooled(split.pooled, y, groups)
+        else:
+            by = self._fit_words if self.reader.groups is None else self._fit_groups
+            fit, found, weight = by(WordTrace(split.words, y, num_classes, self.rule), groups)
             absent = self.rule.max_words - len(found)
             self.words.view(-1, self.rule.max_words)[g] = F.pad(found, (0, absent), value=-1).to(self.words)
-            weight, bias = F.pad(fit.full.weight, (0, 0, 0, absent)), fit.full.bias
-        else:
-            pooled = PooledTrace(split.pooled)
-            fit = cross_fit(pooled, y, num_classes, fold, groups=groups)
-            mean, deviation = pooled.scale(everything)
-            weight = fit.full.weight / deviation[:, None]
-            bias = fit.full.bias - mean @ weight
+            weight, bias = F.pad(weight, (0, 0, 0, absent)), fit.full.bias
         seen = fit.tells and (split.pooled is not None or len(found) > 0)
         numbers = {"coefficients": weight, "intercept": bias, "prior": F.one_hot(y, num_classes).double().mean(0)}
         numbers |= {name: torch.tensor(getattr(fit, name)) for name in ("loss", "prior_loss", "error")}
@@ -180,15 +159,25 @@ class Propensity(nn.Module):
             buffer.view(-1, *value.shape)[g] = value.to(buffer)
         return fit
 
-    def _tokens(self, batch: Batch) -> Tensor | None:
-        ids = token_ids(batch.text)
-        if ids is None:
-            return None
-        return ids.masked_fill(~batch.text.mask | torch.isin(ids, ids.new_tensor(self.special)), PADDING)
+    def _fit_words(self, trace: WordTrace, groups: Tensor) -> tuple[CrossFit, Tensor, Tensor]:
+        fold = assign_folds(groups, self.folds)
+        fit = cross_fit(trace, trace.y, trace.num_classes, fold, groups=groups)
+        return fit, trace.words(torch.arange(len(groups))), fit.full.weight
 
-    def _pool(self, batch: Batch) -> Tensor:
-        modality = batch.modality(self.source)
-        return masked_mean(modality.x.float(), modality.mask)
+    def _fit_groups(self, trace: WordTrace, groups: Tensor) -> tuple[CrossFit, Tensor, Tensor]:
+        """Folds of samples: without all samples of its group nothing is known of one."""
+        fold, x = assign_folds(torch.arange(len(groups)), self.folds), trace.count(trace.vocabulary)
+        options: dict[str, Any] = {"groups": groups, "fit": shrunken_shares}
+        fit = cross_fit(lambda rows: x, trace.y, trace.num_classes, fold, **options)  # noqa: ARG005
+        known = x.sum(0).argsort(descending=True, stable=True)[: self.rule.max_words]
+        return fit, trace.vocabulary[known], fit.full.weight[known]
+
+    def _fit_pooled(self, x: Tensor, y: Tensor, groups: Tensor) -> tuple[CrossFit, Tensor, Tensor]:
+        pooled = PooledTrace(x)
+        fit = cross_fit(pooled, y, self.shape[-1], assign_folds(groups, self.folds), groups=groups)
+        mean, deviation = pooled.scale(torch.arange(len(y)))
+        weight = fit.full.weight / deviation[:, None]
+        return fit, weight, fit.full.bias - mean @ weight
 
     def log_p(self, batch: Batch) -> Tensor:
         """(B, *problems, C) log-probabilities of samples that are not of the training split.
@@ -197,26 +186,14 @@ class Propensity(nn.Module):
             MERError: If the batch lacks the words that the fit goes by.
         """
         coefficients = self.coefficients.view(-1, self.width, self.shape[-1])
-        if self.source == "words":
-            x = self.rule.read((self._words_of(batch)[:, :, None, None] == self.words.view(-1, self.width)).sum(1))
+        if self.reader.pools:
+            x = self.reader.pool(batch)[:, None].expand(-1, len(coefficients), -1)
         else:
-            x = self._pool(batch)[:, None].expand(-1, len(coefficients), -1)
+            numbers = self.reader.numbers(batch, bool(self.by_token))
+            x = (numbers[:, :, None, None] == self.words.view(-1, self.width)).sum(1)
+            x = self.rule.read(x) if self.reader.groups is None else x
         scores = torch.einsum("bgv,gvc->bgc", x.to(coefficients), coefficients)
         return (scores.view(-1, *self.shape) + self.intercept).log_softmax(-1)
-
-    def _words_of(self, batch: Batch) -> Tensor:
-        if not self.by_token:
-            if len(batch.raw_text) != len(batch):
-                raise MERError(
-                    "this batch has no transcripts, but the propensities were fitted with them; give a file with both"
-                )
-            return spell(batch.raw_text).to(self.words.device)
-        found = self._tokens(batch)
-        if found is None:
-            raise MERError(
-                "this batch has no token ids, but the propensities were fitted with them; give a file with both"
-            )
-        return found
 
     def weights(self, log_p: Tensor, target: Tensor) -> Tensor:
         """Weights of samples that are not of the training split, at full strength and not normalised; 1 behind a closed gate.
@@ -257,13 +234,17 @@ class Propensity(nn.Module):
 
     def diagnostics(self) -> dict[str, float]:
         """Number of words, gain out of sample, whether the gate is open and effective sample size, by the name of each problem."""
-        numbers = {"words": (self.words >= 0).sum(-1)} if self.source == "words" else {}
+        numbers = {} if self.reader.pools else {self._kind: (self.words >= 0).sum(-1)}
         numbers |= {"gain": self.prior_loss - self.loss, "open": self.is_open, "ess": self.ess}
         return {
             f"propensity/{kind}_{name}" if name else f"propensity/{kind}": round(float(value), 6)
             for kind, values in numbers.items()
             for name, value in zip(self.task.problems, values.flatten().tolist(), strict=True)
         }
+
+    @property
+    def _kind(self) -> str:
+        return "words" if self.reader.groups is None else "groups"
 
     def sample_rows(self) -> list[dict[str, Any]]:
         """A row a training sample: its class, weight and propensities out of sample."""
@@ -288,11 +269,11 @@ class Propensity(nn.Module):
                 "open": bool(self.is_open.view(-1)[g]),
                 "prior": self.prior.view(-1, num_classes)[g].tolist(),
             }
-            if self.source == "words":
+            if not self.reader.pools:
                 words = self.words.view(-1, self.width)[g].cpu()
                 x = WordTrace(split.words, y, num_classes, self.rule).count(words)
-                names = spellings(words, split.words, split.texts)
-                found["words"] = word_rows(words, names, x, y, num_classes, own[:, g])
+                names = self.reader.spellings(words, split)
+                found[self._kind] = word_rows(words, names, x, y, num_classes, own[:, g])
             found["curve"] = [curve_point(x, y, num_classes, s, weights[:, g]) for s, weights in curve.items()]
             problems.append(found)
         options = {"source": self.source, "folds": self.folds, "strength": self.strength, "max_weight": self.largest}

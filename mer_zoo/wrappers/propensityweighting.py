@@ -15,6 +15,7 @@ Where things are in the code:
     biased words, ``words="frequent"``         functional/word_choice.py, score_test, benjamini_hochberg, word_shares
     biased words, ``words="maci"``             functional/language_bias.py, bias_words
     p_b out of sample, choice of its l2        functional/propensity.py
+    class shares of groups                     functional/logistic.py, shrunken_shares; layers/groups.py
     weights, error of the gain                 functional/deconfounding.py, deconfounding_weights, gain_error
     fit on the training split, the gate        layers/propensity.py
 
@@ -44,7 +45,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
@@ -56,8 +57,9 @@ from mer_zoo.errors import MERError
 from mer_zoo.functional.propensity import ONE_SIDED
 from mer_zoo.layers.bias_report import no_confounding
 from mer_zoo.layers.bias_trace import WordRule, Words
-from mer_zoo.layers.propensity import LARGEST_WEIGHT, BiasSource, Propensity
+from mer_zoo.layers.propensity import LARGEST_WEIGHT, Propensity
 from mer_zoo.layers.strength import LEAST_SAMPLES
+from mer_zoo.layers.trace_reader import BiasSource, GroupOption
 from mer_zoo.model import BatchSource, Model, Wrapper
 from mer_zoo.options import check_choice, check_weights
 
@@ -84,7 +86,9 @@ class PropensityWeighting(Wrapper):
         folds: Folds in which the propensities are fitted out of sample.
         max_weight: Largest weight before normalisation.
         gate: Whether to leave training as it is where no confounding is seen.
-        source: Where the bias is looked for: in the ``words``, or in the mean of the frames of ``audio`` or ``vision``.
+        source: Where the bias is looked for: in the ``words``, in the mean of the frames of ``audio`` or ``vision``, in the ``recording``
+            that a sample's id tells, or in ``groups`` such as speakers or films.
+        groups: For ``source="groups"``, the group of each training sample: a CSV file with the columns id and group, or a mapping.
 
     Raises:
         MERError: For an option out of range or out of use, a source that is not in use, or a ``product`` without classes; in ``prepare`` if
@@ -104,6 +108,7 @@ class PropensityWeighting(Wrapper):
     """
 
     prepared: Tensor
+    file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"groups": ()}
 
     def __init__(
         self,
@@ -119,6 +124,7 @@ class PropensityWeighting(Wrapper):
         max_weight: float = LARGEST_WEIGHT,
         gate: bool = True,
         source: BiasSource = "words",
+        groups: GroupOption = None,
     ) -> None:
         super().__init__(backbone)
         check_choice("PropensityWeighting", "mode", mode, get_args(Mode))
@@ -129,12 +135,16 @@ class PropensityWeighting(Wrapper):
         _check_in_use(weights, {"balance": ("mode", mode), "min_share": ("words", words), "min_cv": ("words", words)})
         rule = WordRule(words, max_words, min_share, min_cv)
         _check_source(rule, source)
+        if groups is not None and source != "groups":
+            raise MERError(
+                f"groups are given, but source {source} of PropensityWeighting does not use them; set source: groups"
+            )
         if mode != "weight":
             self._meet_the_scores(mode)
         self.balance = {"weight": 1.0, "product": 0.0, "both": balance}[mode]
         self.strength = strength
         exponent = self.balance * strength
-        self.trace = Propensity(self.spec, self.task, rule, folds, source, exponent, max_weight, gate)
+        self.trace = Propensity(self.spec, self.task, rule, folds, source, exponent, max_weight, gate, groups)
         # Not saved: what belongs to the samples of a training split is fitted anew for the split at hand.
         self.register_buffer("prepared", torch.tensor(False), persistent=False)
         self._weights, self._offsets, self._is_open = torch.zeros(0), torch.zeros(0), False

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from mer_zoo.data.synthetic import SyntheticConfig, generate
 from mer_zoo.functional.deconfounding import deconfounding_weights, effective_sample_size
+from mer_zoo.functional.logistic import multinomial_logistic, shrunken_shares
 from mer_zoo.functional.propensity import (
     L2S,
     CrossFit,
     assign_folds,
     cross_fit,
     log_loss,
-    multinomial_logistic,
 )
 from mer_zoo.layers.bias_trace import WordRule, Words, WordTrace
 
@@ -203,3 +203,39 @@ def test_two_folds_find_what_more_find(groups: Tensor) -> None:
     labels = torch.where(fold == 1, y.flip(0), y)  # not even by the choice of the regularisation
     again = cross_fit(lambda rows: x, labels, 3, fold, groups=groups)
     assert torch.equal(fit.log_p[fold == 1], again.log_p[fold == 1])
+
+
+def grouped(per_group: int = 12, groups: int = 20, tilt: float = 2.0) -> tuple[Tensor, Tensor, Tensor]:
+    """One-hot groups that each prefer a class, classes, and the number of each sample's group."""
+    generator = torch.Generator().manual_seed(0)
+    group = torch.arange(groups).repeat(per_group)
+    logits = tilt * torch.nn.functional.one_hot(torch.arange(groups) % 3, 3)
+    y = torch.multinomial(logits.double().softmax(1)[group], 1, generator=generator).squeeze(1)
+    return torch.nn.functional.one_hot(group, groups).double(), y, group
+
+
+def test_shares_of_groups_are_drawn_to_those_of_all() -> None:
+    x, y, group = grouped()
+    shares = y.bincount() / len(y)
+    for l2 in (1.0, 30.0):
+        p = shrunken_shares(x, y, 3, l2).log_p(x).exp()
+        own = torch.stack([y[group == g].bincount(minlength=3) for g in range(20)])
+        expected = (own + l2 * shares) / (12 + l2)
+        torch.testing.assert_close(p, expected.double()[group], atol=1e-6, rtol=0)
+    unknown = shrunken_shares(x, y, 3, 1.0).log_p(torch.zeros(1, 20)).exp()
+    torch.testing.assert_close(unknown[0], shares.double(), atol=1e-6, rtol=0)
+    missing = shrunken_shares(x, y, 4, 1.0).log_p(x).exp()
+    assert (missing[:, 3] == 0).all()
+
+
+def test_groups_tell_out_of_sample_and_shuffled_ones_do_not() -> None:
+    x, y, group = grouped()
+    fold = assign_folds(torch.arange(len(y)), 5)
+    told = cross_fit(lambda rows: x, y, 3, fold, groups=group, fit=shrunken_shares)
+    assert told.tells
+    assert told.gain > 0.05
+    y = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(1))]
+    chance = cross_fit(lambda rows: x, y, 3, fold, groups=group, fit=shrunken_shares)
+    assert not chance.tells
+    assert tells_out_of_sample(chance.log_p, y)
+    assert not tells_out_of_sample(shrunken_shares(x, y, 3, 1.0).log_p(x), y)

@@ -276,7 +276,9 @@ def test_a_source_that_is_not_read() -> None:
     spec = DataSpec(modalities=["text", "audio"])
     with pytest.raises(MERError, match="source is vision, but the model reads text, audio only; set source: words"):
         Propensity(spec, SentimentClassification(3), source="vision")
-    with pytest.raises(MERError, match="unknown source 'video' of Propensity; choose from words, audio, vision"):
+    with pytest.raises(
+        MERError, match="unknown source 'video' of Propensity; choose from words, audio, vision, recording, groups"
+    ):
         Propensity(spec, SentimentClassification(3), source="video")  # type: ignore[arg-type]
 
 
@@ -313,3 +315,63 @@ def test_a_row_a_sample() -> None:
     assert rows[0]["id"] == "train_00000"
     assert rows[5]["p_0_sad"] + rows[5]["p_1_sad"] == pytest.approx(1.0, abs=1e-5)
     assert {"class_happy", "weight_angry"} <= rows[0].keys()
+
+
+def of_groups(size: int = 200, start: int = 0) -> Batch:
+    """Features of samples whose groups, ten from ``start``, prefer a class."""
+    generator = torch.Generator().manual_seed(start)
+    batch = Batch.random(DataSpec(), SentimentClassification(3), size=size)
+    group = torch.arange(size) % 10 + start
+    chance = torch.randint(3, (size,), generator=generator)
+    target = torch.where(torch.rand(size, generator=generator) < 0.7, group % 3, chance)
+    return batch.replace(target=target, ids=[f"g{g}$_${i}" for i, g in enumerate(group.tolist())], raw_text=[])
+
+
+def test_groups_are_a_source_as_recordings_are() -> None:
+    batch, task = of_groups(), SentimentClassification(3)
+    speakers = {name: f"speaker {name[1]}" for name in batch.ids}
+    by_id = Propensity(DataSpec(), task, source="recording")
+    by_map = Propensity(DataSpec(), task, source="groups", groups=speakers)
+    for propensity in (by_id, by_map):
+        propensity.fit([batch])
+        assert propensity.is_open
+        assert propensity.diagnostics()["propensity/groups"] == 10
+    assert torch.equal(by_id.train_weights(), by_map.train_weights())
+    (problem,) = json.loads(json.dumps(by_map.report))["problems"]
+    assert {row["word"] for row in problem["groups"]} == set(speakers.values())
+    assert problem["curve"][-1]["imbalance"] < 0.6 * problem["curve"][0]["imbalance"]
+    y, group = batch.target, torch.arange(200) % 10
+    shares = y.bincount(minlength=3) / 200
+    own = torch.stack([y[group == g].bincount(minlength=3) for g in range(10)])
+    expected = (own + problem["l2"] * shares) / (20 + problem["l2"])
+    torch.testing.assert_close(by_map.log_p(batch).exp(), expected[group], atol=1e-5, rtol=0)
+
+
+def test_unknown_groups_weigh_one() -> None:
+    task, other = SentimentClassification(3), of_groups(start=20)
+    propensity = Propensity(DataSpec(), task, WordRule(max_words=4), source="recording")
+    propensity.fit([of_groups()])
+    weights = propensity.weights(propensity.log_p(other), other.target)
+    torch.testing.assert_close(weights, torch.ones(200).double(), atol=1e-5, rtol=0)
+    known = propensity.weights(propensity.log_p(of_groups()), of_groups().target)
+    assert ((known - 1).abs() > 0.01).sum() == 80  # of the four groups that there is room for
+    again = Propensity(DataSpec(), task, WordRule(max_words=4), source="groups")  # as from an export, without the file
+    again.load_state_dict(propensity.state_dict())
+    assert again.log_p(other).isfinite().all()
+
+
+def test_groups_that_are_lacking() -> None:
+    batch, task = of_groups(), SentimentClassification(3)
+    with pytest.raises(
+        MERError, match="source is groups, but groups is not given; give a CSV file with the columns id"
+    ):
+        Propensity(DataSpec(), task, source="groups").fit([batch])
+    with pytest.raises(
+        MERError, match=r"199 training samples have no group, 'g1\$_\$1' for one; give groups a line for"
+    ):
+        Propensity(DataSpec(), task, source="groups", groups={batch.ids[0]: "Ann"}).fit([batch])
+    numbered = batch.replace(ids=[f"train_{i}" for i in range(200)])
+    with pytest.raises(
+        MERError, match="ids such as 'train_0' do not tell the recording; set source: groups, and groups"
+    ):
+        Propensity(DataSpec(), task, source="recording").fit([numbered])

@@ -247,6 +247,7 @@ def test_a_product_meets_the_final_scores_only(factory: Any, message: str) -> No
         ({"max_weight": 1.0}, "max_weight of PropensityWeighting is 1.0; give a finite number above 1"),
         ({"source": "video"}, "unknown source 'video'"),
         ({"source": "audio", "words": "maci"}, "words is maci, but source audio .* does not use it; set source: words"),
+        ({"groups": {"a": "b"}}, "groups are given, but source words of .* does not use them; set source: groups"),
         ({"source": "audio", "max_words": 9}, "max_words is 9, but source audio .* does not use it; set source: words"),
     ],
 )
@@ -335,6 +336,31 @@ def test_a_run_leaves_words_and_weights_and_is_validated_and_shared(tmp_path: Pa
     (batch, *_) = source.batch_source("valid")
     assert torch.equal(shared.predict(batch).logits, module.model.eval().predict(batch).logits)
     assert shared.needs_preparing  # for training, on whatever split
+
+
+def test_groups_from_a_file_are_no_part_of_what_is_shared(tmp_path: Path) -> None:
+    source, path = data(), tmp_path / "topics.csv"
+    corpus = source.corpus.split("train")
+    assert corpus.labels is not None
+    topics = [int(label) if row % 4 else row % 3 for row, label in enumerate(corpus.labels)]
+    lines = [f"{name},topic {topic}" for name, topic in zip(corpus.ids, topics, strict=True)]
+    path.write_text("\n".join(["id,topic", *lines]))
+    module = MERModule(
+        MeanNet(source.spec, source.task), [partial(PropensityWeighting, source="groups", groups=str(path))]
+    )
+    with pytest.warns(
+        UserWarning, match="deconfounded metrics are the plain metrics: no group of the validation split is"
+    ):
+        trainer = train(module, source, tmp_path, callbacks=[RunRecord(str(tmp_path))])
+    assert trainer.callback_metrics["val/propensity/open"] == 1
+    report = json.loads((tmp_path / "propensity.json").read_text())
+    assert {row["word"] for row in report["problems"][0]["groups"]} == {"topic 0", "topic 1", "topic 2"}
+    save_pretrained(module.model, tmp_path / "shared")
+    assert "topics.csv" not in (tmp_path / "shared" / "config.json").read_text()
+    path.unlink()
+    shared = load_pretrained(tmp_path / "shared", modules=("toys",))
+    (batch, *_) = source.batch_source("valid")
+    assert torch.equal(shared.predict(batch).logits, module.model.eval().predict(batch).logits)
 
 
 def test_resuming_goes_on_with_the_same_weights(tmp_path: Path) -> None:

@@ -1,0 +1,126 @@
+"""Where the trace of a bias is read from: words, the group of a sample, or the mean of a modality's frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from mer_zoo.batch import Batch, DataSpec
+from mer_zoo.errors import MERError
+from mer_zoo.layers.bias_trace import PADDING, TrainingSplit, name_number, read_split, spell, spellings
+from mer_zoo.layers.groups import Groups
+from mer_zoo.layers.language_bias import token_ids
+from mer_zoo.layers.sequence import masked_mean
+from mer_zoo.model import BatchSource
+from mer_zoo.options import check_choice
+
+__all__ = ["BiasSource", "GroupOption", "TraceReader"]
+
+BiasSource = Literal["words", "audio", "vision", "recording", "groups"]
+GroupOption = str | Mapping[str, str] | None
+
+
+class TraceReader:
+    """Reads a trace of the bias.
+
+    Args:
+        spec: Shapes of the data and ids of special tokens.
+        source: Where the trace is.
+        groups: For ``groups``, which group each sample is of; see :class:`~mer_zoo.layers.groups.Groups`.
+
+    Attributes:
+        pools: Whether it is one vector a sample, and no numbers of words or groups.
+
+    Raises:
+        MERError: If the source is none, or not in use.
+
+    Example:
+        >>> from mer_zoo.task import SentimentClassification
+        >>> batch = Batch.random(DataSpec(), SentimentClassification(3), size=2).replace(ids=["a$_$1", "b$_$1"])
+        >>> reader = TraceReader(DataSpec(), "recording")
+        >>> reader.read([batch], lambda batch: batch.target).texts, reader.numbers(batch, by_token=False).shape
+        (['a', 'b'], torch.Size([2, 1]))
+    """
+
+    def __init__(self, spec: DataSpec, source: BiasSource = "words", groups: GroupOption = None) -> None:
+        check_choice("Propensity", "source", source, get_args(BiasSource))
+        self.pools = source in ("audio", "vision")
+        if self.pools and source not in spec.modalities:
+            raise MERError(
+                f"source is {source}, but the model reads {', '.join(spec.modalities)} only; set source: words"
+            )
+        self.source, self.dim = source, spec.dim(source) if self.pools else 0
+        self.groups = Groups(groups) if source in ("recording", "groups") else None
+        self.special = (spec.pad_id, spec.unk_id, spec.cls_id, spec.sep_id, spec.mask_id)
+
+    def read(self, train: BatchSource, classes: Callable[[Batch], Tensor]) -> TrainingSplit:
+        """Read the training split; where groups are read, ``words`` are their numbers and ``texts`` their names.
+
+        Args:
+            train: Its batches.
+            classes: Gives the (B, *problems) classes of a batch.
+
+        Raises:
+            MERError: If there is nothing to read.
+        """
+        if self.groups is None:
+            return read_split(train, classes, self._tokens, self.pool if self.pools else None)
+        if self.source == "groups" and self.groups.of is None:
+            raise MERError("source is groups, but groups is not given; give a CSV file with the columns id and group")
+        split = read_split(train, classes, self._tokens, lambda batch: torch.zeros(len(batch), 0))
+        names = self.groups.check(split.ids)
+        words = [torch.tensor([name_number(name)]) for name in names]
+        return split._replace(words=words, by_token=False, pooled=None, texts=names)
+
+    def numbers(self, batch: Batch, by_token: bool) -> Tensor:
+        """(B, T) numbers of words, or (B, 1) of groups; negative for none.
+
+        Args:
+            batch: The samples.
+            by_token: Whether words are token ids, and not spelt.
+
+        Raises:
+            MERError: If the batch lacks the words.
+        """
+        if self.groups is not None:
+            names = self.groups.names(batch.ids or [""] * len(batch))
+            found = [name_number(name) if name else PADDING for name in names]
+            return torch.tensor(found, device=batch.index.device)[:, None]
+        if by_token:
+            tokens = self._tokens(batch)
+            if tokens is None:
+                raise MERError(
+                    "this batch has no token ids, but the propensities were fitted with them; give a file with both"
+                )
+            return tokens
+        if len(batch.raw_text) != len(batch):
+            raise MERError(
+                "this batch has no transcripts, but the propensities were fitted with them; give a file with both"
+            )
+        return spell(batch.raw_text).to(batch.index.device)
+
+    def spellings(self, numbers: Tensor, split: TrainingSplit) -> list[str]:
+        """How words are spelt, or groups called; empty where nothing tells.
+
+        Args:
+            numbers: (V,) of words or groups.
+            split: What was read.
+        """
+        if self.groups is None:
+            return spellings(numbers, split.words, split.texts)
+        names = {int(word): name for word, name in zip(split.words, split.texts, strict=True)}
+        return [names.get(number, "") for number in numbers.tolist()]
+
+    def pool(self, batch: Batch) -> Tensor:
+        """(B, d) mean of the frames of the modality."""
+        modality = batch.modality(self.source)
+        return masked_mean(modality.x.float(), modality.mask)
+
+    def _tokens(self, batch: Batch) -> Tensor | None:
+        ids = token_ids(batch.text)
+        if ids is None:
+            return None
+        return ids.masked_fill(~batch.text.mask | torch.isin(ids, ids.new_tensor(self.special)), PADDING)
