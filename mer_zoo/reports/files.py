@@ -38,7 +38,7 @@ def whole_file(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        if error.filename is None:  # that of a write knows no name
+        if error.errno is not None and error.filename is None:  # that of a write knows no name
             error.filename = str(path)
         raise
     finally:
