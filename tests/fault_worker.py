@@ -23,6 +23,8 @@ from mer_zoo.batch import Batch
 from mer_zoo.module import MERModule
 from mer_zoo.storage import WholeCheckpointIO
 
+LIMIT = 240  # seconds of a process
+
 
 def die() -> None:
     """End as a power cut would."""
@@ -107,6 +109,7 @@ def fork(request: dict[str, Any], environment: dict[str, str]) -> int:
     if child:
         return child
     code = 1
+    signal.alarm(LIMIT)  # one of several that waits for another in vain would do so for half an hour
     try:
         os.environ.update(environment)
         run(request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,9 @@ NEST = {"class_path": "trap_of_this_test.Net", "init_args": {}}
 PLACES: list[list[Any]] = [["task"], ["backbone"], ["wrappers", 0]]
 
 
-def change(export: Path, keys: list[Any], value: Any) -> None:
+def change(export: Path, keys: list[Any], value: Any, wrap: bool = True) -> None:
     config = json.loads((export / "config.json").read_text())
-    config["wrappers"].append({"class": "CLUE", "arguments": {}})
+    config["wrappers"] += [{"class": "CLUE", "arguments": {}}] if wrap else []
     place = config
     for key in keys[:-1]:
         place = place[key]
@@ -98,6 +99,34 @@ def test_impossible_shapes_are_refused(export: Path, shape: list[int]) -> None:
     with_tensor(export, shape)
     with pytest.raises(MERError, match="config.json is refused|can't be read"):
         load_pretrained(export)
+
+
+TABLE = """
+import torch
+from torch import nn
+from mer_zoo import Backbone, Output
+
+class TableNet(Backbone):
+    def __init__(self, spec, task, rows: int = 4):
+        super().__init__(spec, task)
+        self.feature_dim = 2
+        self.register_buffer("table", torch.zeros(rows), persistent=False)
+        self.head = nn.Linear(2, task.num_outputs)
+
+    def fuse(self, text, audio, vision):
+        return Output(self.classify(audio.x[:, 0, :2]), audio.x[:, 0, :2])
+"""
+
+
+def test_elements_that_are_in_no_file_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "table_of_this_test.py").write_text(TABLE)
+    monkeypatch.syspath_prepend(tmp_path)
+    modules = ("table_of_this_test",)
+    save_pretrained(import_module(*modules).TableNet(DataSpec(), SentimentRegression()), tmp_path / "export")
+    assert load_pretrained(tmp_path / "export", modules).get_buffer("table").numel() == 4
+    change(tmp_path / "export", ["backbone", "arguments", "rows"], 2**26, wrap=False)
+    with pytest.raises(MERError, match=r"config\.json is refused: the model has far more elements than its file"):
+        load_pretrained(tmp_path / "export", modules)
 
 
 def test_a_file_of_very_many_tensors_is_refused_at_once(export: Path) -> None:
