@@ -42,7 +42,7 @@ class WordRule(NamedTuple):
     Args:
         words: ``frequent`` for frequent words whose presence is associated with the class, read as shares; ``maci`` for MACI's, words of
             uneven counts, read as counts.
-        max_words: Most biased words.
+        max_words: Most words; with ``frequent`` the most frequent ones, of which those that pass the test are biased.
         min_share: Of ``frequent``, the least share of the samples that a word occurs in.
         min_cv: Of ``maci``, the least coefficient of variation of a word's counts over the classes.
 

@@ -80,7 +80,7 @@ class PropensityWeighting(Wrapper):
         strength: The exponent of the weights, or the factor of the log-probabilities; 0 is plain training.
         balance: The part a of ``both`` that is weighted.
         words: Which words count as biased: ``frequent`` ones whose presence is associated with the class, or ``maci``'s.
-        max_words: Most biased words.
+        max_words: Most words; with ``frequent`` the most frequent ones, of which those that pass the test are biased.
         min_share: Of ``frequent`` words, the least share of the samples that they occur in.
         min_cv: Of ``maci``'s words, the least coefficient of variation of their counts over the classes.
         folds: Folds in which the propensities are fitted out of sample.
