@@ -13,7 +13,7 @@ from torch import Tensor
 from mer_zoo.errors import MERError
 from mer_zoo.model import Model
 
-__all__ = ["RECORD", "check_file", "check_record", "check_state", "describe_model", "needed_state"]
+__all__ = ["RECORD", "check_file", "check_if_local", "check_record", "check_state", "describe_model", "needed_state"]
 
 _OWN_STATE = "_extra_state"  # what a module saves by itself may vary in size, and is checked by the module
 RECORD = "mer_zoo"  # the key of a checkpoint under which the description stands
@@ -50,6 +50,20 @@ def check_file(path: Path) -> None:
         raise MERError(f"{path} is damaged or not a checkpoint; give another, or train again") from error
     if not isinstance(content, dict) or not {"state_dict", "pytorch-lightning_version"} <= content.keys():
         raise MERError(f"{path} holds no checkpoint of a training run; give a .ckpt file that mer-zoo fit wrote")
+
+
+def check_if_local(path: str | Path) -> None:
+    """Check a checkpoint as :func:`check_file` does if it is a file of this machine, also one that is named by a URL.
+
+    Args:
+        path: A path or a URL.
+
+    Raises:
+        MERError: Naming the file.
+    """
+    file = Path(str(path).removeprefix("file://"))
+    if file.exists():
+        check_file(file)
 
 
 def _check_archive(path: Path) -> None:

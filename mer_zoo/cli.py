@@ -20,7 +20,7 @@ import mer_zoo.data
 import mer_zoo.wrappers  # imported classes can be named without their module
 from mer_zoo import export
 from mer_zoo.callbacks import RunRecord, SaveConfig
-from mer_zoo.checkpoint import check_file
+from mer_zoo.checkpoint import check_if_local
 from mer_zoo.cli_errors import exit_code, explain, explain_place, explain_trainer, is_mistake
 from mer_zoo.data import MERDataModule, convert, resplit, validate
 from mer_zoo.errors import MERError
@@ -142,8 +142,8 @@ class MERCLI(LightningCLI):
         path = options.get("ckpt_path")
         if path in ("last", "best") and not Path(path).exists():
             path = options.ckpt_path = self._find_checkpoint(path)
-        if path and Path(path).exists():
-            check_file(Path(path))
+        if path:
+            check_if_local(path)
         super()._parse_ckpt_path()
 
     def _find_checkpoint(self, word: str) -> str | None:

@@ -13,7 +13,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.strategies import Strategy
 from typing_extensions import override
 
-from mer_zoo.checkpoint import check_file
+from mer_zoo.checkpoint import check_if_local
 from mer_zoo.errors import TrainingError
 from mer_zoo.reports.files import whole_file
 
@@ -59,8 +59,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Callable[..., Any] | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        if Path(path).exists():
-            check_file(Path(path))
+        check_if_local(path)
         # Left open, torch decides by an environment variable, and Lightning executes what a URL brings.
         found: dict[str, Any] = super().load_checkpoint(path, map_location or _stay, weights_only is not False)
         return found

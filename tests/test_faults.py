@@ -326,8 +326,9 @@ KINDS = ["truncated", "empty", "picture", "pickle", "code", "legacy code", "bomb
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, checkpoint: Path, kind: str) -> None:
     path = hostile(kind, checkpoint, tmp_path)
-    with pytest.raises(MERError, match=f"{kind}.ckpt is damaged or not a checkpoint"):
-        WholeCheckpointIO().load_checkpoint(path)
+    for name in (path, f"file://{path}"):
+        with pytest.raises(MERError, match=f"{kind}.ckpt is damaged or not a checkpoint"):
+            WholeCheckpointIO().load_checkpoint(name)
     assert not (tmp_path / "trace").exists()
 
 
