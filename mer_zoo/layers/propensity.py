@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from mer_zoo.batch import Batch, DataSpec
+from mer_zoo.errors import MERError
 from mer_zoo.functional.deconfounding import deconfounding_weights, effective_sample_size
 from mer_zoo.functional.logistic import shrunken_shares
 from mer_zoo.functional.propensity import CrossFit, assign_folds, cross_fit
@@ -26,6 +29,7 @@ __all__ = ["Propensity"]
 LARGEST_WEIGHT = 10.0
 DEFAULT_RULE = WordRule()
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+TRACES = list(product(get_args(BiasSource), get_args(Words)))
 SCORE_CLASSES = 7  # a single real-valued output is rounded to these
 
 
@@ -81,6 +85,7 @@ class Propensity(nn.Module):
     ess: Tensor
     by_token: Tensor
     fitted: Tensor
+    trace: Tensor
 
     def __init__(
         self,
@@ -111,11 +116,23 @@ class Propensity(nn.Module):
         self.register_buffer("is_open", torch.ones(tuple(problems), dtype=torch.bool))
         self.register_buffer("by_token", torch.tensor(True))
         self.register_buffer("fitted", torch.tensor(False))
+        self.register_buffer("trace", torch.tensor(TRACES.index((source, rule.words))))
         # No buffers: their size is not known at construction, DDP would send them around, and no prediction needs them.
         self.out_of_fold = torch.zeros(0, *self.shape)
         self.target = torch.zeros(0, *problems, dtype=torch.long)
         self.ids: list[str] = []
         self.report: dict[str, Any] = {}
+
+    @override
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # Of equal shapes, so that torch would take the coefficients of one trace for those of another.
+        saved = state_dict.get(f"{prefix}trace")
+        if saved is not None and not torch.equal(saved.cpu(), self.trace.cpu()):
+            names = " and ".join("source {}, words {}".format(*TRACES[int(x)]) for x in (saved, self.trace))
+            raise MERError(
+                f"propensities that were saved go by another trace than this model's: {names}; set them alike"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def classes(self, target: Tensor) -> Tensor:
         """Classes (B, *problems) of labels as they stand in a Batch."""

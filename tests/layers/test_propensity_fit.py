@@ -227,6 +227,14 @@ def test_new_samples_by_hand_and_saved(words: Words) -> None:
     assert not len(again.out_of_fold)  # of the samples of a split, which a checkpoint does not bring
 
 
+def test_saved_ones_of_another_trace_are_refused() -> None:
+    spec, task = DataSpec(tokens=True, vocab_size=200), SentimentClassification(3)
+    saved = Propensity(spec, task, WordRule("maci")).state_dict()
+    Propensity(spec, task, WordRule("maci")).load_state_dict(saved)
+    with pytest.raises(MERError, match="another trace .* words maci and source words, words frequent; set them alike"):
+        Propensity(spec, task).load_state_dict(saved)
+
+
 def test_emotions_have_propensities_of_their_own() -> None:
     source = data("emotions", train=200)
     propensity = fitted(source, max_words=20)
@@ -355,8 +363,11 @@ def test_unknown_groups_weigh_one() -> None:
     torch.testing.assert_close(weights, torch.ones(200).double(), atol=1e-5, rtol=0)
     known = propensity.weights(propensity.log_p(of_groups()), of_groups().target)
     assert ((known - 1).abs() > 0.01).sum() == 80  # of the four groups that there is room for
+    names = dict.fromkeys(of_groups().ids, "one")
+    by_map = Propensity(DataSpec(), task, WordRule(max_words=4), source="groups", groups=names)
+    by_map.fit([of_groups()])
     again = Propensity(DataSpec(), task, WordRule(max_words=4), source="groups")  # as from an export, without the file
-    again.load_state_dict(propensity.state_dict())
+    again.load_state_dict(by_map.state_dict())
     assert again.log_p(other).isfinite().all()
 
 
