@@ -2,7 +2,7 @@
 
     python benchmarks/debias_mosi.py run unaligned_50.pkl --out runs/debias_mosi
     python benchmarks/debias_mosi.py table runs/debias_mosi
-    python benchmarks/debias_mosi.py words runs/debias_mosi
+    python benchmarks/debias_mosi.py words unaligned_50.pkl --out runs/debias_mosi
 
 Every seed has an OOD split of its own, made as by ``mer-zoo split-ood --task binary --seed SEED`` under OUT/splits. The same clips stand
 in several of these, so intervals resample recordings over all seeds. There is no truth here: that a method gains on a split made to
@@ -14,21 +14,21 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
-import numpy as np
 import torch
 from debias import RATES, SIZES, Study, add_run_options, make_jobs, part_of
 from debias_table import add_table_options, write_tables
 from debias_train import run
 from rich.console import Console
+from torch import Tensor
 
 from mer_zoo.data.cache import lock
-from mer_zoo.data.corpus import SplitData
 from mer_zoo.data.datamodule import MOSI, MERDataModule
 from mer_zoo.data.resplit import split_ood
-from mer_zoo.data.store import open_corpus
-from mer_zoo.functional.language_bias import bias_words, split_words
-from mer_zoo.functional.sentiment import to_classes
+from mer_zoo.layers.bias_report import class_shares
+from mer_zoo.layers.bias_trace import WordRule, Words, WordTrace
+from mer_zoo.layers.propensity import Propensity
 from mer_zoo.reports.tables import Table
 
 OFFICIAL, OOD = "official folds", "OOD splits"
@@ -55,37 +55,42 @@ def study(options: argparse.Namespace) -> Study:
     return Study(options.out, load, {**kept, "file": options.path.name}, [OFFICIAL, OOD], fresh=False)
 
 
-def list_words(out: Path, shown: int) -> None:
-    """Print the words called biased in the training split of each OOD split, and what they go along with in it and in testing."""
+def list_words(path: Path, out: Path, rule: WordRule, shown: int) -> None:
+    """Print the words that PropensityWeighting calls biased in each training split, and the classes they go along with there and in testing."""
+    console = Console(width=140)
+    word_table(OFFICIAL, path, "test", rule, shown).show(console)
     for store in sorted((out / "splits").glob("seed*")):
-        splits = open_corpus(store).splits
-        train, test = (_count(splits[name]) for name in ("train", "test_ood"))
-        vocabulary = list(train)
-        ids = np.repeat(np.arange(len(train)), [int(counts.sum()) for counts in train.values()])
-        classes = np.concatenate([np.repeat(np.arange(3), counts) for counts in train.values()])
-        found = bias_words(torch.from_numpy(ids), torch.from_numpy(classes), 3)
-        names = [vocabulary[i] for i in found.ids.tolist()]
-        rows = [[name, _triple(train[name]), _triple(test.get(name, np.zeros(3, int)))] for name in names[:shown]]
-        title = f"{store.name}: {len(names)} biased words, the most frequent first"
-        table = Table(title, ["word", "negative / neutral / positive in train", "in test_ood"], rows)
-        table.show(Console(width=120))
+        word_table(store.name, store, "test_ood", rule, shown).show(console)
 
 
-def _count(split: SplitData) -> dict[str, np.ndarray]:
-    """Tokens of each word by class."""
-    assert split.labels is not None
-    assert split.raw_text is not None
-    found: dict[str, np.ndarray] = {}
-    for text, label in zip(
-        split.raw_text, to_classes(torch.as_tensor(np.asarray(split.labels)), 3).tolist(), strict=True
-    ):
-        for word in split_words(text):
-            found.setdefault(word, np.zeros(3, dtype=int))[label] += 1
-    return found
+def word_table(title: str, path: Path, test: str, rule: WordRule, shown: int) -> Table:
+    """The biased words of one corpus, the most frequent first."""
+    data = MOSI(str(path), 64, "binary", modalities=MODALITIES)
+    fitted = Propensity(data.spec, data.task, rule)
+    fitted.fit(data.batch_source("train"))
+    (found,) = fitted.report["problems"]
+    tested = fitted.reader.read(data.batch_source(test), lambda batch: fitted.classes(batch.target))
+    later = _shares(WordTrace(tested.words, tested.classes[:, 0], fitted.shape[-1], rule), fitted.words)
+    rows = [
+        [word["word"], str(word["count"]), *map(_percent, (word["shares"], word["weighted_shares"], then))]
+        for word, then in zip(found["words"], later, strict=False)  # later goes on with absent words
+    ]
+    header = ["word", "count", "in training", "weighted", f"in {test}"]
+    title = f"{title}: {len(rows)} biased words; share of negative / neutral / positive, %"
+    note = (
+        f"Gain over the class shares on samples not seen {found['gain']:.4f} nats, standard error {float(fitted.error):.4f}; the gate is"
+        f" {'open' if found['open'] else 'closed'}. Effective sample size {float(fitted.ess):.0f} of {len(fitted.target)}."
+    )
+    return Table(title, header, rows[:shown], [note])
 
 
-def _triple(counts: np.ndarray) -> str:
-    return " / ".join(map(str, counts))
+def _shares(trace: WordTrace, words: Tensor) -> list[list[float]]:
+    """P(class | word) of words in another split."""
+    return class_shares(trace.count(words), trace.y, trace.num_classes, torch.ones(len(trace.y))).tolist()
+
+
+def _percent(shares: Sequence[float]) -> str:
+    return " / ".join(f"{100 * share:.0f}" for share in shares) if any(shares) else "-"
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -94,16 +99,20 @@ def main(args: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     runs = commands.add_parser("run")
     runs.add_argument("path", type=Path)
-    add_run_options(runs, seeds="0,1,2,3,4", epochs=8)
+    add_run_options(runs, seeds="0,1,2,3,4", epochs=10)
     add_table_options(commands.add_parser("table"))
     listed = commands.add_parser("words")
-    listed.add_argument("folder", type=Path)
+    listed.add_argument("path", type=Path)
+    listed.add_argument("--out", type=Path, required=True)
+    listed.add_argument(
+        "--words", default="frequent", choices=get_args(Words), help="the rule by which words are chosen"
+    )
     listed.add_argument("--shown", type=int, default=30)
     options = parser.parse_args(args)
     if options.command == "table":
         write_tables(options.folder, options.choice, options.methods, options.against)
     elif options.command == "words":
-        list_words(options.folder, options.shown)
+        list_words(options.path, options.out, WordRule(options.words), options.shown)
     else:
         asked = study(options)
         run(

@@ -51,7 +51,7 @@ def main(args: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     runs = commands.add_parser("run")
-    add_run_options(runs, seeds="0,1,2,3,4", epochs=8)
+    add_run_options(runs, seeds="0,1,2,3,4", epochs=10)
     runs.add_argument("--rhos", default=",".join(RHOS))
     runs.add_argument("--samples", default="2000,400,1000", help="of train, valid and each test split")
     add_table_options(commands.add_parser("table"))

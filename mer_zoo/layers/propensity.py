@@ -36,8 +36,8 @@ SCORE_CLASSES = 7  # a single real-valued output is rounded to these
 class Propensity(nn.Module):
     """p_b(y | trace) for each problem of a task; the trace is biased words, or the mean of a modality's frames.
 
-    The words are token ids where there are any, else those of the transcripts. Of a group the trace is its class shares. Behind a gate, a problem whose trace gains no more out of
-    sample than chance would is left alone: all its weights are 1, its offsets 0.
+    The words are token ids where there are any, else those of the transcripts. Of a group the trace is its class shares. Behind a gate,
+    a problem whose trace gains no more out of sample than chance would is left alone: all its weights are 1, its offsets 0.
 
     Args:
         spec: Shapes of the data and ids of special tokens.
