@@ -18,7 +18,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from debias import RATES, SIZES, Study, add_run_options, make_jobs, part_of
-from debias_table import add_table_options, write_picture, write_tables
+from debias_picture import add_picture_options, write_picture
+from debias_table import add_table_options, write_tables
 from debias_train import run
 
 from mer_zoo.data.datamodule import MERDataModule, SyntheticMER
@@ -57,12 +58,12 @@ def main(args: Sequence[str] | None = None) -> None:
     add_table_options(commands.add_parser("table"))
     drawn = commands.add_parser("picture")
     add_table_options(drawn)
-    drawn.add_argument("file", type=Path)
+    add_picture_options(drawn)
     options = parser.parse_args(args)
     if options.command == "table":
         write_tables(options.folder, options.choice, options.methods, options.against)
     elif options.command == "picture":
-        write_picture(options.folder, options.file, options.choice, options.methods, options.against)
+        write_picture(options.folder, options.file, options.choice, options.methods, options.against, options.least)
     else:
         asked = study(options)
         settings = [setting(rho) for rho in options.rhos.split(",")]

@@ -1,4 +1,4 @@
-"""Tables and the picture of what debias_scm.py and debias_mosi.py recorded.
+"""Tables of what debias_scm.py and debias_mosi.py recorded.
 
 A difference is between the same samples and seeds; its 95 % interval comes of resampling seeds, and samples with them.
 """
@@ -12,21 +12,15 @@ from pathlib import Path
 
 import torch
 from debias import CHOICES, METHODS, NEUTRAL, Record, labels, read_records
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 from rich.console import Console
 from torch import Tensor
 
 from mer_zoo.errors import MERError
 from mer_zoo.reports.files import whole_file
-from mer_zoo.reports.plots import COLOURS, FAINT, GRID, INK, MARKERS, save_picture
 from mer_zoo.reports.tables import Table
 
 SPLITS = {"iid": "IID", "ood": "OOD", "rct": "randomised trial"}
 ORDER = [label for method in METHODS for label in labels(method)]
-LINES = ("-", "--", ":", "-.")
 DRAWS = 2000
 
 
@@ -205,58 +199,6 @@ def write_tables(folder: Path, choice: str, methods: str | None, against: str | 
         each.show(console)
     with whole_file(folder / "table.md") as part:
         part.write_text("\n\n".join(each.markdown() for each in shown) + "\n", encoding="utf-8")
-
-
-def write_picture(folder: Path, file: Path, choice: str, methods: str | None, against: str | None = None) -> None:
-    """Draw the accuracy on the ordinary test split against the randomised trial's: a panel a backbone, a curve a method."""
-    cells = grouped(folder, choice, methods, against)
-    backbones = sorted({backbone for backbone, _ in cells})
-    curves: dict[str, dict[str, dict[str, tuple[float, float]]]] = {backbone: {} for backbone in backbones}
-    for (backbone, setting), cell in sorted(cells.items()):
-        for name, answers in cell.items():
-            if "oracle" not in name:
-                means = [statistics.fmean(answers.accuracy(split)) for split in ("iid", "rct")]
-                curves[backbone].setdefault(name, {})[setting] = (means[0], means[1])
-    names = list(dict.fromkeys(name for each in curves.values() for name in each))
-    width, head = 4.3 * len(backbones), 0.75 + 0.2 * -(-len(names) // 3)
-    total = head + 4.0
-    figure = Figure(figsize=(max(width, 7.2), total), dpi=160, facecolor="white")
-    FigureCanvasAgg(figure)
-    title = "What a method costs on the training distribution, and what it gains in the randomised trial"
-    figure.text(0.02, 1 - 0.12 / total, title, fontsize=11, fontweight="bold", color=INK, va="top")
-    grid = figure.add_gridspec(1, len(backbones), left=0.08, right=0.98, top=1 - head / total, bottom=0.5 / total)
-    first: Axes | None = None
-    for place, backbone in enumerate(backbones):
-        axes = figure.add_subplot(grid[0, place], sharey=first)
-        first = first or axes
-        _panel(axes, backbone, names, curves[backbone])
-    handles, _ = first.get_legend_handles_labels() if first is not None else ([], [])
-    place_below = (0.02, 1 - 0.32 / total)
-    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=place_below, ncols=3, frameon=False, fontsize=8)
-    save_picture(figure, file)
-
-
-def _panel(
-    axes: Axes, title: str, names: Sequence[str], curves: Mapping[str, Mapping[str, tuple[float, float]]]
-) -> None:
-    """One backbone: accuracies of every method, the settings joined in their order."""
-    axes.set_title(title, fontsize=9.5, color=INK, loc="left", pad=4)
-    for place, name in enumerate(names):
-        points = curves.get(name, {})
-        colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
-        style = LINES[place // len(COLOURS) % len(LINES)]
-        x, y = [p[0] for p in points.values()], [p[1] for p in points.values()]
-        axes.plot(x, y, color=colour, marker=marker, linestyle=style, markersize=4.5, linewidth=1.2, label=name)
-        for setting, point in points.items() if name == "plain" else []:
-            axes.annotate(setting, point, xytext=(4, -9), textcoords="offset points", fontsize=7.5, color=FAINT)
-    axes.tick_params(length=0, labelsize=8.5, labelcolor=FAINT)
-    axes.spines[:].set_visible(False)
-    axes.grid(color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g} %"))
-    axes.set_xlabel("accuracy without neutral, IID test", fontsize=9, color=INK)
-    axes.set_ylabel("accuracy without neutral, randomised trial", fontsize=9, color=INK)
 
 
 def add_table_options(parser: argparse.ArgumentParser) -> None:

@@ -74,8 +74,23 @@ def test_runs_once_and_shows_what_came_of_it(tmp_path: Path, monkeypatch: pytest
     assert "plain by" not in shown
     debias_scm.main(["table", str(tmp_path), "--select", "accuracy_deconfounded", "--against", "loss"])
     assert "| plain by loss |" in (tmp_path / "table.md").read_text()
-    debias_scm.main(["picture", str(tmp_path), str(tmp_path / "debias.png"), "--methods", "plain,MACI tau=1"])
+    debias_scm.main(
+        ["picture", str(tmp_path), str(tmp_path / "debias.png"), "--methods", "plain,MACI tau=1", "--least", "1"]
+    )
     assert (tmp_path / "debias.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_picture_tells_methods_apart_and_leaves_hopeless_ones_out() -> None:
+    from debias_picture import drawn, line_styles
+
+    names = ["plain by loss", "plain", "CausalMER fusion=sum", "CausalMER fusion=mask", "MACI tau=0", "CLUE", "GEAR"]
+    names += ["MSSD", "CUMDF", "PropensityWeighting mode=weight", "unconfounded"]
+    styles = line_styles(names)
+    assert len({tuple(style.values()) for style in styles}) == len(names)
+    assert styles[2]["color"] == styles[3]["color"] != styles[4]["color"]
+    assert len({style["color"] for style in styles}) == 9
+    curves = {"good": {"a": (50.0, 60.0), "b": (90.0, 40.0)}, "bad": {"a": (60.0, 54.9)}}
+    assert drawn(curves, 55.0) == ({"good": curves["good"]}, ["bad"])
 
 
 def test_unknown_methods_are_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
