@@ -1,16 +1,17 @@
 """What the benchmarks of debiasers share: methods by name, one training and what is tested of it, records that can be resumed.
 
 A method is ``plain`` or a wrapper with its options, as in ``CausalMER fusion=sum``; a nest is written from the outside in, as in
-``MSSD + MACI``. Every method has the same network and the same budget, and its epoch is chosen on the validation split in the same ways; test
-splits are read when the epoch is chosen. One training of MACI is tested under several choices of tau. ``unconfounded`` is the plain
-network trained without confounding and tested in every setting. A record holds the metrics and the predicted class of every sample,
-so that differences can be resampled.
+``MSSD + MACI``, and a list as JSON without blanks. Every method has the same network and the same budget, and its epoch is chosen on
+the validation split in the same ways; test splits are read when the epoch is chosen. One training of MACI is tested under several choices
+of tau. ``unconfounded`` is the plain network trained without confounding and tested in every setting. A record holds the metrics and the
+predicted class of every sample, so that differences can be resampled.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,11 +106,16 @@ def labels(method: str) -> list[str]:
     return [f"{method} tau={tau}" for tau in TAUS] if "MACI" in method.split() else [method]
 
 
+def split_names(methods: str) -> list[str]:
+    """Names of methods that commas separate, which may hold lists of their own."""
+    return re.split(r",(?![^\[]*\])", methods)
+
+
 def make_jobs(study: Study, methods: str, backbones: str, settings: Sequence[str], seeds: str) -> list[Job]:
     """All trainings asked for, in an order that fills the table evenly."""
     jobs: dict[Job, None] = {}
     for seed in map(int, seeds.split(",")):
-        for method in methods.split(","):
+        for method in split_names(methods):
             for setting in settings:
                 for backbone in backbones.split(","):
                     if method != "unconfounded":

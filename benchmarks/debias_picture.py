@@ -6,6 +6,7 @@ import argparse
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from debias_table import grouped
 from matplotlib.axes import Axes
@@ -78,7 +79,7 @@ def drawn(curves: Mapping[str, Curve], least: float) -> tuple[dict[str, Curve], 
     return kept, [name for name in curves if name not in kept]
 
 
-def line_styles(names: Sequence[str]) -> list[dict[str, str]]:
+def line_styles(names: Sequence[str]) -> list[dict[str, Any]]:
     """A colour and marker for each class of methods, a kind of line for each form of it."""
     families = list(dict.fromkeys(name.split()[0] for name in names))
     wrappers = [family for family in families if family not in REFERENCES]
@@ -94,7 +95,7 @@ def line_styles(names: Sequence[str]) -> list[dict[str, str]]:
     return styles
 
 
-def _panel(axes: Axes, title: str, curves: Mapping[str, Curve], styles: Mapping[str, dict[str, str]]) -> None:
+def _panel(axes: Axes, title: str, curves: Mapping[str, Curve], styles: Mapping[str, dict[str, Any]]) -> None:
     axes.set_title(title, fontsize=9.5, color=INK, loc="left", pad=4)
     for name, points in curves.items():
         x, y = zip(*points.values(), strict=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from debias import CHOICES, METHODS, NEUTRAL, Record, labels, read_records
+from debias import CHOICES, METHODS, NEUTRAL, Record, labels, read_records, split_names
 from rich.console import Console
 from torch import Tensor
 
@@ -102,7 +102,7 @@ def grouped(
     for record in read_records(folder):
         cell = cells.setdefault((record["backbone"], record["setting"]), {})
         cell.setdefault(record["method"], []).append(record)
-    wanted = None if methods is None else {"plain", "unconfounded", *methods.split(",")}
+    wanted = None if methods is None else {"plain", "unconfounded", *split_names(methods)}
     found = {}
     for key, cell in cells.items():
         names = sorted(cell, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER) - 1.5, name))

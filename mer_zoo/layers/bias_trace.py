@@ -45,6 +45,7 @@ class WordRule(NamedTuple):
         max_words: Most words; with ``frequent`` the most frequent ones, of which those that pass the test are biased.
         min_share: Of ``frequent``, the least share of the samples that a word occurs in.
         min_cv: Of ``maci``, the least coefficient of variation of a word's counts over the classes.
+        keep_words: Words that are meant, and never count.
 
     Example:
         >>> WordRule().read(torch.tensor([[2.0, 0.0]])), WordRule("maci").read(torch.tensor([[2.0, 0.0]]))
@@ -55,6 +56,7 @@ class WordRule(NamedTuple):
     max_words: int = 100
     min_share: float = 0.05
     min_cv: float = 0.1
+    keep_words: tuple[str, ...] = ()
 
     def read(self, counts: Tensor) -> Tensor:
         """(..., V) counts of the biased words as the model of the labels reads them."""

@@ -144,14 +144,15 @@ class Propensity(nn.Module):
         """Fit on the training split.
 
         Raises:
-            MERError: If the trace is that of words, and there are neither token ids nor transcripts.
+            MERError: If the trace is that of words, and there are neither token ids nor transcripts, or no word to keep.
         """
         split = self.reader.read(train, lambda batch: self.classes(batch.target))
         self.by_token.fill_(split.by_token)
         by_id = self.reader.groups is None
         groups = group_numbers(split.ids) if by_id else torch.unique(torch.cat(split.words), return_inverse=True)[1]
         self.ids, self.target = split.ids, split.classes.view(-1, *self.shape[:-1])
-        fits = [self._fit_problem(g, split, groups) for g in range(split.classes.shape[1])]
+        counted = self.reader.without(self.rule.keep_words, split)
+        fits = [self._fit_problem(g, counted, groups) for g in range(split.classes.shape[1])]
         self.out_of_fold = torch.stack([fit.log_p for fit in fits], 1).view(-1, *self.shape)
         self.ess.copy_(torch.tensor(self.effective_sizes(self.strength)).view_as(self.ess))
         self.report = self._describe(split, fits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, get_args
 
 import torch
@@ -74,6 +74,29 @@ class TraceReader:
         names = self.groups.check(split.ids)
         words = [torch.tensor([name_number(name)]) for name in names]
         return split._replace(words=words, by_token=False, pooled=None, texts=names)
+
+    def without(self, names: Sequence[str], split: TrainingSplit) -> TrainingSplit:
+        """The training split less some words.
+
+        Args:
+            names: Words as they are spelt, or #N for the token of number N.
+            split: What was read.
+
+        Raises:
+            MERError: If there is none of them in it.
+        """
+        if not names:
+            return split
+        vocabulary, wanted = torch.unique(torch.cat(split.words)), {name.lower() for name in names}
+        spelt = zip(vocabulary.tolist(), self.spellings(vocabulary, split), strict=True)
+        found = [number for number, name in spelt if name in wanted or f"#{number}" in wanted]
+        if not found:
+            raise MERError(
+                f"no training text has any of the keep_words of PropensityWeighting, such as {names[0]!r}; spell words as propensity.json"
+                " of a run does"
+            )
+        dropped = torch.tensor(found)
+        return split._replace(words=[row[~torch.isin(row, dropped)] for row in split.words])
 
     def numbers(self, batch: Batch, by_token: bool) -> Tensor:
         """(B, T) numbers of words, or (B, 1) of groups; negative for none.

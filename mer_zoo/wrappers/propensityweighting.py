@@ -21,7 +21,8 @@ Where things are in the code:
 
 Assumption: frequency tells bias from content. Words of a topic are few and each is frequent, words of a sentiment are many and each is
 rare, so the frequent words that go along with the class are taken for the topic's. Nothing in the data says so, and where it is wrong
-("good", "just", "not" are frequent, too), the signal of these words is removed: look at the word list and the curve over ``strength``. On
+("good", "just", "not" are frequent, too), the signal of these words is removed: look at the word list and the curve over ``strength``, and
+name such words in ``keep_words``. On
 SyntheticMER the rule finds the topic words and hardly any other where there is confounding, and none where there is none; of MACI's words
 (counts uneven over the outer classes) most are there by chance or for the sentiment, so that weighting by them costs signal.
 
@@ -43,7 +44,7 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal, get_args
 
@@ -89,6 +90,7 @@ class PropensityWeighting(Wrapper):
         source: Where the bias is looked for: in the ``words``, in the mean of the frames of ``audio`` or ``vision``, in the ``recording``
             that a sample's id tells, or in ``groups`` such as speakers or films.
         groups: For ``source="groups"``, the group of each training sample: a CSV file with the columns id and group, or a mapping.
+        keep_words: Words that carry the label rightly, such as "good", and are never taken for biased; #N is the token of number N.
 
     Raises:
         MERError: For an option out of range or out of use, a source that is not in use, or a ``product`` without classes; in ``prepare`` if
@@ -125,15 +127,18 @@ class PropensityWeighting(Wrapper):
         gate: bool = True,
         source: BiasSource = "words",
         groups: GroupOption = None,
+        keep_words: Sequence[str] = (),
     ) -> None:
         super().__init__(backbone)
         check_choice("PropensityWeighting", "mode", mode, get_args(Mode))
         check_choice("PropensityWeighting", "words", words, get_args(Words))
         weights = {"strength": strength, "balance": balance, "min_share": min_share, "min_cv": min_cv}
         check_weights("PropensityWeighting", weights)
+        if isinstance(keep_words, str):
+            raise MERError(f"keep_words of PropensityWeighting is the text {keep_words!r}; give a list, [{keep_words}]")
         _check_numbers(max_words, folds, max_weight, {"balance": balance, "min_share": min_share})
         _check_in_use(weights, {"balance": ("mode", mode), "min_share": ("words", words), "min_cv": ("words", words)})
-        rule = WordRule(words, max_words, min_share, min_cv)
+        rule = WordRule(words, max_words, min_share, min_cv, tuple(keep_words))
         _check_source(rule, source)
         if groups is not None and source != "groups":
             raise MERError(

@@ -114,7 +114,7 @@ def test_parts_share_the_trainings_out() -> None:
 
 
 def test_methods_are_built_by_name() -> None:
-    from debias import build
+    from debias import build, split_names
 
     from mer_zoo.backbones import CIDerNet
     from mer_zoo.wrappers import CausalMER
@@ -124,6 +124,7 @@ def test_methods_are_built_by_name() -> None:
     assert model.name == "CausalMER(MACI(CIDerNet))"
     assert isinstance(model, CausalMER)
     assert (model.fusion, model.alpha) == ("sum", 0.5)
+    assert split_names('plain,CLUE x=["a","b"],MACI') == ["plain", 'CLUE x=["a","b"]', "MACI"]
 
 
 def test_no_test_split_is_read_before_the_epoch_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

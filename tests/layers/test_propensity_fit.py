@@ -140,6 +140,37 @@ def test_transcripts_serve_as_token_ids_do(words: Words) -> None:
         by_token.log_p(gone[0])
 
 
+@pytest.mark.parametrize("by_text", [False, True])
+def test_words_that_are_meant_are_kept(by_text: bool) -> None:
+    source = data(train=120)
+    batches = list(source.batch_source("train"))
+    if by_text:
+        batches = [batch.replace(text=batch.text.replace(x=torch.zeros(len(batch), 26, 3))) for batch in batches]
+    before = Propensity(source.spec, source.task)
+    before.fit(batches)
+    found = before.report["problems"][0]["words"]
+    assert len(found) > 2
+    kept = (found[0]["word"].upper(), f"#{found[1]['number']}", "nobody says this")
+    after = Propensity(source.spec, source.task, WordRule(keep_words=kept))
+    after.fit(batches)
+    report = json.loads(json.dumps(after.report))
+    assert report["keep_words"] == list(kept)
+    counts = [{row["word"]: row["count"] for row in rows} for rows in (found[2:], report["problems"][0]["words"])]
+    assert counts[0].items() <= counts[1].items()
+    assert not {row["word"] for row in found[:2]} & counts[1].keys()
+    assert after.train_weights().ne(before.train_weights()).any()
+    by_hand = [
+        batch.replace(
+            raw_text=[" ".join(w for w in t.split() if w not in {r["word"] for r in found[:2]}) for t in batch.raw_text]
+        )
+        for batch in batches
+    ]
+    if by_text:  # as if the texts had never had these words
+        lacking = Propensity(source.spec, source.task)
+        lacking.fit(by_hand)
+        assert torch.equal(lacking.train_weights(), after.train_weights())
+
+
 def test_transcripts_that_are_missing_later() -> None:
     spec, task = DataSpec(), SentimentClassification(2)
     texts = [("so", "good", "")[i % 3] for i in range(60)]

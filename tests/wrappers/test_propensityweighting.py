@@ -249,6 +249,11 @@ def test_a_product_meets_the_final_scores_only(factory: Any, message: str) -> No
         ({"source": "audio", "words": "maci"}, "words is maci, but source audio .* does not use it; set source: words"),
         ({"groups": {"a": "b"}}, "groups are given, but source words of .* does not use them; set source: groups"),
         ({"source": "audio", "max_words": 9}, "max_words is 9, but source audio .* does not use it; set source: words"),
+        (
+            {"source": "recording", "keep_words": ["good"]},
+            r"keep_words is \('good',\), but source recording .* does not use",
+        ),
+        ({"keep_words": "good"}, r"keep_words of PropensityWeighting is the text 'good'; give a list, \[good\]"),
     ],
 )
 def test_options_out_of_range(options: dict[str, Any], message: str) -> None:
@@ -270,6 +275,10 @@ def test_refusals() -> None:
     features = DataSpec()
     with pytest.raises(MERError, match="neither token ids nor transcripts"):
         PropensityWeighting(MeanNet(features, THREE)).prepare([Batch.random(features, THREE, size=6)])
+    with pytest.raises(
+        MERError, match="no training text has any of the keep_words .* 'goood'; spell words as propensity"
+    ):
+        PropensityWeighting(MeanNet(SPEC, THREE), keep_words=["goood", "#1"]).prepare([split()])
 
 
 @pytest.mark.filterwarnings("error")
