@@ -129,7 +129,7 @@ def build(method: str, network: Model) -> Model:
     """Put the wrappers of a method around a network.
 
     Raises:
-        MERError: For a wrapper that there is not.
+        MERError: For a wrapper or an option that there is not.
     """
     if method in ("plain", "unconfounded"):
         return network
@@ -138,7 +138,10 @@ def build(method: str, network: Model) -> Model:
         wrapper = getattr(mer_zoo.wrappers, name, None)
         if wrapper is None:
             raise MERError(f"there is no wrapper {name}; choose from {', '.join(mer_zoo.wrappers.__all__)}")
-        network = wrapper(network, **dict(map(_option, options)))
+        try:
+            network = wrapper(network, **dict(map(_option, options)))
+        except TypeError as error:
+            raise MERError(f"{part} cannot be made: {error}; write CLASS option=value") from error
     return network
 
 

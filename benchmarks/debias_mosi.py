@@ -72,7 +72,11 @@ def word_table(title: str, path: Path, test: str, rule: WordRule, shown: int) ->
     tested = fitted.reader.read(data.batch_source(test), lambda batch: fitted.classes(batch.target))
     later = _shares(WordTrace(tested.words, tested.classes[:, 0], fitted.shape[-1], rule), fitted.words)
     rows = [
-        [word["word"], str(word["count"]), *map(_percent, (word["shares"], word["weighted_shares"], then))]
+        [
+            ", ".join([word["word"], *word.get("piece_of", [])]),
+            str(word["count"]),
+            *map(_percent, (word["shares"], word["weighted_shares"], then)),
+        ]
         for word, then in zip(found["words"], later, strict=False)  # later goes on with absent words
     ]
     header = ["word", "count", "in training", "weighted", f"in {test}"]
@@ -107,12 +111,13 @@ def main(args: Sequence[str] | None = None) -> None:
     listed.add_argument(
         "--words", default="frequent", choices=get_args(Words), help="the rule by which words are chosen"
     )
+    listed.add_argument("--keep", nargs="*", default=[], metavar="WORD", help="words that are meant, as keep_words")
     listed.add_argument("--shown", type=int, default=30)
     options = parser.parse_args(args)
     if options.command == "table":
         write_tables(options.folder, options.choice, options.methods, options.against)
     elif options.command == "words":
-        list_words(options.path, options.out, WordRule(options.words), options.shown)
+        list_words(options.path, options.out, WordRule(options.words, keep_words=tuple(options.keep)), options.shown)
     else:
         asked = study(options)
         run(

@@ -16,8 +16,8 @@ from matplotlib.ticker import FuncFormatter
 
 from mer_zoo.reports.plots import COLOURS, FAINT, GRID, INK, MARKERS, save_picture
 
-LINES = ("-", "--", ":", "-.")
-REFERENCES = {"plain": (FAINT, "."), "unconfounded": (INK, "*")}  # what the methods' own colours are held against
+LINES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
+REFERENCES = {"plain": (FAINT, "."), "unconfounded": (FAINT, "*")}  # what the methods' own colours are held against
 Curve = dict[str, tuple[float, float]]  # by setting, IID and randomised trial
 
 
@@ -40,21 +40,21 @@ def write_picture(
     names = list(dict.fromkeys(name for curves, _ in panels.values() for name in curves))
     styles = dict(zip(names, line_styles(names), strict=True))
     head = 0.62 + 0.2 * -(-len(names) // 3)
-    width, height = max(4.3 * len(panels), 7.2), head + 4.2
+    width, height = max(4.3 * len(panels), 7.2), head + 4.5
     figure = Figure(figsize=(width, height), dpi=160, facecolor="white")
     FigureCanvasAgg(figure)
     title = "What a method costs on the training distribution, and what it gains in the randomised trial"
     figure.text(0.02, 1 - 0.12 / height, title, fontsize=11, fontweight="bold", color=INK, va="top")
-    grid = figure.add_gridspec(1, len(panels), left=0.08, right=0.98, top=1 - head / height, bottom=0.7 / height)
+    grid = figure.add_gridspec(1, len(panels), left=0.08, right=0.98, top=1 - head / height, bottom=1.05 / height)
     first: Axes | None = None
     for place, (backbone, (curves, _)) in enumerate(panels.items()):
         axes = figure.add_subplot(grid[0, place], sharey=first)
         first = first or axes
         _panel(axes, backbone, curves, styles)
-    absent = [f"{backbone}: {', '.join(names)}" for backbone, (_, names) in panels.items() if names]
+    absent = [f"{backbone}: {', '.join(left)}" for backbone, (_, left) in panels.items() if left]
     if absent:
-        note = f"Below {least:.4g} % everywhere and not drawn. {'. '.join(absent)}"
-        figure.text(0.02, 0.08 / height, note, fontsize=6.5, color=FAINT)
+        note = "\n".join([f"Below {least:.4g} % everywhere in the randomised trial and not drawn:", *absent])
+        figure.text(0.02, 0.08 / height, note, fontsize=7.5, color=FAINT, va="bottom", wrap=True)
     handles = {line.get_label(): line for axes in figure.axes for line in axes.lines}
     ordered = [handles[name] for name in names]
     place_below = (0.02, 1 - 0.32 / height)
@@ -74,8 +74,12 @@ def all_curves(folder: Path, choice: str, methods: str | None, against: str | No
 
 
 def drawn(curves: Mapping[str, Curve], least: float) -> tuple[dict[str, Curve], list[str]]:
-    """The curves that reach a least value in the randomised trial, and the names of the others."""
-    kept = {name: curve for name, curve in curves.items() if max(y for _, y in curve.values()) >= least}
+    """The curves that reach a least value in the randomised trial, or are compared with, and the names of the others."""
+    kept = {
+        name: curve
+        for name, curve in curves.items()
+        if name.split()[0] in REFERENCES or max(y for _, y in curve.values()) >= least
+    }
     return kept, [name for name in curves if name not in kept]
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
 
 from debias import RATES, SIZES, Study, add_run_options, make_jobs, part_of
 from debias_picture import add_picture_options, write_picture

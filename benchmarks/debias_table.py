@@ -96,13 +96,13 @@ def grouped(
         against: How the epoch of the plain network was chosen that comes first and all are compared with; ``choice`` by default.
 
     Raises:
-        MERError: If there are no records of that choice.
+        MERError: If there are no records of that choice, or of a method asked for.
     """
     cells: dict[tuple[str, str], dict[str, list[Record]]] = {}
     for record in read_records(folder):
         cell = cells.setdefault((record["backbone"], record["setting"]), {})
         cell.setdefault(record["method"], []).append(record)
-    wanted = None if methods is None else {"plain", "unconfounded", *split_names(methods)}
+    wanted = None if methods is None else {"plain", "unconfounded", *_labels_asked(methods, cells)}
     found = {}
     for key, cell in cells.items():
         names = sorted(cell, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER) - 1.5, name))
@@ -112,6 +112,17 @@ def grouped(
         found[key] = {name: answers for name, answers in all_answers.items() if answers.records}
     if not any(found.values()):
         raise MERError(f"{folder} holds no records whose epoch was chosen by {choice}; run the benchmark first")
+    return found
+
+
+def _labels_asked(methods: str, cells: Mapping[tuple[str, str], Mapping[str, object]]) -> set[str]:
+    """Methods by their labels, all of them where a method has several."""
+    known, found = {label for cell in cells.values() for label in cell}, set()
+    for method in map(str.strip, split_names(methods)):
+        here = {method, *labels(method)} & known
+        if not here:
+            raise MERError(f"there are no records of {method}; choose from {', '.join(sorted(known))}")
+        found |= here
     return found
 
 

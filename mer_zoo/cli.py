@@ -17,7 +17,7 @@ from typing_extensions import override
 
 import mer_zoo.backbones
 import mer_zoo.data
-import mer_zoo.wrappers  # imported classes can be named without their module
+import mer_zoo.wrappers  # noqa: F401  # imported classes can be named without their module
 from mer_zoo import export
 from mer_zoo.callbacks import RunRecord, SaveConfig
 from mer_zoo.checkpoint import check_if_local

@@ -51,8 +51,9 @@ class ValidationWeights:
         self.model = model
         if isinstance(wanted, str):
             check_choice("MERModule", "deconfounded", wanted, get_args(Words))
-        rule = WordRule(wanted) if isinstance(wanted, str) else WordRule()
         given = model.propensity
+        kept = () if given is None else given.rule.keep_words
+        rule = WordRule(wanted, keep_words=kept) if isinstance(wanted, str) else WordRule()
         suits = given is not None and (
             isinstance(wanted, bool) or (given.source, given.rule.words) == ("words", wanted)
         )

@@ -45,7 +45,6 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 

@@ -26,6 +26,7 @@ from mer_zoo.functional.logistic import NEVER, Logistic, multinomial_logistic
 
 __all__ = [
     "L2S",
+    "ONE_SIDED",
     "CrossFit",
     "assign_folds",
     "cross_fit",

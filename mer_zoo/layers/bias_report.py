@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -35,7 +35,7 @@ def class_shares(x: Tensor, y: Tensor, num_classes: int, weights: Tensor) -> Ten
 
 
 def imbalance(x: Tensor, y: Tensor, num_classes: int, weights: Tensor) -> float:
-    r"""How far words and label are from independent, :math:`\\sum_v n_v \\, TV(P(c \\mid v), P(c)) / \\sum_v n_v`, under weights.
+    r"""How far words and label are from independent, :math:`\sum_v n_v \, TV(P(c \mid v), P(c)) / \sum_v n_v`, under weights.
 
     Args:
         x: (N, V) counts of words.
@@ -76,7 +76,13 @@ def curve_point(x: Tensor | None, y: Tensor, num_classes: int, strength: float, 
 
 
 def word_rows(
-    words: Tensor, names: Sequence[str], x: Tensor, y: Tensor, num_classes: int, weights: Tensor
+    words: Tensor,
+    names: Sequence[str],
+    x: Tensor,
+    y: Tensor,
+    num_classes: int,
+    weights: Tensor,
+    holders: Callable[[int], list[str]] | None = None,
 ) -> list[dict[str, Any]]:
     """Biased words and the classes they go along with.
 
@@ -87,6 +93,7 @@ def word_rows(
         y: (N,) classes.
         num_classes: C.
         weights: (N,) weights of the samples.
+        holders: Gives the words that a token without a spelling is a piece of.
 
     Example:
         >>> word_rows(torch.tensor([7, -1]), ["so", ""], torch.ones(2, 2), torch.tensor([0, 1]), 2, torch.ones(2))
@@ -95,11 +102,14 @@ def word_rows(
     shares = class_shares(x, y, num_classes, torch.ones_like(weights))
     weighted = class_shares(x, y, num_classes, weights)
     rows = zip(words.tolist(), names, x.sum(0).tolist(), shares.tolist(), weighted.tolist(), strict=True)
-    return [
-        {"word": name or f"#{number}", "number": number, "count": int(count), "shares": plain, "weighted_shares": under}
-        for number, name, count, plain, under in rows
-        if number >= 0
-    ]
+    found = []
+    for number, name, count, plain, under in rows:
+        if number < 0:
+            continue
+        row = {"word": name or f"#{number}", "number": number, "count": int(count)}
+        whole = {} if name or holders is None else {"piece_of": holders(number)}
+        found.append({**row, **whole, "shares": plain, "weighted_shares": under})
+    return found
 
 
 def sample_rows(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
@@ -13,27 +11,22 @@ from torch import Tensor
 from mer_zoo.batch import Batch
 from mer_zoo.data.overlap import recordings
 from mer_zoo.errors import MERError
-from mer_zoo.functional.language_bias import bias_words, split_words
+from mer_zoo.functional.language_bias import bias_words
 from mer_zoo.functional.word_choice import frequent_words, word_counts, word_shares
+from mer_zoo.layers.spelling import spell
 from mer_zoo.model import BatchSource
 
 __all__ = [
-    "PADDING",
     "PooledTrace",
     "TrainingSplit",
     "WordRule",
     "WordTrace",
     "Words",
     "group_numbers",
-    "name_number",
     "read_split",
-    "spell",
-    "spellings",
 ]
 
 Words = Literal["frequent", "maci"]
-
-PADDING = -2  # the number of no word; -1 stands for none in a list of words
 
 
 class WordRule(NamedTuple):
@@ -139,69 +132,14 @@ class PooledTrace:
         """(V,) mean and deviation; 1 where a column is constant."""
         x = self.x[rows]
         deviation = x.std(0, correction=0)
-        return x.mean(0), torch.where(deviation > 1e-9, deviation, 1.0)
+        mean = x.mean(0)
+        # a constant column of single precision deviates by its rounding
+        return mean, torch.where(deviation > 1e-6 * mean.abs().clamp(min=1e-3), deviation, 1.0)
 
     def __call__(self, rows: Tensor) -> Tensor:
         """(N, V) features in deviations of ``rows``."""
         mean, deviation = self.scale(rows)
         return (self.x - mean) / deviation
-
-
-def spell(texts: Sequence[str]) -> Tensor:
-    """A number for each word of each transcript, which depends on the word alone.
-
-    Args:
-        texts: N transcripts.
-
-    Returns:
-        (N, T) with -2 behind the last word.
-
-    Example:
-        >>> numbers = spell(["so good", "Good!"])
-        >>> numbers.shape, bool(numbers[0, 1] == numbers[1, 0]), numbers[1, 1].item()
-        (torch.Size([2, 2]), True, -2)
-    """
-    rows = [[name_number(word) for word in split_words(text)] for text in texts]
-    longest = max([len(row) for row in rows], default=0)
-    padded = [row + [PADDING] * (longest - len(row)) for row in rows]
-    return torch.tensor(padded, dtype=torch.long).view(len(rows), longest)
-
-
-def name_number(word: str) -> int:
-    """A number for a word or a name, which is the same in every process.
-
-    Example:
-        >>> name_number("so") == name_number("so") != name_number("good")
-        True
-    """
-    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "big") >> 1
-
-
-def spellings(words: Tensor, rows: Sequence[Tensor], texts: Sequence[str]) -> list[str]:
-    """How words are spelt: what stands most often at their places in transcripts of as many words as the sample has numbers.
-
-    Args:
-        words: (V,) numbers of words.
-        rows: Numbers of the words of each sample.
-        texts: Their transcripts.
-
-    Returns:
-        V words; empty where no transcript tells.
-
-    Example:
-        >>> spellings(torch.tensor([8, 3]), [torch.tensor([7, 8]), torch.tensor([8])], ["so good", "film"])
-        ['film', '']
-    """
-    found: dict[int, Counter[str]] = {word: Counter() for word in words.tolist()}
-    for row, text in zip(rows, texts, strict=True):
-        spelt = split_words(text)
-        if len(spelt) != len(row):
-            continue
-        for number, word in zip(row.tolist(), spelt, strict=True):
-            if number in found:
-                found[number][word] += 1
-    names = {number: min(count, key=lambda word: (-count[word], word), default="") for number, count in found.items()}
-    return [names[number] for number in words.tolist()]
 
 
 def group_numbers(ids: Sequence[str]) -> Tensor:

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mer_zoo.data.checks import plural
 from mer_zoo.data.overlap import recordings
@@ -24,12 +25,15 @@ class Groups:
         MERError: If the file cannot be read as such.
 
     Example:
-        >>> Groups().names(["a$_$1", "b$_$1"]), Groups({"x": "Ann"}).names(["x", "y"])
-        (['a', 'b'], ['Ann', ''])
+        >>> Groups().names(["a$_$1", "b$_$1"]), Groups({"x": 0}).names(["x", "y"])
+        (['a', 'b'], ['0', ''])
     """
 
-    def __init__(self, of: str | Mapping[str, str] | None = None) -> None:
-        self.of = read_groups(Path(of)) if isinstance(of, str) else of
+    def __init__(self, of: str | Path | Mapping[Any, Any] | None = None) -> None:
+        if isinstance(of, Mapping):
+            self.of: Mapping[str, str] | None = {str(name): str(group) for name, group in of.items()}
+        else:
+            self.of = None if of is None else read_groups(Path(of))
 
     def names(self, ids: Sequence[str]) -> list[str]:
         """The group of each sample, empty where it is not known."""

@@ -19,12 +19,13 @@ from mer_zoo.functional.propensity import CrossFit, assign_folds, cross_fit
 from mer_zoo.functional.sentiment import to_classes
 from mer_zoo.layers.bias_report import curve_point, sample_rows, word_rows
 from mer_zoo.layers.bias_trace import PooledTrace, TrainingSplit, WordRule, Words, WordTrace, group_numbers
+from mer_zoo.layers.spelling import name_number
 from mer_zoo.layers.trace_reader import BiasSource, GroupOption, TraceReader
 from mer_zoo.model import BatchSource
 from mer_zoo.options import check_choice
 from mer_zoo.task import Task
 
-__all__ = ["Propensity"]
+__all__ = ["LARGEST_WEIGHT", "Propensity"]
 
 LARGEST_WEIGHT = 10.0
 DEFAULT_RULE = WordRule()
@@ -63,7 +64,7 @@ class Propensity(nn.Module):
         out_of_fold: (N, *problems, C) log-probabilities of the training samples by their index; not saved.
 
     Raises:
-        MERError: If the modality is not in use.
+        MERError: If the source or rule is none, the modality is not in use, or a file of groups cannot be read.
 
     Example:
         >>> from mer_zoo.task import SentimentClassification
@@ -116,7 +117,8 @@ class Propensity(nn.Module):
         self.register_buffer("is_open", torch.ones(tuple(problems), dtype=torch.bool))
         self.register_buffer("by_token", torch.tensor(True))
         self.register_buffer("fitted", torch.tensor(False))
-        self.register_buffer("trace", torch.tensor(TRACES.index((source, rule.words))))
+        others = name_number(repr((rule.min_share, rule.min_cv, sorted(rule.keep_words))))
+        self.register_buffer("trace", torch.tensor([TRACES.index((source, rule.words)), others]))
         # No buffers: their size is not known at construction, DDP would send them around, and no prediction needs them.
         self.out_of_fold = torch.zeros(0, *self.shape)
         self.target = torch.zeros(0, *problems, dtype=torch.long)
@@ -128,9 +130,10 @@ class Propensity(nn.Module):
         # Of equal shapes, so that torch would take the coefficients of one trace for those of another.
         saved = state_dict.get(f"{prefix}trace")
         if saved is not None and not torch.equal(saved.cpu(), self.trace.cpu()):
-            names = " and ".join("source {}, words {}".format(*TRACES[int(x)]) for x in (saved, self.trace))
+            names = ["source {}, words {}".format(*TRACES[int(x.view(-1)[0])]) for x in (saved, self.trace)]
+            said = " and ".join(names) if names[0] != names[1] else "min_share, min_cv or keep_words differ"
             raise MERError(
-                f"propensities that were saved go by another trace than this model's: {names}; set them alike"
+                f"propensities that were saved go by another trace than this model's: {said}; set them alike"
             )
         super()._load_from_state_dict(state_dict, prefix, *args)
 
@@ -291,7 +294,9 @@ class Propensity(nn.Module):
                 words = self.words.view(-1, self.width)[g].cpu()
                 x = WordTrace(split.words, y, num_classes, self.rule).count(words)
                 names = self.reader.spellings(words, split)
-                found[self._kind] = word_rows(words, names, x, y, num_classes, own[:, g])
+                found[self._kind] = word_rows(
+                    words, names, x, y, num_classes, own[:, g], lambda number: self.reader.holders(number, split)
+                )
             found["curve"] = [curve_point(x, y, num_classes, s, weights[:, g]) for s, weights in curve.items()]
             problems.append(found)
         options = {"source": self.source, "folds": self.folds, "strength": self.strength, "max_weight": self.largest}

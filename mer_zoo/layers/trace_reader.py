@@ -10,10 +10,11 @@ from torch import Tensor
 
 from mer_zoo.batch import Batch, DataSpec
 from mer_zoo.errors import MERError
-from mer_zoo.layers.bias_trace import PADDING, TrainingSplit, name_number, read_split, spell, spellings
+from mer_zoo.layers.bias_trace import TrainingSplit, read_split
 from mer_zoo.layers.groups import Groups
 from mer_zoo.layers.language_bias import token_ids
 from mer_zoo.layers.sequence import masked_mean
+from mer_zoo.layers.spelling import PADDING, holders, name_number, spell, spellings
 from mer_zoo.model import BatchSource
 from mer_zoo.options import check_choice
 
@@ -82,20 +83,26 @@ class TraceReader:
             names: Words as they are spelt, or #N for the token of number N.
             split: What was read.
 
+        Returns:
+            The split with rows of what is left of their numbers.
+
         Raises:
-            MERError: If there is none of them in it.
+            MERError: If one of them is not in it.
         """
         if not names:
             return split
-        vocabulary, wanted = torch.unique(torch.cat(split.words)), {name.lower() for name in names}
-        spelt = zip(vocabulary.tolist(), self.spellings(vocabulary, split), strict=True)
-        found = [number for number, name in spelt if name in wanted or f"#{number}" in wanted]
-        if not found:
+        numbers: dict[str, list[int]] = {}
+        vocabulary = torch.unique(torch.cat(split.words))
+        for number, name in zip(vocabulary.tolist(), self.spellings(vocabulary, split), strict=True):
+            for known in filter(None, (name, f"#{number}")):
+                numbers.setdefault(known, []).append(number)
+        lacking = [name for name in names if name.lower() not in numbers]
+        if lacking:
             raise MERError(
-                f"no training text has any of the keep_words of PropensityWeighting, such as {names[0]!r}; spell words as propensity.json"
-                " of a run does"
+                f"keep_words of PropensityWeighting names {', '.join(map(repr, lacking[:3]))}, which the model does not read as a word of the"
+                " training split; name words as propensity.json of a run spells them, pieces of words by their '#' and number"
             )
-        dropped = torch.tensor(found)
+        dropped = torch.tensor([number for name in names for number in numbers[name.lower()]])
         return split._replace(words=[row[~torch.isin(row, dropped)] for row in split.words])
 
     def numbers(self, batch: Batch, by_token: bool) -> Tensor:
@@ -104,6 +111,9 @@ class TraceReader:
         Args:
             batch: The samples.
             by_token: Whether words are token ids, and not spelt.
+
+        Returns:
+            int64 numbers on the device of the batch.
 
         Raises:
             MERError: If the batch lacks the words.
@@ -126,16 +136,23 @@ class TraceReader:
         return spell(batch.raw_text).to(batch.index.device)
 
     def spellings(self, numbers: Tensor, split: TrainingSplit) -> list[str]:
-        """How words are spelt, or groups called; empty where nothing tells.
+        """How words are spelt, or groups called.
 
         Args:
             numbers: (V,) of words or groups.
             split: What was read.
+
+        Returns:
+            V names, empty where nothing tells.
         """
         if self.groups is None:
             return spellings(numbers, split.words, split.texts)
         names = {int(word): name for word, name in zip(split.words, split.texts, strict=True)}
         return [names.get(number, "") for number in numbers.tolist()]
+
+    def holders(self, number: int, split: TrainingSplit) -> list[str]:
+        """Words that a token without a spelling is a piece of; none where words are read whole."""
+        return holders(number, split.words, split.texts) if split.by_token else []
 
     def pool(self, batch: Batch) -> Tensor:
         """(B, d) mean of the frames of the modality."""

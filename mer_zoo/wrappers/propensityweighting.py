@@ -22,9 +22,9 @@ Where things are in the code:
 Assumption: frequency tells bias from content. Words of a topic are few and each is frequent, words of a sentiment are many and each is
 rare, so the frequent words that go along with the class are taken for the topic's. Nothing in the data says so, and where it is wrong
 ("good", "just", "not" are frequent, too), the signal of these words is removed: look at the word list and the curve over ``strength``, and
-name such words in ``keep_words``. On
-SyntheticMER the rule finds the topic words and hardly any other where there is confounding, and none where there is none; of MACI's words
-(counts uneven over the outer classes) most are there by chance or for the sentiment, so that weighting by them costs signal.
+name such words in ``keep_words``. On SyntheticMER the rule finds the topic words and hardly any other where there is confounding, and none
+where there is none; of MACI's words (counts uneven over the outer classes) most are there by chance or for the sentiment, so that
+weighting by them costs signal.
 
 Gate: where p_b gains no more over the class shares out of sample than chance would (1.645 standard errors), weights are exactly 1 and
 offsets exactly 0: training is that of the network alone. A gate cannot tell a gain of topic words from one of sentiment words.
@@ -94,7 +94,7 @@ class PropensityWeighting(Wrapper):
 
     Raises:
         MERError: For an option out of range or out of use, a source that is not in use, or a ``product`` without classes; in ``prepare`` if
-            the training split has no words; when trained before ``prepare``.
+            the training split has no words, or not one that is to be kept; when trained before ``prepare``.
 
     Example:
         >>> from mer_zoo.backbones import LFLSTM
@@ -134,8 +134,7 @@ class PropensityWeighting(Wrapper):
         check_choice("PropensityWeighting", "words", words, get_args(Words))
         weights = {"strength": strength, "balance": balance, "min_share": min_share, "min_cv": min_cv}
         check_weights("PropensityWeighting", weights)
-        if isinstance(keep_words, str):
-            raise MERError(f"keep_words of PropensityWeighting is the text {keep_words!r}; give a list, [{keep_words}]")
+        _check_kept(keep_words)
         _check_numbers(max_words, folds, max_weight, {"balance": balance, "min_share": min_share})
         _check_in_use(weights, {"balance": ("mode", mode), "min_share": ("words", words), "min_cv": ("words", words)})
         rule = WordRule(words, max_words, min_share, min_cv, tuple(keep_words))
@@ -245,6 +244,16 @@ def _check_numbers(max_words: int, folds: int, max_weight: float, shares: Mappin
     for name, share in shares.items():
         if share > 1:
             raise MERError(f"{name} of PropensityWeighting is {share}; give a number from 0 to 1")
+
+
+def _check_kept(words: Sequence[object]) -> None:
+    if isinstance(words, str) or not isinstance(words, Sequence):
+        raise MERError(f"keep_words of PropensityWeighting is {words!r}; give a list of words")
+    for word in words:
+        if not isinstance(word, str) or not word.strip():
+            raise MERError(
+                f"keep_words of PropensityWeighting holds {word!r}; give words, a token's '#' and number in quotes"
+            )
 
 
 def _check_in_use(options: Mapping[str, float], choices: Mapping[str, tuple[str, str]]) -> None:

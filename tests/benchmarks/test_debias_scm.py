@@ -13,6 +13,7 @@ from mer_zoo.data.corpus import Corpus
 from mer_zoo.data.datamodule import MERDataModule, SyntheticMER
 from mer_zoo.data.synthetic import SyntheticConfig
 from mer_zoo.errors import MERError
+from mer_zoo.reports.plots import FAINT
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TINY = SyntheticConfig(train=96, valid=32, test=32)
@@ -72,6 +73,10 @@ def test_runs_once_and_shows_what_came_of_it(tmp_path: Path, monkeypatch: pytest
     assert "rho 0.8: accuracy" in shown
     assert "rho 0.9: accuracy" not in shown
     assert "plain by" not in shown
+    with pytest.raises(MERError, match="there are no records of CLUE; choose from MACI tau=0, .*, plain, unconfounded"):
+        debias_scm.main(["table", str(tmp_path), "--methods", "CLUE"])
+    debias_scm.main(["table", str(tmp_path), "--methods", "MACI"])
+    assert all(f"| MACI tau={tau} |" in (tmp_path / "table.md").read_text() for tau in TAUS)
     debias_scm.main(["table", str(tmp_path), "--select", "accuracy_deconfounded", "--against", "loss"])
     assert "| plain by loss |" in (tmp_path / "table.md").read_text()
     debias_scm.main(
@@ -81,16 +86,25 @@ def test_runs_once_and_shows_what_came_of_it(tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_picture_tells_methods_apart_and_leaves_hopeless_ones_out() -> None:
+    from debias import labels
     from debias_picture import drawn, line_styles
 
-    names = ["plain by loss", "plain", "CausalMER fusion=sum", "CausalMER fusion=mask", "MACI tau=0", "CLUE", "GEAR"]
-    names += ["MSSD", "CUMDF", "PropensityWeighting mode=weight", "unconfounded"]
+    names = ["plain by loss", "plain", "CausalMER fusion=sum", "CausalMER fusion=mask", "CLUE", "GEAR"]
+    names += [
+        *(name for name in labels("MACI") if "oracle" not in name),
+        "MSSD",
+        "CUMDF",
+        "PropensityWeighting mode=weight",
+        "unconfounded",
+    ]
     styles = line_styles(names)
     assert len({tuple(style.values()) for style in styles}) == len(names)
     assert styles[2]["color"] == styles[3]["color"] != styles[4]["color"]
-    assert len({style["color"] for style in styles}) == 9
-    curves = {"good": {"a": (50.0, 60.0), "b": (90.0, 40.0)}, "bad": {"a": (60.0, 54.9)}}
-    assert drawn(curves, 55.0) == ({"good": curves["good"]}, ["bad"])
+    assert len({style["color"] for style in styles}) == 8
+    assert styles[-1]["color"] == styles[0]["color"] == FAINT
+    assert FAINT not in {style["color"] for style in styles[2:-1]}
+    curves = {"good": {"a": (50.0, 60.0), "b": (90.0, 40.0)}, "bad": {"a": (60.0, 54.9)}, "plain": {"a": (60.0, 9.0)}}
+    assert drawn(curves, 55.0) == ({"good": curves["good"], "plain": curves["plain"]}, ["bad"])
 
 
 def test_unknown_methods_are_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,6 +138,8 @@ def test_methods_are_built_by_name() -> None:
     assert model.name == "CausalMER(MACI(CIDerNet))"
     assert isinstance(model, CausalMER)
     assert (model.fusion, model.alpha) == ("sum", 0.5)
+    with pytest.raises(MERError, match=r"CLUE alfa=1 cannot be made: .*alfa"):
+        build("CLUE alfa=1", CIDerNet(data.spec, data.task))
     assert split_names('plain,CLUE x=["a","b"],MACI') == ["plain", 'CLUE x=["a","b"]', "MACI"]
 
 

@@ -1,21 +1,13 @@
 from __future__ import annotations
 
-import json
-import os
-import pickle
-import shutil
-import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import corpora
 import numpy as np
 import pytest
 
-from mer_zoo.data import store
 from mer_zoo.data.features import check_present
-from mer_zoo.data.store import META, open_corpus, open_store
+from mer_zoo.data.store import open_corpus
 from mer_zoo.errors import MERError
 
 

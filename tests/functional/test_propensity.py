@@ -10,7 +10,6 @@ from mer_zoo.data.synthetic import SyntheticConfig, generate
 from mer_zoo.functional.deconfounding import deconfounding_weights, effective_sample_size
 from mer_zoo.functional.logistic import multinomial_logistic, shrunken_shares
 from mer_zoo.functional.propensity import (
-    L2S,
     CrossFit,
     assign_folds,
     cross_fit,
@@ -159,7 +158,8 @@ def test_a_useless_trace_is_not_used() -> None:
     _, y = counts(200)
     fit = cross_fit(lambda rows: torch.ones(200, 1), y, 3, assign_folds(torch.arange(200), 5))
     assert fit.gain == pytest.approx(0.0, abs=1e-6)
-    assert fit.numbers()["l2"] is None or fit.l2 in L2S
+    assert fit.numbers()["gain"] == fit.gain
+    assert not fit.tells
 
 
 def test_a_class_that_a_fold_lacks_weighs_one() -> None:

@@ -12,6 +12,11 @@ def test_a_file_as_spreadsheets_write_it(tmp_path: Path) -> None:
     path = tmp_path / "films.csv"
     path.write_bytes(b'\xef\xbb\xbfid,film\r\na$_$1,"Up, up"\r\n\r\na$_$2,Caf\xc3\xa9\r\n')
     assert Groups(str(path)).names(["a$_$2", "a$_$1", "b"]) == ["Café", "Up, up", ""]
+    assert Groups(path).of == Groups(str(path)).of
+
+
+def test_groups_may_be_numbers() -> None:
+    assert Groups({1: 0, "b": 12}).check(["1", "b"]) == ["0", "12"]
 
 
 @pytest.mark.parametrize(

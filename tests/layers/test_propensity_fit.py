@@ -12,7 +12,7 @@ from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic import SyntheticConfig
 from mer_zoo.errors import MERError
 from mer_zoo.functional.deconfounding import deconfounding_weights
-from mer_zoo.layers.bias_trace import WordRule, Words
+from mer_zoo.layers.bias_trace import PooledTrace, WordRule, Words
 from mer_zoo.layers.propensity import Propensity
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, build_task
 
@@ -150,7 +150,7 @@ def test_words_that_are_meant_are_kept(by_text: bool) -> None:
     before.fit(batches)
     found = before.report["problems"][0]["words"]
     assert len(found) > 2
-    kept = (found[0]["word"].upper(), f"#{found[1]['number']}", "nobody says this")
+    kept = (found[0]["word"].upper(), f"#{found[1]['number']}")
     after = Propensity(source.spec, source.task, WordRule(keep_words=kept))
     after.fit(batches)
     report = json.loads(json.dumps(after.report))
@@ -159,16 +159,54 @@ def test_words_that_are_meant_are_kept(by_text: bool) -> None:
     assert counts[0].items() <= counts[1].items()
     assert not {row["word"] for row in found[:2]} & counts[1].keys()
     assert after.train_weights().ne(before.train_weights()).any()
+    if not by_text:
+        return
     by_hand = [
         batch.replace(
             raw_text=[" ".join(w for w in t.split() if w not in {r["word"] for r in found[:2]}) for t in batch.raw_text]
         )
         for batch in batches
     ]
-    if by_text:  # as if the texts had never had these words
-        lacking = Propensity(source.spec, source.task)
-        lacking.fit(by_hand)
-        assert torch.equal(lacking.train_weights(), after.train_weights())
+    lacking = Propensity(source.spec, source.task)  # as if the texts had never had these words
+    lacking.fit(by_hand)
+    assert torch.equal(lacking.train_weights(), after.train_weights())
+
+
+def pieces() -> tuple[DataSpec, list[Batch]]:
+    """Texts of a word that is told by the class and read as two tokens, 7 and 9, and of words that are tokens of their own."""
+    spec, task = DataSpec(tokens=True, vocab_size=200, text_len=3), SentimentClassification(2)
+    batch = Batch.random(spec, task, size=80)
+    negative = torch.arange(80) % 2 == 0
+    ids = torch.where(negative[:, None], torch.tensor([7, 9, 150]), torch.tensor([160, 150, 0]))
+    mask = torch.ones(80, 3, dtype=torch.bool)
+    mask[~negative, 2] = False
+    texts = ["dont go" if row else "do go" for row in negative.tolist()]
+    return spec, [batch.replace(text=batch.text.replace(x=ids, mask=mask), target=negative.long(), raw_text=texts)]
+
+
+def test_pieces_of_words_are_named_by_their_number() -> None:
+    spec, batches = pieces()
+    task = SentimentClassification(2)
+    fitted = Propensity(spec, task)
+    fitted.fit(batches)
+    rows = {row["word"]: row.get("piece_of") for row in fitted.report["problems"][0]["words"]}
+    assert rows == {"#7": ["dont"], "#9": ["dont"], "do": None}
+    kept = Propensity(spec, task, WordRule(keep_words=("#7", "#9")))
+    kept.fit(batches)
+    assert [row["word"] for row in kept.report["problems"][0]["words"]] == ["do"]
+    for names in (("#7", "dont"), ("dont",), ("#7", "#70")):
+        with pytest.raises(
+            MERError, match=f"keep_words .* names '{names[-1]}', which the model does not read as a word"
+        ):
+            Propensity(spec, task, WordRule(keep_words=names)).fit(batches)
+
+
+def test_columns_that_are_constant_but_for_rounding_tell_nothing() -> None:
+    pooled = torch.full((50, 1), 123.456) + torch.randn(50, 1, generator=torch.Generator().manual_seed(0)) * 4e-6
+    assert pooled.std() > 0
+    assert PooledTrace(pooled)(torch.arange(50)).abs().max() < 1e-3
+    small = torch.randn(50, 1, generator=torch.Generator().manual_seed(0)) * 1e-6
+    assert PooledTrace(small)(torch.arange(50)).std() == pytest.approx(1, abs=0.05)
 
 
 def test_transcripts_that_are_missing_later() -> None:
@@ -264,6 +302,9 @@ def test_saved_ones_of_another_trace_are_refused() -> None:
     Propensity(spec, task, WordRule("maci")).load_state_dict(saved)
     with pytest.raises(MERError, match="another trace .* words maci and source words, words frequent; set them alike"):
         Propensity(spec, task).load_state_dict(saved)
+    for other in ({"keep_words": ("good",)}, {"min_share": 0.1}, {"min_cv": 0.2}):
+        with pytest.raises(MERError, match="another trace .*: min_share, min_cv or keep_words differ; set them alike"):
+            Propensity(spec, task, WordRule("maci", **other)).load_state_dict(saved)
 
 
 def test_emotions_have_propensities_of_their_own() -> None:

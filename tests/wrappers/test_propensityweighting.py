@@ -21,6 +21,7 @@ from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic import SyntheticConfig
 from mer_zoo.deconfounded import ValidationWeights
 from mer_zoo.errors import MERError
+from mer_zoo.layers.bias_trace import WordRule
 from mer_zoo.model import Model, WrapperFactory
 from mer_zoo.module import MERModule
 from mer_zoo.scores import Scores, measure
@@ -253,7 +254,13 @@ def test_a_product_meets_the_final_scores_only(factory: Any, message: str) -> No
             {"source": "recording", "keep_words": ["good"]},
             r"keep_words is \('good',\), but source recording .* does not use",
         ),
-        ({"keep_words": "good"}, r"keep_words of PropensityWeighting is the text 'good'; give a list, \[good\]"),
+        ({"keep_words": "good"}, "keep_words of PropensityWeighting is 'good'; give a list of words"),
+        ({"keep_words": None}, "keep_words of PropensityWeighting is None; give a list of words"),
+        (
+            {"keep_words": ["good", 5]},
+            "keep_words of PropensityWeighting holds 5; give words, a token's '#' and number",
+        ),
+        ({"keep_words": [""]}, "keep_words of PropensityWeighting holds ''; give words"),
     ],
 )
 def test_options_out_of_range(options: dict[str, Any], message: str) -> None:
@@ -275,9 +282,7 @@ def test_refusals() -> None:
     features = DataSpec()
     with pytest.raises(MERError, match="neither token ids nor transcripts"):
         PropensityWeighting(MeanNet(features, THREE)).prepare([Batch.random(features, THREE, size=6)])
-    with pytest.raises(
-        MERError, match="no training text has any of the keep_words .* 'goood'; spell words as propensity"
-    ):
+    with pytest.raises(MERError, match="keep_words of Prop.* names 'goood', '#1', which the model does not read as"):
         PropensityWeighting(MeanNet(SPEC, THREE), keep_words=["goood", "#1"]).prepare([split()])
 
 
@@ -426,7 +431,10 @@ def test_deconfounded_metrics_by_the_words_asked_for(tmp_path: Path) -> None:
     module = MERModule(net, [wrapper], deconfounded="frequent")
     other = module.validation_weights.propensity
     assert other is not None
-    assert other.rule.words == "frequent"
+    assert (other.rule.words, other.rule.keep_words) == ("frequent", ())
+    kept = MERModule(net, [partial(wrapper, keep_words=["#1100"])], deconfounded="frequent").validation_weights
+    assert kept.propensity is not None
+    assert kept.propensity.rule == WordRule("frequent", keep_words=("#1100",))
     train(module, source, tmp_path, callbacks=[RunRecord(str(tmp_path))])
     report = json.loads((tmp_path / "propensity.json").read_text())
     assert (report["words"], report["validation"]["words"]) == ("maci", "frequent")
