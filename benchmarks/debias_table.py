@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -66,22 +67,27 @@ def _classes(text: str) -> Tensor:
 def difference(a: Answers, b: Answers, split: str, draws: int = DRAWS) -> tuple[float, float, float]:
     """Mean difference of the accuracies in percent and its 95 % interval, on the seeds that both have."""
     seeds = [seed for seed in a.records if seed in b.records]
-    generator = torch.Generator().manual_seed(0)
     names = {name: place for place, name in enumerate(dict.fromkeys(n for s in seeds for n in a.names(s, split)))}
-    drawn = torch.randint(len(names), (draws, len(names)), generator=generator)
-    # the last row is the sample itself
-    counts = torch.ones(draws + 1, len(names), dtype=torch.float64)
-    counts[:-1] = torch.zeros(draws, len(names), dtype=torch.float64).scatter_add_(1, drawn, counts[:-1])
+    counts = _resamples(len(names), draws)
     found = []
     for seed in seeds:
         (right_a, weight), (right_b, _) = a.gains(seed, split), b.gains(seed, split)
         times = counts[:, [names[name] for name in a.names(seed, split)]]
         found.append(100 * (times @ ((right_a - right_b) * weight)) / (times @ weight))
     by_seed = torch.stack(found, 1)
-    chosen = torch.randint(len(seeds), (draws, len(seeds)), generator=generator)
+    chosen = torch.randint(len(seeds), (draws, len(seeds)), generator=torch.Generator().manual_seed(1))
     resampled = by_seed[:-1].gather(1, chosen).mean(1)
     low, high = resampled.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return float(by_seed[-1].mean()), low, high
+
+
+@lru_cache(maxsize=2)
+def _resamples(size: int, draws: int) -> Tensor:
+    """(draws + 1, size) how often each sample is drawn; the last row is the sample itself."""
+    drawn = torch.randint(size, (draws, size), generator=torch.Generator().manual_seed(0))
+    counts = torch.ones(draws + 1, size, dtype=torch.float64)
+    counts[:-1] = torch.zeros(draws, size, dtype=torch.float64).scatter_add_(1, drawn, counts[:-1])
+    return counts
 
 
 def grouped(
