@@ -26,10 +26,10 @@ from mer_zoo.functional.logistic import NEVER, Logistic, multinomial_logistic
 
 __all__ = [
     "L2S",
-    "ONE_SIDED",
     "CrossFit",
     "assign_folds",
     "cross_fit",
+    "exceeds_chance",
     "log_loss",
 ]
 
@@ -38,7 +38,7 @@ Fit = Callable[..., Logistic]  # of what multinomial_logistic takes
 
 L2S = (float("inf"), 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3)  # from a fit that sees nothing but the class shares
 _INNER_FOLDS = 5
-ONE_SIDED = 1.645  # standard errors that a gain without meaning exceeds in one case of twenty
+_ONE_SIDED = 1.645  # standard errors that a gain without meaning exceeds in one case of twenty
 
 
 class CrossFit(NamedTuple):
@@ -73,13 +73,27 @@ class CrossFit(NamedTuple):
     @property
     def tells(self) -> bool:
         """Whether the gain is more than chance, at 5 % and one-sided."""
-        return self.gain > ONE_SIDED * self.error
+        return exceeds_chance(self.gain, self.error)
 
     def numbers(self) -> dict[str, float | None]:
         """Plain values; what is infinite is None."""
         l2 = self.l2 if isfinite(self.l2) else None
         error = self.error if isfinite(self.error) else None
         return {"loss": self.loss, "prior_loss": self.prior_loss, "gain": self.gain, "error": error, "l2": l2}
+
+
+def exceeds_chance(gain: float, error: float) -> bool:
+    """Whether a gain is more than chance, at 5 % and one-sided.
+
+    Args:
+        gain: By how much a trace lowers the log-loss on samples not seen.
+        error: Its standard error.
+
+    Example:
+        >>> exceeds_chance(0.2, 0.1), exceeds_chance(0.15, 0.1)
+        (True, False)
+    """
+    return gain > _ONE_SIDED * error
 
 
 def log_loss(log_p: Tensor, y: Tensor) -> float:

@@ -25,9 +25,9 @@ from mer_zoo.model import BatchSource
 from mer_zoo.options import check_choice
 from mer_zoo.task import Task
 
-__all__ = ["LARGEST_WEIGHT", "Propensity"]
+__all__ = ["WEIGHT_LIMIT", "Propensity"]
 
-LARGEST_WEIGHT = 10.0
+WEIGHT_LIMIT = 10.0
 DEFAULT_RULE = WordRule()
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 TRACES = list(product(get_args(BiasSource), get_args(Words)))
@@ -96,7 +96,7 @@ class Propensity(nn.Module):
         folds: int = 5,
         source: BiasSource = "words",
         strength: float = 1.0,
-        largest: float = LARGEST_WEIGHT,
+        largest: float = WEIGHT_LIMIT,
         gate: bool = True,
         groups: GroupOption = None,
     ) -> None:

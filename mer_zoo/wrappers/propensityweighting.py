@@ -55,10 +55,10 @@ from typing_extensions import override
 
 from mer_zoo.batch import Batch, Step
 from mer_zoo.errors import MERError
-from mer_zoo.functional.propensity import ONE_SIDED
+from mer_zoo.functional.propensity import exceeds_chance
 from mer_zoo.layers.bias_report import no_confounding
 from mer_zoo.layers.bias_trace import WordRule, Words
-from mer_zoo.layers.propensity import LARGEST_WEIGHT, Propensity
+from mer_zoo.layers.propensity import WEIGHT_LIMIT, Propensity
 from mer_zoo.layers.strength import LEAST_SAMPLES
 from mer_zoo.layers.trace_reader import BiasSource, GroupOption
 from mer_zoo.model import BatchSource, Model, Wrapper
@@ -123,7 +123,7 @@ class PropensityWeighting(Wrapper):
         min_share: float = DEFAULTS["min_share"],
         min_cv: float = DEFAULTS["min_cv"],
         folds: int = 5,
-        max_weight: float = LARGEST_WEIGHT,
+        max_weight: float = WEIGHT_LIMIT,
         gate: bool = True,
         source: BiasSource = "words",
         groups: GroupOption = None,
@@ -215,7 +215,7 @@ class PropensityWeighting(Wrapper):
         numbers = zip(*(x.flatten().tolist() for x in tensors), strict=True)
         for problem, (gain, error, is_open, size) in zip(self.task.problems, numbers, strict=True):
             where = f" for {problem}" if problem else ""
-            if not is_open or gain <= ONE_SIDED * error:
+            if not (is_open and exceeds_chance(gain, error)):
                 so = "weighting only adds noise" if is_open else "training is plain"
                 found.append(f"PropensityWeighting sees {no_confounding(problem, trace.source, gain, error)}; {so}")
             if self.balance > 0 and size < LEAST_SAMPLES:
