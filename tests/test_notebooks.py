@@ -105,3 +105,22 @@ def test_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         check_words_and_gain(notebook)
     assert len(pictures(notebook)) == shown[0]
     assert tables(notebook) != shown[1]  # these are the outputs of this run
+
+
+@pytest.mark.slow
+def test_words_that_are_meant_are_no_bias(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to the question whether the model leans, with a word kept as a reader would name it."""
+    monkeypatch.setenv("MER_ZOO_NOTEBOOK_FAST", "1")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    notebook = read(NOTEBOOKS[NAMES.index(CONFOUNDED)], as_version=4)
+    last = next(i for i, cell in enumerate(notebook.cells) if 'train("mine"' in cell.source)
+    notebook.cells = notebook.cells[: last + 1]
+    place = next(cell for cell in notebook.cells if "KEEP = []" in cell.source)
+    place.source = place.source.replace("KEEP = []", 'KEEP = ["#1100"]')
+    notebook.cells[
+        last
+    ].source += "\nMarkdown(str((1100 in propensity.words, 1100 in mine.model.model.propensity.words)))"
+    NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
+    assert markdown(notebook)[-1] == "(False, False)"
