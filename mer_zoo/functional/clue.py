@@ -39,6 +39,7 @@ def fuse_text(m: Tensor, t: Tensor, fusion: TextFusion = "sum") -> Tensor:
         (B, ...) fused scores.
 
     Example:
+        >>> import torch
         >>> fuse_text(torch.tensor([2.0]), torch.tensor([0.0]), "rubi").item()
         1.0
     """
@@ -57,6 +58,7 @@ def fuse_counterfactual(c: Tensor, t: Tensor, fusion: TextFusion = "sum") -> Ten
         (B, ...) fused scores.
 
     Example:
+        >>> import torch
         >>> fuse_counterfactual(torch.tensor(1.0), torch.zeros(2, 3), "rubi").unique().item()
         0.5
     """

@@ -22,6 +22,7 @@ class TextBranch(nn.Module):
         dim: Width of the linear layers.
 
     Example:
+        >>> import torch
         >>> TextBranch(5, 2)(torch.randn(3, 4, 5), torch.ones(3, 4, dtype=torch.bool)).shape
         torch.Size([3, 2])
     """

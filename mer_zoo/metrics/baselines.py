@@ -34,6 +34,7 @@ def baselines(task: Task, target: Tensor) -> dict[str, dict[str, float]]:
         MERError: Without a label.
 
     Example:
+        >>> import torch
         >>> from mer_zoo.task import SentimentRegression
         >>> result = baselines(SentimentRegression(), torch.tensor([-1.0, 1.0, 2.0]))
         >>> round(result["majority"]["Acc2_non0"], 3), result["constant"]["MAE"]
