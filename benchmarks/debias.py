@@ -108,7 +108,7 @@ def labels(method: str) -> list[str]:
 
 def split_names(methods: str) -> list[str]:
     """Names of methods that commas separate, which may hold lists of their own."""
-    return re.split(r",(?![^\[]*\])", methods)
+    return [name.strip() for name in re.split(r",(?![^\[]*\])", methods)]
 
 
 def make_jobs(study: Study, methods: str, backbones: str, settings: Sequence[str], seeds: str) -> list[Job]:

@@ -124,7 +124,7 @@ def grouped(
 def _labels_asked(methods: str, cells: Mapping[tuple[str, str], Mapping[str, object]]) -> set[str]:
     """Methods by their labels, all of them where a method has several."""
     known, found = {label for cell in cells.values() for label in cell}, set()
-    for method in map(str.strip, split_names(methods)):
+    for method in split_names(methods):
         here = {method, *labels(method)} & known
         if not here:
             raise MERError(f"there are no records of {method}; choose from {', '.join(sorted(known))}")

@@ -62,6 +62,8 @@ torch.distributed.init_process_group("gloo", init_method=f"file://{path}", rank=
 from mer_zoo.optim import gather_rows
 rows = gather_rows(10.0 * rank + torch.arange(3 - 2 * rank)[:, None])
 assert rows.tolist() == [[0.0], [1.0], [2.0], [10.0]], rows
+torch.distributed.barrier()
+torch.distributed.destroy_process_group()
 """
 
 
