@@ -9,9 +9,9 @@ import argparse
 from typing import get_args
 
 from mer_zoo.batch import MODALITIES
-from mer_zoo.data.bayes import Accuracy, Predictor, bayes_accuracy
-from mer_zoo.data.missing import AVAILABILITY, availability_name
-from mer_zoo.data.scm import SyntheticConfig
+from mer_zoo.data.missing.pattern import AVAILABILITY, availability_name
+from mer_zoo.data.synthetic.bayes import Accuracy, Predictor, bayes_accuracy
+from mer_zoo.data.synthetic.scm import SyntheticConfig
 
 TESTS = ("test_iid", "test_ood", "test_rct")
 

@@ -26,8 +26,8 @@ from rich.table import Table
 from timing import resident
 
 from mer_zoo.data.convert import convert
-from mer_zoo.data.progress import progress_bar
-from mer_zoo.data.store import is_store, open_store
+from mer_zoo.data.store.progress import progress_bar
+from mer_zoo.data.store.store import is_store, open_store
 
 CONSOLE = Console()
 STEPS = sum(steps * width for steps, width in SHAPES.values())

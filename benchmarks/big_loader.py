@@ -21,7 +21,7 @@ from typing_extensions import override
 from mer_zoo.batch import Batch
 from mer_zoo.data.datamodule import MERDataModule, SyntheticMER
 from mer_zoo.data.dataset import SplitDataset
-from mer_zoo.data.synthetic import SyntheticConfig
+from mer_zoo.data.synthetic.generate import SyntheticConfig
 
 BATCHES, ROUNDS = (32, 128), 3
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "CPU": time.process_time}

@@ -24,9 +24,9 @@ from torch import Tensor
 from typing_extensions import override
 
 from mer_zoo.backbones import CIDerNet, MulT
-from mer_zoo.data.conditions import Condition
 from mer_zoo.data.datamodule import MOSI, MERDataModule, SyntheticMER
-from mer_zoo.data.patterns import RMFM
+from mer_zoo.data.missing.conditions import Condition
+from mer_zoo.data.missing.frames import RMFM
 from mer_zoo.functional.deconfounding import TAUS
 from mer_zoo.functional.language_bias import debias
 from mer_zoo.model import Backbone, Model

@@ -34,11 +34,11 @@ from mer_zoo.backbones import CUMDFNet, MulT
 from mer_zoo.batch import MODALITIES, Batch, DataSpec
 from mer_zoo.callbacks import RunRecord
 from mer_zoo.data.datamodule import MOSI, MERDataModule, SyntheticMER
-from mer_zoo.data.synthetic import SyntheticConfig
-from mer_zoo.layers.attribution import Effect
+from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.model import Backbone, Model
 from mer_zoo.module import MERModule
 from mer_zoo.wrappers import CUMDF
+from mer_zoo.wrappers.cumdf.attribution import Effect
 
 SETS = ["{l}", "{a}", "{v}", "{l,a}", "{l,v}", "{a,v}"]
 RATES = [step / 10 for step in range(1, 8)]

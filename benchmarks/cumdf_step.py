@@ -27,7 +27,7 @@ from mer_zoo.batch import Batch, DataSpec
 from mer_zoo.model import Model
 from mer_zoo.task import SentimentClassification
 from mer_zoo.wrappers import CUMDF
-from mer_zoo.wrappers.cumdf_teacher import Teacher
+from mer_zoo.wrappers.cumdf.teacher import Teacher
 
 SIZE = 35
 SPEEDS: dict[str, Callable[[CUMDFNet], Model]] = {

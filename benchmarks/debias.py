@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import mer_zoo.wrappers
+from mer_zoo.confounding.strength import Selection
 from mer_zoo.data.datamodule import MERDataModule
 from mer_zoo.errors import MERError
-from mer_zoo.layers.strength import Selection
 from mer_zoo.model import Model
 
 METHODS = (

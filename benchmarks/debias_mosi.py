@@ -23,12 +23,12 @@ from debias_train import run
 from rich.console import Console
 from torch import Tensor
 
-from mer_zoo.data.cache import lock
+from mer_zoo.confounding.propensity import Propensity
+from mer_zoo.confounding.report import class_shares
+from mer_zoo.confounding.trace import WordRule, Words, WordTrace
 from mer_zoo.data.datamodule import MOSI, MERDataModule
-from mer_zoo.data.resplit import split_ood
-from mer_zoo.layers.bias_report import class_shares
-from mer_zoo.layers.bias_trace import WordRule, Words, WordTrace
-from mer_zoo.layers.propensity import Propensity
+from mer_zoo.data.ood.resplit import split_ood
+from mer_zoo.data.store.cache import lock
 from mer_zoo.reports.tables import Table
 
 OFFICIAL, OOD = "official folds", "OOD splits"

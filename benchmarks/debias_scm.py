@@ -22,7 +22,7 @@ from debias_table import add_table_options, write_tables
 from debias_train import run
 
 from mer_zoo.data.datamodule import MERDataModule, SyntheticMER
-from mer_zoo.data.synthetic import SyntheticConfig
+from mer_zoo.data.synthetic.generate import SyntheticConfig
 
 RHOS = ("0.8", "0.9", "1/3", "0.6")
 

@@ -17,8 +17,8 @@ from rich.console import Console
 from torch import Tensor
 
 from mer_zoo.errors import MERError
-from mer_zoo.reports.files import whole_file
 from mer_zoo.reports.tables import Table
+from mer_zoo.runs.files import whole_file
 
 SPLITS = {"iid": "IID", "ood": "OOD", "rct": "randomised trial"}
 ORDER = [label for method in METHODS for label in labels(method)]

@@ -20,14 +20,14 @@ from typing_extensions import override
 
 import mer_zoo.backbones
 from mer_zoo.batch import Batch
+from mer_zoo.confounding.strength import Selection
+from mer_zoo.data.corpus.overlap import recordings
 from mer_zoo.data.datamodule import MERDataModule
-from mer_zoo.data.overlap import recordings
 from mer_zoo.errors import MERError
-from mer_zoo.layers.strength import Selection
 from mer_zoo.model import Model
 from mer_zoo.module import MERModule
-from mer_zoo.provenance import git_state
-from mer_zoo.reports.files import whole_file
+from mer_zoo.runs.files import whole_file
+from mer_zoo.runs.provenance import git_state
 from mer_zoo.scores import Scores, measure
 from mer_zoo.wrappers import MACI
 

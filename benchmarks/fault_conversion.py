@@ -32,7 +32,7 @@ from rich.table import Table
 from typing_extensions import override
 
 from mer_zoo.data.convert import convert
-from mer_zoo.data.store import is_store, open_corpus
+from mer_zoo.data.store.store import is_store, open_corpus
 from mer_zoo.errors import MERError
 
 CONSOLE = Console()

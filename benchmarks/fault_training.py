@@ -28,10 +28,10 @@ from rich.console import Console
 from rich.table import Table
 
 from mer_zoo import cli
-from mer_zoo.checkpoint import check_file
 from mer_zoo.errors import MERError
 from mer_zoo.module import MERModule
-from mer_zoo.storage import WholeCheckpointIO
+from mer_zoo.training.checkpoint import check_file
+from mer_zoo.training.checkpoint_io import WholeCheckpointIO
 
 RUN = Path("runs/mer_zoo/version_0")
 PHASES = ["before training", "in training", "in validation", "in checkpoint writing", "after the last epoch"]

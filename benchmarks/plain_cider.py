@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mer_zoo.batch import MODALITIES, Batch, DataSpec
-from mer_zoo.data.patterns import RMFM
+from mer_zoo.data.missing.frames import RMFM
+from mer_zoo.data.missing.views import IncompleteViews
 from mer_zoo.layers.positions import interleaved_table
-from mer_zoo.views import IncompleteViews
 
 __all__ = ["DIM", "DIMS", "HEADS", "LAYERS", "NAMES", "WEIGHT", "Drop", "PlainCIDer", "PlainTraining", "Terms"]
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from mer_zoo.batch import Batch, DataSpec, Modality
-from mer_zoo.data.patterns import RMFM
+from mer_zoo.data.missing.frames import RMFM
+from mer_zoo.data.missing.views import IncompleteViews
 from mer_zoo.layers.positions import interleaved_table
-from mer_zoo.views import IncompleteViews
 
 __all__ = ["PlainEMTDLFR"]
 

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 import mer_zoo.backbones
 from mer_zoo.batch import Batch
 from mer_zoo.data.datamodule import SyntheticMER
-from mer_zoo.data.synthetic import SyntheticConfig
+from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError
 
 COLUMNS = ("samples/s", "plain", "times", "MiB", "plain", "share", "data wait")

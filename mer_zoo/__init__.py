@@ -30,15 +30,17 @@ from mer_zoo.backbones import (
     MulT,
     SelfMM,
 )
-from mer_zoo.batch import Batch, DataSpec, Modality, Output, Step
+from mer_zoo.batch import Batch, BatchSource, DataSpec, Modality, Output, Step
 from mer_zoo.data.datamodule import IEMOCAP, MOSEI, MOSI, MERDataModule, SyntheticMER
+from mer_zoo.distributed import distributed_mean
 from mer_zoo.errors import MERError
-from mer_zoo.export import save_pretrained
-from mer_zoo.model import Backbone, BatchSource, Model, Wrapper, adapt
+from mer_zoo.model import Backbone, Model, Wrapper, adapt
 from mer_zoo.module import MERModule
-from mer_zoo.pretrained import load_pretrained
 from mer_zoo.scores import Scores
+from mer_zoo.sharing.export import save_pretrained
+from mer_zoo.sharing.pretrained import load_pretrained
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
+from mer_zoo.training import LastCheckpoint, WarmupCosine
 from mer_zoo.wrappers import CLUE, CUMDF, GEAR, MACI, MSSD, CausalMER, PropensityWeighting
 
 __all__ = [
@@ -73,6 +75,7 @@ __all__ = [
     "CubeMLP",
     "DataSpec",
     "EmotionDetection",
+    "LastCheckpoint",
     "MERDataModule",
     "MERError",
     "MERModule",
@@ -88,10 +91,12 @@ __all__ = [
     "Step",
     "SyntheticMER",
     "Task",
+    "WarmupCosine",
     "Wrapper",
     "adapt",
     "callbacks",
     "compat",
+    "distributed_mean",
     "load_pretrained",
     "save_pretrained",
 ]

@@ -2,4 +2,5 @@
 
 from mer_zoo.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 
 from mer_zoo.errors import MERError
 
-if TYPE_CHECKING:
-    from mer_zoo.task import Task
-
-__all__ = ["MODALITIES", "Batch", "DataSpec", "Modality", "Output", "Step"]
+__all__ = ["MODALITIES", "Batch", "BatchSource", "DataSpec", "Modality", "Output", "Step"]
 
 MODALITIES = ("text", "audio", "vision")
+
+
+class TargetSource(Protocol):
+    """What :meth:`Batch.random` needs of a task."""
+
+    def random_target(self, size: int, generator: torch.Generator) -> Tensor:
+        """Make ``size`` targets."""
 
 
 def _to(value: Any, *args: Any, **kwargs: Any) -> Any:
@@ -51,8 +55,8 @@ class Modality:
 
     Example:
         >>> audio = Modality(torch.randn(2, 4, 5), torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]], dtype=torch.bool))
-        >>> audio.lengths.tolist(), audio.trim().x.shape[1]
-        ([3, 1], 3)
+        >>> audio.lengths.tolist(), audio.trim().x.shape[1], audio.ids is None
+        ([3, 1], 3, True)
     """
 
     x: Tensor
@@ -68,6 +72,11 @@ class Modality:
     def is_tokens(self) -> bool:
         """Whether ``x`` holds token ids instead of features."""
         return self.x.dim() == 2
+
+    @property
+    def ids(self) -> Tensor | None:
+        """The (B, T) token ids of a text, or None where there are only features."""
+        return self.x if self.is_tokens else self.token_ids
 
     @property
     def lengths(self) -> Tensor:
@@ -163,7 +172,7 @@ class Batch:
         return self.replace(**cut)
 
     @classmethod
-    def random(cls, spec: DataSpec, task: Task, size: int = 2, seed: int = 0) -> Batch:
+    def random(cls, spec: DataSpec, task: TargetSource, size: int = 2, seed: int = 0) -> Batch:
         """Make a batch of random numbers in the shapes of ``spec``, for examples and tests.
 
         Sample 0 has full length, the others random lengths of at least one step.
@@ -193,6 +202,9 @@ class Batch:
             ids=[f"random$_${i}" for i in range(size)],
             raw_text=[""] * size,
         )
+
+
+BatchSource = Iterable[Batch]  # re-iterable, unshuffled, complete on every rank, already on the device
 
 
 @dataclass

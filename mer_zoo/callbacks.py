@@ -16,12 +16,12 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_warn
 from typing_extensions import override
 
-from mer_zoo.curves import CurveWriter, curve_of, epoch_row
 from mer_zoo.module import MERModule
-from mer_zoo.provenance import provenance, weights_sha256
 from mer_zoo.reports import write_results
-from mer_zoo.reports.files import whole_file
-from mer_zoo.runs import CHECKPOINTS, is_trial, run_folder
+from mer_zoo.runs.curves import CurveWriter, curve_of, epoch_row
+from mer_zoo.runs.files import whole_file
+from mer_zoo.runs.folder import CHECKPOINTS, is_trial, run_folder
+from mer_zoo.runs.provenance import provenance, weights_sha256
 
 __all__ = ["RunRecord", "SaveConfig", "run_folder"]
 

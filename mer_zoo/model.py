@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.arguments import Recorded
-from mer_zoo.batch import Batch, DataSpec, Modality, Output, Step
+from mer_zoo.batch import Batch, BatchSource, DataSpec, Modality, Output, Step
 from mer_zoo.errors import MERError
 from mer_zoo.layers.encoder_config import check_encoder_config, encoder_sizes
 from mer_zoo.layers.text_encoder import EMBEDDING_DIM, TextEncoderSpec, build_text_encoder
@@ -19,21 +19,18 @@ from mer_zoo.scores import Scores
 from mer_zoo.task import Task
 
 if TYPE_CHECKING:
+    from mer_zoo.confounding.propensity import Propensity
     from mer_zoo.layers.label_guided import LGMMT
-    from mer_zoo.layers.propensity import Propensity
 
 __all__ = [
     "AdaptedBackbone",
     "Backbone",
-    "BatchSource",
     "Model",
     "Wrapper",
     "WrapperFactory",
     "adapt",
     "check_final_logits",
 ]
-
-BatchSource = Iterable[Batch]  # re-iterable, unshuffled, complete on every rank, already on the device
 
 
 class Model(Recorded, nn.Module, ABC):

@@ -15,24 +15,25 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from typing_extensions import override
 
-from mer_zoo.batch import Batch, Output, Step
-from mer_zoo.card import about_model
-from mer_zoo.checkpoint import RECORD, check_record, check_state, describe_model
-from mer_zoo.compilation import compile_networks
+from mer_zoo.batch import Batch, BatchSource, Output, Step
+from mer_zoo.confounding.trace import Words
+from mer_zoo.confounding.validation import ValidationWeights
 from mer_zoo.data.datamodule import MERDataModule
-from mer_zoo.data.draws import global_seed
-from mer_zoo.deconfounded import ValidationWeights
+from mer_zoo.distributed import distributed_mean, global_count
 from mer_zoo.errors import MERError
-from mer_zoo.guard import LossGuard
-from mer_zoo.layers.bias_trace import Words
+from mer_zoo.functional.draws import global_seed
 from mer_zoo.metrics.baselines import baselines
-from mer_zoo.model import BatchSource, Model, WrapperFactory
-from mer_zoo.modes import evaluating
-from mer_zoo.optim import ParamGroups, distributed_mean, global_count, group_parameters
-from mer_zoo.recipe import recipe_or_reason
-from mer_zoo.resume import ResumableModule
+from mer_zoo.model import Model, WrapperFactory
 from mer_zoo.scores import Scores, measure
-from mer_zoo.storage import keep_whole
+from mer_zoo.sharing.card import about_model
+from mer_zoo.sharing.recipe import recipe_or_reason
+from mer_zoo.training.checkpoint import RECORD, check_record, check_state, describe_model
+from mer_zoo.training.checkpoint_io import keep_whole
+from mer_zoo.training.compilation import compile_networks
+from mer_zoo.training.guard import LossGuard
+from mer_zoo.training.modes import evaluating
+from mer_zoo.training.param_groups import ParamGroups, group_parameters
+from mer_zoo.training.resume import ResumableModule
 
 __all__ = ["MERModule"]
 

@@ -30,7 +30,7 @@ from typing_extensions import override
 
 from mer_zoo.batch import Batch
 from mer_zoo.data.datamodule import SyntheticMER
-from mer_zoo.data.synthetic import SyntheticConfig
+from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.module import MERModule
 
 SIZES = SyntheticConfig(train=19, valid=15, test=15)

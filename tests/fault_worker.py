@@ -21,7 +21,7 @@ from torch import Tensor
 from mer_zoo import cli
 from mer_zoo.batch import Batch
 from mer_zoo.module import MERModule
-from mer_zoo.storage import WholeCheckpointIO
+from mer_zoo.training.checkpoint_io import WholeCheckpointIO
 
 LIMIT = 240  # seconds of a process
 

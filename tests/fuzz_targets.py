@@ -25,16 +25,16 @@ from typing_extensions import override
 from mer_zoo import load_pretrained, save_pretrained
 from mer_zoo.backbones import LFLSTM, MulT
 from mer_zoo.batch import DataSpec
-from mer_zoo.data import numpy_pickles
-from mer_zoo.data.arrays import StoredArray
-from mer_zoo.data.corpus import Corpus
+from mer_zoo.data.corpus.arrays import StoredArray
+from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.dataset import SplitDataset, check_labels
-from mer_zoo.data.drafts import Draft
-from mer_zoo.data.features import check_present, scan_split
-from mer_zoo.data.formats import describe
-from mer_zoo.data.pickles import load_pickle
-from mer_zoo.data.sources import read_tree
-from mer_zoo.data.store import META, open_store, write_store
+from mer_zoo.data.files import numpy_pickles
+from mer_zoo.data.files.drafts import Draft
+from mer_zoo.data.files.features import check_present, scan_split
+from mer_zoo.data.files.formats import describe
+from mer_zoo.data.files.pickles import load_pickle
+from mer_zoo.data.files.sources import read_tree
+from mer_zoo.data.store.store import META, open_store, write_store
 from mer_zoo.errors import MERError
 from mer_zoo.task import SentimentClassification, SentimentRegression
 from mer_zoo.wrappers import CLUE, CausalMER

@@ -20,7 +20,7 @@ __all__ = ["COUNTS", "Tally", "Target", "Watch", "read_many", "read_one", "stop"
 
 SECONDS = 2.0  # of processor time, so that a busy machine makes no findings
 COUNTS = ("accepted", "refused", "reached", "other", "slow", "memory", "executed", "hung", "crashed")
-CANARIES = ("antigravity", "this", "turtledemo", "idlelib", "mer_zoo.cli", "mer_zoo.sweeps")
+CANARIES = ("antigravity", "this", "turtledemo", "idlelib", "mer_zoo.cli.command", "mer_zoo.cli.sweeps")
 FORBIDDEN: tuple[str, ...] = (
     "os.system",
     "os.exec",

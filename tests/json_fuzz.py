@@ -11,7 +11,12 @@ from typing import Any
 __all__ = ["NAMES", "damage_bytes", "hostile_json"]
 
 NAMES = ["os.system", "posix.system", "builtins.eval", "builtins.exec", "__import__", "torch.load", "torch.hub.load"]
-NAMES += ["mer_zoo.cli.main", "mer_zoo.data.convert", "mer_zoo.sweeps.main", "mer_zoo.recipe.importlib.import_module"]
+NAMES += [
+    "mer_zoo.cli.main",
+    "mer_zoo.data.convert",
+    "mer_zoo.cli.sweeps.main",
+    "mer_zoo.sharing.recipe.importlib.import_module",
+]
 NAMES += [
     "antigravity",
     "this.s",
@@ -21,7 +26,14 @@ NAMES += [
     "pickle.loads",
     "LFLSTM.__init__",
 ]
-NAMES += ["mer_zoo.backbones.LFLSTM", "mer_zoo.export.torch.load", "Backbone", "Model", "AdaptedBackbone", "__class__"]
+NAMES += [
+    "mer_zoo.backbones.LFLSTM",
+    "mer_zoo.sharing.export.torch.load",
+    "Backbone",
+    "Model",
+    "AdaptedBackbone",
+    "__class__",
+]
 NAMES += [
     "MulT",
     "MISA",

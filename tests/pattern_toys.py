@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
-from mer_zoo.data.missing import MissingPattern
+from mer_zoo.data.missing.pattern import MissingPattern
 from mer_zoo.task import build_task
 
 TASK = build_task("seven")

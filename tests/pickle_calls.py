@@ -6,7 +6,7 @@ import pickle
 import random
 import struct
 
-from mer_zoo.data.numpy_pickles import ADMITTED
+from mer_zoo.data.files.numpy_pickles import ADMITTED
 
 __all__ = ["calls", "name", "number", "text"]
 

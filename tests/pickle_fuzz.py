@@ -18,9 +18,9 @@ import numpy as np
 from pickle_calls import calls, name, number, text
 from typing_extensions import override
 
-from mer_zoo.data.numpy_pickles import ADMITTED
-from mer_zoo.data.pickle_machine import PickleMachine
-from mer_zoo.data.pickle_source import Source
+from mer_zoo.data.files.numpy_pickles import ADMITTED
+from mer_zoo.data.files.pickle_machine import PickleMachine
+from mer_zoo.data.files.pickle_source import Source
 
 __all__ = ["hostile_pickle", "instructions", "sound_pickles"]
 

@@ -20,7 +20,7 @@ from zoo_cases import BACKBONES, TINY
 import mer_zoo.backbones
 from mer_zoo.batch import MODALITIES, Batch, DataSpec
 from mer_zoo.data.datamodule import SyntheticMER
-from mer_zoo.data.synthetic import SyntheticConfig
+from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.model import Backbone
 from mer_zoo.module import MERModule
 from mer_zoo.task import Task

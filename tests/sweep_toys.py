@@ -43,7 +43,7 @@ def _trial() -> None:
 
 def _sweep() -> None:
     from mer_zoo.cli import main
-    from mer_zoo.sweeps import command, jobs, runner
+    from mer_zoo.cli.sweeps import command, jobs, runner
 
     # The command line knows no option x, and the clock of the toys runs faster.
     setattr(command, "check_sweep", lambda _: 0)  # noqa: B010  # a plain assignment is refused by mypy

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from mer_zoo.cli import main
-from mer_zoo.data.resplit import split_ood
+from mer_zoo.data.ood.resplit import split_ood
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:(MACI|CLUE) chose .* by an effective sample size"),

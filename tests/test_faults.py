@@ -24,13 +24,13 @@ from toys import MeanNet, TwoStep
 from typing_extensions import override
 
 from mer_zoo.batch import Batch
-from mer_zoo.checkpoint import check_file
 from mer_zoo.cli import main
 from mer_zoo.data.datamodule import SyntheticMER
-from mer_zoo.data.synthetic import SyntheticConfig
+from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError, TrainingError
 from mer_zoo.module import MERModule
-from mer_zoo.storage import WholeCheckpointIO
+from mer_zoo.training.checkpoint import check_file
+from mer_zoo.training.checkpoint_io import WholeCheckpointIO
 
 TESTS = Path(__file__).parent
 FIT = ["fit", "--data=SyntheticMER", "--data.task=binary", "--data.batch_size=8", "--model.backbone=LFLSTM"]

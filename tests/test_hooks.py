@@ -17,7 +17,7 @@ from typing_extensions import override
 from mer_zoo.batch import Batch, Output, Step
 from mer_zoo.callbacks import RunRecord
 from mer_zoo.data.datamodule import SyntheticMER
-from mer_zoo.data.synthetic import SyntheticConfig
+from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError
 from mer_zoo.model import Model, Wrapper
 from mer_zoo.module import MERModule

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from mer_zoo.batch import Batch, DataSpec, Modality, Output
 from mer_zoo.data.datamodule import SyntheticMER
-from mer_zoo.data.synthetic import SyntheticConfig
+from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError
 from mer_zoo.model import Wrapper, adapt
 from mer_zoo.module import MERModule

@@ -17,11 +17,11 @@ from toys import MeanNet, Shifting, TwoStep
 from typing_extensions import override
 
 from mer_zoo.backbones import MulT
-from mer_zoo.batch import Batch, Step
+from mer_zoo.batch import Batch, BatchSource, Step
 from mer_zoo.data.datamodule import SyntheticMER
-from mer_zoo.data.synthetic import SyntheticConfig
+from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError
-from mer_zoo.model import BatchSource, Model, Wrapper
+from mer_zoo.model import Model, Wrapper
 from mer_zoo.module import MERModule
 from mer_zoo.wrappers import MACI
 

@@ -105,7 +105,7 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_fi
 ROWS = dict(re.findall(r"^\| ([^|]+?) \| (.*`--.+) \|$", README, flags=re.MULTILINE))
 EXEMPT = {
     "use several GPUs, bf16",  # needs them
-    "resume",  # tests/test_cli.py, with a run that can be resumed
+    "resume",  # tests/cli/test_command.py, with a run that can be resumed
 }
 
 

@@ -12,9 +12,9 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from toys import MeanNet, Shifting
 
 from mer_zoo.backbones import CUMDFNet, MulT
-from mer_zoo.data.corpus import Corpus, SplitData
+from mer_zoo.data.corpus.corpus import Corpus, SplitData
 from mer_zoo.data.datamodule import SyntheticMER
-from mer_zoo.data.synthetic import SyntheticConfig
+from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.module import MERModule
 from mer_zoo.wrappers import CLUE, CUMDF, GEAR, MACI, CausalMER, PropensityWeighting
 

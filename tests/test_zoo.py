@@ -26,7 +26,7 @@ import mer_zoo.wrappers
 from mer_zoo.batch import Batch
 from mer_zoo.errors import MERError
 from mer_zoo.model import Model, Wrapper
-from mer_zoo.optim import group_parameters
+from mer_zoo.training.param_groups import group_parameters
 
 ALL_TASKS, ALL_SPECS = list(TASKS), list(SPECS)
 WORKS = [(b, w) for b in BACKBONES for w in WRAPPERS if refusal(b, w) is None]

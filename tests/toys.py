@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mer_zoo.batch import Batch, DataSpec, Modality, Output, Step
-from mer_zoo.model import Backbone, BatchSource, Model, Wrapper
-from mer_zoo.optim import distributed_mean
+from mer_zoo.batch import Batch, BatchSource, DataSpec, Modality, Output, Step
+from mer_zoo.distributed import distributed_mean
+from mer_zoo.model import Backbone, Model, Wrapper
 from mer_zoo.scores import Scores
 from mer_zoo.task import Task
 

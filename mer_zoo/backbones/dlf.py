@@ -50,6 +50,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality, Output
+from mer_zoo.distributed import distributed_mean
 from mer_zoo.errors import MERError
 from mer_zoo.functional.disentanglement import cosine_orthogonality
 from mer_zoo.layers.decoupling import (
@@ -67,7 +68,6 @@ from mer_zoo.layers.positions import embed_positions
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.layers.transformer import TransformerEncoder
 from mer_zoo.model import Backbone
-from mer_zoo.optim import distributed_mean
 from mer_zoo.task import Task
 
 __all__ = ["DLF"]

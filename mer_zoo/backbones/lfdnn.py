@@ -28,7 +28,7 @@ from torch import nn
 from typing_extensions import override
 
 from mer_zoo.batch import DataSpec, Modality, Output
-from mer_zoo.layers.dropout import dropout
+from mer_zoo.functional.dropout import dropout
 from mer_zoo.layers.subnets import UtteranceSubnets
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.model import Backbone

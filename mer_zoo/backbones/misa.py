@@ -48,6 +48,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality, Output
+from mer_zoo.distributed import distributed_mean
 from mer_zoo.errors import MERError
 from mer_zoo.functional.moments import central_moment_discrepancy, difference_loss
 from mer_zoo.functional.precision import widen
@@ -56,7 +57,6 @@ from mer_zoo.layers.recurrent import BiLSTMEncoder
 from mer_zoo.layers.sequence import masked_mean
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.model import Backbone
-from mer_zoo.optim import distributed_mean
 from mer_zoo.options import check_choice, check_weights
 from mer_zoo.task import Task
 

@@ -44,8 +44,8 @@ from typing_extensions import override
 
 from mer_zoo.batch import MODALITIES, DataSpec, Modality, Output
 from mer_zoo.errors import MERError
+from mer_zoo.functional.dropout import dropout
 from mer_zoo.layers.convolution import TemporalConv
-from mer_zoo.layers.dropout import dropout
 from mer_zoo.layers.mlp import ResidualBlock
 from mer_zoo.layers.positions import PositionRule, embed_positions
 from mer_zoo.layers.sequence import last_step

@@ -36,8 +36,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.batch import DataSpec, Modality, Output
+from mer_zoo.functional.dropout import dropout
 from mer_zoo.functional.tensor_fusion import tensor_fusion
-from mer_zoo.layers.dropout import dropout
 from mer_zoo.layers.subnets import UtteranceSubnets
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.model import Backbone

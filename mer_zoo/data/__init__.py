@@ -1,14 +1,14 @@
 """Reading corpora, making incomplete views of them, and the LightningDataModules."""
 
-from mer_zoo.data.conditions import Condition, build_conditions
-from mer_zoo.data.corpus import Corpus, SplitData
+from mer_zoo.data.corpus.corpus import Corpus, SplitData
 from mer_zoo.data.datamodule import IEMOCAP, MOSEI, MOSI, MERDataModule, SyntheticMER
-from mer_zoo.data.missing import RMM, SMM, MissingPattern
-from mer_zoo.data.noise_patterns import UnevenRMFM
-from mer_zoo.data.patterns import MRMS, RMFM, STMFM, TMFM, TraditionalRMFM
-from mer_zoo.data.set_patterns import RandomSMM
-from mer_zoo.data.store import open_corpus
-from mer_zoo.data.synthetic import SyntheticConfig
+from mer_zoo.data.missing.conditions import Condition, build_conditions
+from mer_zoo.data.missing.frames import MRMS, RMFM, STMFM, TMFM, TraditionalRMFM
+from mer_zoo.data.missing.noise import UnevenRMFM
+from mer_zoo.data.missing.pattern import RMM, SMM, MissingPattern
+from mer_zoo.data.missing.sets import RandomSMM
+from mer_zoo.data.store.store import open_corpus
+from mer_zoo.data.synthetic.generate import SyntheticConfig
 
 __all__ = [
     "IEMOCAP",

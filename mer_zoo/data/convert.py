@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mer_zoo.data.cache import lock, remove_parts
-from mer_zoo.data.features import NanPolicy
-from mer_zoo.data.store import is_store, write_store
+from mer_zoo.data.files.features import NanPolicy
+from mer_zoo.data.store.cache import lock, remove_parts
+from mer_zoo.data.store.store import is_store, write_store
 from mer_zoo.errors import MERError
 
 __all__ = ["convert", "main"]

@@ -13,19 +13,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler
 from typing_extensions import override
 
-from mer_zoo.batch import MODALITIES, Batch, DataSpec
-from mer_zoo.data.conditions import Condition, build_conditions, is_test_split
-from mer_zoo.data.corpus import Corpus, check_compatible
+from mer_zoo.batch import MODALITIES, Batch, BatchSource, DataSpec
+from mer_zoo.data.corpus.corpus import Corpus, check_compatible
+from mer_zoo.data.corpus.overlap import check_different, check_unseen
 from mer_zoo.data.dataset import Scaler, SplitDataset, SplitSource, check_labels
-from mer_zoo.data.features import check_present
+from mer_zoo.data.files.features import check_present
 from mer_zoo.data.loader import ResumableLoader
-from mer_zoo.data.missing import derive_key
-from mer_zoo.data.overlap import check_different, check_unseen
-from mer_zoo.data.store import open_corpus
-from mer_zoo.data.synthetic import LabelForm, SyntheticConfig, generate
+from mer_zoo.data.missing.conditions import Condition, build_conditions, is_test_split
+from mer_zoo.data.missing.pattern import derive_key
+from mer_zoo.data.store.store import open_corpus
+from mer_zoo.data.synthetic.generate import LabelForm, SyntheticConfig, generate
 from mer_zoo.errors import MERError
 from mer_zoo.metrics import Convention
-from mer_zoo.model import BatchSource
 from mer_zoo.task import Task, build_task
 
 __all__ = ["IEMOCAP", "MOSEI", "MOSI", "MERDataModule", "SyntheticMER"]
@@ -46,7 +45,7 @@ class MERDataModule(LightningDataModule):
         modalities: The modalities to use.
         text: Whether text is handed out as ``features`` or as ``tokens`` (ids, for a text encoder).
         standardize: Scale audio and vision by the training split's mean and deviation.
-        conditions: Test loaders: names of presets, or Condition objects; see :mod:`mer_zoo.data.conditions`.
+        conditions: Test loaders: names of presets, or Condition objects; see :mod:`mer_zoo.data.missing.conditions`.
         convention: Metric convention of sentiment tasks.
         nan: What to do with NaN and inf in features: ``error``, or ``zero`` (replaced, counted, reported).
         cache_dir: Where converted stores go; by default beside the source.

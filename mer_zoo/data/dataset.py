@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from typing_extensions import override
 
 from mer_zoo.batch import Batch, DataSpec, Modality
-from mer_zoo.data.corpus import SplitData
+from mer_zoo.data.corpus.corpus import SplitData
 from mer_zoo.errors import MERError
 from mer_zoo.task import EmotionDetection, Task
 
@@ -127,7 +127,7 @@ class SplitDataset(Dataset[Batch]):
         fit_lengths: Pad or cut sequences to the lengths of ``spec`` (for a corpus other than the training one).
 
     Example:
-        >>> from mer_zoo.data.synthetic import SyntheticConfig, generate
+        >>> from mer_zoo.data.synthetic.generate import SyntheticConfig, generate
         >>> from mer_zoo.task import build_task
         >>> corpus = generate(SyntheticConfig(train=4, valid=4, test=4))
         >>> data = SplitDataset(corpus.split("train"), corpus.spec(tokens=True), build_task("binary"))

@@ -12,14 +12,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from mer_zoo.batch import MODALITIES
-from mer_zoo.data.arrays import StoredArray, open_at
-from mer_zoo.data.checks import Fault, plural
-from mer_zoo.data.corpus import Corpus
-from mer_zoo.data.features import NanPolicy, scan_split
-from mer_zoo.data.formats import Draft, SplitDraft, describe
-from mer_zoo.data.labels import count_labels
-from mer_zoo.data.sources import read_tree
-from mer_zoo.data.store import is_store, open_store
+from mer_zoo.data.corpus.arrays import StoredArray, open_at
+from mer_zoo.data.corpus.checks import Fault, plural
+from mer_zoo.data.corpus.corpus import Corpus
+from mer_zoo.data.files.features import NanPolicy, scan_split
+from mer_zoo.data.files.formats import Draft, SplitDraft, describe
+from mer_zoo.data.files.labels import count_labels
+from mer_zoo.data.files.sources import read_tree
+from mer_zoo.data.store.store import is_store, open_store
 from mer_zoo.errors import MERError
 
 __all__ = ["Report", "examine", "main", "validate"]

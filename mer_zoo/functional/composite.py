@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
-from mer_zoo.layers.dropout import keep_mask
+from mer_zoo.functional.dropout import keep_mask
 
 __all__ = ["HIDDEN_SCORE", "composite_attention", "composite_blocks"]
 

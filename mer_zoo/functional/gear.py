@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mer_zoo.data.draws import uniform
+from mer_zoo.functional.draws import uniform
 
 __all__ = ["BiasCriterion", "WeightRule", "bias_loss", "sample_weight", "swap_order"]
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mer_zoo.layers.dropout import dropout
+from mer_zoo.functional.dropout import dropout
 
 __all__ = ["gated_memory", "lstm_states"]
 

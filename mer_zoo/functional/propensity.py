@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mer_zoo.data.draws import uniform
 from mer_zoo.functional.deconfounding import gain_error
+from mer_zoo.functional.draws import uniform
 from mer_zoo.functional.logistic import NEVER, Logistic, multinomial_logistic
 
 __all__ = [

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mer_zoo.layers.dropout import dropout
+from mer_zoo.functional.dropout import dropout
 from mer_zoo.layers.tiled_attention import tiled_attention
 
 __all__ = ["Visibility", "attend", "merge_heads", "split_heads", "visibility"]

@@ -11,8 +11,8 @@ from typing_extensions import override
 
 from mer_zoo.errors import MERError
 from mer_zoo.functional.composite import composite_attention, composite_blocks
+from mer_zoo.functional.dropout import dropout
 from mer_zoo.layers.attention import attend, split_heads, visibility
-from mer_zoo.layers.dropout import dropout
 from mer_zoo.layers.positions import PositionRule, interleaved_positions
 from mer_zoo.layers.transformer import PreNormLayer
 

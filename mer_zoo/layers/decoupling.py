@@ -12,8 +12,8 @@ from typing_extensions import override
 from mer_zoo.batch import MODALITIES, DataSpec
 from mer_zoo.errors import MERError
 from mer_zoo.functional.disentanglement import margin_loss, squared_difference
+from mer_zoo.functional.dropout import dropout
 from mer_zoo.layers.convolution import TemporalConv
-from mer_zoo.layers.dropout import dropout
 from mer_zoo.layers.mlp import ResidualBlock
 from mer_zoo.layers.positions import embed_positions
 from mer_zoo.layers.sequence import check_lengths

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.errors import MERError
+from mer_zoo.functional.dropout import dropout
 from mer_zoo.functional.label_guidance import expected_embedding, guided_attention, label_embedding, pooled_norm
 from mer_zoo.functional.precision import match_type
 from mer_zoo.functional.sentiment import to_classes
-from mer_zoo.layers.dropout import dropout
 from mer_zoo.layers.sequence import masked_mean, masked_resample
 from mer_zoo.task import Task
 

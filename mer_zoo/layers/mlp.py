@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mer_zoo.layers.dropout import dropout
+from mer_zoo.functional.dropout import dropout
 
 __all__ = ["MLP", "ResidualBlock"]
 

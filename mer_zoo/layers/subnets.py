@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.batch import MODALITIES, Modality
+from mer_zoo.functional.dropout import dropout
 from mer_zoo.layers.batch_norm import BatchNorm
-from mer_zoo.layers.dropout import dropout
 from mer_zoo.layers.recurrent import masked_rnn
 from mer_zoo.layers.sequence import masked_mean
 

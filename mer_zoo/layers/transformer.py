@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.errors import MERError
+from mer_zoo.functional.dropout import dropout
 from mer_zoo.layers.attention import Visibility, attend, merge_heads, split_heads, visibility
-from mer_zoo.layers.dropout import dropout
 
 __all__ = ["FeedForward", "MultiheadAttention", "PreNormLayer", "TransformerEncoder", "TransformerLayer"]
 

@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from mer_zoo.reports.files import whole_file
 from mer_zoo.reports.tables import condition_title, format_value, is_availability, is_fraction, split_place
+from mer_zoo.runs.files import whole_file
 
 __all__ = ["COLOURS", "FAINT", "GRID", "INK", "MARKERS", "Series", "axis_title", "condition_picture", "save_picture"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import save
 
 from mer_zoo.errors import MERError
-from mer_zoo.reports.files import whole_file
+from mer_zoo.runs.files import whole_file
 
 if TYPE_CHECKING:
     from mer_zoo.scores import Scores

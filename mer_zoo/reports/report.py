@@ -14,7 +14,6 @@ from rich.console import Console
 from mer_zoo.errors import MERError
 from mer_zoo.reports.compare import difference_table
 from mer_zoo.reports.curve_plots import curve_picture
-from mer_zoo.reports.files import whole_file
 from mer_zoo.reports.groups import Group, choose_metric, conditions_of, curve_names, group_runs
 from mer_zoo.reports.plots import Series, condition_picture, save_picture
 from mer_zoo.reports.published import Published, paper_metric, paper_models, published
@@ -30,6 +29,7 @@ from mer_zoo.reports.tables import (
     split_place,
     with_deviation,
 )
+from mer_zoo.runs.files import whole_file
 
 __all__ = ["Report", "main", "report"]
 

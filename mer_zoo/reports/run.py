@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mer_zoo.reports.curve_plots import curve_picture
-from mer_zoo.reports.files import whole_file
 from mer_zoo.reports.groups import Group, choose_metric, conditions_of
 from mer_zoo.reports.plots import Series, condition_picture, save_picture
 from mer_zoo.reports.record import ConditionResult, RunResults, load_results, parse_results, save_results
@@ -21,6 +20,7 @@ from mer_zoo.reports.tables import (
     ordered_metrics,
     split_place,
 )
+from mer_zoo.runs.files import whole_file
 
 if TYPE_CHECKING:
     from mer_zoo.scores import Scores

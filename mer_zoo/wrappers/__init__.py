@@ -1,10 +1,10 @@
 """The debiasing methods, one file each; ``__all__`` is the registry."""
 
-from mer_zoo.wrappers.causalmer import CausalMER
-from mer_zoo.wrappers.clue import CLUE
-from mer_zoo.wrappers.cumdf import CUMDF
-from mer_zoo.wrappers.gear import GEAR
-from mer_zoo.wrappers.maci import MACI
+from mer_zoo.wrappers.causalmer.wrapper import CausalMER
+from mer_zoo.wrappers.clue.wrapper import CLUE
+from mer_zoo.wrappers.cumdf.wrapper import CUMDF
+from mer_zoo.wrappers.gear.wrapper import GEAR
+from mer_zoo.wrappers.maci.wrapper import MACI
 from mer_zoo.wrappers.mssd import MSSD
 from mer_zoo.wrappers.propensityweighting import PropensityWeighting
 

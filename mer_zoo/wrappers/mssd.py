@@ -10,7 +10,7 @@ Input and shapes (B batch, m each modality in use, T_m steps and D_m features of
     attention (B * heads, T, T).
 
 Where the paper is in the code:
-    two views (Eq. 2 and the appendix)   views.py, data/patterns.py
+    two views (Eq. 2 and the appendix)   views.py, data/missing/frames.py
     the three distances (Eqs. 17-19)     functional/distillation.py
     the objectives (Eqs. 28-30)          MSSD.steps, MSSD._distil
     decoders                             Decoder
@@ -47,13 +47,13 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.batch import Batch, Output, Step
-from mer_zoo.data.patterns import RMFM
+from mer_zoo.data.missing.frames import RMFM
+from mer_zoo.data.missing.views import IncompleteViews, view_maker
+from mer_zoo.distributed import distributed_mean
 from mer_zoo.errors import MERError
 from mer_zoo.functional.distillation import attention_divergence, joint_distance, reconstruction_error
 from mer_zoo.model import Model, Wrapper
-from mer_zoo.optim import distributed_mean
 from mer_zoo.options import check_weights
-from mer_zoo.views import IncompleteViews, view_maker
 
 __all__ = ["MSSD"]
 

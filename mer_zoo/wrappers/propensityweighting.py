@@ -15,9 +15,9 @@ Where things are in the code:
     biased words, ``words="frequent"``         functional/word_choice.py, score_test, benjamini_hochberg, word_shares
     biased words, ``words="maci"``             functional/language_bias.py, bias_words
     p_b out of sample, choice of its l2        functional/propensity.py
-    class shares of groups                     functional/logistic.py, shrunken_shares; layers/groups.py
+    class shares of groups                     functional/logistic.py, shrunken_shares; confounding/groups.py
     weights, error of the gain                 functional/deconfounding.py, deconfounding_weights, gain_error
-    fit on the training split, the gate        layers/propensity.py
+    fit on the training split, the gate        confounding/propensity.py
 
 Assumption: frequency tells bias from content. Words of a topic are few and each is frequent, words of a sentiment are many and each is
 rare, so the frequent words that go along with the class are taken for the topic's. Nothing in the data says so, and where it is wrong
@@ -53,15 +53,15 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from typing_extensions import override
 
-from mer_zoo.batch import Batch, Step
+from mer_zoo.batch import Batch, BatchSource, Step
+from mer_zoo.confounding.propensity import WEIGHT_LIMIT, Propensity
+from mer_zoo.confounding.reader import BiasSource, GroupOption
+from mer_zoo.confounding.report import no_confounding
+from mer_zoo.confounding.strength import LEAST_SAMPLES
+from mer_zoo.confounding.trace import WordRule, Words
 from mer_zoo.errors import MERError
 from mer_zoo.functional.propensity import exceeds_chance
-from mer_zoo.layers.bias_report import no_confounding
-from mer_zoo.layers.bias_trace import WordRule, Words
-from mer_zoo.layers.propensity import WEIGHT_LIMIT, Propensity
-from mer_zoo.layers.strength import LEAST_SAMPLES
-from mer_zoo.layers.trace_reader import BiasSource, GroupOption
-from mer_zoo.model import BatchSource, Model, Wrapper
+from mer_zoo.model import Model, Wrapper
 from mer_zoo.options import check_choice, check_weights
 
 __all__ = ["PropensityWeighting"]

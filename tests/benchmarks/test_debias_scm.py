@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from mer_zoo.data.corpus import Corpus
+from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.datamodule import MERDataModule, SyntheticMER
-from mer_zoo.data.synthetic import SyntheticConfig
+from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError
 from mer_zoo.reports.plots import FAINT
 

@@ -20,10 +20,10 @@ import corpora
 import numpy as np
 import pytest
 
-from mer_zoo.data import store
 from mer_zoo.data.convert import convert
-from mer_zoo.data.store import open_corpus
-from mer_zoo.data.store_files import write_small
+from mer_zoo.data.store import store
+from mer_zoo.data.store.files import write_small
+from mer_zoo.data.store.store import open_corpus
 from mer_zoo.errors import MERError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are forked and killed")

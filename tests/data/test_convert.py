@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mer_zoo.data.convert import convert, main
-from mer_zoo.data.store import open_corpus
+from mer_zoo.data.store.store import open_corpus
 from mer_zoo.errors import MERError
 
 

@@ -13,7 +13,7 @@ from toys import MeanNet
 from mer_zoo.cli import main as cli
 from mer_zoo.data import RMFM, SMM, Condition
 from mer_zoo.data.datamodule import IEMOCAP, MOSEI, MOSI, MERDataModule, SyntheticMER
-from mer_zoo.data.synthetic import SyntheticConfig
+from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError
 from mer_zoo.module import MERModule
 

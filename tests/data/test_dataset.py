@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mer_zoo.batch import Modality
-from mer_zoo.data.corpus import Corpus, SplitData
+from mer_zoo.data.corpus.corpus import Corpus, SplitData
 from mer_zoo.data.dataset import Scaler, SplitDataset, SplitSource, _fit_length, check_labels
 from mer_zoo.errors import MERError
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task

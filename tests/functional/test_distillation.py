@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mer_zoo.distributed import distributed_mean
 from mer_zoo.functional import distillation
 from mer_zoo.functional.distillation import attention_divergence, joint_distance, reconstruction_error
-from mer_zoo.optim import distributed_mean
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PARTS = {

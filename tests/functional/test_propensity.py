@@ -6,7 +6,8 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from mer_zoo.data.synthetic import SyntheticConfig, generate
+from mer_zoo.confounding.trace import WordRule, Words, WordTrace
+from mer_zoo.data.synthetic.generate import SyntheticConfig, generate
 from mer_zoo.functional.deconfounding import deconfounding_weights, effective_sample_size
 from mer_zoo.functional.logistic import multinomial_logistic, shrunken_shares
 from mer_zoo.functional.propensity import (
@@ -15,7 +16,6 @@ from mer_zoo.functional.propensity import (
     cross_fit,
     log_loss,
 )
-from mer_zoo.layers.bias_trace import WordRule, Words, WordTrace
 
 MACI = WordRule("maci")
 

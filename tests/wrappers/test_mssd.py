@@ -20,13 +20,13 @@ from zoo_cases import BACKBONES, nest, refusal
 from mer_zoo.backbones import EFLSTM, LFLSTM, CIDerNet, MulT
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality, Output, Step
 from mer_zoo.data.datamodule import SyntheticMER
-from mer_zoo.data.missing import RMM
-from mer_zoo.data.synthetic import SyntheticConfig
+from mer_zoo.data.missing.pattern import RMM
+from mer_zoo.data.missing.views import IncompleteViews
+from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError
 from mer_zoo.model import Backbone, Model, Wrapper, adapt
 from mer_zoo.module import MERModule
 from mer_zoo.task import SentimentClassification, Task
-from mer_zoo.views import IncompleteViews
 from mer_zoo.wrappers import MACI, MSSD, CausalMER
 
 SPEC = DataSpec()

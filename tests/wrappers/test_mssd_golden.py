@@ -15,7 +15,7 @@ from typing_extensions import override
 from mer_zoo.backbones import CIDerNet
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
 from mer_zoo.compat import load_released
-from mer_zoo.data.missing import MissingPattern
+from mer_zoo.data.missing.pattern import MissingPattern
 from mer_zoo.module import MERModule
 from mer_zoo.task import SentimentClassification
 from mer_zoo.wrappers import MACI, MSSD

@@ -17,11 +17,11 @@ from mer_zoo import load_pretrained, save_pretrained
 from mer_zoo.backbones import LFLSTM
 from mer_zoo.batch import Batch, DataSpec
 from mer_zoo.callbacks import RunRecord
+from mer_zoo.confounding.trace import WordRule
+from mer_zoo.confounding.validation import ValidationWeights
 from mer_zoo.data.datamodule import SyntheticMER
-from mer_zoo.data.synthetic import SyntheticConfig
-from mer_zoo.deconfounded import ValidationWeights
+from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError
-from mer_zoo.layers.bias_trace import WordRule
 from mer_zoo.model import Model, WrapperFactory
 from mer_zoo.module import MERModule
 from mer_zoo.scores import Scores, measure

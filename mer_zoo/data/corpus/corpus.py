@@ -1,0 +1,149 @@
+"""A corpus in memory or mapped from disk: the one form that readers produce and datamodules consume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mer_zoo.batch import MODALITIES, DataSpec
+from mer_zoo.data.corpus.mapped import attach, detach
+from mer_zoo.errors import MERError
+
+__all__ = ["Corpus", "SplitData", "check_compatible"]
+
+
+@dataclass(frozen=True)
+class SplitData:
+    """The arrays of one split, N samples, padded to the corpus' lengths.
+
+    Args:
+        features: Float32 (N, T_m, d_m) of each modality that the file has, keyed by text, audio, vision.
+        spans: Int32 (N, 2) for each modality: the real positions are start <= t < stop. An empty span is a missing one.
+        token_ids: Int32 (N, T_text) token ids of the text, or None.
+        labels: Float32 (N,) sentiment, int64 (N,) classes, int64 (N, E) emotions, or None without labels.
+        ids: N sample ids.
+        raw_text: N transcripts, empty strings where the file has none.
+
+    Example:
+        >>> spans = {"audio": np.array([[0, 5], [1, 4]], np.int32)}
+        >>> audio = {"audio": np.zeros((2, 5, 3), np.float32)}
+        >>> len(SplitData(audio, spans, None, np.array([0.5, -1.0]), ["a", "b"], ["", ""]))
+        2
+    """
+
+    features: dict[str, npt.NDArray[np.float32]]
+    spans: dict[str, npt.NDArray[np.int32]]
+    token_ids: npt.NDArray[np.int32] | None
+    labels: npt.NDArray[np.generic] | None
+    ids: list[str]
+    raw_text: list[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: detach(value) for name, value in vars(self).items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({name: attach(value) for name, value in state.items()})
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All splits of a corpus.
+
+    Args:
+        splits: Arrays by split name; ``train`` and ``valid`` and any number of test splits.
+        aligned: Whether the modalities share one time axis.
+        source: Where it came from, for reports.
+        notes: What the reader changed or noticed, one sentence each, for reports and logs.
+        vocab_size: Number of token ids, where there are any.
+        sha256: Fingerprint of what it was read from, where it is known.
+
+    Example:
+        >>> from mer_zoo.data.synthetic.generate import SyntheticConfig, generate
+        >>> corpus = generate(SyntheticConfig(train=4, valid=2, test=2))
+        >>> len(corpus.split("train")), corpus.spec(tokens=True).text_len
+        (4, 26)
+    """
+
+    splits: dict[str, SplitData]
+    aligned: bool
+    source: str
+    notes: list[str] = field(default_factory=list)
+    vocab_size: int = 30522
+    sha256: str | None = None
+
+    def split(self, name: str) -> SplitData:
+        """Return the split called ``name``.
+
+        Raises:
+            MERError: If there is none.
+        """
+        if name not in self.splits:
+            raise MERError(f"{self.source} has no split {name!r}; it has {', '.join(self.splits)}")
+        return self.splits[name]
+
+    def spec(self, modalities: Sequence[str] = MODALITIES, tokens: bool = False) -> DataSpec:
+        """Describe the shapes of the corpus.
+
+        Args:
+            modalities: The modalities to use.
+            tokens: Whether text is to be read as token ids.
+
+        Raises:
+            MERError: If a modality, or the token ids, are not in the corpus.
+        """
+        first = next(iter(self.splits.values()))
+        if tokens and first.token_ids is None:
+            raise MERError(f"{self.source} has no token ids; set data.text: features")
+        shapes: dict[str, int] = {}
+        for name in MODALITIES:
+            array = first.features.get(name)
+            if name in modalities and array is None and not (name == "text" and tokens):
+                have = ", ".join(first.features) or "none"
+                raise MERError(
+                    f"{self.source} has no {name} features (it has {have}); set data.modalities to what it has"
+                )
+            shapes[f"{name}_len"], shapes[f"{name}_dim"] = (1, 1) if array is None else array.shape[1:]
+        if tokens and first.token_ids is not None:
+            shapes["text_len"] = first.token_ids.shape[1]
+        return DataSpec(
+            **shapes, aligned=self.aligned, modalities=modalities, tokens=tokens, vocab_size=self.vocab_size
+        )
+
+
+def check_compatible(other: Corpus, corpus: Corpus, spec: DataSpec) -> None:
+    """Refuse to test on a corpus what was built for another one with other features.
+
+    Lengths may differ; sequences are cut or padded to those of ``spec``.
+
+    Args:
+        other: The corpus to test on.
+        corpus: The corpus that ``spec`` describes.
+        spec: Shapes that the model was built for.
+
+    Raises:
+        MERError: If a modality has another width, the text more token ids, or the modalities no common time axis where the
+            model counts on one.
+    """
+    theirs = other.spec(spec.modalities, spec.tokens)
+    for name in spec.modalities:
+        if theirs.dim(name) != spec.dim(name):
+            raise MERError(
+                f"{other.source} has {name} of width {theirs.dim(name)}, {corpus.source} of {spec.dim(name)};"
+                " cross-dataset tests need equal features"
+            )
+    if spec.tokens and theirs.vocab_size > spec.vocab_size:
+        raise MERError(
+            f"{other.source} has token ids up to {theirs.vocab_size - 1}, {corpus.source} up to {spec.vocab_size - 1};"
+            " cross-dataset tests need the same tokenizer"
+        )
+    if spec.aligned and not theirs.aligned:
+        raise MERError(
+            f"{other.source} is unaligned, {corpus.source} aligned; cross-dataset tests need both files of one kind"
+        )

@@ -1,0 +1,198 @@
+"""The guard against samples that stand in two splits, where what is trained on would be tested on."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mer_zoo.data.corpus.arrays import StoredArray
+from mer_zoo.data.corpus.checks import Fault, plural
+from mer_zoo.data.corpus.corpus import Corpus, SplitData
+from mer_zoo.errors import MERError
+
+__all__ = [
+    "check_different",
+    "check_unseen",
+    "id_overlaps",
+    "named_samples",
+    "recordings",
+    "same_content",
+    "shared_ids",
+]
+
+Array = StoredArray | npt.NDArray[Any]
+Arrays = Mapping[str, Array | None]
+BLOCK = 2**20
+_MULT_MOSI = re.compile(r"[\w-]{11}_\d+", re.ASCII)
+REMEDY = "keep every sample in one split only (`mer-zoo split-ood` makes new ones)"
+
+
+def named_samples(split: str, ids: Sequence[str]) -> set[str]:
+    """The ids that name one sample each, empty where the ids name something else.
+
+    Numbers that stand in for missing ids say nothing about another corpus, and MulT's files may give the recording
+    only, of which several splits may hold clips.
+
+    Args:
+        split: Name of the split.
+        ids: Its ids.
+
+    Example:
+        >>> sorted(named_samples("test", ["a$_$1", "a$_$2", "b$_$1", "b$_$1"]))
+        ['a$_$1', 'a$_$2']
+        >>> named_samples("test", ["a", "a", "a", "b"]), named_samples("test", ["test_0", "test_1"])
+        (set(), set())
+    """
+    counts = Counter(ids)
+    numbered = all(name == f"{split}_{row}" for row, name in enumerate(ids))
+    if numbered or 2 * len(counts) <= len(ids):
+        return set()
+    return {name for name, count in counts.items() if count == 1}
+
+
+def shared_ids(one: str, ids: Sequence[str], other: str, others: Sequence[str]) -> list[str]:
+    """Find the samples that stand in both of two splits, by their ids and in the order of the first.
+
+    Args:
+        one: Name of the first split.
+        ids: Its ids.
+        other: Name of the second.
+        others: Its ids.
+
+    Example:
+        >>> shared_ids("train", ["a", "b"], "test", ["c", "b"])
+        ['b']
+    """
+    both = named_samples(one, ids) & named_samples(other, others)
+    return [name for name in ids if name in both]
+
+
+def recordings(ids: Sequence[str]) -> list[str] | None:
+    """The recording that each sample is a clip of; None where the ids do not tell.
+
+    Args:
+        ids: Sample ids, ``recording$_$clip``; or ``recording_clip`` as in MulT's file of CMU-MOSI, whose recordings are named by the eleven
+            characters of their site.
+
+    Example:
+        >>> recordings(["a$_$1", "a$_$2", "b$_$1"]), recordings(["train_0", "train_1"])
+        (['a', 'a', 'b'], None)
+        >>> recordings(["_dI--eQ6qVU_1", "_dI--eQ6qVU_12"])
+        ['_dI--eQ6qVU', '_dI--eQ6qVU']
+    """
+    if not ids:
+        return None
+    if all("$_$" in name for name in ids):
+        return [name.rsplit("$_$", 1)[0] for name in ids]
+    return [name.rsplit("_", 1)[0] for name in ids] if all(map(_MULT_MOSI.fullmatch, ids)) else None
+
+
+def id_overlaps(splits: Mapping[str, Sequence[str]]) -> list[Fault]:
+    """List the splits that share samples.
+
+    Args:
+        splits: Ids by split.
+
+    Example:
+        >>> [fault.message for fault in id_overlaps({"train": ["a", "b"], "test": ["b", "c"]})]
+        ['1 sample of train is in test too']
+    """
+    faults = []
+    named = {name: named_samples(name, ids) for name, ids in splits.items()}
+    for one, other in combinations(splits, 2):
+        common = named[one] & named[other]
+        both = [name for name in splits[one] if name in common] if common else []
+        if len(both) == len(splits[one]) == len(splits[other]):
+            faults.append(Fault("", "id", f"{one} and {other} hold the same {plural(len(both), 'sample')}", (), REMEDY))
+        elif both:
+            verb = "is" if len(both) == 1 else "are"
+            message = f"{plural(len(both), 'sample')} of {one} {verb} in {other} too"
+            faults.append(Fault("", "id", message, tuple(both), REMEDY))
+    return faults
+
+
+def same_content(one: Arrays, other: Arrays) -> bool:
+    """Whether two splits hold equal arrays in the same order, whatever their ids.
+
+    Args:
+        one: Labels, tokens and features of a split, in memory or in their file; None for what it lacks.
+        other: The same of another one.
+
+    Example:
+        >>> x = np.ones((2, 3))
+        >>> same_content({"audio": x, "labels": None}, {"audio": x.copy(), "labels": None})
+        True
+    """
+    ours, theirs = ({key: array for key, array in split.items() if array is not None} for split in (one, other))
+    if not ours or ours.keys() != theirs.keys() or any(ours[key].shape != theirs[key].shape for key in ours):
+        return False
+    # Small arrays first: where splits differ, these tell already.
+    keys = sorted(ours, key=lambda key: len(ours[key].shape))
+    return all(
+        np.array_equal(a, b) for key in keys for a, b in zip(_blocks(ours[key]), _blocks(theirs[key]), strict=True)
+    )
+
+
+def check_unseen(trained: Corpus, tested: Corpus, split: str) -> None:
+    """Refuse to test on another corpus' samples that are trained on in this one, as after a re-partition.
+
+    Args:
+        trained: The corpus that gives train and valid.
+        tested: The corpus to test on.
+        split: The split to test on.
+
+    Raises:
+        MERError: Naming the splits.
+
+    Example:
+        >>> from mer_zoo.data.synthetic.generate import SyntheticConfig, generate
+        >>> corpus = generate(SyntheticConfig(train=4, valid=4, test=4))
+        >>> check_unseen(corpus, corpus, "test_iid")
+        >>> check_unseen(corpus, corpus, "train")
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: train of SyntheticMER(...) shares 4 samples with train of ...; train and test on splits ...
+    """
+    for own in sorted({"train", "valid"} & trained.splits.keys()):
+        both = shared_ids(split, tested.splits[split].ids, own, trained.splits[own].ids)
+        if both:
+            raise MERError(
+                f"{split} of {tested.source} shares {plural(len(both), 'sample')} with {own} of {trained.source} (first id "
+                f"{both[0]}); train and test on splits that were made together"
+            )
+
+
+def check_different(conditions: Mapping[str, SplitData]) -> None:
+    """Refuse test conditions that only seem to be different, as with one file that is there under two names.
+
+    Args:
+        conditions: By name the split that a condition tests on, each split once.
+
+    Raises:
+        MERError: Naming the conditions.
+
+    Example:
+        >>> from mer_zoo.data.synthetic.generate import SyntheticConfig, generate
+        >>> test = generate(SyntheticConfig(train=4, valid=4, test=4)).split("test_iid")
+        >>> check_different({"iid": test, "ood": test})
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: the conditions 'ood' and 'iid' test on the same data; give each its own file
+    """
+    for one, other in combinations(conditions, 2):
+        splits = (conditions[name] for name in (one, other))
+        if same_content(*({"labels": s.labels, "tokens": s.token_ids, **s.features} for s in splits)):
+            raise MERError(f"the conditions {other!r} and {one!r} test on the same data; give each its own file")
+
+
+def _blocks(array: Array) -> Iterator[npt.NDArray[Any]]:
+    if not isinstance(array, np.ndarray):
+        yield from array.blocks(BLOCK)
+        return
+    rows = max(1, BLOCK // max(array[:1].nbytes, 1))
+    for start in range(0, len(array), rows):
+        yield array[start : start + rows]

@@ -1,0 +1,58 @@
+"""A corpus as described by its file: what is small is read, features are still in the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mer_zoo.data.corpus.arrays import StoredArray
+from mer_zoo.data.corpus.checks import Fault
+
+__all__ = ["Draft", "SplitDraft"]
+
+
+@dataclass
+class SplitDraft:
+    """One split as described by its file: small fields read, features still in the file.
+
+    Args:
+        ids: N sample ids.
+        raw_text: N transcripts, or None.
+        features: (N, T_m, d_m) arrays in the file, of any number type.
+        lengths: (N,) valid steps of audio and vision, where the file has them.
+        tokens: (N, T) token ids, or None.
+        token_spans: (N, 2) first and last + 1 position of the tokens' mask, or None.
+        labels: See :class:`~mer_zoo.data.corpus.corpus.SplitData`.
+    """
+
+    ids: list[str] = field(default_factory=list)
+    raw_text: list[str] | None = None
+    features: dict[str, StoredArray] = field(default_factory=dict)
+    lengths: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+    tokens: npt.NDArray[np.int32] | None = None
+    token_spans: npt.NDArray[np.int32] | None = None
+    labels: npt.NDArray[Any] | None = None
+
+
+@dataclass
+class Draft:
+    """A corpus as described by its file.
+
+    Args:
+        splits: By name.
+        aligned: Whether the modalities share one time axis.
+        vocab_size: Number of token ids.
+        notes: What was noticed, one sentence each.
+        faults: What is wrong.
+        sha256: Fingerprint of its source.
+    """
+
+    splits: dict[str, SplitDraft] = field(default_factory=dict)
+    aligned: bool = False
+    vocab_size: int = 30522
+    notes: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    sha256: str | None = None

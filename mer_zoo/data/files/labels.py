@@ -1,0 +1,96 @@
+"""Labels in the shapes that files have them: sentiment, classes, and emotions one-hot or 0/1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mer_zoo.data.corpus.checks import as_numbers
+
+__all__ = ["LABEL_FIELDS", "Labels", "count_labels", "read_labels"]
+
+LABEL_FIELDS = ("regression_labels", "labels", "classification_labels")
+MAX_CLASS = 6
+_CLASSES = ("negative", "neutral", "positive")
+
+
+@dataclass
+class Labels:
+    """Labels as read.
+
+    Args:
+        values: Float32 (N,) sentiment, int64 (N,) classes or int64 (N, E) emotions; None if they cannot be read.
+        faults: Message and (N,) affected samples, if single ones are affected.
+    """
+
+    values: npt.NDArray[Any] | None = None
+    faults: list[tuple[str, npt.NDArray[np.bool_] | None]] = field(default_factory=list)
+
+
+def read_labels(key: str, value: Any) -> Labels:
+    """Read a label field.
+
+    Args:
+        key: ``regression_labels`` and ``labels`` hold sentiment as (N,), (N, 1) or (N, 1, 1), or emotions as (N, E)
+            zeros and ones or (N, E, 2) one-hot; ``classification_labels`` hold classes from 0.
+        value: An array or a flat list.
+
+    Example:
+        >>> read_labels("regression_labels", [-3.0, 0.5]).values.tolist()
+        [-3.0, 0.5]
+        >>> read_labels("labels", [-3.0, 7.0]).faults[0][0]
+        'labels hold a sentiment outside [-3, 3]'
+    """
+    numbers = as_numbers(value)
+    if numbers is None:
+        return Labels(faults=[(f"{key} are not numbers", None)])
+    flat = numbers.reshape(len(numbers), -1)
+    missing = ~np.isfinite(flat).all(1)
+    if missing.any():
+        return Labels(faults=[(f"{key} hold NaN or infinite values", missing)])
+    if flat.shape[1] == 1:
+        return _classes(key, flat[:, 0]) if key == "classification_labels" else _sentiment(key, flat[:, 0])
+    if numbers.ndim == 3 and numbers.shape[2] == 2 and numbers.shape[1] > 1:
+        wrong = (numbers.sum(2) != 1).any(1) | (numbers * (1 - numbers) != 0).any((1, 2))
+        return _checked(numbers.argmax(2), f"{key} are not one-hot", wrong)
+    if numbers.ndim == 2:
+        return _checked(numbers.astype(np.int64), f"{key} of emotions are not 0 or 1", (numbers * (1 - numbers)).any(1))
+    return Labels(faults=[(f"{key} have shape {numbers.shape}, which is neither sentiment nor emotions", None)])
+
+
+def count_labels(labels: npt.NDArray[Any] | None) -> str:
+    """Describe how often each label occurs.
+
+    Example:
+        >>> count_labels(np.array([-1.0, 0.0, 2.5, 3.0]))
+        'negative 1, neutral 1, positive 2'
+    """
+    if labels is None:
+        return "none"
+    if labels.ndim == 2:
+        return "present " + " ".join(str(count) for count in (labels > 0).sum(0))
+    if labels.dtype.kind == "f":
+        return ", ".join(
+            f"{name} {int((np.sign(labels) == sign).sum())}" for name, sign in zip(_CLASSES, (-1, 0, 1), strict=True)
+        )
+    return ", ".join(
+        f"class {value}: {count}" for value, count in zip(*np.unique(labels, return_counts=True), strict=True)
+    )
+
+
+def _sentiment(key: str, values: npt.NDArray[Any]) -> Labels:
+    with np.errstate(over="ignore"):  # what is too large for float32 is outside, too
+        sentiment = values.astype(np.float32)
+    return _checked(sentiment, f"{key} hold a sentiment outside [-3, 3]", np.abs(values) > 3 + 1e-6)
+
+
+def _classes(key: str, values: npt.NDArray[Any]) -> Labels:
+    wrong = (values < 0) | (values > MAX_CLASS) | (values != np.floor(values))
+    return _checked(values.astype(np.int64), f"{key} hold what is no class from 0 to {MAX_CLASS}", wrong)
+
+
+def _checked(values: npt.NDArray[Any], message: str, wrong: npt.NDArray[np.bool_]) -> Labels:
+    return Labels(values, [(message, wrong)] if wrong.any() else [])

@@ -1,0 +1,92 @@
+"""The bytes of a pickle, read under account of how much is made of them."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+from typing import IO, Any
+
+from mer_zoo.data.files.numpy_pickles import FileSlice, MalformedPickleError
+
+__all__ = ["MAX_INSTRUCTIONS", "SLICE_FROM", "Source"]
+
+SLICE_FROM = 64 * 2**10
+# An instruction of one byte can make a set of 216 bytes; 100 000 clips as lists need about a million instructions.
+MAX_INSTRUCTIONS = 1_500_000
+
+
+class Source:
+    """The bytes of a file, counted; to ask for more of them than there are is an error.
+
+    Args:
+        path: The file.
+        file: The same file, open at its start.
+    """
+
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        self.path, self.file = path, file
+        self.size = os.fstat(file.fileno()).st_size
+        self.position = 0
+        self.instructions = 0
+        self.spent = 0
+
+    def peek(self) -> bytes:
+        """Return the first bytes without consuming them."""
+        head = self.file.read(32)
+        self.file.seek(0)
+        return head
+
+    def instruction(self) -> bytes:
+        """Read the byte of the next instruction."""
+        self.instructions += 1
+        if self.instructions > MAX_INSTRUCTIONS:
+            raise MalformedPickleError("it holds too many objects; save features and labels as arrays")
+        code = self.file.read(1)
+        if not code:
+            self._require(1)
+        self.position += 1
+        return code
+
+    def read(self, count: int) -> bytes:
+        """Read exactly so many bytes."""
+        self._require(count)
+        return self.file.read(count)
+
+    def number(self, form: str) -> Any:
+        """Read one number, ``form`` as in the module struct."""
+        return struct.unpack(form, self.read(struct.calcsize(form)))[0]
+
+    def line(self) -> str:
+        """Read up to the end of a line."""
+        self.instructions += 1  # it takes as long
+        text = self.file.readline(1024)
+        self._require(len(text))
+        if not text.endswith(b"\n"):
+            raise MalformedPickleError("a line does not end")
+        return text[:-1].decode("utf-8")
+
+    def data(self, count: int) -> bytes | FileSlice:
+        """Read bytes, or skip them and remember where they are if they are many."""
+        return self.read(count) if count < SLICE_FROM else self.skip(count)
+
+    def skip(self, count: int) -> FileSlice:
+        """Skip bytes and remember where they are."""
+        start = self.position
+        self._require(count)
+        self.file.seek(self.position)
+        return FileSlice(self.path, start, count)
+
+    def spend(self, count: int) -> None:
+        """Account for bytes of memory that a copy takes: the same text can be copied again and again."""
+        self.spent += count
+        # Text becomes bytes and these a number, text again or an array, so that sound files copy everything twice at most.
+        if self.spent > 2 * self.size + 2**20:
+            raise MalformedPickleError("it makes more copies than it has data")
+
+    def _require(self, count: int) -> None:
+        if not 0 <= count <= self.size - self.position:
+            raise MalformedPickleError(
+                f"it is cut short, {count} more bytes should follow where {self.size - self.position} do"
+            )
+        self.position += count

@@ -1,0 +1,111 @@
+"""Reading pickles made by others without running anything in them.
+
+Idea: a pickle is a program for a small stack machine. :mod:`mer_zoo.data.files.pickle_machine` is such a machine that knows
+only the instructions that build data. A name in the file (``numpy.dtype``, ``posix.system``) never becomes the thing of
+that name: it is looked up in a short list of admitted names and otherwise refused, and the admitted ones become
+descriptions of arrays. The bytes of a large array are skipped and remembered by position, so that memory does not grow
+with the file.
+
+Admitted: numbers, text, bytes, lists, tuples, dicts, sets, numpy arrays, scalars and element types (module names of
+numpy 1 and 2), and the array wrapper of joblib; protocols 2 to 5. Pickles of protocol 2 written by Python 3 hold
+arrays as text, which is the one case that needs memory of the size of the file.
+
+References:
+    The instructions are explained in the standard library's module ``pickletools``.
+"""
+
+from __future__ import annotations
+
+import gc
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mer_zoo.data.files.numpy_pickles import MalformedPickleError
+from mer_zoo.data.files.pickle_machine import PickleMachine
+from mer_zoo.data.files.pickle_source import Source
+from mer_zoo.errors import MERError
+
+__all__ = ["load_pickle"]
+
+_REMEDY = "download or copy the file again, or save it with pickle.dump"
+_COMPRESSED = {
+    b"\x78": "zlib",
+    b"\x1f\x8b": "gzip",
+    b"BZ": "bz2",
+    b"\xfd7zXZ": "xz",
+    b"\x5d\x00\x00": "lzma",
+    b"\x04\x22\x4d\x18": "lz4",
+}
+_OTHER_FORMATS = {
+    b"PK": "zip (or torch)",
+    b"\x89HDF": "HDF5",
+    b"\x93NUMPY": ".npy",
+    b"version https://git": "Git LFS pointer",
+}
+
+
+def load_pickle(path: Path) -> Any:
+    """Read a pickle of plain data.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The object in it. Arrays are :class:`~mer_zoo.data.corpus.arrays.StoredArray`, object arrays are lists of their
+        elements in C order, bytes of more than 64 KiB are left in the file.
+
+    Raises:
+        MERError: If the file names anything that is not admitted, is damaged, cut short, compressed or of another
+            format. Nothing in it has run.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "data.pkl"
+        >>> _ = path.write_bytes(pickle.dumps({"train": [1, 2.5, "a"]}))
+        >>> load_pickle(path)
+        {'train': [1, 2.5, 'a']}
+    """
+    if not path.is_file():
+        raise MERError(f"{path} is not a file; give the path of a corpus file")
+    with path.open("rb") as file:
+        source = Source(path, file)
+        _check_magic(path, source.peek())
+        try:
+            with _no_collection():
+                return PickleMachine(source).load()
+        except MERError:
+            raise
+        except MalformedPickleError as error:
+            raise MERError(f"{path} cannot be read at byte {source.position}: {error}; {_REMEDY}") from error
+        except Exception as error:  # damaged bytes can fail in any way, and all of them mean the same to the user
+            raise MERError(
+                f"{path} is damaged at byte {source.position} ({type(error).__name__}); {_REMEDY}"
+            ) from error
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from walking again and again through what is built, most of the time for many small objects."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _check_magic(path: Path, head: bytes) -> None:
+    for magic, name in _COMPRESSED.items():
+        if head.startswith(magic):
+            raise MERError(
+                f"{path} is compressed ({name}); unpack it, or save it with joblib.dump(data, path, compress=0)"
+            )
+    for magic, name in _OTHER_FORMATS.items():
+        if head.startswith(magic):
+            raise MERError(f"{path} is a {name} file, not a pickle; give a corpus file described in docs/data.md")
+    if not head.startswith(pickle.PROTO) or not b"\x02" <= head[1:2] <= b"\x05":
+        raise MERError(f"{path} is not a pickle of protocol 2 to 5; give a corpus file described in docs/data.md")

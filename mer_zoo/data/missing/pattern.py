@@ -1,0 +1,306 @@
+"""Missing patterns: which real positions of a batch are kept, and the incomplete view that results.
+
+A pattern decides, :func:`drop` carries out. Decisions are functions of a key, the sample's index and the place alone, so
+that they do not change with the batch size, the order of the samples, the number of workers or the device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
+from mer_zoo.errors import MERError
+from mer_zoo.functional.draws import dropped_at, uniform
+
+__all__ = [
+    "AVAILABILITY",
+    "RMM",
+    "SMM",
+    "MissingPattern",
+    "availability_name",
+    "check_rate",
+    "derive_key",
+    "drop",
+    "protected",
+    "steps",
+]
+
+# The seven sets, the complete one last.
+AVAILABILITY: tuple[tuple[str, ...], ...] = (
+    ("text",),
+    ("audio",),
+    ("vision",),
+    ("text", "audio"),
+    ("text", "vision"),
+    ("audio", "vision"),
+    ("text", "audio", "vision"),
+)
+LETTERS = {"text": "l", "audio": "a", "vision": "v"}
+
+
+def availability_name(available: Sequence[str]) -> str:
+    """Name a set of modalities as the papers do, l for language.
+
+    Args:
+        available: Names of modalities, in any order.
+
+    Raises:
+        MERError: For an empty set, or an unknown or repeated name.
+
+    Example:
+        >>> availability_name(("audio", "text"))
+        '{l,a}'
+    """
+    return "{" + ",".join(LETTERS[name] for name in _in_order(available)) + "}"
+
+
+def _in_order(available: Sequence[str]) -> tuple[str, ...]:
+    names = [available] if isinstance(available, str) else list(available)
+    if not names or len(set(names)) < len(names) or not set(names) <= set(MODALITIES):
+        raise MERError(f"available is {available!r}; give a non-empty choice of {', '.join(MODALITIES)}")
+    return tuple(name for name in MODALITIES if name in names)
+
+
+def check_rate(rate: float) -> float:
+    """Return a rate as a float, or refuse it.
+
+    Raises:
+        MERError: If it lies outside [0, 1].
+
+    Example:
+        >>> check_rate(1)
+        1.0
+    """
+    if not 0 <= rate <= 1:
+        raise MERError(f"rate is {rate}; give a number in [0, 1]")
+    return float(rate)
+
+
+def derive_key(seed: int, split_or_step: str | int, pattern: MissingPattern) -> int:
+    """Key the random choices of a pattern, in evaluation by the split, in training by the global step.
+
+    Args:
+        seed: Seed of the experiment.
+        split_or_step: Name of the split, or number of the step.
+        pattern: The pattern; its arguments take part in the key.
+
+    Returns:
+        A key in [0, 2^63).
+
+    Example:
+        >>> derive_key(0, "test", RMM(0.5)) == derive_key(0, "test", RMM(0.4))
+        False
+    """
+    text = repr((seed, split_or_step, pattern))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def steps(modality: Modality) -> Tensor:
+    """Number the real positions of each sample from 0, for the counter of :func:`mer_zoo.functional.draws.uniform`.
+
+    Counted so, a draw belongs to the same frame whether the batch is padded, in front or behind, or trimmed.
+
+    Returns:
+        (B, T) int64; padding has the number of the real position before it.
+
+    Example:
+        >>> mask = torch.tensor([[False, True, True, False]])
+        >>> steps(Modality(torch.zeros(1, 4, 2), mask)).tolist()
+        [[0, 0, 1, 1]]
+    """
+    return (modality.mask.cumsum(1) - 1).clamp(min=0)
+
+
+def protected(text: Modality, spec: DataSpec) -> Tensor:
+    """Find the positions that no pattern drops: [CLS] first and [SEP] last, in text that is token ids.
+
+    Float features of these two tokens come from a text encoder that has read the whole sentence; keeping them would give
+    away what is missing. So text features have no protected position, nor have token ids without the two tokens.
+
+    Args:
+        text: The text of a batch.
+        spec: Says which ids the two tokens have.
+
+    Returns:
+        (B, T) bool.
+
+    Example:
+        >>> ids = torch.tensor([[101, 7, 8, 102, 0]])
+        >>> protected(Modality(ids, ids != 0), DataSpec(tokens=True)).long().tolist()
+        [[1, 0, 0, 1, 0]]
+    """
+    return _frame(text, text.x, spec) if text.is_tokens else torch.zeros_like(text.mask)
+
+
+def _frame(text: Modality, ids: Tensor, spec: DataSpec) -> Tensor:
+    step, last = steps(text), text.lengths[:, None] - 1
+    first_is_cls = (step == 0) & (ids == spec.cls_id)
+    last_is_sep = (step == last) & (ids == spec.sep_id)
+    return text.mask & (first_is_cls | last_is_sep)
+
+
+def drop(batch: Batch, kept: Mapping[str, Tensor], spec: DataSpec) -> Batch:
+    """Make the incomplete view of a batch; the batch itself is not written to.
+
+    Tokens that are dropped become [UNK], feature vectors zero, ``observed`` False. ``mask`` stays, padding is not
+    touched, and :func:`protected` tokens stay whatever ``kept`` says. Ids beside features go with these, but for those of [CLS]
+    and [SEP]: that no word stands there is nothing that could be missing.
+
+    Args:
+        batch: The batch.
+        kept: For modalities of which something is dropped: bool, True at positions to keep, (B, T) or broadcasting to it.
+        spec: Ids of special tokens.
+
+    Returns:
+        The view; it shares what is unchanged.
+
+    Example:
+        >>> from mer_zoo.task import build_task
+        >>> batch = Batch.random(DataSpec(), build_task("seven"))
+        >>> view = drop(batch, {"audio": torch.tensor([[True], [False]])}, DataSpec())
+        >>> view.audio.observed.any(1).tolist(), view.audio.x[1].abs().sum().item()
+        ([True, False], 0.0)
+    """
+    return batch.replace(**{name: _drop(batch.modality(name), keep, name, spec) for name, keep in kept.items()})
+
+
+def _drop(modality: Modality, keep: Tensor, name: str, spec: DataSpec) -> Modality:
+    missing = modality.mask & ~keep
+    if name == "text":
+        missing = missing & ~protected(modality, spec)
+    if modality.is_tokens:
+        x = modality.x.masked_fill(missing, spec.unk_id)
+    else:
+        x = modality.x.masked_fill(missing[..., None], 0.0)
+    ids = modality.token_ids
+    if ids is not None:
+        ids = ids.masked_fill(missing & ~_frame(modality, ids, spec), spec.unk_id)
+    return modality.replace(x=x, observed=modality.observed & ~missing, token_ids=ids)
+
+
+class MissingPattern(ABC):
+    """A rule for what is missing.
+
+    Subclasses implement :meth:`kept` and hold their arguments as their only attributes: these make up ``repr``, and with
+    it equality and the random key.
+
+    Attributes:
+        aligned_only: Whether the modalities have to share a time axis.
+
+    Example:
+        >>> from mer_zoo.task import SentimentRegression
+        >>> class NoAudio(MissingPattern):
+        ...     def kept(self, batch, spec, key):
+        ...         return {"audio": torch.zeros_like(batch.audio.mask)}
+        >>> batch = NoAudio()(Batch.random(DataSpec(), SentimentRegression()), DataSpec(), key=0)
+        >>> bool(batch.audio.observed.any()), bool(batch.vision.observed.any())
+        (False, True)
+    """
+
+    aligned_only: ClassVar[bool] = False
+
+    @abstractmethod
+    def kept(self, batch: Batch, spec: DataSpec, key: int) -> dict[str, Tensor]:
+        """Decide what is kept.
+
+        Args:
+            batch: The batch; only masks and indices are to be read.
+            spec: Shapes of the data.
+            key: From :func:`derive_key`.
+
+        Returns:
+            What :func:`drop` takes: a bool tensor for each modality of which something may be dropped.
+        """
+
+    def check(self, spec: DataSpec) -> None:
+        """Refuse data that the pattern does not suit; data modules call it before any model runs.
+
+        Args:
+            spec: Shapes of the data.
+
+        Raises:
+            MERError: If it does not.
+        """
+        if self.aligned_only and not spec.aligned:
+            raise MERError(
+                f"{self!r} drops the same time steps of all modalities and needs aligned data, which this is not;"
+                " take aligned files, or RMFM"
+            )
+
+    def __call__(self, batch: Batch, spec: DataSpec, key: int) -> Batch:
+        """Return the incomplete view of a batch; arguments as for :meth:`kept`."""
+        self.check(spec)
+        return drop(batch, self.kept(batch, spec, key), spec)
+
+    def __repr__(self) -> str:
+        arguments = (f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({', '.join(arguments)})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MissingPattern) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+
+class SMM(MissingPattern):
+    """The same modalities are missing in every sample.
+
+    Args:
+        available: The modalities that are there; of missing token text [CLS] and [SEP] remain.
+
+    Raises:
+        MERError: For an empty set, or an unknown or repeated name; when called, if the data lacks one of them.
+
+    Example:
+        >>> SMM(["vision", "text"])
+        SMM(available=('text', 'vision'))
+    """
+
+    def __init__(self, available: Sequence[str]) -> None:
+        self.available = _in_order(available)
+
+    @override
+    def check(self, spec: DataSpec) -> None:
+        unused = [name for name in self.available if name not in spec.modalities]
+        if unused:
+            raise MERError(
+                f"{self!r} keeps {', '.join(unused)}, but the data is used with {', '.join(spec.modalities)} only;"
+                " choose sets of these"
+            )
+
+    @override
+    def kept(self, batch: Batch, spec: DataSpec, key: int) -> dict[str, Tensor]:
+        missing = [name for name in spec.modalities if name not in self.available]
+        return {name: torch.zeros_like(batch.modality(name).mask) for name in missing}
+
+
+class RMM(MissingPattern):
+    """Whole modalities are missing at random, each independently of the others, anew for every sample.
+
+    Args:
+        rate: Probability that a modality is missing; all of a sample's may be.
+
+    Raises:
+        MERError: If the rate lies outside [0, 1].
+
+    Example:
+        >>> RMM(1)
+        RMM(rate=1.0)
+    """
+
+    def __init__(self, rate: float) -> None:
+        self.rate = check_rate(rate)
+
+    @override
+    def kept(self, batch: Batch, spec: DataSpec, key: int) -> dict[str, Tensor]:
+        draws = uniform(key, batch.index, torch.arange(len(MODALITIES), device=batch.index.device))
+        keep = ~dropped_at(self.rate, draws)
+        return {name: keep[:, [i]] for i, name in enumerate(MODALITIES) if name in spec.modalities}

@@ -1,0 +1,77 @@
+"""Missing patterns that draw, for every sample by itself, a set of modalities which it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from mer_zoo.batch import Batch, DataSpec
+from mer_zoo.data.missing.pattern import AVAILABILITY, MissingPattern, check_rate
+from mer_zoo.errors import MERError
+from mer_zoo.functional.draws import dropped_at, uniform
+
+__all__ = ["RandomSMM", "draw_sets"]
+
+CHOICE_KEY = 0x1B873593CC9E2D51  # keeps the draw of the set apart from the draw of whether there is one
+
+
+def draw_sets(key: int, index: Tensor, sets: Sequence[Sequence[bool]]) -> Tensor:
+    """Draw one of several sets for each sample, all with the same probability.
+
+    Args:
+        key: From :func:`mer_zoo.data.missing.pattern.derive_key`.
+        index: (B,) position of each sample in its split.
+        sets: For each set whether it has each of n things.
+
+    Returns:
+        (B, n) bool, what the sample's set has.
+
+    Example:
+        >>> draw_sets(7, torch.arange(6), [[True, False], [False, True]]).sum(1).tolist()
+        [1, 1, 1, 1, 1, 1]
+    """
+    draw = uniform(key, index, torch.zeros(1, dtype=torch.long, device=index.device)).squeeze(1)
+    choice = (draw * len(sets)).long().clamp(max=len(sets) - 1)
+    return torch.tensor(sets, device=index.device)[choice]
+
+
+class RandomSMM(MissingPattern):
+    """Whole modalities are missing, in a share of the samples: those keep one of the incomplete sets, drawn uniformly.
+
+    Of three modalities there are six such sets; at least one modality stays.
+
+    Args:
+        rate: Share of the samples that lose something.
+
+    Raises:
+        MERError: If the rate lies outside [0, 1]; when called, if there is only one modality.
+
+    References:
+        Guo, Jin, Zhao, "Multimodal Prompt Learning with Missing Modalities for Sentiment Analysis and Emotion Recognition", ACL 2024.
+
+    Example:
+        >>> RandomSMM(0.7)
+        RandomSMM(rate=0.7)
+    """
+
+    def __init__(self, rate: float) -> None:
+        self.rate = check_rate(rate)
+
+    @override
+    def check(self, spec: DataSpec) -> None:
+        if len(spec.modalities) < 2:
+            raise MERError(
+                f"{self!r} takes some of several modalities away, but the data is used with {spec.modalities[0]} only"
+            )
+
+    @override
+    def kept(self, batch: Batch, spec: DataSpec, key: int) -> dict[str, Tensor]:
+        used = spec.modalities
+        sets = [[name in kept for name in used] for kept in AVAILABILITY if set(kept) < set(used)]
+        start = torch.zeros(1, dtype=torch.long, device=batch.index.device)
+        complete = ~dropped_at(self.rate, uniform(key, batch.index, start))
+        keep = draw_sets(key ^ CHOICE_KEY, batch.index, sets) | complete
+        return {name: keep[:, [i]] for i, name in enumerate(used)}

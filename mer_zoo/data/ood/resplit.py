@@ -1,0 +1,238 @@
+"""``mer-zoo split-ood``: the samples of a corpus in new splits, with a test split that is out of distribution."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.console import Console
+
+from mer_zoo.data.corpus.arrays import StoredArray, open_at
+from mer_zoo.data.corpus.checks import plural
+from mer_zoo.data.corpus.corpus import Corpus
+from mer_zoo.data.dataset import check_labels
+from mer_zoo.data.files.features import NanPolicy
+from mer_zoo.data.files.formats import Draft, SplitDraft
+from mer_zoo.data.ood.partition import Ints, WordTable, allocate, anneal, draw_partition, frequent_words, length_strata
+from mer_zoo.data.ood.pool import Pool, WordKind
+from mer_zoo.data.ood.shift_report import SPLITS, ShiftReport
+from mer_zoo.data.store.cache import lock, remove_parts
+from mer_zoo.data.store.files import check_room, write_features, write_small
+from mer_zoo.data.store.fingerprint import regrouped_sha256
+from mer_zoo.data.store.progress import progress_bar
+from mer_zoo.data.store.store import open_corpus, unfinished_store
+from mer_zoo.errors import MERError
+from mer_zoo.functional.sentiment import to_classes
+from mer_zoo.reports.tables import open_console
+from mer_zoo.task import build_task
+
+__all__ = ["main", "split_ood"]
+
+CLASSES = {"binary": ("negative", "neutral", "positive"), "seven": ("-3", "-2", "-1", "0", "+1", "+2", "+3")}
+STEPS_PER_SAMPLE = 100  # on MOSI twice as many gain less than a hundredth
+RARE = 0.005  # share of the samples that makes a word frequent, and of a split that a class has to have
+
+
+def split_ood(
+    source: str | Path,
+    dest: str | Path,
+    task: str,
+    seed: int = 0,
+    steps: int | None = None,
+    words: WordKind | None = None,
+    min_count: int | None = None,
+    min_per_class: int | None = None,
+    length_bins: int = 5,
+    nan: NanPolicy = "error",
+    progress: bool = False,
+) -> ShiftReport:
+    """Distribute the labelled samples of a corpus anew so that words mean other classes in testing than in training.
+
+    Args:
+        source: A corpus in any format of docs/data.md; nothing in it is changed.
+        dest: The store to make, a folder that does not exist or is empty; its splits are train, valid and test_ood, each as
+            large as the source's (test_ood as all its test splits together).
+        task: ``binary`` (negative, neutral, positive) or ``seven`` (rounded scores).
+        seed: Equal seeds give equal splits.
+        steps: Swaps to try; 100 a sample when left out.
+        words: ``text`` or ``tokens``; the raw text where there is one, else the token ids when left out.
+        min_count: Samples that a word has to occur in to be looked at; 0.5 % of all, at least 5, when left out.
+        min_per_class: Samples of each class that each split has to have; 0.5 % of it, at least 1, when left out.
+        length_bins: Samples change places within a class and one of so many bins of length; with 1 bin lengths may shift
+            along with the words.
+        nan: Whether NaN and infinity in features are an error or become zero.
+        progress: Whether to show progress bars.
+
+    Returns:
+        The shift reached.
+
+    Raises:
+        MERError: If the source cannot be used, a class has too few samples, or the destination is taken.
+    """
+    source, dest = Path(source).expanduser(), Path(dest).expanduser()
+    if task not in CLASSES:
+        raise MERError(f"task is {task!r}; choose from {', '.join(CLASSES)}")
+    numbers = {"steps": steps, "min_count": min_count, "min_per_class": min_per_class, "length_bins": length_bins}
+    for name, value, lowest in [("seed", seed, 0), *((name, value, 1) for name, value in numbers.items())]:
+        if value is not None and value < lowest:
+            raise MERError(f"{name} is {value}; give at least {lowest}")
+    _check_free(source, dest)
+    corpus = open_corpus(source, nan=nan, progress=progress)
+    pool = Pool.of(corpus)
+    for part in pool.parts:
+        check_labels(part, build_task(task), corpus.source)
+    classes = to_classes(torch.from_numpy(pool.labels), len(CLASSES[task])).numpy()
+    shares = _share_out(classes, pool.origin, CLASSES[task], min_per_class, corpus.source)
+    frequent = min_count or max(5, math.ceil(RARE * len(classes)))
+    words = words or ("text" if pool.has_text() else "tokens")
+    table = frequent_words(pool.words(words, corpus.source), frequent)
+    if not table.words:
+        raise MERError(f"no word occurs in {frequent} of the {len(classes)} samples of {source}; lower --min-count")
+    steps = steps or STEPS_PER_SAMPLE * len(classes)
+    with Console(stderr=True, quiet=not progress).status(f"trying {steps:,} swaps"):
+        chance, splits = _partition(table, classes, shares, length_bins, steps, seed)
+    report = ShiftReport.of(
+        table, classes, CLASSES[task], {"source": pool.origin, "random": chance, "ood": splits}, pool.ids
+    )
+    settings = {
+        "source": str(source),
+        "task": task,
+        "seed": seed,
+        "steps": steps,
+        "words": words,
+        "min_count": frequent,
+        "length_bins": length_bins,
+    }
+    report.settings.update(settings)
+    _write(corpus, pool, splits, report, source, dest, progress)
+    return report
+
+
+def _check_free(source: Path, dest: Path) -> None:
+    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
+        raise MERError(f"{dest} exists and is not empty; give a new folder, so that nothing is overwritten")
+    if dest.resolve().is_relative_to(source.resolve()):
+        raise MERError(f"{dest} lies inside {source}, which is not to be changed; give a folder outside of it")
+
+
+def _share_out(classes: Ints, origin: Ints, names: Sequence[str], least: int | None, source: str) -> Ints:
+    """How many samples of each class each split gets: its share, but enough."""
+    sizes = np.bincount(origin, minlength=len(SPLITS))
+    totals = np.bincount(classes, minlength=len(names))
+    enough = np.maximum(1, np.ceil(RARE * sizes).astype(np.int64)) if least is None else np.full(len(SPLITS), least)
+    scarce = (allocate(totals, sizes.tolist()) < enough).any(1)
+    reserved = np.outer(scarce, enough)
+    lacking = np.flatnonzero(totals < reserved.sum(1))
+    if len(lacking) or (sizes < reserved.sum(0)).any():
+        label = int(lacking[0]) if len(lacking) else int(totals.argmin())
+        wanted = ", ".join(f"{count} in {name}" for name, count in zip(SPLITS, enough, strict=True))
+        coarser = "" if tuple(names) == CLASSES["binary"] else "use --task binary, "
+        raise MERError(
+            f"{source} has {plural(int(totals[label]), 'sample')} of class {names[label]}, too few for {wanted}; "
+            f"{coarser}add samples, or lower --min-per-class"
+        )
+    return reserved + allocate(totals - reserved.sum(1), (sizes - reserved.sum(0)).tolist())
+
+
+def _partition(table: WordTable, classes: Ints, shares: Ints, bins: int, steps: int, seed: int) -> tuple[Ints, Ints]:
+    """Splits by chance, and out of distribution."""
+    rng, test = np.random.default_rng(seed), len(SPLITS) - 1
+    strata = length_strata(classes, np.array([len(words) for words in table.samples]), bins)
+    chance = draw_partition(strata, bins, shares, rng)
+    in_test = anneal(table, classes, strata, chance == test, steps, rng)
+    splits = np.full_like(chance, test)
+    splits[~in_test] = draw_partition(strata[~in_test], bins, shares[:, :test], rng)
+    return chance, splits
+
+
+def _write(
+    corpus: Corpus, pool: Pool, splits: Ints, report: ShiftReport, source: Path, dest: Path, progress: bool
+) -> None:
+    draft = Draft(aligned=corpus.aligned, vocab_size=corpus.vocab_size, notes=[*corpus.notes, report.note()])
+    try:
+        with lock(dest.parent / f".{dest.name}.lock") as exclusive:
+            if exclusive:
+                remove_parts(dest)
+            _check_free(source, dest)  # again, since the annealing took its time
+            with unfinished_store(dest, source, draft) as folder:
+                size = sum(array.nbytes for part in pool.parts for array in part.features.values())
+                with progress_bar(f"writing {dest.name}", check_room(size, source, folder), progress) as advance:
+                    for place, name in enumerate(SPLITS):
+                        draft.splits[name] = _write_split(folder, name, pool, np.flatnonzero(splits == place), advance)
+                report.save(folder)
+                draft.sha256 = regrouped_sha256(corpus.sha256, {name: part.ids for name, part in draft.splits.items()})
+    except OSError as error:
+        raise MERError(f"{dest} cannot be written ({error}); give another folder") from error
+
+
+def _write_split(folder: Path, name: str, pool: Pool, rows: Ints, advance: Any) -> SplitDraft:
+    features = {}
+    for key, first in pool.parts[0].features.items():
+        file = folder / f"{name}.{key}.npy"
+        blocks = pool.array([part.features[key] for part in pool.parts], rows)
+        write_features(file, (len(rows), *first.shape[1:]), blocks, advance)
+        features[key] = StoredArray.from_npy(partial(open_at, file, 0), file.stat().st_size, str(file))
+
+    def small(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        return np.concatenate(arrays)[rows]
+
+    spans = {key: small([part.spans[key] for part in pool.parts]) for key in pool.parts[0].spans}
+    tokens = [part.token_ids for part in pool.parts if part.token_ids is not None]
+    texts = [text for part in pool.parts for text in part.raw_text]
+    draft = SplitDraft(
+        ids=[pool.ids[row] for row in rows],
+        raw_text=[texts[row] for row in rows],
+        features=features,
+        tokens=small(tokens) if tokens else None,
+        labels=pool.labels[rows],
+    )
+    write_small(folder, name, spans, draft.tokens, draft.labels)
+    return draft
+
+
+def main(args: list[str]) -> None:
+    """Make out-of-distribution splits as the command line asks.
+
+    Args:
+        args: Arguments of ``mer-zoo split-ood``.
+
+    Raises:
+        MERError: If it cannot be done.
+    """
+    parser = argparse.ArgumentParser(
+        "mer-zoo split-ood",
+        description="Distribute a corpus anew: in the test split words go along with other classes.",
+    )
+    parser.add_argument("source", help="a corpus file or folder, see docs/data.md")
+    parser.add_argument("dest", help="the folder to make, with the splits train, valid and test_ood and a report")
+    parser.add_argument(
+        "--task", choices=list(CLASSES), required=True, help="three classes, or the seven rounded scores"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal splits")
+    parser.add_argument("--steps", type=int, help="swaps to try (default: 100 a sample)")
+    parser.add_argument(
+        "--words", choices=["text", "tokens"], help="words of the raw text, or token ids (default: text)"
+    )
+    parser.add_argument(
+        "--min-count", type=int, help="samples with a word that make it count (default: 0.5 %%, at least 5)"
+    )
+    parser.add_argument(
+        "--min-per-class", type=int, help="samples of a class in each split (default: 0.5 %% of the split)"
+    )
+    parser.add_argument(
+        "--length-bins", type=int, default=5, help="bins of length that samples stay in; 1: lengths are free"
+    )
+    parser.add_argument("--nan", choices=["error", "zero"], default="error", help="refuse NaN, or put 0 in its place")
+    options: Mapping[str, Any] = vars(parser.parse_args(args))
+    report = split_ood(**options, progress=True)
+    console = open_console()
+    for table in report.tables(shown=12):
+        table.show(console)
+    console.print(f"written to {options['dest']}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,129 @@
+"""Where converted corpora are kept, under which name, and who may write there."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import re
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from mer_zoo.data.files.sources import source_files
+from mer_zoo.errors import MERError
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["cache_folder", "lock", "part_of", "remove_leftovers", "remove_parts", "sync_folder", "version_key"]
+
+CACHE_NAME = ".mer_zoo_cache"
+
+
+def cache_folder(source: Path, given: str | Path | None = None) -> Path:
+    """Choose and make the folder for converted corpora.
+
+    Args:
+        source: The corpus.
+        given: The folder asked for; else the environment variable MER_ZOO_CACHE, else a folder beside the source,
+            else, where one may not write there, the user's cache folder.
+
+    Raises:
+        MERError: If the folder cannot be made or written to.
+    """
+    wanted = given or os.environ.get("MER_ZOO_CACHE")
+    beside = source.resolve().parent
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mer_zoo"
+    # the mode is looked at because root may write everywhere, also where data are meant to stay as they are
+    closed = not beside.stat().st_mode & 0o222 or not os.access(beside, os.W_OK)
+    folder = Path(wanted).expanduser() if wanted else user if closed else beside / CACHE_NAME
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MERError(f"the cache folder {folder} cannot be made ({error}); set MER_ZOO_CACHE to another") from error
+    if not os.access(folder, os.W_OK):
+        raise MERError(f"the cache folder {folder} cannot be written to; set MER_ZOO_CACHE to another")
+    return folder
+
+
+def version_key(source: Path, nan: str, version: int) -> tuple[str, str]:
+    """Name a converted corpus: what stays the same when the source changes, and what does not.
+
+    Args:
+        source: The corpus.
+        nan: The policy for NaN, which decides the content.
+        version: Version of the store's format.
+    """
+    place = hashlib.sha256(os.fsencode(source.resolve())).hexdigest()[:8]
+    state = [
+        (file.name, file.parent.name, file.stat().st_size, file.stat().st_mtime_ns) for file in source_files(source)
+    ]
+    key = hashlib.sha256(repr((version, state)).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return f"{source.name[:100]}-{place}-{nan}-", key
+
+
+def remove_leftovers(folder: Path, prefix: str) -> None:
+    """Remove what older versions of a source, and killed conversions, left behind."""
+    for leftover in folder.glob(f"{glob.escape(prefix)}*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def part_of(store: Path) -> Path:
+    """Choose a name beside a store for something that is not yet, or no longer, the store."""
+    return store.parent / f"{store.name}.{uuid.uuid4().hex[:8]}.part"
+
+
+def remove_parts(store: Path) -> None:
+    """Remove what killed conversions to a place left beside it; to be called by who holds its lock."""
+    for leftover in store.parent.glob(f"{glob.escape(store.name)}.*.part"):
+        if re.fullmatch(r"\.[0-9a-f]{8}\.part", leftover.name[len(store.name) :]):  # else it is not ours
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[bool]:
+    """Hold a lock file; another process waits until it is released, also by the death of its holder.
+
+    Yields:
+        Whether the lock excludes others, which depends on the system.
+    """
+    file, exclusive = _open_locked(path)
+    try:
+        yield exclusive
+    finally:
+        path.unlink(missing_ok=True)
+        file.close()
+
+
+def _open_locked(path: Path) -> tuple[IO[str], bool]:
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+        if sys.platform == "win32":  # conversions are still safe there, but two may do the same work
+            return file, False
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:  # some network file systems have no locks
+            return file, False
+        with suppress(
+            FileNotFoundError
+        ):  # also between a look and the next: an error here would keep the lock for ever
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file, True
+        file.close()  # its holder has removed it while we waited, so that it excludes nobody any more
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a renamed entry of a folder outlast a power cut."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,86 @@
+"""Fingerprints of data: SHA-256 of what a corpus was read from, or of what was generated."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mer_zoo.data.corpus.corpus import SplitData
+from mer_zoo.data.files.sources import source_files
+
+__all__ = ["regrouped_sha256", "source_sha256", "splits_sha256"]
+
+_CHUNK = 2**20  # bytes
+
+
+def source_sha256(source: Path) -> str:
+    """SHA-256 of a source, which is read once, a chunk at a time.
+
+    Args:
+        source: A file, whose own digest comes back, or a folder, of which names and digests of its files are digested.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> file = Path(mkdtemp()) / "corpus.pkl"
+        >>> _ = file.write_bytes(b"abc")
+        >>> source_sha256(file)[:8]
+        'ba7816bf'
+    """
+    if not source.is_dir():
+        return _file_sha256(source)
+    lines = [f"{_file_sha256(file)}  {file.relative_to(source).as_posix()}\n" for file in source_files(source)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _file_sha256(file: Path) -> str:
+    digest, buffer = hashlib.sha256(), bytearray(_CHUNK)
+    with file.open("rb", buffering=0) as opened:
+        while count := opened.readinto(buffer):
+            digest.update(memoryview(buffer)[:count])
+    return digest.hexdigest()
+
+
+def regrouped_sha256(source: str | None, ids: Mapping[str, Sequence[str]]) -> str | None:
+    """SHA-256 of samples of a corpus in other splits; None where the corpus has no fingerprint.
+
+    Args:
+        source: Fingerprint of the corpus.
+        ids: Sample ids of each split.
+    """
+    if source is None:
+        return None
+    lines = [source, *(f"{name} {sample!r}" for name, samples in ids.items() for sample in samples)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def splits_sha256(splits: Mapping[str, SplitData]) -> str:
+    """SHA-256 of arrays in memory: names, types, shapes and content.
+
+    Args:
+        splits: By name.
+
+    Example:
+        >>> from mer_zoo.data.synthetic.generate import SyntheticConfig, generate
+        >>> one, other = (generate(SyntheticConfig(train=4, valid=2, test=2, seed=seed)) for seed in (0, 1))
+        >>> splits_sha256(one.splits) == splits_sha256(other.splits)
+        False
+    """
+    digest = hashlib.sha256()
+    for name, split in splits.items():
+        arrays: dict[str, npt.NDArray[Any] | None] = {
+            "tokens": split.token_ids,
+            "labels": split.labels,
+            **split.features,
+        }
+        arrays |= {f"{key} spans": spans for key, spans in split.spans.items()}
+        for key, array in arrays.items():
+            if array is not None:
+                digest.update(f"{name} {key} {array.dtype.str} {array.shape}\n".encode())
+                digest.update(np.ascontiguousarray(array).data)
+        digest.update("\n".join([*split.ids, *split.raw_text]).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()

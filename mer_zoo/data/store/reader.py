@@ -1,0 +1,128 @@
+"""Reading a store, which someone else may have made: everything in it is checked before it is used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mer_zoo.batch import MODALITIES
+from mer_zoo.data.corpus.arrays import read_header
+from mer_zoo.data.corpus.corpus import SplitData
+
+__all__ = ["open_splits", "read_index"]
+
+_LARGEST_VOCABULARY = 2**31
+_SPLIT = {"ids", "raw_text", "features", "tokens", "labels"}
+
+
+def read_index(file: Path) -> dict[str, Any]:
+    """Read the index of a store, whose entries may still be anything.
+
+    Args:
+        file: The JSON file.
+
+    Raises:
+        ValueError: If it is no index; other errors of arrays.READ_ERRORS if it can't be read.
+    """
+    index = json.loads(file.read_text("utf-8"))
+    if not isinstance(index, dict) or "version" not in index:
+        raise ValueError(f"{file.name} is no index")
+    return index
+
+
+def open_splits(folder: Path, index: Mapping[str, Any]) -> dict[str, SplitData]:
+    """Map the arrays of a store, when its index and they agree.
+
+    Args:
+        folder: The store.
+        index: Its index.
+
+    Raises:
+        ValueError: Naming what does not fit; other errors of arrays.READ_ERRORS if a file can't be read.
+    """
+    vocabulary, splits = index["vocab_size"], index["splits"]
+    if type(vocabulary) is not int or not 0 < vocabulary <= _LARGEST_VOCABULARY or type(index["aligned"]) is not bool:
+        raise ValueError("vocab_size or aligned is not what it should be")
+    if not _are_texts(index["notes"]) or not isinstance(index.get("sha256"), (str, type(None))):
+        raise ValueError("notes or sha256 are no text")
+    if not isinstance(splits, dict) or not splits:
+        raise ValueError("there are no splits")
+    opened = {name: _open_split(folder, name, about, vocabulary) for name, about in splits.items()}
+    if len({_outline(split) for split in opened.values()}) > 1:
+        raise ValueError("the splits hold arrays of different shapes")
+    return opened
+
+
+def _open_split(folder: Path, name: str, about: Any, vocabulary: int) -> SplitData:
+    if not name.replace("_", "").isalnum():
+        raise ValueError(f"a split is called {name[:50]!r}")
+    if not isinstance(about, dict) or not about.keys() >= _SPLIT or not _are_texts(about["ids"]) or not about["ids"]:
+        raise ValueError(f"{name} is not described")
+    count, features, raw_text = len(about["ids"]), about["features"], about["raw_text"]
+    if not _are_texts(features) or not (raw_text is None or (_are_texts(raw_text) and len(raw_text) == count)):
+        raise ValueError(f"features or raw_text of {name} are not what they should be")
+    if any(type(about[key]) is not bool for key in ("tokens", "labels")):
+        raise ValueError(f"tokens or labels of {name} are neither there nor not")
+
+    def array(key: str, *kinds: str) -> npt.NDArray[Any]:
+        return _map(folder / f"{name}.{key}.npy", count, kinds)
+
+    split = SplitData(
+        features={key: array(key, "<f4 3") for key in MODALITIES if key in features},
+        spans={key: array(f"{key}.spans", "<i4 2") for key in MODALITIES},
+        token_ids=array("tokens", "<i4 2") if about["tokens"] else None,
+        labels=array("labels", "<f4 1", "<i8 1", "<i8 2") if about["labels"] else None,
+        ids=about["ids"],
+        raw_text=[""] * count if raw_text is None else raw_text,
+    )
+    _check_values(name, split, vocabulary)
+    return split
+
+
+def _map(file: Path, count: int, kinds: tuple[str, ...]) -> npt.NDArray[Any]:
+    """Map an array; ``kinds``: the types and ranks that it may have."""
+    if not file.is_file():  # opening a pipe would wait for ever
+        raise ValueError(f"{file.name} is missing")
+    with file.open("rb") as opened:
+        shape, fortran, dtype, start = read_header(opened)
+    if shape[:1] != (count,) or 0 in shape:
+        raise ValueError(f"{file.name} has {shape[0] if shape else 'no'} samples, not {count}")
+    if f"{dtype.str} {len(shape)}" not in kinds:
+        raise ValueError(f"{file.name} holds {dtype} of shape {shape}")
+    mapped: npt.NDArray[Any] = np.memmap(file, dtype, "r", start, shape, "F" if fortran else "C")
+    return mapped
+
+
+def _check_values(name: str, split: SplitData, vocabulary: int) -> None:
+    tokens = split.token_ids
+    if tokens is not None and (tokens.min() < 0 or tokens.max() >= vocabulary):
+        raise ValueError(f"tokens of {name} lie outside the vocabulary")
+    for key, spans in split.spans.items():
+        lengths = {
+            array.shape[1]
+            for array in (split.features.get(key), tokens if key == "text" else None)
+            if array is not None
+        }
+        if len(lengths) > 1:
+            raise ValueError(f"text and tokens of {name} have different lengths")
+        if (
+            spans.shape[1] != 2
+            or spans.min() < 0
+            or spans.max() > max(lengths, default=0)
+            or (spans[:, 0] > spans[:, 1]).any()
+        ):
+            raise ValueError(f"{name}.{key}.spans.npy holds what is no span of it")
+
+
+def _outline(split: SplitData) -> tuple[Any, ...]:
+    arrays = {**split.features, "tokens": split.token_ids}
+    return tuple((key, None if array is None else array.shape[1:]) for key, array in arrays.items())
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)

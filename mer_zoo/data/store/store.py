@@ -1,0 +1,218 @@
+"""The store: a corpus as a folder of memory-mapped .npy files and one JSON file, made once from any source.
+
+A store is written beside its final place and renamed when it is complete, so that nobody ever sees half of one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mer_zoo.data.corpus.arrays import READ_ERRORS, StoredArray
+from mer_zoo.data.corpus.checks import fault_error
+from mer_zoo.data.corpus.corpus import Corpus
+from mer_zoo.data.corpus.overlap import id_overlaps
+from mer_zoo.data.files.features import NanPolicy, Scan, scan_split
+from mer_zoo.data.files.formats import Draft, describe
+from mer_zoo.data.files.sources import read_tree
+from mer_zoo.data.store.cache import cache_folder, lock, part_of, remove_leftovers, sync_folder, version_key
+from mer_zoo.data.store.files import NO_ROOM, check_room, room_error, write_features, write_small
+from mer_zoo.data.store.fingerprint import source_sha256
+from mer_zoo.data.store.progress import progress_bar
+from mer_zoo.data.store.reader import open_splits, read_index
+from mer_zoo.errors import MERError
+
+__all__ = ["META", "is_store", "open_corpus", "open_store", "unfinished_store", "write_store"]
+
+VERSION = 1
+META = "corpus.json"
+
+
+def open_corpus(
+    path: str | Path, cache_dir: str | Path | None = None, nan: NanPolicy = "error", progress: bool = False
+) -> Corpus:
+    """Open a corpus, converting it to a store when it is opened for the first time or has changed.
+
+    Args:
+        path: A file or folder in any format of docs/data.md, or a store made by ``mer-zoo convert``.
+        cache_dir: Where converted stores go. By default the environment variable MER_ZOO_CACHE, else a folder beside
+            the source, else (the source stands where one cannot write) the user's cache folder.
+        nan: Whether NaN and infinity in features are an error or become zero.
+        progress: Whether to show a progress bar while converting.
+
+    Returns:
+        The corpus, its arrays mapped read-only.
+
+    Raises:
+        MERError: If there is nothing at the path, or it is faulty, or there is no room to convert it.
+    """
+    path = Path(path).expanduser()
+    if nan not in ("error", "zero"):
+        raise MERError(f"nan is {nan!r}; choose error or zero")
+    if is_store(path):
+        return open_store(path, str(path))
+    if not path.exists():
+        raise MERError(f"{path} does not exist; give the path of a corpus file or folder (data.path)")
+    folder = cache_folder(path, cache_dir)
+    prefix, key = version_key(path, nan, VERSION)
+    store = folder / f"{prefix}{key}"
+    if not is_store(store):
+        try:
+            with lock(folder / f"{prefix}lock") as exclusive:
+                if not is_store(store):
+                    if exclusive:
+                        remove_leftovers(folder, prefix)
+                    write_store(path, store, nan, progress)
+        except OSError as error:
+            raise MERError(f"{folder} cannot be written ({error}); set MER_ZOO_CACHE to another folder") from error
+        finally:
+            with suppress(OSError):  # a refused source leaves nothing behind; a folder in use stays
+                folder.rmdir()
+    return open_store(store, str(path))
+
+
+def is_store(path: Path) -> bool:
+    """Whether a folder is a store."""
+    return (path / META).is_file()
+
+
+def open_store(path: Path, source: str) -> Corpus:
+    """Map a store.
+
+    Args:
+        path: The folder.
+        source: What to call the corpus in messages and reports.
+
+    Raises:
+        MERError: If it is damaged, or made by another version.
+    """
+    try:
+        meta = read_index(path / META)
+        if meta["version"] != VERSION:
+            raise MERError(f"{path} is a store of version {meta['version']}; convert the source again")
+        splits = open_splits(path, meta)
+        overlaps = id_overlaps({name: split.ids for name, split in splits.items()})
+        if overlaps:
+            raise fault_error(source, overlaps)
+        return Corpus(splits, meta["aligned"], source, meta["notes"], meta["vocab_size"], meta.get("sha256"))
+    except MERError:
+        raise
+    except READ_ERRORS as error:
+        raise MERError(f"{path} is a damaged store ({error}); delete it and convert the source again") from error
+
+
+def write_store(
+    source: Path, store: Path, nan: NanPolicy = "error", progress: bool = False, replace: bool = False
+) -> None:
+    """Convert a corpus to a store; the store is there completely or not at all.
+
+    Args:
+        source: A file or folder in any format of docs/data.md.
+        store: The folder to make.
+        nan: Whether NaN and infinity in features are an error or become zero.
+        progress: Whether to show a progress bar.
+        replace: Whether an older store at the place goes, once the new one is complete.
+
+    Raises:
+        MERError: If the source is faulty, or there is no room for the store.
+    """
+    draft = describe(read_tree(source))
+    if draft.faults:
+        raise fault_error(
+            str(source),
+            draft.faults + [f for name, split in draft.splits.items() for f in scan_split(name, split, nan).faults],
+        )
+    arrays = [array for split in draft.splits.values() for array in split.features.values()]
+    needed = sum(4 * math.prod(array.shape) for array in arrays)
+    try:
+        with unfinished_store(store, source, draft, replace) as folder:
+            check_room(needed, source, folder)
+            with progress_bar(f"converting {source.name}", needed, progress) as advance:
+                scans = [_write_split(folder, name, draft, nan, advance) for name in draft.splits]
+            faults = [fault for scan in scans for fault in scan.faults]
+            if faults:
+                raise fault_error(str(source), faults)
+            draft.notes += [note for scan in scans for note in scan.notes]
+            draft.sha256 = source_sha256(source)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise room_error(store, needed, error) from error
+        raise MERError(f"{source} cannot be converted in {store.parent} ({error}); give another folder") from error
+
+
+@contextmanager
+def unfinished_store(store: Path, source: Path, draft: Draft, replace: bool = False) -> Iterator[Path]:
+    """Hand out a folder that becomes the store when the block ends without an error, and else vanishes.
+
+    Args:
+        store: The folder to make.
+        source: What it is made of.
+        draft: Its content; of features the names are used.
+        replace: Whether it takes the place of an older store.
+
+    Yields:
+        Where to write the arrays.
+    """
+    unfinished = part_of(store)
+    try:
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        _write_meta(unfinished, source, draft)
+        _publish(unfinished, store, replace)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _write_split(folder: Path, name: str, draft: Draft, nan: NanPolicy, advance: Callable[[int], None]) -> Scan:
+    split = draft.splits[name]
+
+    def write(key: str, array: StoredArray, blocks: Iterator[npt.NDArray[np.float32]]) -> None:
+        write_features(folder / f"{name}.{key}.npy", array.shape, blocks, advance)
+
+    scan = scan_split(name, split, nan, write)
+    write_small(folder, name, scan.spans, split.tokens, split.labels)
+    return scan
+
+
+def _write_meta(folder: Path, source: Path, draft: Draft) -> None:
+    about = {"version": VERSION, "source": str(source), "sha256": draft.sha256, "notes": draft.notes}
+    meta = about | {
+        "aligned": draft.aligned,
+        "vocab_size": draft.vocab_size,
+        "splits": {
+            name: {
+                "ids": split.ids,
+                "raw_text": split.raw_text,
+                "features": list(split.features),
+                "tokens": split.tokens is not None,
+                "labels": split.labels is not None,
+            }
+            for name, split in draft.splits.items()
+        },
+    }
+    with (folder / META).open("w", encoding="utf-8") as file:
+        json.dump(meta, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _publish(unfinished: Path, store: Path, replace: bool) -> None:
+    sync_folder(unfinished)
+    old = part_of(store)
+    if replace and is_store(store):
+        store.rename(old)  # a store that is removed where it stands would be half a store for a while
+    try:
+        unfinished.rename(store)
+    except OSError:
+        if not is_store(store):  # else another process was faster, with the same content
+            raise
+    sync_folder(store.parent)
+    shutil.rmtree(old, ignore_errors=True)

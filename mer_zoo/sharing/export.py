@@ -1,0 +1,281 @@
+"""Sharing: a model as safetensors, config.json and a model card, and the weights of a checkpoint as such a folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from mer_zoo.batch import MODALITIES
+from mer_zoo.errors import MERError
+from mer_zoo.model import Model
+from mer_zoo.reports.record import RunResults, load_results
+from mer_zoo.runs.files import whole_file
+from mer_zoo.runs.provenance import weights_sha256
+from mer_zoo.sharing.card import about_model, model_card
+from mer_zoo.sharing.recipe import Modules, describe, foreign_modules, outline
+from mer_zoo.training.checkpoint import RECORD, check_file, check_record, check_state, describe_model, needed_state
+from mer_zoo.wrappers.cumdf.wrapper import CUMDF
+
+__all__ = ["export_checkpoint", "load_exported", "main", "save_pretrained"]
+
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+_FILES = (WEIGHTS, CARD, CONFIG)  # the last one makes a folder an export
+SCALER = "scaler."  # in front of the names of the datamodule's statistics
+
+ScalerState = dict[str, dict[str, Tensor]]
+
+
+def save_pretrained(model: Model, dest: str | Path, licence: str | None = None, overwrite: bool = False) -> Path:
+    """Write a model into a folder from which :func:`mer_zoo.load_pretrained` builds it again.
+
+    Args:
+        model: The model. What its ``scaler_state`` holds is written too.
+        dest: The folder, new or without an export; it gets all files or none.
+        licence: Name of the licence, for the model card.
+        overwrite: Replace the export that is there.
+
+    Returns:
+        The file of weights.
+
+    Raises:
+        MERError: If an argument of one of its classes is no plain value, or the folder has such files already.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> from mer_zoo.backbones import LFLSTM
+        >>> from mer_zoo.batch import DataSpec
+        >>> from mer_zoo.task import SentimentRegression
+        >>> save_pretrained(LFLSTM(DataSpec(), SentimentRegression()), mkdtemp(), licence="mit").name
+        'model.safetensors'
+    """
+    dest = _destination(dest, overwrite)
+    recipe = describe(model)
+    about = {**about_model(model), "licence": licence}
+    record = {**describe_model(model), "seed": None}
+    state = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+    return _write(dest, recipe, foreign_modules(recipe), state, model.scaler_state, record, about, None)
+
+
+def export_checkpoint(
+    checkpoint: str | Path,
+    dest: str | Path,
+    student: bool = False,
+    licence: str | None = None,
+    modules: Modules = (),
+    overwrite: bool = False,
+) -> Path:
+    """Write what a prediction needs of a checkpoint into a folder: weights, configuration and model card.
+
+    Args:
+        checkpoint: A checkpoint of a run; nothing in it is executed. Results of its test stand in the card if they are beside it.
+        dest: The folder, new or without an export; it gets all files or none.
+        student: Leave out the teacher of CUMDF and all that only its training needs.
+        licence: Name of the licence, for the model card.
+        modules: Modules of models that are not of the zoo.
+        overwrite: Replace the export that is there.
+
+    Returns:
+        The file of weights.
+
+    Raises:
+        MERError: If the checkpoint can't be used, holds no student, its model can't be described in plain values, or the folder
+            has such files already.
+    """
+    checkpoint, dest = Path(checkpoint).expanduser(), _destination(dest, overwrite)
+    if not checkpoint.is_file():
+        raise MERError(f"{checkpoint} does not exist; give a .ckpt file that mer-zoo fit wrote")
+    check_file(checkpoint)
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(checkpoint))
+    record = content.get(RECORD)
+    if record is None:
+        raise MERError(f"{checkpoint} was not written by mer_zoo; give a .ckpt file that mer-zoo fit wrote")
+    recipe = record.get("recipe", {"refused": "it was written by an older version; train again"})
+    if "refused" in recipe:
+        raise MERError(f"{checkpoint} can't be exported: {recipe['refused']}")
+    if student:
+        recipe = _student(recipe, f"{checkpoint} holds {record['model']}")
+    state = {name.removeprefix("model."): value for name, value in content["state_dict"].items()}
+    results = _results(checkpoint, content["state_dict"])
+    about = {**record["about"], "selection": _selection(content, checkpoint), "licence": licence}
+    described = {name: record[name] for name in ("model", "task", "seed")}
+    return _write(dest, recipe, modules, state, record["scaler"], described, about, results)
+
+
+def _write(
+    dest: Path,
+    recipe: dict[str, Any],
+    modules: Modules,
+    state: Mapping[str, Tensor],
+    scaler: ScalerState | None,
+    record: Mapping[str, Any],
+    about: dict[str, Any],
+    results: RunResults | None,
+) -> Path:
+    needed = needed_state(outline(recipe, modules, len(state)))
+    check_state({name: state[name] for name in needed if name in state}, needed, str(record["model"]))
+    # clones, because the file format refuses tensors that share memory
+    tensors = {name: state[name].detach().cpu().contiguous().clone() for name in needed}
+    for kind, statistics in (scaler or {}).items():
+        tensors |= {f"{SCALER}{kind}.{name}": value.contiguous().clone() for name, value in statistics.items()}
+    about["seed"] = record["seed"]
+    config = {**recipe, "about": about}
+    described, card = json.dumps(config, indent=2, allow_nan=False), model_card(config, results, scaler is not None)
+    with _all_or_none(dest) as folder:
+        # by way of bytes: the library's own writer makes files that only their owner may read
+        for name, content in {
+            WEIGHTS: save(tensors, {RECORD: json.dumps(dict(record))}),
+            CARD: card.encode(),
+            CONFIG: f"{described}\n".encode(),
+        }.items():
+            with whole_file(folder / name) as part:
+                part.write_bytes(content)
+    return dest / WEIGHTS
+
+
+def _destination(dest: str | Path, overwrite: bool) -> Path:
+    dest = Path(dest).expanduser()
+    if dest.exists() and not dest.is_dir():
+        raise MERError(f"{dest} is a file; name a folder for the export")
+    there = [name for name in _FILES if (dest / name).exists()]
+    if there and not overwrite:
+        raise MERError(
+            f"{dest} has a {there[0]} already; name another folder, or replace it by --overwrite (overwrite=True)"
+        )
+    return dest
+
+
+@contextmanager
+def _all_or_none(dest: Path) -> Iterator[Path]:
+    """Hand out a folder whose files come into ``dest`` when the block ends without an error.
+
+    A kill while they come leaves a folder without config.json, which nothing takes for an export, never files of two exports.
+    """
+    new = not dest.exists()
+    part = (dest.parent if new else dest) / f".{os.getpid()}.{dest.name}"
+    try:
+        part.mkdir(parents=True)
+        yield part
+        if new:
+            part.rename(dest)
+        else:
+            (dest / CONFIG).unlink(missing_ok=True)
+            for name in _FILES:
+                (part / name).replace(dest / name)
+    except OSError as error:
+        raise MERError(
+            f"{dest} can't be written ({error.strerror or error}); make room there, or name another folder"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _results(checkpoint: Path, state: Mapping[str, Tensor]) -> RunResults | None:
+    """What was measured with these weights; None where the run was not tested, or with others."""
+    folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+    results = load_results(folder) if (folder / "results.json").is_file() else None
+    return results if results is not None and results.weights == weights_sha256(state) else None
+
+
+def _selection(content: Mapping[str, Any], checkpoint: Path) -> str:
+    """How the weights were chosen among those of the run."""
+    after = f"the weights after epoch {content['epoch']} (counted from 0), step {content['global_step']}"
+    for key, state in content.get("callbacks", {}).items():
+        chosen = key.startswith("ModelCheckpoint") and state.get("monitor")
+        if chosen and Path(state["best_model_path"]).name == checkpoint.name:
+            extreme = "highest" if "'mode': 'max'" in key else "lowest"
+            return f"{after}: of all epochs the one with the {extreme} {state['monitor']}"
+    return f"{after}, which no metric chose"
+
+
+def load_exported(model: Model, folder: str | Path) -> ScalerState | None:
+    """Load exported weights into the model that the exported configuration describes.
+
+    Args:
+        model: The model.
+        folder: Where :func:`export_checkpoint` or :func:`save_pretrained` wrote.
+
+    Returns:
+        The statistics of the datamodule's scaler, for :meth:`~mer_zoo.data.MERDataModule.load_scaler_state`.
+
+    Raises:
+        MERError: If the folder holds no export, or that of another model.
+    """
+    path = Path(folder).expanduser() / WEIGHTS
+    if not path.is_file():
+        raise MERError(f"{path} does not exist; give a folder that mer-zoo export wrote")
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {}).get(RECORD, "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dictionary
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise MERError(f"{path} can't be read ({error}); export again") from error
+    check_record(about, model)
+    state = {name: value for name, value in tensors.items() if not name.startswith(SCALER)}
+    check_state(state, needed_state(model), model.name)
+    try:
+        model.load_state_dict(state, strict=False)  # strictly compared above, but for what only training reads
+    except (RuntimeError, ValueError, TypeError) as error:  # a module that refuses the state it saves by itself
+        raise MERError(f"{path} does not fit this {model.name} ({error}); export again") from error
+    return _scaler(set(tensors) - set(state), tensors, path)
+
+
+def _scaler(names: Iterable[str], tensors: dict[str, Tensor], path: Path) -> ScalerState | None:
+    state: ScalerState = {"mean": {}, "std": {}}
+    for name in names:
+        kind, _, modality = name.removeprefix(SCALER).partition(".")
+        if kind not in state or modality not in MODALITIES:
+            raise MERError(f"{path} holds {name!r}, which is no statistic of the data; export again")
+        state[kind][modality] = tensors[name]
+    if state["mean"].keys() != state["std"].keys():
+        raise MERError(f"{path} holds means and deviations of different modalities; export again")
+    return state if state["mean"] else None
+
+
+def _student(recipe: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """The description without what only the training of CUMDF's student needs."""
+    wrappers = recipe["wrappers"]
+    if CUMDF.__name__ not in [wrapper["class"] for wrapper in wrappers]:
+        raise MERError(f"{what}, which has no student; leave out --student")
+    alone = [
+        {**entry, "arguments": {**entry["arguments"], **CUMDF.FOR_PREDICTION}}
+        if entry["class"] == CUMDF.__name__
+        else entry
+        for entry in wrappers
+    ]
+    return {**recipe, "wrappers": alone}
+
+
+def main(args: list[str]) -> None:
+    """Export a checkpoint as the command line asks.
+
+    Args:
+        args: Arguments of ``mer-zoo export``.
+
+    Raises:
+        MERError: If it cannot be done.
+    """
+    parser = argparse.ArgumentParser("mer-zoo export", description="Write what a prediction needs of a checkpoint.")
+    parser.add_argument("checkpoint", help="a .ckpt file that mer-zoo fit wrote, in the folder of its run")
+    parser.add_argument("dest", help=f"the folder for {WEIGHTS}, {CONFIG} and {CARD}; it may be new")
+    parser.add_argument("--student", action="store_true", help="leave out the teacher of CUMDF")
+    parser.add_argument("--licence", "--license", help="name of the model's licence, such as cc-by-4.0, for its card")
+    parser.add_argument(
+        "--module", action="append", default=[], help="a module of yours that defines a part of the model"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the export that is there")
+    options = parser.parse_args(args)
+    export_checkpoint(
+        options.checkpoint, options.dest, options.student, options.licence, options.module, options.overwrite
+    )

@@ -1,6 +1,0 @@
-"""Sweeps: search spaces in the syntax of W&B, run offline with Optuna."""
-
-from mer_zoo.sweeps.command import main, run_sweep
-from mer_zoo.sweeps.config import Sweep, load_sweep
-
-__all__ = ["Sweep", "load_sweep", "main", "run_sweep"]

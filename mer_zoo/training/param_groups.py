@@ -1,0 +1,59 @@
+"""Parameter groups by name patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import nn
+
+from mer_zoo.errors import MERError
+
+__all__ = ["ParamGroups", "group_parameters"]
+
+ParamGroups = Mapping[str, Mapping[str, Any]]
+
+
+def group_parameters(
+    named: Iterable[tuple[str, nn.Parameter]], groups: ParamGroups, known: Iterable[str] = ()
+) -> list[dict[str, Any]]:
+    """Sort trainable parameters into optimiser groups; the first pattern that matches a name wins.
+
+    Args:
+        named: Names and parameters, as from ``Module.named_parameters``.
+        groups: Glob pattern -> optimiser options of the parameters whose names match. A parameter that no pattern
+            matches goes into a last group with the optimiser's own options.
+        known: Options that the optimiser has; empty accepts any.
+
+    Returns:
+        Groups in the order of the patterns, each parameter exactly once, without empty ones.
+
+    Raises:
+        MERError: If a group sets an option that the optimiser does not have, or nothing is trainable.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
+        >>> groups = group_parameters(net.named_parameters(), {"*.bias": {"weight_decay": 0.0}})
+        >>> [(group.get("weight_decay"), len(group["params"])) for group in groups]
+        [(0.0, 2), (None, 2)]
+    """
+    known = set(known)
+    for pattern, options in groups.items():
+        unknown = sorted(set(options) - known) if known else []
+        if unknown:
+            raise MERError(
+                f"param_groups {pattern!r} sets {unknown[0]!r}; this optimizer has {', '.join(sorted(known))}"
+            )
+    members: dict[str | None, list[nn.Parameter]] = {pattern: [] for pattern in groups}
+    members[None] = []
+    for name, parameter in named:
+        if parameter.requires_grad:
+            members[next((p for p in groups if fnmatchcase(name, p)), None)].append(parameter)
+    for pattern in groups:
+        if not members[pattern] and "text_encoder" not in pattern:
+            rank_zero_warn(f"param_groups {pattern!r} matches no trainable parameter")
+    if not any(members.values()):
+        raise MERError("the model has no trainable parameter; unfreeze something")
+    return [{"params": found, **(groups[p] if p is not None else {})} for p, found in members.items() if found]

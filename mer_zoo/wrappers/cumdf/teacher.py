@@ -1,0 +1,97 @@
+"""The teacher of CUMDF: a second network with its guided head, trained beside the student or read from a checkpoint."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from mer_zoo.batch import Batch
+from mer_zoo.errors import MERError
+from mer_zoo.model import Model
+from mer_zoo.training.checkpoint import RECORD, check_file, check_state, describe_model
+from mer_zoo.wrappers.cumdf.guided_head import Guided, GuidedHead
+
+__all__ = ["Teacher", "load_teacher"]
+
+
+class Teacher(nn.Module):
+    """A copy of a network and of the guided head behind it.
+
+    Args:
+        backbone: The network.
+        guided: The head.
+
+    Example:
+        >>> from mer_zoo.backbones import LFLSTM
+        >>> from mer_zoo.batch import DataSpec
+        >>> from mer_zoo.task import SentimentClassification
+        >>> spec, task = DataSpec(), SentimentClassification(3)
+        >>> net, batch = LFLSTM(spec, task), Batch.random(spec, task)
+        >>> Teacher(net, GuidedHead(net))(batch, batch.target).h.shape
+        torch.Size([2, 192])
+    """
+
+    def __init__(self, backbone: Model, guided: GuidedHead) -> None:
+        super().__init__()
+        self.backbone, self.guided = deepcopy(backbone), deepcopy(guided)
+
+    @override
+    def forward(self, batch: Batch, target: Tensor | None = None) -> Guided:
+        """What the teacher makes of a batch, whose labels it is told or not."""
+        found: Guided = self.guided(self.backbone, self.backbone(batch), batch, target)
+        return found
+
+    def freeze(self) -> Teacher:
+        """Evaluation mode, and no gradient ever."""
+        for parameter in self.parameters():
+            parameter.grad = None
+        return self.eval().requires_grad_(False)
+
+
+def load_teacher(path: str, student: Model, backbone: Model, guided: GuidedHead) -> Teacher:
+    """Build a frozen teacher from the checkpoint of a run of CUMDF, with role teacher or student.
+
+    Args:
+        path: The checkpoint; nothing in it is executed.
+        student: The wrapper, whose nest and task the checkpoint must have.
+        backbone: The student's network.
+        guided: The student's guided head.
+
+    Raises:
+        MERError: If the file does not exist, can't be read, or holds another model.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise MERError(f"the teacher {path} does not exist; train one with role: teacher, and give its checkpoint")
+    check_file(file)
+    content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+    _check_record(path, content.get(RECORD), student)
+    teacher = Teacher(backbone, guided)
+    mine = teacher.state_dict()
+    kept = tuple(f"model.{name}." for name, _ in teacher.named_children())
+    theirs = {k.removeprefix("model."): v for k, v in content["state_dict"].items() if k.startswith(kept)}
+    check_state(
+        {k: v for k, v in theirs.items() if isinstance(v, Tensor)},
+        {k: v for k, v in mine.items() if isinstance(v, Tensor)},
+        f"teacher {path} of {student.name}",
+    )
+    teacher.load_state_dict(theirs)
+    return teacher.freeze()
+
+
+def _check_record(path: str, record: Mapping[str, Any] | None, student: Model) -> None:
+    if record is None:
+        raise MERError(f"the teacher {path} was not written by mer_zoo; train one with role: teacher")
+    for key, wanted in describe_model(student).items():
+        if record[key] != wanted:
+            raise MERError(
+                f"the teacher {path} holds {key} {record[key]}, but the student is {wanted}; train a teacher with the same network"
+                " and task"
+            )

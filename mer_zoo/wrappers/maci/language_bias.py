@@ -1,0 +1,131 @@
+"""What MACI keeps of the language: the bias words, and how strongly their effect is subtracted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import get_args
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from mer_zoo.batch import Batch, DataSpec, Modality
+from mer_zoo.confounding.strength import Selection, Strength, check_strength
+from mer_zoo.errors import MERError
+from mer_zoo.functional.deconfounding import TAUS
+from mer_zoo.functional.language_bias import BiasVariant, bias_words, counterfactual_ids
+from mer_zoo.options import check_choice
+
+__all__ = ["LanguageBias", "check_options"]
+
+
+class LanguageBias(Strength):
+    """Bias words, beside the strength tau, for each problem of a task, in buffers of fixed shape.
+
+    Args:
+        spec: The ids of special tokens.
+        problems: () for one problem, (E,) for E emotions; the buffers lead with it.
+        num_words: Most bias words.
+        selection: How tau is chosen; see :mod:`mer_zoo.wrappers.maci.wrapper`.
+        fixed_tau: The strength if it is not chosen.
+
+    Attributes:
+        on: Whether the language is debiased at all.
+        words: Bias words, -1 where there are fewer.
+
+    Example:
+        >>> bias = LanguageBias(DataSpec(tokens=True), (), num_words=2, selection="fixed", fixed_tau=0.5)
+        >>> bias.fit(torch.tensor([101, 7, 7, 8, 102]), torch.tensor([[0], [0], [0], [2], [2]]), num_classes=3)
+        >>> bias.words.tolist(), bias.tau_in_use.item()
+        ([7, 8], 0.5)
+    """
+
+    on: Tensor
+    words: Tensor
+
+    def __init__(
+        self, spec: DataSpec, problems: Sequence[int], num_words: int, selection: Selection, fixed_tau: float
+    ) -> None:
+        super().__init__("MACI", "tau", problems, selection, fixed_tau, TAUS)
+        self.special = (spec.pad_id, spec.unk_id, spec.cls_id, spec.sep_id, spec.mask_id)
+        self.mask_id, self.num_words = spec.mask_id, num_words
+        self.register_buffer("on", torch.tensor(False))
+        self.register_buffer("words", torch.full((*problems, num_words), -1))
+
+    def fit(
+        self, ids: Tensor, classes: Tensor, num_classes: int, threshold: float = 0.1, variant: BiasVariant = "paper"
+    ) -> None:
+        """Find the bias words and switch on.
+
+        Args:
+            ids: (M,) token ids of the training split in its order.
+            classes: (M, G) class in each problem of the sample that each token stands in.
+            num_classes: Number of classes.
+            threshold: See :func:`~mer_zoo.functional.language_bias.bias_words`.
+            variant: See :func:`~mer_zoo.functional.language_bias.bias_words`.
+        """
+        words = self.words.view(-1, self.num_words)
+        real = ~torch.isin(ids, ids.new_tensor(self.special))
+        for row, column in zip(words, classes[real].T, strict=True):
+            found = bias_words(ids[real], column, num_classes, self.num_words, threshold, variant).ids
+            row[: len(found)] = found.to(row)
+        self.on.fill_(True)
+
+    def views(self, batch: Batch) -> tuple[list[Batch], list[int]]:
+        """The batch with each distinct counterfactual text, and which of them is that of each problem.
+
+        Raises:
+            MERError: If the batch has no token ids.
+        """
+        ids = batch.text.ids
+        if ids is None:
+            raise MERError(
+                "this batch has text features without token ids, but MACI was prepared with them; give a file with both"
+            )
+        rows = self.words.view(-1, self.num_words)
+        texts = torch.stack([counterfactual_ids(ids, row, self.special, self.mask_id) for row in rows])
+        if len(texts) == 1:  # looking for equal texts would make a GPU wait
+            return [batch.replace(text=_with_ids(batch.text, ids, texts[0]))], [0]
+        distinct, which = torch.unique(texts, dim=0, return_inverse=True)
+        return [batch.replace(text=_with_ids(batch.text, ids, changed)) for changed in distinct], which.tolist()
+
+    @override
+    def diagnostics(self, names: Sequence[str]) -> dict[str, float]:
+        return super().diagnostics(names) if self.on else {}
+
+    @override
+    def warning(self) -> str:
+        return super().warning() if self.on else ""
+
+    @override
+    def notes(self) -> list[str]:
+        if not self.on:
+            return ["MACI removed the label bias only: the language was switched off, or there were no token ids"]
+        return super().notes()
+
+
+def _with_ids(text: Modality, ids: Tensor, changed: Tensor) -> Modality:
+    """The text with other token ids; features of those that differ become zero vectors."""
+    if text.is_tokens:
+        return text.replace(x=changed)
+    return text.replace(x=text.x.masked_fill((changed != ids)[..., None], 0.0), token_ids=changed)
+
+
+def check_options(num_words: int, threshold: float, variant: str, selection: str, tau: float) -> None:
+    """Refuse options out of range, and a strength that the selection would not use.
+
+    Raises:
+        MERError: Naming the option.
+
+    Example:
+        >>> check_options(num_words=0, threshold=0.1, variant="paper", selection="fixed", tau=0.5)
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: num_words of MACI is 0; give at least 1
+    """
+    if num_words < 1:
+        raise MERError(f"num_words of MACI is {num_words}; give at least 1")
+    if not math.isfinite(threshold) or threshold < 0:
+        raise MERError(f"threshold of MACI is {threshold}; give a finite number of at least 0")
+    check_choice("MACI", "variant", variant, get_args(BiasVariant))
+    check_strength("MACI", "tau", selection, tau)

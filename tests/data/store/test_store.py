@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import corpora
+import numpy as np
+import pytest
+
+from mer_zoo.data.store import store
+from mer_zoo.data.store.store import META, open_corpus, open_store
+from mer_zoo.errors import MERError
+
+
+def stores(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    "name", ["mmsa_aligned", "mmsa_unaligned", "mmsa_lists", "casp", "cider", "own_folder", "own_npz"]
+)
+def test_features_and_lengths_of_padded_files(corpus_files: dict[str, Path], name: str, tmp_path: Path) -> None:
+    seed = {"mmsa_aligned": 1, "mmsa_unaligned": 2, "mmsa_lists": 3, "cider": 4, "casp": 5}.get(name, 7)
+    tree = corpora.mmsa(seed, aligned=name in ("mmsa_aligned", "casp"))
+    corpus = open_corpus(corpus_files[name], cache_dir=tmp_path)
+    for split, fields in tree.items():
+        data = corpus.split(split)
+        assert data.token_ids is not None
+        assert data.labels is not None
+        for key in ("text", "audio", "vision"):
+            expected = np.where(np.isneginf(fields[key]), 0, fields[key]).astype(np.float32)
+            np.testing.assert_array_equal(data.features[key], expected, strict=True)
+            assert not data.features[key].flags.writeable
+        words = fields["text_bert"][:, 1].sum(1)
+        np.testing.assert_array_equal(data.spans["text"], np.stack([words * 0, words], 1))
+        lengths = fields.get("vision_lengths", words)
+        np.testing.assert_array_equal(data.spans["vision"][:, 1], lengths)
+        np.testing.assert_array_equal(data.token_ids, fields["text_bert"][:, 0])
+        np.testing.assert_array_equal(data.labels, fields["regression_labels"])
+        assert data.ids == list(fields["id"])
+        assert data.raw_text == list(fields["raw_text"])
+    assert corpus.source == str(corpus_files[name])
+    assert "train: 1 -inf value in audio set to 0" in corpus.notes
+
+
+def test_files_without_labels_open(corpus_files: dict[str, Path]) -> None:
+    assert open_corpus(corpus_files["unlabelled"]).split("test").labels is None
+
+
+def test_own_files_need_no_more_than_one_modality(tmp_path: Path) -> None:
+    path = corpora.write_folder({"test_wild": {"audio": np.ones((2, 3, 4))}}, tmp_path / "own")
+    data = open_corpus(path).split("test_wild")
+    assert list(data.features) == ["audio"]
+    assert data.spans["text"].tolist() == [[0, 0], [0, 0]]
+    assert data.ids == ["test_wild_0", "test_wild_1"]
+
+
+def test_lengths_that_disagree_are_all_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(MERError) as caught:
+        open_corpus(corpora.dump(corpora.mismatched(), tmp_path / "corpus.pkl"))
+    for part in (
+        "train: audio has 7 samples where the other fields have 8",
+        "valid: audio_lengths[2] is 999, but audio has 9 steps (samples Zz_09$_$2)",
+        "valid: vision_lengths[3] is 0, but the sample has steps that are not zero (samples Zz_09$_$3)",
+        "test: vision_lengths has 4 samples where the other fields have 6",
+    ):
+        assert part in str(caught.value)
+
+
+def test_an_interrupted_conversion_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = corpora.dump(corpora.mmsa(), tmp_path / "corpus.pkl")
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_write_meta", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            open_corpus(path, cache_dir=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+    assert len(open_corpus(path, cache_dir=tmp_path / "cache").split("train")) == 8
+
+
+def test_a_full_disk_is_named_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = corpora.dump(corpora.mmsa(), tmp_path / "corpus.pkl")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))
+    with pytest.raises(MERError, match=r"takes 0\.0 GB \(\d,\d{3} bytes\), but .*cache has .*make room"):
+        open_corpus(path, cache_dir=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_memory_stays_below_the_largest_array(tmp_path: Path) -> None:
+    tree = corpora.mmsa()
+    for fields in tree.values():
+        fields["vision"] = np.ones((len(fields["id"]), 3000, 600))
+        fields["vision_lengths"] = [3000] * len(fields["id"])
+    largest = tree["train"]["vision"].nbytes
+    path = corpora.dump(tree, tmp_path / "corpus.pkl")
+    del tree, fields
+    tracemalloc.start()
+    corpus = open_corpus(path, cache_dir=tmp_path / "cache")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < largest
+    assert corpus.split("valid").features["vision"].sum(dtype=np.float64) == 5 * 3000 * 600
+
+
+def edit(folder: Path, key: str, value: Any) -> None:
+    index = json.loads((folder / META).read_text())
+    index[key] = value
+    (folder / META).write_text(json.dumps(index))
+
+
+def edit_train(folder: Path, key: str, value: Any) -> None:
+    splits = json.loads((folder / META).read_text())["splits"]
+    splits["train"][key] = value
+    edit(folder, "splits", splits)
+
+
+def make_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / META).write_text("{"), "is a damaged store"),
+        (lambda folder: (folder / META).write_text("[]"), "is a damaged store"),
+        (lambda folder: (folder / "train.audio.npy").unlink(), "is a damaged store"),
+        (lambda folder: np.save(folder / "train.audio.npy", np.zeros((3, 9, 3))), "has 3 samples, not 8"),
+        (lambda folder: np.save(folder / "train.labels.npy", np.array([None] * 8)), "is a damaged store"),
+        (lambda folder: (folder / META).write_text('{"version": 99}'), "version 99; convert the source again"),
+        (
+            lambda folder: (folder / META).write_text((folder / META).read_text().replace('"train"', '"../train"')),
+            r"a split is called '\.\./train'",
+        ),
+        (lambda folder: (folder / META).write_text("[" * 100_000), "is a damaged store"),
+        (lambda folder: edit(folder, "vocab_size", 50), "tokens of train lie outside the vocabulary"),
+        (lambda folder: edit(folder, "vocab_size", 10**400), "vocab_size or aligned"),
+        (lambda folder: edit(folder, "aligned", "no"), "vocab_size or aligned"),
+        (lambda folder: edit(folder, "notes", [{}]), "notes or sha256 are no text"),
+        (lambda folder: edit(folder, "splits", {}), "there are no splits"),
+        (lambda folder: edit(folder, "splits", {"train": None}), "train is not described"),
+        (lambda folder: edit_train(folder, "ids", [[]] * 8), "train is not described"),
+        (lambda folder: edit_train(folder, "raw_text", ["a"]), "features or raw_text of train"),
+        (lambda folder: edit_train(folder, "features", "audio"), "features or raw_text of train"),
+        (lambda folder: edit_train(folder, "features", ["audio"]), r"train\.vision\.spans\.npy holds what is no span"),
+        (lambda folder: edit_train(folder, "tokens", False), "arrays of different shapes"),
+        (lambda folder: edit_train(folder, "labels", "yes"), "tokens or labels of train"),
+        (lambda folder: (folder / "train.audio.npy").write_bytes(b""), "is a damaged store"),
+        (lambda folder: (folder / "train.audio.npy").write_bytes(b"PK\x03\x04"), "is a damaged store"),
+        (lambda folder: np.save(folder / "train.audio.npy", np.zeros((8, 9, 3))), "holds float64 of shape"),
+        (lambda folder: np.save(folder / "train.audio.npy", np.zeros((8, 9), "f4")), "holds float32 of shape"),
+        (lambda folder: np.save(folder / "train.audio.npy", np.zeros((8, 9, 3), "S4")), r"holds \|S4 of shape"),
+        (lambda folder: np.save(folder / "train.audio.spans.npy", np.full((8, 2), 99, "i4")), "is no span of it"),
+        (lambda folder: np.save(folder / "train.tokens.npy", np.zeros((8, 3), "i4")), "different lengths"),
+        (lambda folder: make_pipe(folder / "train.audio.npy"), "train.audio.npy is missing"),
+    ],
+)
+def test_a_damaged_store_is_named(tmp_path: Path, damage: Any, message: str) -> None:
+    store.write_store(corpora.dump(corpora.mmsa(), tmp_path / "corpus.pkl"), tmp_path / "store")
+    damage(tmp_path / "store")
+    with pytest.raises(MERError, match=message):
+        open_store(tmp_path / "store", "store")
+
+
+def test_a_missing_path_and_an_unknown_policy_are_named(tmp_path: Path) -> None:
+    with pytest.raises(MERError, match=r"nowhere\.pkl does not exist"):
+        open_corpus(tmp_path / "nowhere.pkl")
+    with pytest.raises(MERError, match="nan is 'drop'; choose error or zero"):
+        open_corpus(tmp_path, nan="drop")  # type: ignore[arg-type]
+
+
+def test_the_hostile_corpus_runs_nothing_and_leaves_nothing(tmp_path: Path) -> None:
+    path = corpora.dump(corpora.evil(tmp_path / "ran"), tmp_path / "evil.pkl")
+    with pytest.raises(MERError, match="refused"):
+        open_corpus(path, cache_dir=tmp_path / "cache")
+    assert stores(tmp_path) == ["evil.pkl"]
+
+
+def test_damaged_corpora_open_or_are_refused(tmp_path: Path) -> None:
+    sound = pickle.dumps(corpora.mmsa(), 4)
+    rng = np.random.default_rng(0)
+    path = tmp_path / "corpus.pkl"
+    refused = 0
+    for _ in range(40):
+        data = bytearray(sound)
+        for place in rng.integers(0, len(data), 20):
+            data[place] = rng.integers(256)
+        path.write_bytes(data)
+        try:
+            open_corpus(path, cache_dir=tmp_path / "cache")
+        except MERError:
+            refused += 1
+    assert refused > 5
+
+
+def test_texts_that_json_finds_hard_survive(tmp_path: Path) -> None:
+    tree = corpora.mmsa(lists=True)
+    tree["train"]["raw_text"][0] = 'a "quoted"\n\ud800 line\x00'
+    corpus = open_corpus(corpora.dump(tree, tmp_path / "corpus.pkl", 5), cache_dir=tmp_path / "cache")
+    assert corpus.split("train").raw_text[0] == 'a "quoted"\n\ud800 line\x00'
+    (folder,) = (tmp_path / "cache").iterdir()
+    assert json.loads((folder / META).read_text())["splits"]["train"]["ids"] == tree["train"]["id"]

@@ -1,0 +1,42 @@
+import pytest
+import torch
+
+from mer_zoo.functional.dropout import dropout
+
+
+@pytest.mark.parametrize("p", [0.1, 0.25, 0.9])
+@pytest.mark.parametrize("shape", [(100_003,), (400, 250)])
+def test_drops_a_share_p_and_keeps_the_mean(shape: tuple[int, ...], p: float) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(shape, requires_grad=True)
+    y = dropout(x, p)
+    spread = (p * (1 - p) / x.numel()) ** 0.5
+    assert abs((y == 0).float().mean().item() - p) < 5 * spread
+    assert abs(y.mean().item() - 1) < 5 * spread / (1 - p)
+    torch.testing.assert_close(y[y != 0], torch.full_like(y[y != 0], 1 / (1 - p)), atol=0, rtol=2e-4)
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    assert torch.equal(gradient, y)
+
+
+def test_neighbours_and_calls_are_independent() -> None:
+    torch.manual_seed(0)
+    first, second = (dropout(torch.ones(100_000), 0.5) - 1 for _ in range(2))
+    assert abs((first * second).mean().item()) < 0.02
+    for shift in (1, 2, 3, 4):
+        assert abs((first[shift:] * first[:-shift]).mean().item()) < 0.02
+
+
+def test_seed_decides_and_evaluation_passes_through() -> None:
+    x = torch.randn(3, 5)
+    torch.manual_seed(3)
+    first = dropout(x, 0.5)
+    torch.manual_seed(3)
+    assert torch.equal(dropout(x, 0.5), first)
+    assert dropout(x, 0.5, training=False) is x
+    assert dropout(x, 0.0) is x
+
+
+def test_keeps_type_and_input() -> None:
+    x = torch.ones(7, 3, dtype=torch.bfloat16)
+    assert dropout(x, 0.5).dtype == torch.bfloat16
+    assert x.all()
