@@ -3,8 +3,9 @@
     python benchmarks/big_data.py all SCRATCH --samples 8000
 
 `make` writes a pickle in MMSA's format (float64, unaligned, random numbers), `convert` converts it in a fresh process,
-`share` lets two processes read the whole store, `loader` compares epochs; `all` does these in turn, leaves out what SCRATCH
-holds already, and removes the large files once it is through, as `clean` does. SCRATCH/report.json keeps the figures. Needs Linux.
+`share` lets two processes read the whole store, `loader` compares epochs; `all` does these in turn, leaves out what
+SCRATCH holds already, and removes the large files once it is through, as `clean` does. SCRATCH/report.json keeps the
+figures. Needs Linux.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
     python benchmarks/cider.py --path clean_unaligned_50.pkl --out runs/cider_mosi
     python benchmarks/cider_table.py runs/cider_synthetic
 
-Every network is trained once a seed and the epoch of the smallest validation loss is kept, which no choice of tau changes. A model
-with MACI is then tested under each choice of tau, from the same weights. A finished run is skipped, so the command may be stopped
-and started again; several may run side by side on other seeds.
+Every network is trained once a seed and the epoch of the smallest validation loss is kept, which no choice of tau
+changes. A model with MACI is then tested under each choice of tau, from the same weights. A finished run is skipped, so
+the command may be stopped and started again; several may run side by side on other seeds.
 """
 
 from __future__ import annotations

@@ -3,12 +3,13 @@
     python benchmarks/cider_step.py            # everything, about five minutes on an idle machine
     python benchmarks/cider_step.py --repeats 3 --size 32
 
-A step is what one batch costs in training: an incomplete view is drawn, then for each of the two views forward, backward and Adam,
-with all losses of MSSD and the head of MACI; text is 768 float features, audio and vision are not aligned with it. One CPU thread.
-Both networks have the same parameters, and before they are timed their scores, losses and gradients are compared. Time: median of
-steps that alternate between the two networks in one process, so that a busy machine slows both. Memory: a process for each network;
-the highest resident size during three steps less the resident size before the first, after a step of one sample has loaded what
-loads once. The second table shows how our step grows with the lengths of audio and vision.
+A step is what one batch costs in training: an incomplete view is drawn, then for each of the two views forward,
+backward and Adam, with all losses of MSSD and the head of MACI; text is 768 float features, audio and vision are not
+aligned with it. One CPU thread. Both networks have the same parameters, and before they are timed their scores, losses
+and gradients are compared. Time: median of steps that alternate between the two networks in one process, so that a busy
+machine slows both. Memory: a process for each network; the highest resident size during three steps less the resident
+size before the first, after a step of one sample has loaded what loads once. The second table shows how our step grows
+with the lengths of audio and vision.
 """
 
 from __future__ import annotations

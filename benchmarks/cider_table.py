@@ -3,8 +3,9 @@
     python benchmarks/cider_table.py runs/cider_synthetic
     python benchmarks/cider_table.py runs/cider_synthetic --against "CIDerNet+MSSD+MACI paper, tau 0"
 
-A cell is mean and deviation over the seeds, then the difference to the plain network with its 95 % interval, samples and seeds
-resampled together. An oracle's cell is the mean of the best values of each seed and condition, which no interval belongs to.
+A cell is mean and deviation over the seeds, then the difference to the plain network with its 95 % interval, samples
+and seeds resampled together. An oracle's cell is the mean of the best values of each seed and condition, which no
+interval belongs to.
 """
 
 from __future__ import annotations

@@ -6,9 +6,10 @@
     python benchmarks/cumdf.py shares --out runs/cumdf_shares       # attribution against the true reliabilities
     python benchmarks/cumdf.py probe --out runs/cumdf_synthetic     # does the distance tell samples apart?
 
-Every model has the same network. The epoch of the smallest validation loss on complete data is kept. A finished run is skipped, so the
-command may be stopped and started again; several may run side by side on other seeds. "complete" is trained on complete data without a
-teacher, "views" on the incomplete views of CUMDF without a teacher and without any of its losses.
+Every model has the same network. The epoch of the smallest validation loss on complete data is kept. A finished run is
+skipped, so the command may be stopped and started again; several may run side by side on other seeds. "complete" is
+trained on complete data without a teacher, "views" on the incomplete views of CUMDF without a teacher and without any
+of its losses.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
     python benchmarks/cumdf_step.py            # a minute on an idle machine
 
-A step is what one batch costs in training on one CPU thread: an incomplete view is drawn, then forward, backward and Adam with all
-losses. Time: median of steps that alternate between the models in one process, so that a busy machine slows all. Memory: a process for
-each; the highest resident size during three steps less the resident size before the model is built. The teacher overhead is that of
-the student's step over the same step without teacher, attribution and penalty.
+A step is what one batch costs in training on one CPU thread: an incomplete view is drawn, then forward, backward and
+Adam with all losses. Time: median of steps that alternate between the models in one process, so that a busy machine
+slows all.
+Memory: a process for each; the highest resident size during three steps less the resident size before the model is
+built. The teacher overhead is that of the student's step over the same step without teacher, attribution and penalty.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """What the benchmarks of debiasers share: methods by name, one training and what is tested of it, records that can be resumed.
 
-A method is ``plain`` or a wrapper with its options, as in ``CausalMER fusion=sum``; a nest is written from the outside in, as in
-``MSSD + MACI``, and a list as JSON without blanks. Every method has the same network and the same budget, and its epoch is chosen on
-the validation split in the same ways; test splits are read when the epoch is chosen. One training of MACI is tested under several choices
-of tau. ``unconfounded`` is the plain network trained without confounding and tested in every setting. A record holds the metrics and the
-predicted class of every sample, so that differences can be resampled.
+A method is ``plain`` or a wrapper with its options, as in ``CausalMER fusion=sum``; a nest is written from the outside
+in, as in ``MSSD + MACI``, and a list as JSON without blanks. Every method has the same network and the same budget, and
+its epoch is chosen on the validation split in the same ways; test splits are read when the epoch is chosen. One
+training of MACI is tested under several choices of tau. ``unconfounded`` is the plain network trained without
+confounding and tested in every setting. A record holds the metrics and the predicted class of every sample, so that
+differences can be resampled.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ class Study:
         load: Makes the data of a setting and a seed.
         options: What all records of the folder have in common.
         settings: Names of the settings.
-        fresh: Whether every seed has test samples of its own; otherwise recordings are noted, which are resampled whole.
+        fresh: Whether every seed has test samples of its own; otherwise recordings are noted, which are resampled
+            whole.
         reference: The setting without confounding, if there is one.
     """
 
@@ -165,7 +167,8 @@ def read_records(folder: Path, options: Mapping[str, Any] | None = None) -> list
         for name in (*wanted, *found):
             if wanted.get(name) != found.get(name):
                 raise MERError(
-                    f"{folder} holds a record with {name} {found.get(name)} beside {wanted.get(name)}; use the same options,"
+                    f"{folder} holds a record with {name} {found.get(name)} beside {wanted.get(name)}; use the same"
+                    f" options,"
                     " or another folder"
                 )
     return records

@@ -4,9 +4,10 @@
     python benchmarks/debias_mosi.py table runs/debias_mosi
     python benchmarks/debias_mosi.py words unaligned_50.pkl --out runs/debias_mosi
 
-Every seed has an OOD split of its own, made as by ``mer-zoo split-ood --task binary --seed SEED`` under OUT/splits. The same clips stand
-in several of these, so intervals resample recordings over all seeds. There is no truth here: that a method gains on a split made to
-shift its words says that it heeds them less, not that it knows the sentiment better, and no network without confounding is at hand.
+Every seed has an OOD split of its own, made as by ``mer-zoo split-ood --task binary --seed SEED`` under OUT/splits. The
+same clips stand in several of these, so intervals resample recordings over all seeds. There is no truth here: that a
+method gains on a split made to shift its words says that it heeds them less, not that it knows the sentiment better,
+and no network without confounding is at hand.
 """
 
 from __future__ import annotations
@@ -82,8 +83,10 @@ def word_table(title: str, path: Path, test: str, rule: WordRule, shown: int) ->
     header = ["word", "count", "in training", "weighted", f"in {test}"]
     title = f"{title}: {len(rows)} biased words; share of negative / neutral / positive, %"
     note = (
-        f"Gain over the class shares on samples not seen {found['gain']:.4f} nats, standard error {float(fitted.error):.4f}; the gate is"
-        f" {'open' if found['open'] else 'closed'}. Effective sample size {float(fitted.ess):.0f} of {len(fitted.target)}."
+        f"Gain over the class shares on samples not seen {found['gain']:.4f} nats, standard error"
+        f" {float(fitted.error):.4f}; the gate is"
+        f" {'open' if found['open'] else 'closed'}. Effective sample size {float(fitted.ess):.0f} of"
+        f" {len(fitted.target)}."
     )
     return Table(title, header, rows[:shown], [note])
 

@@ -32,7 +32,8 @@ def write_picture(
         choice: How the epochs were chosen.
         methods: Those wanted besides plain and unconfounded; all by default.
         against: How the epoch of another curve of the plain network was chosen.
-        least: A method that is below this everywhere in the randomised trial is named under the picture instead, in percent.
+        least: A method that is below this everywhere in the randomised trial is named under the picture instead, in
+            percent.
     """
     panels = {
         backbone: drawn(curves, least) for backbone, curves in all_curves(folder, choice, methods, against).items()

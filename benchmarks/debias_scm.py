@@ -6,8 +6,9 @@
     python benchmarks/debias_scm.py table runs/debias
     python benchmarks/debias_scm.py picture runs/debias debias.png
 
-Every seed has a corpus of its own. The randomised trial (rct) is the truth that debiasing aims at, and the gap is what a method
-lacks to the plain network that was trained where topic and emotion are independent (rho 1/3), tested on the same samples.
+Every seed has a corpus of its own. The randomised trial (rct) is the truth that debiasing aims at, and the gap is what
+a method lacks to the plain network that was trained where topic and emotion are independent (rho 1/3), tested on the
+same samples.
 """
 
 from __future__ import annotations

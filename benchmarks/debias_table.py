@@ -99,7 +99,8 @@ def grouped(
         folder: Folder of the records.
         choice: How the epochs were chosen.
         methods: Those wanted besides plain and unconfounded; all by default.
-        against: How the epoch of the plain network was chosen that comes first and all are compared with; ``choice`` by default.
+        against: How the epoch of the plain network was chosen that comes first and all are compared with; ``choice`` by
+            default.
 
     Raises:
         MERError: If there are no records of that choice, or of a method asked for.
@@ -149,7 +150,8 @@ def table(backbone: str, setting: str, cell: Mapping[str, Answers], choice: str)
         header.append("gap")
     shown = Table(f"{backbone}, {setting}: accuracy without neutral, %", header, rows)
     shown.notes.append(
-        f"Mean ± deviation over seeds; in parentheses the difference to the first plain one and its 95 % interval. Epoch: {CHOICES[choice][0] or choice}."
+        f"Mean ± deviation over seeds; in parentheses the difference to the first plain one and its 95 % interval."
+        f" Epoch: {CHOICES[choice][0] or choice}."
         f" Called neutral: share of the answers, {SPLITS[aim]}."
         + (" Gap: to unconfounded, in the randomised trial." if "unconfounded" in cell else "")
         + (" An oracle's tau is chosen on the test split itself." if any("oracle" in name for name in cell) else "")

@@ -2,10 +2,11 @@
 
     python benchmarks/fault_conversion.py SCRATCH --kills 30
 
-Half of the kills hit a conversion on first use (what `mer-zoo fit` does), half one that replaces an older store (`mer-zoo
-convert`). Moments are drawn, seeded, over the measured time of a whole conversion; one that comes after the end is drawn again.
-A kill is survived if what stands at the store's place afterwards is a whole store or nothing, and the next run leaves the very
-bytes of an undisturbed one and nothing else (an empty lock file may stay where the store was complete). The disk is a tmpfs where mounting is permitted. SCRATCH is emptied. POSIX only.
+Half of the kills hit a conversion on first use (what `mer-zoo fit` does), half one that replaces an older store
+(`mer-zoo convert`). Moments are drawn, seeded, over the measured time of a whole conversion; one that comes after the
+end is drawn again. A kill is survived if what stands at the store's place afterwards is a whole store or nothing, and
+the next run leaves the very bytes of an undisturbed one and nothing else (an empty lock file may stay where the store
+was complete). The disk is a tmpfs where mounting is permitted. SCRATCH is emptied. POSIX only.
 """
 
 from __future__ import annotations

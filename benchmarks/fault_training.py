@@ -1,9 +1,9 @@
 """Kills training with kill -9 at random moments, lets it go on, and compares its end with that of an unbroken run, bit for bit.
 
-The processes are forked from one that has done the imports, so that the moments fall into the training itself. Each kill has a run of its
-own: it is begun, killed, and continued with ``--ckpt_path last``. Then kills that wait until a checkpoint is being written, and a run
-that is killed again and again. The runs alternate between a plain network and CIDer (two stages, missing views, tau, statistics), and
-between checkpoints at the ends of epochs and every few steps.
+The processes are forked from one that has done the imports, so that the moments fall into the training itself. Each
+kill has a run of its own: it is begun, killed, and continued with ``--ckpt_path last``. Then kills that wait until a
+checkpoint is being written, and a run that is killed again and again. The runs alternate between a plain network and
+CIDer (two stages, missing views, tau, statistics), and between checkpoints at the ends of epochs and every few steps.
 
     python benchmarks/fault_training.py --kills 30 --writing 10 --chain 6 --seed 0
 """

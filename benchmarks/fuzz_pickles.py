@@ -4,10 +4,11 @@
     python benchmarks/fuzz_pickles.py --count 1000000 --first 100000 --jobs 8 --only pickles
     python tests/fuzz_process.py 30 pickles 2720 1                           # one input again
 
-Inputs are made by tests/fuzz_targets.py from sound files of every format, each from its number alone. Each is read in a process that
-may take 2 GiB beyond what Python and its libraries have taken before, is stopped after 2 s of processor time, and is told on by the
-interpreter's audit events when it imports, compiles or executes anything, opens a file for writing, starts a process or a connection.
-"Reached": for pickles, an array was built of what is in the file; for the others, as "accepted". The exit code is 1 after any finding.
+Inputs are made by tests/fuzz_targets.py from sound files of every format, each from its number alone. Each is read in a
+process that may take 2 GiB beyond what Python and its libraries have taken before, is stopped after 2 s of processor
+time, and is told on by the interpreter's audit events when it imports, compiles or executes anything, opens a file for
+writing, starts a process or a connection. "Reached": for pickles, an array was built of what is in the file; for the
+others, as "accepted". The exit code is 1 after any finding.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     python benchmarks/mosi.py unaligned_50.pkl --modalities text,audio --out runs/mosi_official
     python benchmarks/mosi.py clean_unaligned_50.pkl --epochs 15 --out runs/mosi_clean
 
-Three models: MulT as regression, MulT on seven classes, and MulT on seven classes under CausalMER. The network is that of
-configs/mosi/ with the settings of the released MulT's own run on this data (width 30, 4 layers, 10 heads, batch 24). A
-finished run is skipped, so the command may be stopped and started again; several may run side by side on other seeds.
+Three models: MulT as regression, MulT on seven classes, and MulT on seven classes under CausalMER. The network is that
+of configs/mosi/ with the settings of the released MulT's own run on this data (width 30, 4 layers, 10 heads, batch 24).
+A finished run is skipped, so the command may be stopped and started again; several may run side by side on other seeds.
 """
 
 from __future__ import annotations

@@ -56,7 +56,8 @@ class Sizes(NamedTuple):
 
 
 MOSI = Sizes((768, 5, 20), (50, 375, 500), 16)
-# Words of 16 samples of CMU-MOSI: the quantiles 1/32, 3/32, ... of its training texts. Audio and vision are taken as long in proportion.
+# Words of 16 samples of CMU-MOSI: the quantiles 1/32, 3/32, ... of its training texts. Audio and vision are taken as
+# long in proportion.
 WORDS = torch.tensor([6, 7, 8, 9, 10, 10, 11, 12, 13, 14, 16, 17, 19, 22, 27, 34])
 
 

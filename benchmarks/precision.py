@@ -6,10 +6,11 @@
     python benchmarks/precision.py losses --device cuda --full
     python benchmarks/precision.py times --device cuda --full --compile inductor
 
-``losses``: largest relative difference of a training loss and relative distance of the gradient of all parameters, the same weights and
-eight samples of SyntheticMER, no dropout. On a CPU 16-mixed computes in float16 where the Trainer would take bf16-mixed, but for LSTMs.
-``ddp``: largest difference of a parameter or buffer after two epochs of three steps in double precision, shards of unequal size, and
-of a logged metric. ``times``: milliseconds of forward, backward and Adam in training; they say something on a GPU only.
+``losses``: largest relative difference of a training loss and relative distance of the gradient of all parameters, the
+same weights and eight samples of SyntheticMER, no dropout. On a CPU 16-mixed computes in float16 where the Trainer
+would take bf16-mixed, but for LSTMs. ``ddp``: largest difference of a parameter or buffer after two epochs of three
+steps in double precision, shards of unequal size, and of a logged metric. ``times``: milliseconds of forward, backward
+and Adam in training; they say something on a GPU only.
 
 ``--full`` takes the networks' own sizes, and 16 samples of the sizes of CMU-MOSI.
 """

@@ -4,15 +4,17 @@
     python benchmarks/train_step.py --only DMD --repeats 3
     python benchmarks/train_step.py --only "MulT short" --only EFLSTM
 
-A step is forward, backward and Adam with all losses of training on one CPU thread. Time: median of steps that alternate between the
-two networks in one process, so that a busy machine slows both. Memory: a process for each network; the highest resident size during
-three steps less the resident size before the first, after a step on two samples has loaded what loads once. Data wait: share of a
-loop over the embedded SyntheticMER that passes in the loader.
+A step is forward, backward and Adam with all losses of training on one CPU thread. Time: median of steps that alternate
+between the two networks in one process, so that a busy machine slows both. Memory: a process for each network; the
+highest resident size during three steps less the resident size before the first, after a step on two samples has loaded
+what loads once.
+Data wait: share of a loop over the embedded SyntheticMER that passes in the loader.
 
-Before a pair is timed, scores, losses and gradients of both networks are compared. "EMTDLFR padded" has samples as long as those of
-CMU-MOSI, which differ much; the other pairs have no padding. Every backbone stands in a row of its own, too, at the sizes of CMU-MOSI
-with the options that it has by default: text 50 x 768, audio 375 x 5, vision 500 x 20 features, 16 samples of random lengths. Rows
-appear as they are measured.
+Before a pair is timed, scores, losses and gradients of both networks are compared. "EMTDLFR padded" has samples as long
+as those of CMU-MOSI, which differ much; the other pairs have no padding. Every backbone stands in a row of its own,
+too, at the sizes of CMU-MOSI
+with the options that it has by default: text 50 x 768, audio 375 x 5, vision 500 x 20 features, 16 samples of random
+lengths. Rows appear as they are measured.
 """
 
 from __future__ import annotations

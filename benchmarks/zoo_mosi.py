@@ -1,12 +1,14 @@
 """Every backbone of the zoo, plain and under MACI and CausalMER, on a CMU-MOSI file: several seeds, one resumable command, a table.
 
     python benchmarks/zoo_mosi.py run clean_unaligned_50.pkl --out runs/zoo_mosi
-    python benchmarks/zoo_mosi.py run clean_unaligned_50.pkl --out runs/zoo_mosi --seeds 1   # beside the first, on another core
+    python benchmarks/zoo_mosi.py run clean_unaligned_50.pkl --out runs/zoo_mosi --seeds 1   # beside the first, on
+                                                                                             another core
     python benchmarks/zoo_mosi.py table runs/zoo_mosi
 
-Seven classes, because MACI and CausalMER need classes: the score for MAE and the correlation is the expectation over them. Widths
-are small and alike, so that every run fits a CPU; learning rate, batch size and epochs are the same for all, and the epoch of the
-smallest validation MAE is tested. One record a run; a finished run is skipped, so the command may be stopped and started again.
+Seven classes, because MACI and CausalMER need classes: the score for MAE and the correlation is the expectation over
+them. Widths are small and alike, so that every run fits a CPU; learning rate, batch size and epochs are the same for
+all, and the epoch of the smallest validation MAE is tested. One record a run; a finished run is skipped, so the command
+may be stopped and started again.
 """
 
 from __future__ import annotations

@@ -217,7 +217,8 @@ class Output:
         hidden: Per-modality hidden sequences (B, T, d), or None.
         attention: Raw scores (before softmax) of the last layer, (B * heads, T, T), row b * heads + h, or None.
         inputs: Per modality (B, T, d) what was fed to the network after text encoding.
-        effects: Named extras, (B, ...). Where test-time logits differ from those of ``forward``, "factual" holds the latter.
+        effects: Named extras, (B, ...). Where test-time logits differ from those of ``forward``, "factual" holds the
+            latter.
         aux: What a backbone's own losses need; nobody else reads it.
 
     Example:
@@ -247,7 +248,8 @@ class Step:
         batch: The view (complete, incomplete ...) whose targets the task loss uses.
         output: The model's output on that view.
         losses: Auxiliary losses, scalars, already weighted.
-        task_weight: Weight of the task loss of this view, one number, (B,), or (B, E) where each of E emotions has its own.
+        task_weight: Weight of the task loss of this view, one number, (B,), or (B, E) where each of E emotions has its
+            own.
 
     Example:
         >>> from mer_zoo.task import SentimentRegression

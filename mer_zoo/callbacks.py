@@ -59,8 +59,9 @@ class SaveConfig(SaveConfigCallback):
 class RunRecord(BasePredictionWriter):
     """Writes what a run came of, its results and its predictions.
 
-    That is provenance.json when training begins, and propensity.json and propensity.csv where the model or its validation goes by biased
-    words; results.json, results.md, scores and pictures after ``test``; predictions.csv after ``predict``.
+    That is provenance.json when training begins, and propensity.json and propensity.csv where the model or its
+    validation goes by biased words; results.json, results.md, scores and pictures after ``test``; predictions.csv after
+    ``predict``.
 
     Args:
         folder: Where to write; by default the run's own folder.
@@ -92,8 +93,8 @@ class RunRecord(BasePredictionWriter):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        # The base class would refuse strategies that do not matter here. Every run keeps its curves in metrics.csv, whatever
-        # other logger was asked for.
+        # The base class would refuse strategies that do not matter here. Every run keeps its curves in metrics.csv,
+        # whatever other logger was asked for.
         has_curves = any(isinstance(logger, CSVLogger) for logger in trainer.loggers)
         if stage == "fit" and trainer.loggers and not has_curves and not is_trial(trainer):
             folder = run_folder(trainer)

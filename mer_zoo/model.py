@@ -53,8 +53,8 @@ class Model(Recorded, nn.Module, ABC):
         calibrating: Off while a split is tested or predicted: what only :meth:`calibrate` needs may then be left out.
         mark: What a reader of a table must know of this model, shown behind its class name.
         file_options: Options of the constructor that may name a file of training's, with the words that name none.
-        scaler_state: Statistics by which the data of a model from :func:`mer_zoo.load_pretrained` are to be standardised, for
-            :meth:`~mer_zoo.data.MERDataModule.load_scaler_state`.
+        scaler_state: Statistics by which the data of a model from :func:`mer_zoo.load_pretrained` are to be
+            standardised, for :meth:`~mer_zoo.data.MERDataModule.load_scaler_state`.
 
     Example:
         >>> from mer_zoo import CLUE, LFLSTM, SentimentClassification
@@ -186,8 +186,8 @@ class Model(Recorded, nn.Module, ABC):
 class Backbone(Model):
     """A network: encodes text where it comes as token ids, then fuses the modalities.
 
-    Subclasses implement :meth:`fuse`, set ``feature_dim`` and keep their final classifier in ``head``; losses beside the task's
-    are computed in :meth:`losses` from what ``fuse`` put into ``Output.aux``.
+    Subclasses implement :meth:`fuse`, set ``feature_dim`` and keep their final classifier in ``head``; losses beside
+    the task's are computed in :meth:`losses` from what ``fuse`` put into ``Output.aux``.
 
     Args:
         spec: Shapes of the data.
@@ -300,8 +300,8 @@ class Backbone(Model):
 def _embedding(spec: DataSpec) -> nn.Embedding:
     embedding = nn.Embedding(spec.vocab_size, EMBEDDING_DIM, padding_idx=spec.pad_id)
     with torch.no_grad():
-        # [UNK] and [MASK] stand for words that are not there and may never occur in training: they are to say nothing, where a
-        # random vector would decide the class.
+        # [UNK] and [MASK] stand for words that are not there and may never occur in training: they are to say nothing,
+        # where a random vector would decide the class.
         for silent in (spec.unk_id, spec.mask_id):
             embedding.weight[silent : silent + 1] = 0
     return embedding
@@ -326,7 +326,8 @@ _OFFERED = (
 class Wrapper(Model):
     """A model around another model; everything is the inner model's until overridden.
 
-    ``steps`` and ``predict`` are the inner model's too: a wrapper that changes the scores overrides them beside ``forward``.
+    ``steps`` and ``predict`` are the inner model's too: a wrapper that changes the scores overrides them beside
+    ``forward``.
 
     Args:
         backbone: The inner model: a Backbone or another Wrapper.
@@ -438,7 +439,8 @@ def check_final_logits(owner: str, backbone: Model) -> None:
     if backbone.trains_other_logits:
         inner = next(type(model).__name__ for model in reversed(backbone.nest) if model.trains_other_logits)
         raise MERError(
-            f"{owner} fuses the scores of {backbone.name}, but in training {inner} has added to them what only the final scores may be"
+            f"{owner} fuses the scores of {backbone.name}, but in training {inner} has added to them what only the"
+            f" final scores may be"
             f" added; put {inner} outside, as in {inner}({owner}(...))"
         )
 
@@ -530,14 +532,15 @@ def adapt(
     Args:
         module: Takes (text, audio, vision) tensors, each (B, T_m, d_m), and returns (B, feature_dim) features; the
             classifier of the task is added behind it.
-        spec: Shapes of the data, usually ``datamodule.spec``. Without it a factory comes back, to be called with spec and task.
+        spec: Shapes of the data, usually ``datamodule.spec``. Without it a factory comes back, to be called with spec
+            and task.
         task: What the logits mean, usually ``datamodule.task``.
         feature_dim: Width of the features that the module returns.
         call: How to call the module where it is not ``module(text, audio, vision)``: gets the module and the three
             Modality objects (with masks), returns what the module may return, or a complete Output.
         text_encoder: See :class:`Backbone`.
-        hidden_shape: (T, d) of the hidden sequence of each modality, where the module returns (features, hidden) with such
-            sequences, name to (B, T, d); wrappers that restore or distil sequences need them.
+        hidden_shape: (T, d) of the hidden sequence of each modality, where the module returns (features, hidden) with
+            such sequences, name to (B, T, d); wrappers that restore or distil sequences need them.
 
     Returns:
         A Backbone around the module, or its factory.

@@ -44,8 +44,8 @@ SchedulerFactory = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
 class MERModule(ResumableModule):
     """Trains, validates, tests and predicts with any model of the zoo.
 
-    A model that takes one optimiser step a batch is optimised automatically, so every Trainer flag works. A wrapper that
-    declares more steps is optimised by hand, each step of :meth:`Model.steps` in turn.
+    A model that takes one optimiser step a batch is optimised automatically, so every Trainer flag works. A wrapper
+    that declares more steps is optimised by hand, each step of :meth:`Model.steps` in turn.
 
     Args:
         backbone: The network, or a nest of wrappers built in Python.
@@ -57,12 +57,13 @@ class MERModule(ResumableModule):
         accumulate: Batches whose gradients are averaged into one optimiser step (one of each stage, with several).
         scheduler_interval: Whether the scheduler steps after each ``epoch`` or each optimiser ``step``.
         monitor: Metric that a ReduceLROnPlateau scheduler follows.
-        deconfounded: Log each validation metric, and the loss, also under weights that make label and biased words independent, as
-            ``val/..._deconfounded``. ``frequent`` and ``maci`` are the rules for these words, as ``words`` of PropensityWeighting; true
-            is ``frequent``, or whatever PropensityWeighting in the nest goes by, with which they are logged without asking.
+        deconfounded: Log each validation metric, and the loss, also under weights that make label and biased words
+            independent, as ``val/..._deconfounded``. ``frequent`` and ``maci`` are the rules for these words, as
+            ``words`` of PropensityWeighting; true is ``frequent``, or whatever PropensityWeighting in the nest goes by,
+            with which they are logged without asking.
         stop_at_nan: Stop at a training loss that is not finite, and save the ids of its batch; see :class:`LossGuard`.
-        compile: Whether ``torch.compile`` compiles the networks, each at its first batch, or the name of the backend that does. What is
-            saved is the same. Wrappers run as they are around a compiled network.
+        compile: Whether ``torch.compile`` compiles the networks, each at its first batch, or the name of the backend
+            that does. What is saved is the same. Wrappers run as they are around a compiled network.
 
     Raises:
         MERError: For an option out of range.
@@ -164,14 +165,16 @@ class MERModule(ResumableModule):
         for monitor in sorted(name for name in {*monitors, self.monitor} if isinstance(name, str)):
             if monitor not in known and not monitor.startswith("train/"):
                 raise MERError(
-                    f"monitor {monitor!r} is not a validation metric of this task; choose from {', '.join(sorted(known))}"
+                    f"monitor {monitor!r} is not a validation metric of this task; choose from"
+                    f" {', '.join(sorted(known))}"
                 )
 
     def _check_precision(self) -> None:
         """Refuse fp16 where gradients outlive a step: the first is unscaled by then, what is added to it would not be."""
         if self.model.accumulates_stages and self.trainer.precision == "16-mixed":
             raise MERError(
-                f"{self.model.name} keeps gradients between its stages, which 16-mixed cannot scale; use bf16-mixed or 32-true"
+                f"{self.model.name} keeps gradients between its stages, which 16-mixed cannot scale; use bf16-mixed or"
+                f" 32-true"
             )
 
     def _check_sharding(self) -> None:
@@ -184,7 +187,8 @@ class MERModule(ResumableModule):
             )
         if not self.automatic_optimization:
             raise MERError(
-                f"{self.model.name} takes {self.model.num_steps} optimiser steps a batch, but fsdp gathers the weights once a batch;"
+                f"{self.model.name} takes {self.model.num_steps} optimiser steps a batch, but fsdp gathers the weights"
+                f" once a batch;"
                 " use ddp"
             )
 
@@ -207,7 +211,8 @@ class MERModule(ResumableModule):
             return {"optimizer": optimizer, "lr_scheduler": scheduler}
         config: Any = {"scheduler": scheduler, "interval": self.scheduler_interval, "monitor": self.monitor}
         if isinstance(scheduler, ReduceLROnPlateau):
-            # Lightning steps it only when the checkpoint of the epoch is written, and forgets the metric; here it is stepped by hand.
+            # Lightning steps it only when the checkpoint of the epoch is written, and forgets the metric; here it is
+            # stepped by hand.
             config["frequency"] = sys.maxsize
         return {"optimizer": optimizer, "lr_scheduler": config}
 
@@ -450,5 +455,6 @@ class _NoSource:
 
     def __iter__(self) -> Iterator[Batch]:
         raise MERError(
-            "a wrapper or deconfounded metrics read the training split before the first epoch; pass a MERDataModule to the Trainer"
+            "a wrapper or deconfounded metrics read the training split before the first epoch; pass a MERDataModule to"
+            " the Trainer"
         )

@@ -54,7 +54,8 @@ class Scores:
         effects: Named extras of every sample, each (N, ...).
         target: The labels as they stand in a Batch.
         index: (N,) place of each sample in its split.
-        weights: (N,) or (N, E) weights under which label and biased words are independent; None where nobody asked for them.
+        weights: (N,) or (N, E) weights under which label and biased words are independent; None where nobody asked for
+            them.
 
     Example:
         >>> len(Scores(torch.zeros(4, 1), {}, torch.zeros(4), torch.arange(4)))
@@ -124,10 +125,11 @@ def measure(
     Args:
         task: What the logits mean.
         scores: The scores of a whole split; its effect "factual", where it has one, is the training-time logits.
-        candidates: Test-time logits (N, *task shape) to choose from for each metric separately, by the labels of this very
+        candidates: Test-time logits (N, *task shape) to choose from for each metric separately, by the labels of this
+            very
             split: the protocol of an oracle.
-        weights: (N,) weights of the samples, or (N, E) where each of E problems has its own; their scale does not matter. None
-            weighs all alike.
+        weights: (N,) weights of the samples, or (N, E) where each of E problems has its own; their scale does not
+            matter. None weighs all alike.
 
     Returns:
         ``loss`` and the metrics of the task.

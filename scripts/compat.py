@@ -3,8 +3,8 @@
     python scripts/compat.py                                       # both
     LOWEST_PYTHON=python3.10 python scripts/compat.py lowest
 
-Each set of versions is installed into an empty environment of a scratch folder (about 6 GB, deleted afterwards; TMPDIR chooses
-where). LOWEST_PYTHON is the interpreter for the lowest versions, by default python3.10 or else this one.
+Each set of versions is installed into an empty environment of a scratch folder (about 6 GB, deleted afterwards; TMPDIR
+chooses where). LOWEST_PYTHON is the interpreter for the lowest versions, by default python3.10 or else this one.
 """
 
 from __future__ import annotations

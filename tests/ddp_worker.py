@@ -2,7 +2,8 @@
 
     python ddp_worker.py PROCESSES FOLDER [CASE...]
 
-Everything is computed in double precision, where what is the same sum in another order differs by 1e-15 and what is not stands out.
+Everything is computed in double precision, where what is the same sum in another order differs by 1e-15 and what is not
+stands out.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ EXCEPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "DLF": ("the margin loss compares pairs of samples of a process", {"options": {"disentanglement_weight": 0.0}}),
     "DMD": (
-        "the margin loss compares pairs of samples, and edges are compared with their prior and with each other by their means,"
+        "the margin loss compares pairs of samples, and edges are compared with their prior and with each other by"
+        " their means,"
         " of a process",
         {"options": {"disentanglement_weight": 0.0, "distillation_weight": 0.0}},
     ),
@@ -69,7 +71,8 @@ class Shards(DistributedSampler[Batch]):
 
     Args:
         dataset: What is sampled.
-        even: Repeat samples from the start as Lightning's sampler does for ``PROCESSES`` processes; for one process alone.
+        even: Repeat samples from the start as Lightning's sampler does for ``PROCESSES`` processes; for one process
+            alone.
     """
 
     def __init__(self, dataset: Dataset[Batch], even: bool = False) -> None:

@@ -1,6 +1,7 @@
 """Reading hostile inputs in processes of their own, under a limit of memory, and killed when they hang.
 
-An input is known by its target and number: ``python tests/fuzz_process.py 30 TARGET NUMBER 1`` reads it again and says what came of it.
+An input is known by its target and number: ``python tests/fuzz_process.py 30 TARGET NUMBER 1`` reads it again and says
+what came of it.
 """
 
 from __future__ import annotations

@@ -121,8 +121,9 @@ class Tally:
 
     Args:
         inputs: Number of inputs read.
-        counts: How many of them by :data:`COUNTS`: accepted or refused with a MERError, came as far as is of interest; and, none of
-            which may happen, raised something else, took over 2 s, took over 2 GiB, executed something, hung or killed the process.
+        counts: How many of them by :data:`COUNTS`: accepted or refused with a MERError, came as far as is of interest;
+            and, none of which may happen, raised something else, took over 2 s, took over 2 GiB, executed something,
+            hung or killed the process.
         longest: Processor time of the slowest input in seconds.
         memory: Largest resident size in bytes beyond that before the first input.
         seconds: Time taken in all.

@@ -1,6 +1,7 @@
 """A sweep whose trials are a script of a few lines, so that what runs them can be tested in seconds.
 
-As a script it is either such a trial or a whole sweep of them: ``sweep_toys.py trial ...``, ``sweep_toys.py sweep ...``.
+As a script it is either such a trial or a whole sweep of them: ``sweep_toys.py trial ...``, ``sweep_toys.py sweep
+...``.
 """
 
 from __future__ import annotations

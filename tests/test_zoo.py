@@ -62,8 +62,8 @@ def test_contract(backbone: str, wrapper: str | None, task: str, spec: str) -> N
     without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert without == []
     dead = [name for name, p in model.named_parameters() if p.grad is not None and name not in alive]
-    # A bias that a softmax over time does not see gets rounding errors for a gradient, or nothing; the ones that LNLN's hyper tokens
-    # start with are zeros once normalised, so that the gain behind gets its first gradient a step later.
+    # A bias that a softmax over time does not see gets rounding errors for a gradient, or nothing; the ones that LNLN's
+    # hyper tokens start with are zeros once normalised, so that the gain behind gets its first gradient a step later.
     late = ("score.bias", "hyper.0.norms.hyper.weight")
     assert [name for name in dead if "embedding" not in name and not name.endswith(late)] == []
 
@@ -97,7 +97,8 @@ def test_a_wrapper_twice_is_refused(backbone: str, wrapper: str) -> None:
         factory(build(backbone, wrapper))
 
 
-# Options whose scores depend on padding, as the released codes' do; everything else is tested to depend on the sample alone.
+# Options whose scores depend on padding, as the released codes' do; everything else is tested to depend on the sample
+# alone.
 EXEMPT: dict[str, Any] = {
     "MulT variant=released": lambda spec, task: mer_zoo.backbones.MulT(spec, task, variant="released"),
     "MulT pool=last_position": lambda spec, task: mer_zoo.backbones.MulT(spec, task, pool="last_position"),

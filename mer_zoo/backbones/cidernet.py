@@ -1,14 +1,14 @@
 """CIDerNet, the network of CIDer: words collect what belongs to them, then every combination of modalities attends by itself.
 
-Idea: audio and vision are compressed to the steps of the text, so that the cost of everything after grows only linearly with their
-lengths. One set of queries, keys and values serves all combinations (text, text + audio, ... all three), so that what a combination
-says does not break when another modality is missing.
+Idea: audio and vision are compressed to the steps of the text, so that the cost of everything after grows only linearly
+with their lengths. One set of queries, keys and values serves all combinations (text, text + audio, ... all three), so
+that what a combination says does not break when another modality is missing.
 
 Input and shapes (B batch, n modalities in use, T_m steps and D_m features of modality m, d width):
     batch.text (B, T_l, D_l), batch.audio (B, T_a, D_a), batch.vision (B, T_v, D_v), aligned or not;
     output.features (B, n d), the joint representation;
-    output.hidden[m] (B, T, d) after the composite transformer; T is T_l where audio and vision are compressed, else T_m;
-    output.attention (B * heads, sum of T, sum of T), the raw scores of its last layer.
+    output.hidden[m] (B, T, d) after the composite transformer; T is T_l where audio and vision are compressed, else
+    T_m; output.attention (B * heads, sum of T, sum of T), the raw scores of its last layer.
 
 Where the paper is in the code (equations of arXiv:2506.10452):
     convolutions with kernel 1            CIDerNet.project, layers/convolution.py             (3)
@@ -19,25 +19,27 @@ Where the paper is in the code (equations of arXiv:2506.10452):
     pooling, joint representation         CIDerNet.pools, layers/composite.py, NaiveAttention (14, 15)
 
 What is decided here:
-    * words: in WSAM, padding, [CLS] and [SEP] ask for nothing. They are known by their ids: text features without token ids beside
-      them have no special steps;
+    * words: in WSAM, padding, [CLS] and [SEP] ask for nothing. They are known by their ids: text features without token
+      ids beside them have no special steps;
     * missing frames (zeros) are real steps and are attended to, as in the paper;
     * aligned data, and any data without text, where there are no words to compress to, go on with their own lengths;
     * one and two modalities work: the composite attention then has the blocks of these alone.
 
 Differences from the authors' code, and why:
-    * positions: by a mistake of axes it adds the position of the sample in the batch to all its steps, so that time is lost and scores
-      depend on the neighbours; here steps are counted, ``positions="released"`` brings its behaviour back;
-    * mask_padding: paper and code attend to padding, pool it and run recurrent networks over it; so does the default here, on batches of
-      fixed length. With ``mask_padding=True`` padding, in front or behind, changes nothing;
+    * positions: by a mistake of axes it adds the position of the sample in the batch to all its steps, so that time is
+      lost and scores depend on the neighbours; here steps are counted, ``positions="released"`` brings its behaviour
+      back;
+    * mask_padding: paper and code attend to padding, pool it and run recurrent networks over it; so does the default
+      here, on batches of fixed length. With ``mask_padding=True`` padding, in front or behind, changes nothing;
     * the head is a plain classifier; CIDer's own is the wrapper MACI, its training the wrapper MSSD.
 
-Reproduction: outputs, losses, gradients and training steps of the released code (tests/backbones/test_cidernet.py); on SyntheticMER see
+Reproduction: outputs, losses, gradients and training steps of the released code (tests/backbones/test_cidernet.py); on
+SyntheticMER see
     docs/results.md, no figure of the paper yet.
 
 References:
-    Zhong, Huan, Wu, Liang, Chen, "Towards Robust Multimodal Emotion Recognition under Missing Modalities and Distribution Shifts",
-    2025, arXiv:2506.10452.
+    Zhong, Huan, Wu, Liang, Chen, "Towards Robust Multimodal Emotion Recognition under Missing Modalities and
+    Distribution Shifts", 2025, arXiv:2506.10452.
     Released code: gw-zhong/CIDer; nothing copied.
 """
 
@@ -76,7 +78,8 @@ class CIDerNet(Backbone):
         heads: Heads of the composite attention; divides d.
         layers: Layers of the composite transformer, at least one.
         positions: "time" counts steps; "released" gives every step the place of its sample in the batch.
-        mask_padding: Hide padding everywhere. False, the paper's way, lets it take part and keeps batches at full length.
+        mask_padding: Hide padding everywhere. False, the paper's way, lets it take part and keeps batches at full
+            length.
         attn_dropout: Dropout of the attention weights of the block of all modalities.
         relu_dropout: Dropout behind the ReLU of each layer.
         res_dropout: Dropout of what a layer adds to its input.

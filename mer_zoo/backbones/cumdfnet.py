@@ -1,13 +1,13 @@
 """CUMDFNet, the network of CUMDF: what modalities have of their own and in common, joined under the guidance of a label.
 
-Idea: each modality is read twice, by itself and against each other modality. What is found meets in pairs, in an attention whose query
-is the embedding of the label. The label is never given here: its embedding is the expectation over the classes that the sample
-itself makes likely. Only a teacher that the wrapper CUMDF trains may know it.
+Idea: each modality is read twice, by itself and against each other modality. What is found meets in pairs, in an
+attention whose query is the embedding of the label. The label is never given here: its embedding is the expectation
+over the classes that the sample itself makes likely. Only a teacher that the wrapper CUMDF trains may know it.
 
 Input and shapes (B batch, n modalities in use, T_m steps and D_m features of modality m, d width):
     batch.text (B, T_l, D_l), batch.audio (B, T_a, D_a), batch.vision (B, T_v, D_v), aligned or not;
-    output.features (B, n (n - 1) / 2 d), H pooled, d for each pair; output.hidden[m] (B, T, d), X~ of m. T is the text's length
-    (without text, the first modality's), and so are the steps.
+    output.features (B, n (n - 1) / 2 d), H pooled, d for each pair; output.hidden[m] (B, T, d), X~ of m. T is the
+    text's length (without text, the first modality's), and so are the steps.
 
 Where the manuscript is in the code (by equation):
     convolution and positions (1)                 CUMDFNet.project, layers/positions.py
@@ -15,7 +15,8 @@ Where the manuscript is in the code (by equation):
     label-guided transformer LG-MMT (5-9)         layers/label_guided.py, functional/label_guidance.py
 
 There is no released code. What the manuscript leaves open is inferred:
-    * unaligned modalities are averaged to the steps of the text before the convolution, as word-aligned features are made;
+    * unaligned modalities are averaged to the steps of the text before the convolution, as word-aligned features are
+      made;
     * kernels of 3 steps; positions are added without scaling; the specific extractor is one pre-norm transformer layer;
     * specific and common knowledge are joined by a linear map;
     * missing frames (zeros) are real steps and are attended to; padding is hidden everywhere;
@@ -62,7 +63,8 @@ class CUMDFNet(Backbone):
         heads: Heads of every attention; divides d.
         kernels: Steps that the convolutions of text, audio and vision see.
         extractors: Whether to extract specific and common knowledge (without: the ablation "w/o MKE", X~ = X').
-        guided: Whether to use LG-MMT (without: the ablation "w/o LG-MMT", the pooled sequences are the joint representation).
+        guided: Whether to use LG-MMT (without: the ablation "w/o LG-MMT", the pooled sequences are the joint
+            representation).
         dropout: Dropout in front of the classifier.
         attn_dropout: Dropout of the attention weights of the specific extractors.
         relu_dropout: Dropout behind their ReLU.

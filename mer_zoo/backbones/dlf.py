@@ -1,10 +1,12 @@
 """DLF: modalities are split into shared and private parts, and the private parts of the others enrich the language.
 
-Idea: language tells most. Each sequence is split by transformers into a part that lies in a space shared by all modalities and a
-private part. Language then attracts what helps it: its private part asks each other modality's by cross-modal attention, so that
-all streams have the steps of the text. Streams and shared features are joined for the prediction.
+Idea: language tells most. Each sequence is split by transformers into a part that lies in a space shared by all
+modalities and a private part. Language then attracts what helps it: its private part asks each other modality's by
+cross-modal attention, so that all streams have the steps of the text. Streams and shared features are joined for the
+prediction.
 
-Input and shapes (B batch, n modalities in use, T_m steps and D_m features of modality m, k_m its kernel, T'_m = T_m - k_m + 1, d width):
+Input and shapes (B batch, n modalities in use, T_m steps and D_m features of modality m, k_m its kernel, T'_m = T_m -
+k_m + 1, d width):
     batch.text (B, T_l, D_l), batch.audio (B, T_a, D_a), batch.vision (B, T_v, D_v); T_m may differ.
     output.features (B, 2 n d), that is 6d with three modalities: d of each stream, n d of what is shared;
     output.hidden[m] (B, T'_l, d), the private part of the text and what each other modality says to it.
@@ -21,18 +23,21 @@ As in the authors' code, though the paper says or suggests otherwise:
     * padding is a step like any other; the last step is read even if it is padding.
 
 Differences from the authors' code, and why:
-    * ortho_chunk: None compares private and shared vectors as a whole; the authors cut them into pieces of 50, which are whole on
+    * ortho_chunk: None compares private and shared vectors as a whole; the authors cut them into pieces of 50, which
+      are whole on
       MOSI, and of 10 on MOSEI, which are not: 10 is their behaviour there;
     * lengths come from the data and not from the data set's name;
-    * four of six cross-modal encoders, linear maps for a cosine loss and heads on the shared parts, which the authors build but
-      never use, are not built;
-    * predictions of streams have as many outputs as the task and are charged its loss; labels are compared by their differences;
+    * four of six cross-modal encoders, linear maps for a cosine loss and heads on the shared parts, which the authors
+      build but never use, are not built;
+    * predictions of streams have as many outputs as the task and are charged its loss; labels are compared by their
+      differences;
     * text with one other modality works;
     * the last layer of an encoder is computed for its last step alone where no other is read; that changes no number;
     * batches that do not fill the ten whose gradients are summed are not thrown away;
     * several processes: the margin loss is that of the samples of each.
 
-Reproduction: outputs to 1e-5 + 1e-4 and losses to 1e-5 of the released code's, see tests; scores not yet run. The published dropouts were
+Reproduction: outputs to 1e-5 + 1e-4 and losses to 1e-5 of the released code's, see tests; scores not yet run. The
+published dropouts were
 not known to us: ours.
 
 References:
@@ -94,7 +99,8 @@ class DLF(Backbone):
         layers: Layers of an encoder; the memory of a stream that another modality enriches has max(layers, 3).
         kernels: Convolution kernels of text, audio and vision, in steps.
         causal: Whether to hide keys j > i + |Tk - Tq|.
-        ortho_chunk: Private and shared vectors are compared in pieces of this width; divides d. None compares them as a whole.
+        ortho_chunk: Private and shared vectors are compared in pieces of this width; divides d. None compares them as a
+            whole.
         text_weight: Weight of the loss of the text stream's prediction; the others have 1.
         reconstruction_weight: Weight of reconstruction and cycle losses.
         disentanglement_weight: Weight of margin and orthogonality losses.
@@ -108,9 +114,9 @@ class DLF(Backbone):
         out_dropout: Dropout inside the residual heads.
 
     Raises:
-        MERError: Without text or without another modality, for heads that do not divide the width, a width below 4, no layers,
-            pieces that do not divide the width, or a kernel below 1 or longer than its sequence; when called, for a batch that is
-            not padded to the lengths of the spec.
+        MERError: Without text or without another modality, for heads that do not divide the width, a width below 4, no
+            layers, pieces that do not divide the width, or a kernel below 1 or longer than its sequence; when called,
+            for a batch that is not padded to the lengths of the spec.
 
     Example:
         >>> from mer_zoo.task import SentimentRegression

@@ -1,17 +1,17 @@
 """Early-fusion LSTM (EF-LSTM): the modalities are joined at every word, then read by one LSTM.
 
-Idea: the simplest recurrent baseline. Features of text, audio and vision that belong to one word form one vector; an LSTM reads
-the words, and its last state decides.
+Idea: the simplest recurrent baseline. Features of text, audio and vision that belong to one word form one vector; an
+LSTM reads the words, and its last state decides.
 
 Input and shapes (B batch, T_m steps and D_m features of modality m, h hidden width):
-    batch.text (B, T_t, D_t) and so on; where lengths differ, audio and vision are averaged over as many equal spans as the
-    text has real steps (layers/sequence.py, masked_resample), because only then there is a word level;
-    output.features (B, h); output.hidden[m] (B, T, h), one and the same sequence under the name of every modality in use,
-    T being the text's steps (without text, the first modality's).
+    batch.text (B, T_t, D_t) and so on; where lengths differ, audio and vision are averaged over as many equal spans as
+    the text has real steps (layers/sequence.py, masked_resample), because only then there is a word level;
+    output.features (B, h); output.hidden[m] (B, T, h), one and the same sequence under the name of every modality in
+    use, T being the text's steps (without text, the first modality's).
 
 Differences from the usual code (MMSA), and why; ``variant="released"`` brings its behaviour back:
-    * its batch norm takes the time steps as channels, so that it needs aligned data of one fixed length and sees padding; here
-      each joined vector is layer-normalised;
+    * its batch norm takes the time steps as channels, so that it needs aligned data of one fixed length and sees
+      padding; here each joined vector is layer-normalised;
     * it reads the last position, padding or not; here the last real step (layers/recurrent.py).
 
 Reproduction: ``variant="released"`` reproduces scores and loss of thuiar/MMSA to 1e-5 from its parameters

@@ -6,11 +6,12 @@ Input and shapes (B batch, T_m steps and D_m features of modality m, d_m width o
     batch.text (B, T_l, D_l), batch.audio (B, T_a, D_a), batch.vision (B, T_v, D_v), aligned or not;
     the joined vector (B, d_a + d_v + d_l); output.features (B, p); output.hidden is None, there are no sequences.
 
-There is no one paper; this is the form of the usual code (MMSA), with the subnets of TFN (layers/subnets.py). One and two modalities
-work.
+There is no one paper; this is the form of the usual code (MMSA), with the subnets of TFN (layers/subnets.py). One and
+two modalities work.
 
 Differences from the usual code, and why:
-    * means and the LSTM leave padding out; ``mask_padding=False`` brings its behaviour back, on batches of fixed length;
+    * means and the LSTM leave padding out; ``mask_padding=False`` brings its behaviour back, on batches of fixed
+      length;
     * a batch of one sample is normalised by the running statistics (layers/batch_norm.py), where the code stops.
 
 Reproduction: unimodal vectors, joined vector, scores and loss of thuiar/MMSA to 1e-5 from its parameters

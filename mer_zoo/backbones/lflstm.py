@@ -3,15 +3,17 @@
 Idea: no alignment is needed, because the modalities meet only after each has been read to its end.
 
 Input and shapes (B batch, T_m steps and D_m features of modality m, h hidden width, n modalities in use):
-    batch.text (B, T_t, D_t) and so on; output.features (B, h); output.hidden[m] (B, T_m, h), the states of the LSTM of m.
+    batch.text (B, T_t, D_t) and so on; output.features (B, h); output.hidden[m] (B, T_m, h), the states of the LSTM of
+    m.
 
-There is no one official code; this is the usual form: last real states, concatenated, one hidden layer, classifier. Padding is
-never read.
+There is no one official code; this is the usual form: last real states, concatenated, one hidden layer, classifier.
+Padding is never read.
 
 Reproduction: no official code to be compared with; published accuracies not yet run.
 
 References:
-    A baseline of Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences", ACL 2019, Section 4.
+    A baseline of Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences", ACL 2019, Section
+    4.
 """
 
 from __future__ import annotations

@@ -1,31 +1,33 @@
 """Low-rank Multimodal Fusion (LMF): the tensor of TFN and its weights, without ever building either.
 
-Idea: a weight tensor of low rank is a sum of outer products of one factor for each modality. Its product with the outer product of
-the vectors is then a product of small maps of each vector alone, summed over the rank.
+Idea: a weight tensor of low rank is a sum of outer products of one factor for each modality. Its product with the outer
+product of the vectors is then a product of small maps of each vector alone, summed over the rank.
 
 Input and shapes (B batch, T_m steps and D_m features of modality m, R rank, O outputs of the task):
     batch.text (B, T_l, D_l), batch.audio (B, T_a, D_a), batch.vision (B, T_v, D_v), aligned or not;
-    output.features (B, O R), the products of the maps before the sum over the rank, output by output; output.hidden is None.
+    output.features (B, O R), the products of the maps before the sum over the rank, output by output; output.hidden is
+    None.
 
 Where the paper is in the code (sections of arXiv:1806.00064):
     unimodal vectors                      layers/subnets.py
     low-rank weights and fusion           LMF.factors, functional/tensor_fusion.py, low_rank_fusion     (Sec. 3.2, 3.3)
     sum over the rank                     RankSum, with a weight for each rank, as in the usual code
 
-What is decided here: the sum over the rank is the final classifier, so that a wrapper that drops it reads the products of O R entries,
-few as they are. One and two modalities work: the product is then that of their maps.
+What is decided here: the sum over the rank is the final classifier, so that a wrapper that drops it reads the products
+of O R entries, few as they are. One and two modalities work: the product is then that of their maps.
 
 Differences from the usual code (MMSA), and why:
     * its optimiser never sees the weights of the ranks and the bias; here all parameters are trained;
-    * means and the LSTM leave padding out; ``mask_padding=False`` brings its behaviour back, on batches of fixed length;
+    * means and the LSTM leave padding out; ``mask_padding=False`` brings its behaviour back, on batches of fixed
+      length;
     * a batch of one sample is normalised by the running statistics (layers/batch_norm.py), where the code stops.
 
 Reproduction: unimodal vectors, products, scores and loss of thuiar/MMSA to 1e-5 from its parameters
 (``load_released(..., source="mmsa")``); published accuracies not yet run.
 
 References:
-    Liu, Shen, Lakshminarasimhan, Liang, Zadeh, Morency, "Efficient Low-rank Multimodal Fusion with Modality-Specific Factors",
-    ACL 2018, arXiv:1806.00064.
+    Liu, Shen, Lakshminarasimhan, Liang, Zadeh, Morency, "Efficient Low-rank Multimodal Fusion with Modality-Specific
+    Factors", ACL 2018, arXiv:1806.00064.
     Usual code: thuiar/MMSA (MIT); nothing copied.
 """
 

@@ -1,12 +1,13 @@
 """Memory Fusion Network (MFN): three LSTMs read word by word, a memory keeps what goes on between them.
 
-Idea: the cells of the LSTMs before and after a word are laid side by side. An attention over their entries finds what changed across
-modalities, and two gates decide how much of it a memory takes and how much it forgets.
+Idea: the cells of the LSTMs before and after a word are laid side by side. An attention over their entries finds what
+changed across modalities, and two gates decide how much of it a memory takes and how much it forgets.
 
 Input and shapes (B batch, T words, D_m features and h_m LSTM width of modality m, h their sum, d memory width):
-    batch.text (B, T, D_l), batch.audio (B, T_a, D_a), batch.vision (B, T_v, D_v); where audio and vision have other steps than
-    the text they are averaged over as many equal spans as it has words (layers/sequence.py, at_words);
-    output.features (B, h + d), the last states and the memory; output.hidden[m] (B, T, h_m), the states of the LSTM of m.
+    batch.text (B, T, D_l), batch.audio (B, T_a, D_a), batch.vision (B, T_v, D_v); where audio and vision have other
+    steps than the text they are averaged over as many equal spans as it has words (layers/sequence.py, at_words);
+    output.features (B, h + d), the last states and the memory; output.hidden[m] (B, T, h_m), the states of the LSTM of
+    m.
 
 Where the paper is in the code (names of arXiv:1802.00927):
     system of LSTMs                       functional/memory_fusion.py, lstm_states
@@ -16,16 +17,18 @@ Where the paper is in the code (names of arXiv:1802.00927):
 One and two modalities work. Without text, the first modality's steps are the words.
 
 Differences from the usual code (MMSA), and why:
-    * it steps through padding and takes the last position; here the words of each sample are moved to the front, so that padding never
-      meets a state, and the last real word counts. ``mask_padding=False`` brings its behaviour back, on aligned data of fixed length;
-    * the order of computation: only the states of the LSTMs and the memory go word by word, everything else is done at once.
+    * it steps through padding and takes the last position; here the words of each sample are moved to the front, so
+      that padding never meets a state, and the last real word counts. ``mask_padding=False`` brings its behaviour back,
+      on aligned data of fixed length;
+    * the order of computation: only the states of the LSTMs and the memory go word by word, everything else is done at
+      once.
 
 Reproduction: joint representation, scores and loss of thuiar/MMSA to 1e-5 from its parameters
 (``load_released(..., source="mmsa")``); published accuracies not yet run.
 
 References:
-    Zadeh, Liang, Mazumder, Poria, Cambria, Morency, "Memory Fusion Network for Multi-view Sequential Learning", AAAI 2018,
-    arXiv:1802.00927.
+    Zadeh, Liang, Mazumder, Poria, Cambria, Morency, "Memory Fusion Network for Multi-view Sequential Learning", AAAI
+    2018, arXiv:1802.00927.
     Released code: pliang279/MFN; usual code: thuiar/MMSA (MIT); nothing copied.
 """
 
@@ -63,7 +66,8 @@ class MFN(Backbone):
         head_dim: Width between the two maps of the classifier.
         dropouts: Dropout of the attention, the candidate, and the gates that keep and write.
         out_dropout: Dropout inside the classifier.
-        mask_padding: Leave padding out everywhere. False, as in the usual code, needs aligned data and keeps batches at full length.
+        mask_padding: Leave padding out everywhere. False, as in the usual code, needs aligned data and keeps batches at
+            full length.
 
     Raises:
         MERError: If padding is to be read on data that is not aligned.

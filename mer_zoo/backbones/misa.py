@@ -1,12 +1,14 @@
 """MISA: each modality is seen twice, by what it shares with the others and by what it alone has, then all views meet.
 
-Idea: one map, common to all modalities, leads into a shared space, where the distributions of the modalities are pulled together; a map of
-its own leads each modality into a private space that is kept apart from the shared one and from the other private ones. Both together
-must suffice to restore the modality. Self-attention over these few vectors, tokens of one small sequence, joins them.
+Idea: one map, common to all modalities, leads into a shared space, where the distributions of the modalities are pulled
+together; a map of its own leads each modality into a private space that is kept apart from the shared one and from the
+other private ones. Both together must suffice to restore the modality. Self-attention over these few vectors, tokens of
+one small sequence, joins them.
 
 Input and shapes (B batch, n modalities in use, T_m steps and D_m features of modality m, h width):
     batch.text (B, T_l, D_l), batch.audio (B, T_a, D_a), batch.vision (B, T_v, D_v), aligned or not, any of them alone;
-    output.features (B, n h), what enters the last linear layer. There are no hidden sequences: utterance vectors are what is joined.
+    output.features (B, n h), what enters the last linear layer. There are no hidden sequences: utterance vectors are
+    what is joined.
 
 Where the paper is in the code:
     utterance vectors                        MISA.encoders, layers/recurrent.py, BiLSTMEncoder; MISA.project
@@ -17,22 +19,23 @@ Where the paper is in the code:
 
 What is decided here:
     * one or two modalities work: pairs that do not exist have no loss;
-    * moments and differences are those of the batch of one process; a batch of one sample has only its codes for means, whose
-      distances remain, and no differences.
+    * moments and differences are those of the batch of one process; a batch of one sample has only its codes for means,
+      whose distances remain, and no differences.
 
 Differences from the authors' code, and why; options bring its behaviour back:
-    * lengths: it reads as many steps of audio and vision as the text has tokens, also of unaligned data, which cuts them short; here each
-      modality's own steps are read;
-    * text_network: without BERT it reads word vectors by a stacked bi-LSTM as audio and vision ("lstm"); here so are token ids without an
-      encoder, while text features, which mostly are those of an encoder, are averaged as its BERT states are;
+    * lengths: it reads as many steps of audio and vision as the text has tokens, also of unaligned data, which cuts
+      them short; here each modality's own steps are read;
+    * text_network: without BERT it reads word vectors by a stacked bi-LSTM as audio and vision ("lstm"); here so are
+      token ids without an encoder, while text features, which mostly are those of an encoder, are averaged as its BERT
+      states are;
     * its squared error of the task is the absolute error of SentimentRegression here (fixed);
     * a classifier of shared and private codes, in no loss, is not built (fixed).
 
 Reproduction: outputs and losses of the usual code (MMSA) to 1e-5; results on corpora not yet run.
 
 References:
-    Hazarika, Zimmermann, Poria, "MISA: Modality-Invariant and -Specific Representations for Multimodal Sentiment Analysis",
-    ACM MM 2020, arXiv:2005.03545.
+    Hazarika, Zimmermann, Poria, "MISA: Modality-Invariant and -Specific Representations for Multimodal Sentiment
+    Analysis", ACM MM 2020, arXiv:2005.03545.
     Released code: declare-lab/MISA, thuiar/MMSA (MIT); nothing copied.
 """
 
@@ -95,9 +98,10 @@ class MISA(Backbone):
         similarity: How shared codes are pulled together, by central ``moments`` or by an ``adversarial`` classifier of
             modalities behind a gradient reversal.
         reversal: Factor of the reversed gradient.
-        lengths: Steps of audio and vision that are read: their ``own``, or the first ones, as many as the ``text`` has (released).
-        text_network: Utterance vector of the text: the ``mean`` over its steps, or that of an ``lstm`` as for audio and vision; None is
-            ``lstm`` for token ids without an encoder and ``mean`` otherwise.
+        lengths: Steps of audio and vision that are read: their ``own``, or the first ones, as many as the ``text`` has
+            (released).
+        text_network: Utterance vector of the text: the ``mean`` over its steps, or that of an ``lstm`` as for audio and
+            vision; None is ``lstm`` for token ids without an encoder and ``mean`` otherwise.
 
     Raises:
         MERError: For heads that do not divide the width, or an option out of range.

@@ -1,8 +1,9 @@
 """Multimodal Transformer (MulT): every modality is re-expressed by attending to the others.
 
-Idea: no word alignment is needed. A target sequence supplies the queries, a source sequence keys and values, so the result
-keeps the target's length while taking content from the source. One directed encoder per ordered pair (text<-audio, ...) runs;
-the results for one target are concatenated, passed through a self-attention encoder, its memory, and reduced to one vector.
+Idea: no word alignment is needed. A target sequence supplies the queries, a source sequence keys and values, so the
+result keeps the target's length while taking content from the source. One directed encoder per ordered pair
+(text<-audio, ...) runs; the results for one target are concatenated, passed through a self-attention encoder, its
+memory, and reduced to one vector.
 
 Input and shapes (B batch, n modalities in use, T_m steps and D_m features of modality m, d model width):
     batch.text (B, T_t, D_t), batch.audio (B, T_a, D_a), batch.vision (B, T_v, D_v); T_m may differ.
@@ -17,15 +18,19 @@ Where the paper is in the code:
 Differences from the authors' code, and why; ``variant="released"`` or single options bring its behaviour back:
     * causal_mask: the released code hides the future, key j > i + |Tk - Tq|; the paper does not, nor do we;
     * pool: it reads the last position even if that is padding; here the last real step;
-    * positions: it counts padding and gives no position where the first channel is exactly 0; here real steps are counted;
+    * positions: it counts padding and gives no position where the first channel is exactly 0; here real steps are
+      counted;
     * always_project: it skips the convolution of a modality whose width already is d; here every modality has one;
-    * mask_padding: it attends to padding and convolves without padding, so that sequences shrink; here padding is hidden and a
-      convolution keeps the length;
-    * any subset of targets works (released: one or all three), encoders of modalities that are no target are not built, and
+    * mask_padding: it attends to padding and convolves without padding, so that sequences shrink; here padding is
+      hidden and a convolution keeps the length;
+    * any subset of targets works (released: one or all three), encoders of modalities that are no target are not built,
+      and
       one or two modalities work: with two, one encoder a direction; with one, self-attention on the projection;
-    * one dropout mask of the embedded source serves keys and values; a source is embedded once for all encoders (fixed).
+    * one dropout mask of the embedded source serves keys and values; a source is embedded once for all encoders
+      (fixed).
 
-Reproduction: outputs, loss and gradients of the released code to 1e-5 (tests/backbones/test_mult.py); no figure of the paper yet.
+Reproduction: outputs, loss and gradients of the released code to 1e-5 (tests/backbones/test_mult.py); no figure of the
+paper yet.
 
 References:
     Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences", ACL 2019, arXiv:1906.00295.
@@ -79,8 +84,8 @@ class MulT(Backbone):
         res_dropout: Dropout of what a layer adds to its input.
         embed_dropout: Dropout of the text input and of every embedded sequence.
         out_dropout: Dropout inside the block before the classifier.
-        targets: Modalities that get a memory and enter the prediction; None for all in use. ``["text"]`` is the released
-            text-only mode.
+        targets: Modalities that get a memory and enter the prediction; None for all in use. ``["text"]`` is the
+            released text-only mode.
         variant: "ours", or "released" for the behaviour of the released code in the five options below.
         causal_mask: Hide keys j > i + |Tk - Tq|. Ours False, released True.
         pool: Step of a memory that is read, "last_valid" (ours) or "last_position" (released).
@@ -89,8 +94,8 @@ class MulT(Backbone):
         mask_padding: Hide padding from attention and convolution. Ours True, released False.
 
     Raises:
-        MERError: For an unknown option, a target that is not in use, heads that do not divide the width, a width below 4, a kernel below 1, or
-            one that is longer than its sequence without ``mask_padding``.
+        MERError: For an unknown option, a target that is not in use, heads that do not divide the width, a width below
+            4, a kernel below 1, or one that is longer than its sequence without ``mask_padding``.
 
     Example:
         >>> from mer_zoo.batch import Batch

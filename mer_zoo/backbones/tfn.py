@@ -1,11 +1,12 @@
 """Tensor Fusion Network (TFN): what three modalities have to do with each other is the outer product of their vectors.
 
-Idea: each modality becomes one vector, with a one in front of it. The outer product of the three then holds every vector itself, the
-products of every two, and those of all three, and a small network reads it.
+Idea: each modality becomes one vector, with a one in front of it. The outer product of the three then holds every
+vector itself, the products of every two, and those of all three, and a small network reads it.
 
 Input and shapes (B batch, T_m steps and D_m features of modality m, d_m width of its vector, p post-fusion width):
     batch.text (B, T_l, D_l), batch.audio (B, T_a, D_a), batch.vision (B, T_v, D_v), aligned or not;
-    the fused tensor (B, (d_a + 1) (d_v + 1) (d_l + 1)); output.features (B, p); output.hidden is None, there are no sequences.
+    the fused tensor (B, (d_a + 1) (d_v + 1) (d_l + 1)); output.features (B, p); output.hidden is None, there are no
+    sequences.
 
 Where the paper is in the code (sections of arXiv:1707.07250):
     modality embedding subnetworks        layers/subnets.py                                (Sec. 3.2)
@@ -15,7 +16,8 @@ Where the paper is in the code (sections of arXiv:1707.07250):
 One and two modalities work: the product is then that of their vectors.
 
 Differences from the usual code (MMSA), and why:
-    * means and the LSTM leave padding out; ``mask_padding=False`` brings its behaviour back, on batches of fixed length;
+    * means and the LSTM leave padding out; ``mask_padding=False`` brings its behaviour back, on batches of fixed
+      length;
     * a batch of one sample is normalised by the running statistics (layers/batch_norm.py), where the code stops;
     * ``squash``: scores of the regression task are kept in [-3, 3] as there, those of other tasks are never squashed.
 
@@ -23,7 +25,8 @@ Reproduction: unimodal vectors, fused tensor, scores and loss of thuiar/MMSA to 
 (``load_released(..., source="mmsa")``); published accuracies not yet run.
 
 References:
-    Zadeh, Chen, Poria, Cambria, Morency, "Tensor Fusion Network for Multimodal Sentiment Analysis", EMNLP 2017, arXiv:1707.07250.
+    Zadeh, Chen, Poria, Cambria, Morency, "Tensor Fusion Network for Multimodal Sentiment Analysis", EMNLP 2017,
+    arXiv:1707.07250.
     Usual code: thuiar/MMSA (MIT); nothing copied.
 """
 

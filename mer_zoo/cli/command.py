@@ -46,8 +46,8 @@ def main(args: Sequence[str] | None = None) -> None:
     if args is None:
         # For modules of one's own, as python -m has it; but last, so that no file lying there takes a package's place.
         sys.path.append(str(Path.cwd()))
-    # Lightning's, on which no one can act: its own use of torch 2.9; that test and predict write no checkpoint; that every
-    # process has already measured the whole split.
+    # Lightning's, on which no one can act: its own use of torch 2.9; that test and predict write no checkpoint; that
+    # every process has already measured the whole split.
     for message in (
         ".*LeafSpec.*",
         "The dirpath has changed",

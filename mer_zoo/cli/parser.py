@@ -73,7 +73,8 @@ class MERCLI(LightningCLI):
         parser.link_arguments("data.task", "model.backbone.init_args.task", apply_on="instantiate")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
-        # ModelCheckpoint's own save_last skips every epoch that is not the best, so the last one has a callback of its own.
+        # ModelCheckpoint's own save_last skips every epoch that is not the best, so the last one has a callback of its
+        # own.
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(RunRecord, "record")
         parser.set_defaults(

@@ -19,8 +19,8 @@ _ALBERT = KeyMap(
 )
 _RESNET = KeyMap(rules=((r"^", "resnet."),))
 
-# Known names: a_branch, v_branch and those inside each branch. The other prefixes and the constants' names follow their pattern;
-# a checkpoint that differs is refused with the name of the key.
+# Known names: a_branch, v_branch and those inside each branch. The other prefixes and the constants' names follow their
+# pattern; a checkpoint that differs is refused with the name of the key.
 CAUSALMER = KeyMap(
     rules=(
         *_ALBERT.rules,

@@ -85,7 +85,8 @@ def _content(path: Path) -> Any:
         raise MERError(f"{path} can't be read ({error}); copy it again") from error
     except Exception as error:  # torch raises a different error for each way in which a file can be broken
         raise MERError(
-            f"{path} is damaged or holds more than tensors, such as a whole model, which is never loaded; save model.state_dict() "
+            f"{path} is damaged or holds more than tensors, such as a whole model, which is never loaded; save"
+            f" model.state_dict() "
             "from the released code in its stead"
         ) from error
 

@@ -1,6 +1,7 @@
 """Key map of Teng-Sun/GEAR: its bias branches and the split of the fusion.
 
-The network that finds the content is any backbone here, so its part of a released checkpoint has no place. Nor have the states of the
+The network that finds the content is any backbone here, so its part of a released checkpoint has no place. Nor have the
+states of the
 second text encoder: our text branch (``branches={"text": "first"}``) reads the network's own encoder.
 """
 

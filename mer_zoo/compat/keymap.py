@@ -19,10 +19,10 @@ class KeyMap:
         dropped: Regular expressions of keys that carry nothing, and the reason.
         optional: Regular expressions of keys that our model may lack, and when it does.
         own: Regular expressions of our names that no released checkpoint has, and why; they keep their values.
-        parts: For sub-networks: released prefix, such as ``"mult."``, to our prefix and the map of what follows it. A key
-            with such a prefix is left to that map alone.
-        shared: Pairs as in ``rules``, for codes that store a tensor under the name of every place where it is used: where our model
-            has no place for a key, as few of them as it takes lead to the one place of the tensor.
+        parts: For sub-networks: released prefix, such as ``"mult."``, to our prefix and the map of what follows it. A
+            key with such a prefix is left to that map alone.
+        shared: Pairs as in ``rules``, for codes that store a tensor under the name of every place where it is used:
+            where our model has no place for a key, as few of them as it takes lead to the one place of the tensor.
 
     Example:
         >>> inner = KeyMap(rules=(("^layer_norm", "norm"),), dropped={"version$": "a counter"})

@@ -66,8 +66,8 @@ def load_released(model: nn.Module, state_dict: Mapping[str, Tensor], source: st
     """Copy the parameters of a released checkpoint into one of our models, all of them or none.
 
     Args:
-        model: Our model, or a part of it that the checkpoint holds, built with the checkpoint's sizes. In a nest of wrappers,
-            each parameter is looked for in all of its models.
+        model: Our model, or a part of it that the checkpoint holds, built with the checkpoint's sizes. In a nest of
+            wrappers, each parameter is looked for in all of its models.
         state_dict: The released names and tensors.
         source: Which released code it comes from, a key of ``SOURCES``.
 
@@ -75,8 +75,8 @@ def load_released(model: nn.Module, state_dict: Mapping[str, Tensor], source: st
         What was used and what was not needed.
 
     Raises:
-        MERError: For an unknown source, a key that has no place, a parameter of the model that the checkpoint lacks, a shape
-            that differs, or different values of what is one tensor here. The model is then unchanged.
+        MERError: For an unknown source, a key that has no place, a parameter of the model that the checkpoint lacks, a
+            shape that differs, or different values of what is one tensor here. The model is then unchanged.
 
     Example:
         >>> import torch
@@ -116,7 +116,8 @@ def load_released(model: nn.Module, state_dict: Mapping[str, Tensor], source: st
             raise MERError(f"{key!r} has shape {shapes}; build {_name(model)} with the checkpoint's sizes")
         if chosen[name] != key and not torch.equal(state_dict[key], state_dict[chosen[name]]):
             raise MERError(
-                f"{key!r} and {chosen[name]!r} are one tensor in {_name(model)} but differ in the checkpoint; check what is shared"
+                f"{key!r} and {chosen[name]!r} are one tensor in {_name(model)} but differ in the checkpoint; check"
+                f" what is shared"
             )
     model.load_state_dict({name: own[name] for name in kept} | {name: state_dict[key] for name, key in chosen.items()})
     return LoadReport(used, unused, kept)

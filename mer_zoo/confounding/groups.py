@@ -19,7 +19,8 @@ class Groups:
     """Names of the groups of samples by their ids.
 
     Args:
-        of: A CSV file with a column ``id`` and another one, or a mapping from id to group; None for the recording that an id tells.
+        of: A CSV file with a column ``id`` and another one, or a mapping from id to group; None for the recording that
+            an id tells.
 
     Raises:
         MERError: If the file cannot be read as such.
@@ -51,12 +52,14 @@ class Groups:
         lacking = [name for name, group in zip(ids, names, strict=True) if not group]
         if lacking and self.of is None:
             raise MERError(
-                f"ids such as {lacking[0]!r} do not tell the recording; set source: groups, and groups to a CSV file with the columns id"
+                f"ids such as {lacking[0]!r} do not tell the recording; set source: groups, and groups to a CSV file"
+                f" with the columns id"
                 " and group"
             )
         if lacking:
             raise MERError(
-                f"{plural(len(lacking), 'training sample')} have no group, {lacking[0]!r} for one; give groups a line for each id"
+                f"{plural(len(lacking), 'training sample')} have no group, {lacking[0]!r} for one; give groups a line"
+                f" for each id"
             )
         return names
 

@@ -36,15 +36,17 @@ SCORE_CLASSES = 7  # a single real-valued output is rounded to these
 class Propensity(nn.Module):
     """p_b(y | trace) for each problem of a task; the trace is biased words, or the mean of a modality's frames.
 
-    The words are token ids where there are any, else those of the transcripts. Of a group the trace is its class shares. Behind a gate,
-    a problem whose trace gains no more out of sample than chance would is left alone: all its weights are 1, its offsets 0.
+    The words are token ids where there are any, else those of the transcripts. Of a group the trace is its class
+    shares. Behind a gate, a problem whose trace gains no more out of sample than chance would is left alone: all its
+    weights are 1, its offsets 0.
 
     Args:
         spec: Shapes of the data and ids of special tokens.
         task: Whose classes; a single real-valued output is rounded to seven.
         rule: Which words count as biased.
         folds: Folds of the cross-fit; whole recordings where the ids tell them.
-        source: Where the trace is: ``words``, ``audio``, ``vision``, the ``recording`` that a sample is from, or ``groups`` given.
+        source: Where the trace is: ``words``, ``audio``, ``vision``, the ``recording`` that a sample is from, or
+            ``groups`` given.
         strength: Exponent of the training samples' weights.
         largest: Largest weight before normalisation.
         gate: Whether to leave problems alone where nothing is seen.
@@ -146,7 +148,8 @@ class Propensity(nn.Module):
         """Fit on the training split.
 
         Raises:
-            MERError: If the trace is that of words, and there are neither token ids nor transcripts, or no word to keep.
+            MERError: If the trace is that of words, and there are neither token ids nor transcripts, or no word to
+                keep.
         """
         split = self.reader.read(train, lambda batch: self.classes(batch.target))
         self.by_token.fill_(split.by_token)

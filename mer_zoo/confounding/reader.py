@@ -97,8 +97,10 @@ class TraceReader:
         lacking = [name for name in names if name.lower() not in numbers]
         if lacking:
             raise MERError(
-                f"keep_words of PropensityWeighting names {', '.join(map(repr, lacking[:3]))}, which the model does not read as a word of the"
-                " training split; name words as propensity.json of a run spells them, pieces of words by their '#' and number"
+                f"keep_words of PropensityWeighting names {', '.join(map(repr, lacking[:3]))}, which the model does not"
+                f" read as a word of the"
+                " training split; name words as propensity.json of a run spells them, pieces of words by their '#' and"
+                " number"
             )
         dropped = torch.tensor([number for name in names for number in numbers[name.lower()]])
         return split._replace(words=[row[~torch.isin(row, dropped)] for row in split.words])

@@ -155,6 +155,7 @@ def no_confounding(problem: str, source: str, gain: float, error: float) -> str:
     where = f" for {problem}" if problem else ""
     what = {"words": "biased words", "recording": "recordings", "groups": "groups"}.get(source, f"features of {source}")
     return (
-        f"no confounding{where}: on samples not seen the {what} tell {gain:.4f} nats more than the class shares, with a standard error"
+        f"no confounding{where}: on samples not seen the {what} tell {gain:.4f} nats more than the class shares, with a"
+        f" standard error"
         f" of {error:.4f}"
     )

@@ -121,7 +121,8 @@ class Strength(nn.Module):
             y: (N, G, C) scores.
             y_cf: (N, G, C) scores of the counterfactual.
             target: (N, G) classes.
-            bias: (N, G, C) log-probabilities or logits of the bias alone; needed by the selection ``deconfounded`` only.
+            bias: (N, G, C) log-probabilities or logits of the bias alone; needed by the selection ``deconfounded``
+                only.
             prior: (G, C) P(y).
             given: (N,) or (N, G) weights; needed by the selection ``propensity`` only.
 
@@ -130,7 +131,8 @@ class Strength(nn.Module):
         """
         if self.selection == "propensity" and given is None:
             raise MERError(
-                f"{self.symbol}_selection propensity of {self.owner} needs weights of the validation samples, as MERModule has them"
+                f"{self.symbol}_selection propensity of {self.owner} needs weights of the validation samples, as"
+                f" MERModule has them"
             )
         chosen = []
         for g in range(y.shape[1]):
@@ -188,7 +190,8 @@ class Strength(nn.Module):
         """What a reader of the scores must know."""
         if self.selection == "oracle":
             return [
-                f"{self.owner}'s {self.symbol} is the best of {len(self.values)} for each metric on the evaluated split itself, an"
+                f"{self.owner}'s {self.symbol} is the best of {len(self.values)} for each metric on the evaluated split"
+                f" itself, an"
                 f" oracle's choice; saved scores are those of {self.symbol} 0"
             ]
         if not self.is_chosen:

@@ -32,8 +32,8 @@ class WordRule(NamedTuple):
     """Which words count as a trace of the bias, and how a model reads them.
 
     Args:
-        words: ``frequent`` for frequent words whose presence is associated with the class, read as shares; ``maci`` for MACI's, words of
-            uneven counts, read as counts.
+        words: ``frequent`` for frequent words whose presence is associated with the class, read as shares; ``maci`` for
+            MACI's, words of uneven counts, read as counts.
         max_words: Most words; with ``frequent`` the most frequent ones, of which those that pass the test are biased.
         min_share: Of ``frequent``, the least share of the samples that a word occurs in.
         min_cv: Of ``maci``, the least coefficient of variation of a word's counts over the classes.
@@ -226,7 +226,8 @@ def read_split(
     words = [row[row >= 0] for row in ordered] if pool is None else []
     if pool is None and not any(len(row) for row in words):
         raise MERError(
-            "the training split has neither token ids nor transcripts, so there are no biased words to weigh by; give a file that has"
+            "the training split has neither token ids nor transcripts, so there are no biased words to weigh by; give a"
+            " file that has"
             " them"
         )
     pooled = None if pool is None else torch.stack(ordered)
@@ -234,6 +235,7 @@ def read_split(
     if pooled is not None and not pooled.isfinite().all():
         name = ids[int((~pooled.isfinite().all(1)).nonzero()[0])]
         raise MERError(
-            f"features of sample {name!r} are not finite, so they tell no bias; find such samples with `mer-zoo validate-data`"
+            f"features of sample {name!r} are not finite, so they tell no bias; find such samples with `mer-zoo"
+            f" validate-data`"
         )
     return TrainingSplit(words, by_token, pooled, torch.stack([labels[place] for place in order]), ids, texts)

@@ -31,7 +31,8 @@ class ValidationWeights:
 
     Args:
         model: The model that is validated.
-        wanted: Whether weights are wanted where the model has no propensities; or by which words, whatever the model goes by.
+        wanted: Whether weights are wanted where the model has no propensities; or by which words, whatever the model
+            goes by.
 
     Example:
         >>> import torch
@@ -121,7 +122,8 @@ class ValidationWeights:
         if not (quiet or self._has_warned) and self._knows_no_group(scores.weights):
             self._has_warned = True
             rank_zero_warn(
-                "deconfounded metrics are the plain metrics: no group of the validation split is one of the training split"
+                "deconfounded metrics are the plain metrics: no group of the validation split is one of the training"
+                " split"
             )
         found = measure(self.model.task, scores, weights=scores.weights)
         columns = scores.weights.view(len(scores), -1).T
@@ -129,7 +131,8 @@ class ValidationWeights:
         if found["ess"] < LEAST_SAMPLES and not (quiet or self._has_warned):
             self._has_warned = True
             rank_zero_warn(
-                f"deconfounded metrics rest on an effective sample size of {found['ess']:.1f}, below {LEAST_SAMPLES}; a larger"
+                f"deconfounded metrics rest on an effective sample size of {found['ess']:.1f}, below {LEAST_SAMPLES}; a"
+                f" larger"
                 " validation split is needed to select by them"
             )
         return {f"{name}{SUFFIX}": value for name, value in found.items()}

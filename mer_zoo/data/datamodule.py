@@ -41,7 +41,8 @@ class MERDataModule(LightningDataModule):
     Args:
         path: A file or folder in any format of docs/data.md.
         batch_size: Samples a batch (and a process).
-        task: ``regression``, ``two``, ``binary``, ``five``, ``seven`` or ``emotions``; see :func:`mer_zoo.task.build_task`.
+        task: ``regression``, ``two``, ``binary``, ``five``, ``seven`` or ``emotions``; see
+            :func:`mer_zoo.task.build_task`.
         modalities: The modalities to use.
         text: Whether text is handed out as ``features`` or as ``tokens`` (ids, for a text encoder).
         standardize: Scale audio and vision by the training split's mean and deviation.
@@ -132,7 +133,8 @@ class MERDataModule(LightningDataModule):
         if (state is not None) != self.standardize:
             was = "without" if state is None else "with"
             raise MERError(
-                f"the checkpoint was trained {was} standardisation; set data.standardize: {str(state is not None).lower()}"
+                f"the checkpoint was trained {was} standardisation; set data.standardize:"
+                f" {str(state is not None).lower()}"
             )
         if state is not None:
             self._scaler = Scaler(state["mean"], state["std"])
@@ -141,8 +143,8 @@ class MERDataModule(LightningDataModule):
         """The dataset of one split, of this corpus or of another one at path ``source``.
 
         Raises:
-            MERError: If there is no such split, the other corpus has other feature dimensions, or the split holds samples that
-                this corpus trains on.
+            MERError: If there is no such split, the other corpus has other feature dimensions, or the split holds
+                samples that this corpus trains on.
         """
         corpus = self.corpus if source is None else self._other(source)
         data = corpus.split(split)
@@ -174,7 +176,8 @@ class MERDataModule(LightningDataModule):
             batch_size=self.batch_size,
             sampler=RandomSampler(dataset) if shuffle else None,
             num_workers=self.num_workers,
-            # Workers live as long as the process: drawn from the global generator, their seeds would tell a resumed run apart.
+            # Workers live as long as the process: drawn from the global generator, their seeds would tell a resumed run
+            # apart.
             generator=torch.Generator() if self.num_workers else None,
             collate_fn=_as_is,
             pin_memory=torch.cuda.is_available(),
@@ -335,9 +338,9 @@ class IEMOCAP(MERDataModule):
 class SyntheticMER(MERDataModule):
     """The embedded default: a structural causal model with a known confounder; see docs/synthetic.md.
 
-    Best possible accuracy over three classes / without neutral, in percent (``benchmarks/bayes_synthetic.py``): with the
-    topic's association 91.4 / 92.4 on test_iid, 76.3 / 78.2 on test_ood, 79.3 / 81.7 on test_rct; without it 86.0 / 87.4
-    on test_iid, 86.1 / 87.5 on test_ood, 86.1 / 87.4 on test_rct.
+    Best possible accuracy over three classes / without neutral, in percent (``benchmarks/bayes_synthetic.py``): with
+    the topic's association 91.4 / 92.4 on test_iid, 76.3 / 78.2 on test_ood, 79.3 / 81.7 on test_rct; without it 86.0 /
+    87.4 on test_iid, 86.1 / 87.5 on test_ood, 86.1 / 87.4 on test_rct.
 
     Args:
         scm: Sizes and strengths of the causal model; its label form follows the task.

@@ -18,8 +18,8 @@ __all__ = ["ResumableLoader"]
 class ResumableLoader(DataLoader[Batch]):
     """A DataLoader whose place in the epoch can be saved; Lightning keeps it in checkpoints.
 
-    The order of an epoch is drawn from torch's generator when its first batch is asked for, so the state of the generator at that
-    moment and the number of batches handed out since tell the rest of the epoch.
+    The order of an epoch is drawn from torch's generator when its first batch is asked for, so the state of the
+    generator at that moment and the number of batches handed out since tell the rest of the epoch.
 
     Example:
         >>> loader = ResumableLoader(range(8), batch_size=2, shuffle=True)

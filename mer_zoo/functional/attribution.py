@@ -1,7 +1,7 @@
 """CUMDF's objective: the distance to the teacher, who contributes how much, and the penalty of the attention's weights.
 
-Symbols: m a modality of n, i a sample, p probability of a class, delta a sample's effect, X the shares of the modalities, H joint
-representation, s student, t teacher.
+Symbols: m a modality of n, i a sample, p probability of a class, delta a sample's effect, X the shares of the
+modalities, H joint representation, s student, t teacher.
 
 References:
     "Label-Guided Enhancement: A Distillation Framework for Uncertainty-Aware Multimodal Emotion Recognition", anonymous

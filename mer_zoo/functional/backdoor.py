@@ -4,8 +4,8 @@ Symbols: i a class as confounder, P(i) its prior, B batch, C classes, G independ
 emotion otherwise), d a width.
 
 References:
-    Zhong, Huan, Wu, Liang and Chen, "Towards Robust Multimodal Emotion Recognition under Missing Modalities and Distribution
-    Shifts", arXiv:2506.10452, 2025. Equation numbers are the paper's.
+    Zhong, Huan, Wu, Liang and Chen, "Towards Robust Multimodal Emotion Recognition under Missing Modalities and
+    Distribution Shifts", arXiv:2506.10452, 2025. Equation numbers are the paper's.
 """
 
 from __future__ import annotations

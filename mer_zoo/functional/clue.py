@@ -1,11 +1,11 @@
 """CLUE's mathematics: what text says directly, joined with what the whole says, and what is left without the whole.
 
-Symbols: m logits of the multimodal network, t logits of the text branch, c the scalar that stands for "nothing but text seen",
-h the fusion. The fusions are three of CausalMER's, see :func:`mer_zoo.functional.counterfactual.fuse`.
+Symbols: m logits of the multimodal network, t logits of the text branch, c the scalar that stands for "nothing but text
+seen", h the fusion. The fusions are three of CausalMER's, see :func:`mer_zoo.functional.counterfactual.fuse`.
 
 References:
-    Sun, Wang, Jing, Cui, Song and Nie, "Counterfactual Reasoning for Out-of-distribution Multimodal Sentiment Analysis", ACM
-    Multimedia 2022.
+    Sun, Wang, Jing, Cui, Song and Nie, "Counterfactual Reasoning for Out-of-distribution Multimodal Sentiment
+    Analysis", ACM Multimedia 2022.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Composite attention of CIDer: one score matrix, a softmax of its own for every combination of modalities.
 
-All softmaxes come from one pass over the scores S. For the columns of each modality c it finds E_c = exp(S_c - m_c), m_c being the row
-maxima of these columns alone, and the sums E_c [v_c, 1]. A combination adds the sums of its modalities, each times
-exp(m_c - max m_c), and divides. A maximum over whole rows would let columns vanish that are small only beside those of others.
+All softmaxes come from one pass over the scores S. For the columns of each modality c it finds E_c = exp(S_c - m_c),
+m_c being the row maxima of these columns alone, and the sums E_c [v_c, 1]. A combination adds the sums of its
+modalities, each times exp(m_c - max m_c), and divides. A maximum over whole rows would let columns vanish that are
+small only beside those of others.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ HIDDEN_SCORE = -1e9  # finite, so that a softmax and a divergence over hidden en
 
 # Scores handled at once: on a CPU, what a core's cache holds; on a GPU, a bound on memory that few networks reach.
 _CPU_TILE, _GPU_TILE = 2**18, 2**27
-# Powers of two of scores this small need no maximum: neither they nor sums and gradients of thousands leave float32's range.
+# Powers of two of scores this small need no maximum: neither they nor sums and gradients of thousands leave float32's
+# range.
 _SAFE = 40.0
 
 
@@ -55,27 +57,28 @@ def composite_attention(
 ) -> tuple[dict[str, Tensor], Tensor | None]:
     """Attend within every combination of modalities of one concatenated sequence.
 
-    With S = q k^T / sqrt(d), the output of a block such as "la" is softmax(S[la, la]) v[la]: rows and columns of the other
-    modalities are left out. Unless it is wanted, S is never kept: the backward pass computes it again, tile by tile. That pass is
-    written by hand and cannot be differentiated a second time.
+    With S = q k^T / sqrt(d), the output of a block such as "la" is softmax(S[la, la]) v[la]: rows and columns of the
+    other modalities are left out. Unless it is wanted, S is never kept: the backward pass computes it again, tile by
+    tile. That pass is written by hand and cannot be differentiated a second time.
 
     Args:
         q: (B, heads, T, d) queries, not scaled yet.
         k: (B, heads, T, d) keys.
         v: (B, heads, T, d) values.
         lengths: Letter of each modality to its number of steps, in the order of concatenation; they sum to T.
-        dropout_p: Probability of dropping an attention weight, in the block of all modalities only; pass 0 in evaluation.
+        dropout_p: Probability of dropping an attention weight, in the block of all modalities only; pass 0 in
+            evaluation.
         key_mask: (B, T) bool, True at real steps; None if all are. Padding is seen by nobody, and its rows are zero.
         return_scores: Whether S is wanted.
 
     Returns:
-        Letter to the outputs of its steps (B, blocks, heads, T_letter, d), in those of :func:`composite_blocks` that contain it
-        and in their order; and S (B * heads, T, T) in at least float32, row b * heads + h, or None. In S, the rows and columns of
-        padding hold ``HIDDEN_SCORE`` throughout.
+        Letter to the outputs of its steps (B, blocks, heads, T_letter, d), in those of :func:`composite_blocks` that
+        contain it and in their order; and S (B * heads, T, T) in at least float32, row b * heads + h, or None. In S,
+        the rows and columns of padding hold ``HIDDEN_SCORE`` throughout.
 
     References:
-        Zhong et al., "Towards Robust Multimodal Emotion Recognition under Missing Modalities and Distribution Shifts", 2025,
-        Equations 7-11.
+        Zhong et al., "Towards Robust Multimodal Emotion Recognition under Missing Modalities and Distribution Shifts",
+        2025, Equations 7-11.
 
     Example:
         >>> x = torch.randn(2, 4, 8, 5)
@@ -88,7 +91,8 @@ def composite_attention(
     wide = torch.promote_types(q.dtype, torch.float32)  # half precision is too coarse for what enters an exponential
     kept = keep_mask((batch * heads, steps, steps), dropout_p, q.device) if dropout_p > 0 else None
     real = None if key_mask is None else key_mask.repeat_interleave(heads, 0)[:, None]
-    # Channels stand before steps from here on, (N, d, T): few channels make thin matrices, which are multiplied fastest so.
+    # Channels stand before steps from here on, (N, d, T): few channels make thin matrices, which are multiplied fastest
+    # so.
     given = (x.to(wide).transpose(2, 3).reshape(batch * heads, dim, steps) for x in (q, k, v))
     with torch.autocast(q.device.type, enabled=False):
         *sums, scores = _ColumnSums.apply(*given, sizes, real, kept, return_scores)
@@ -144,7 +148,8 @@ class _ColumnSums(torch.autograd.Function):
 
     whole: (C, N, d + 1, T), E_c [v_c, 1];
     dropped: (C, N, d, T), E_c v_c with the weights that dropout keeps, times their factor; None without dropout;
-    maxima: (C, N, 1, T), the m_c in E_c, times log2(e); None where zero does as well. No output depends on them: constants;
+    maxima: (C, N, 1, T), the m_c in E_c, times log2(e); None where zero does as well. No output depends on them:
+        constants;
     scores: (N, T, T), S; None if not wanted.
     """
 

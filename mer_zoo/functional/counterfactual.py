@@ -1,8 +1,8 @@
 """CausalMER's mathematics: fusions of branch logits, causal effects, and the divergences that train the constants.
 
-Symbols: ``y[m]`` logits of the branch of modality m, ``y_m`` logits of the multimodal branch, ``c[m]`` the scalar that stands
-for "modality m not seen", ``m*`` the sum of these scalars, which stands for "nothing fused". The paper has three modalities; all
-functions take any number of them.
+Symbols: ``y[m]`` logits of the branch of modality m, ``y_m`` logits of the multimodal branch, ``c[m]`` the scalar that
+stands for "modality m not seen", ``m*`` the sum of these scalars, which stands for "nothing fused". The paper has three
+modalities; all functions take any number of them.
 
 References:
     Kim, Hong and Choi, "Causal Inference for Modality Debiasing in Multimodal Emotion Recognition", Applied Sciences
@@ -106,15 +106,16 @@ def effects(
 ) -> Effects:
     """Total effect and natural direct effects (Eqs. 6-11 and 13).
 
-    TE = h(y, y_m) - h(c, m*) compares everything seen with nothing seen; NDE_k = h(y_k, c elsewhere, m*) - h(c, m*) lets only
-    modality k be seen, and only directly.
+    TE = h(y, y_m) - h(c, m*) compares everything seen with nothing seen; NDE_k = h(y_k, c elsewhere, m*) - h(c, m*)
+    lets only modality k be seen, and only directly.
 
     Args:
         y: (B, ...) logits of each modality's branch.
         y_m: (B, ...) logits of the multimodal branch.
         c: Scalar of each modality.
         fusion: See :func:`fuse`.
-        variant: ``paper``, or ``released``: there m* stands in every place of h(c, m*), and c_k in every blocked place of NDE_k.
+        variant: ``paper``, or ``released``: there m* stands in every place of h(c, m*), and c_k in every blocked place
+            of NDE_k.
 
     Returns:
         The effects, of the modalities in ``y``.
@@ -179,8 +180,9 @@ def total_indirect_effect(te: Tensor, nde: Mapping[str, Tensor], weights: Mappin
 def divergence(p: Tensor, q: Tensor, variant: Variant = "paper") -> Tensor:
     r"""How far the class distribution of ``q`` is from that of ``p``.
 
-    ``paper``: :math:`KL(P, Q) = \sum_i P_i (\log P_i - \log Q_i)` over the last axis, averaged over the axes between batch and
-    classes. ``released``: the cross-entropy :math:`-\sum_i P_i \log Q_i` of one distribution over all outputs of a sample.
+    ``paper``: :math:`KL(P, Q) = \sum_i P_i (\log P_i - \log Q_i)` over the last axis, averaged over the axes between
+    batch and classes. ``released``: the cross-entropy :math:`-\sum_i P_i \log Q_i` of one distribution over all outputs
+    of a sample.
 
     Args:
         p: (B, ..., C) scores, P = softmax(p).

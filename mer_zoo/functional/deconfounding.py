@@ -1,8 +1,8 @@
 """Weights that imitate a randomised trial, and how strongly MACI and CLUE subtract the counterfactual, chosen under them.
 
 An ordinary validation split has the training split's association of words and labels; on it the bias is of use, and the
-best tau is near 0. Weighted by P(y) / p_bias(y | x_cf), label and bias words are independent, as if words had been dealt out
-at random. MACI's paper chooses tau on the test split instead; these weights are this library's.
+best tau is near 0. Weighted by P(y) / p_bias(y | x_cf), label and bias words are independent, as if words had been
+dealt out at random. MACI's paper chooses tau on the test split instead; these weights are this library's.
 """
 
 from __future__ import annotations
@@ -110,8 +110,9 @@ def effective_sample_size(weights: Tensor) -> float:
 def gain_error(gains: Tensor, groups: Tensor) -> float:
     r"""Standard error of the mean of gains that are dependent within groups.
 
-    With :math:`S_g = \sum_{i \in g} (g_i - \bar g)` of each of G groups, :math:`\sqrt{G / (G - 1) \sum_g S_g^2} / N`; of groups of one
-    sample each that is :math:`\mathrm{sd} / \sqrt N`. With fewer groups than two, each sample is its own.
+    With :math:`S_g = \sum_{i \in g} (g_i - \bar g)` of each of G groups, :math:`\sqrt{G / (G - 1) \sum_g S_g^2} / N`;
+    of groups of one sample each that is :math:`\mathrm{sd} / \sqrt N`. With fewer groups than two, each sample is its
+    own.
 
     Args:
         gains: (N,) by how much each sample's own class is likelier by the trace, in nats.

@@ -81,8 +81,9 @@ def squared_difference(x: Mapping[str, Tensor], y: Mapping[str, Tensor]) -> Tens
 def margin_loss(x: Tensor, labels: Tensor, margin: float = 0.15) -> Tensor:
     r"""Rows of one label are to be closer to each other than to rows of another, the more so the further the labels are apart.
 
-    Row i is charged the mean of :math:`\max(0, \alpha |y_i - y_n| - \cos(x_i, x_p) + \cos(x_i, x_n))` over all pairs of another row p
-    with exactly its label and a row n with another one. Rows that lack either are left out of the mean over the rows.
+    Row i is charged the mean of :math:`\max(0, \alpha |y_i - y_n| - \cos(x_i, x_p) + \cos(x_i, x_n))` over all pairs of
+    another row p with exactly its label and a row n with another one. Rows that lack either are left out of the mean
+    over the rows.
 
     Args:
         x: (N, d) vectors.

@@ -1,11 +1,12 @@
 """MSSD's mathematics: how far what a network makes of an incomplete view is from what it makes of the complete one.
 
-Symbols: a tilde (``h_tilde``) marks what comes of the incomplete view, the plain symbol what comes of the complete one. Every function
-returns one value a sample, position or score matrix; what is to be averaged, and over which processes, is the caller's business.
+Symbols: a tilde (``h_tilde``) marks what comes of the incomplete view, the plain symbol what comes of the complete one.
+Every function returns one value a sample, position or score matrix; what is to be averaged, and over which processes,
+is the caller's business.
 
 References:
-    Zhong et al., "Towards Robust Multimodal Emotion Recognition under Missing Modalities and Distribution Shifts", 2025,
-    Equations 17-19.
+    Zhong et al., "Towards Robust Multimodal Emotion Recognition under Missing Modalities and Distribution Shifts",
+    2025, Equations 17-19.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from mer_zoo.functional.precision import widen
 
 __all__ = ["attention_divergence", "joint_distance", "reconstruction_error"]
 
-# Elements handled at once: on a CPU the few temporaries then stay in its cache, on a GPU they are small beside the scores.
+# Elements handled at once: on a CPU the few temporaries then stay in its cache, on a GPU they are small beside the
+# scores.
 _CHUNK = {"cpu": 2**17}
 _LARGE_CHUNK = 2**24
 _LOG2_E = math.log2(math.e)
@@ -69,11 +71,13 @@ def joint_distance(h_tilde: Tensor, h: Tensor) -> Tensor:
 def attention_divergence(s_tilde: Tensor, s: Tensor) -> Tensor:
     r"""Divergence of attention, :math:`\sum_i KL(softmax(S_i) \,\|\, softmax(\tilde{S}_i))` over the rows i of a score matrix.
 
-    No gradient flows to ``s``. That for ``s_tilde``, :math:`softmax(\tilde{S}_i) - softmax(S_i)`, is computed anew in the backward pass,
-    so that beside the scores no tensor of their size is kept. It cannot be differentiated a second time.
+    No gradient flows to ``s``. That for ``s_tilde``, :math:`softmax(\tilde{S}_i) - softmax(S_i)`, is computed anew in
+    the backward pass, so that beside the scores no tensor of their size is kept. It cannot be differentiated a second
+    time.
 
     Args:
-        s_tilde: (N, T, T) scores before the softmax, of the incomplete view; finite, a hidden key has a large negative one.
+        s_tilde: (N, T, T) scores before the softmax, of the incomplete view; finite, a hidden key has a large negative
+            one.
         s: (N, T, T), of the complete view.
 
     Returns:

@@ -17,8 +17,9 @@ LEVELS = 1 << 16
 def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
     """Zero each element with probability p and scale the others by 1 / (1 - p).
 
-    On a CPU one draw of 64 random bits decides four elements, four times faster than torch's own dropout, which draws for
-    each; p is rounded to a multiple of 2^-16 there, and the scale follows the rounded value. Elsewhere it is torch's own.
+    On a CPU one draw of 64 random bits decides four elements, four times faster than torch's own dropout, which draws
+    for each; p is rounded to a multiple of 2^-16 there, and the scale follows the rounded value. Elsewhere it is
+    torch's own.
 
     Args:
         x: Any shape, floating point.

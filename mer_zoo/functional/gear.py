@@ -1,10 +1,12 @@
 """GEAR's mathematics: weights of easily biased samples, and which samples swap their bias.
 
-Symbols: e the error of a bias prediction, err that of the content prediction, E the errors of all bias predictions of a sample taken
-together. Errors are those of the task: absolute for a score, cross-entropies for classes. Weights are constants of the training step.
+Symbols: e the error of a bias prediction, err that of the content prediction, E the errors of all bias predictions of a
+sample taken together. Errors are those of the task: absolute for a score, cross-entropies for classes. Weights are
+constants of the training step.
 
 References:
-    Sun, Ni, Wang, Jing, Wei and Nie, "General Debiasing for Multimodal Sentiment Analysis", ACM Multimedia 2023, arXiv:2307.10511.
+    Sun, Ni, Wang, Jing, Wei and Nie, "General Debiasing for Multimodal Sentiment Analysis", ACM Multimedia 2023,
+    arXiv:2307.10511.
 """
 
 from __future__ import annotations

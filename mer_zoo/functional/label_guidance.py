@@ -1,7 +1,7 @@
 """CUMDF's network: common knowledge of two modalities, label embeddings, and the attention that they guide.
 
-Symbols: L, A, V modalities, m any of them, X' a convolved sequence, X~ an extracted one, e the label embedding, E_y its table, B batch,
-T steps of the common time axis, d width, C classes. Sequences are zero at padding.
+Symbols: L, A, V modalities, m any of them, X' a convolved sequence, X~ an extracted one, e the label embedding, E_y its
+table, B batch, T steps of the common time axis, d width, C classes. Sequences are zero at padding.
 
 References:
     "Label-Guided Enhancement: A Distillation Framework for Uncertainty-Aware Multimodal Emotion Recognition", anonymous
@@ -44,7 +44,8 @@ def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
 def common_knowledge(x: Tensor, other: Tensor, other_mask: Tensor) -> Tensor:
     r"""What a modality has in common with another (Eq. 3).
 
-    :math:`M = X'_L X_A'^\top`, :math:`S = \mathrm{softmax}(\tanh M)`, :math:`R = S X'_A`, result :math:`[R ; R \odot X'_L]`.
+    :math:`M = X'_L X_A'^\top`, :math:`S = \mathrm{softmax}(\tanh M)`, :math:`R = S X'_A`, result :math:`[R ; R \odot
+    X'_L]`.
 
     Args:
         x: (B, T, d), X' of the modality.
@@ -118,9 +119,10 @@ def guided_attention(
 ) -> Tensor:
     r"""Attention of the label to two modalities, keys of one and values of the other (Eqs. 6-8).
 
-    :math:`Z_m = \tilde{X}_m \odot g` with the gate :math:`g = W_e e + b_e`. Head h: :math:`\mathrm{softmax}((W_Q^h e)^\top (W_K^h Z_1)^\top /
-    \sqrt{d_h}) \, W_V^h Z_2`; the heads' concatenation times W_0. There is one query and one gate a sample, so gate and projections are moved
-    from the steps to the query and to the mixed vector: neither Z nor keys nor values are formed.
+    :math:`Z_m = \tilde{X}_m \odot g` with the gate :math:`g = W_e e + b_e`. Head h: :math:`\mathrm{softmax}((W_Q^h
+    e)^\top (W_K^h Z_1)^\top / \sqrt{d_h}) \, W_V^h Z_2`; the heads' concatenation times W_0. There is one query and one
+    gate a sample, so gate and projections are moved from the steps to the query and to the mixed vector: neither Z nor
+    keys nor values are formed.
 
     Args:
         e: (B, d) label embedding.
@@ -153,8 +155,9 @@ def guided_attention(
 def pooled_norm(x: Tensor, gate: Tensor, update: Tensor, mask: Tensor, eps: float = 1e-5) -> Tensor:
     r"""Mean over time of a normalised sum, :math:`\frac{1}{T} \sum_t \mathrm{LayerNorm}(Z_t + u)`, with :math:`Z = \tilde{X} \odot g` (Eq. 9).
 
-    Gate and update are the same at every step, so the moments of each sum, and then the mean, are products of X~ with a few vectors:
-    no normalised sequence is formed. Gain and shift of the LayerNorm are left to the caller, who applies them to the mean.
+    Gate and update are the same at every step, so the moments of each sum, and then the mean, are products of X~ with a
+    few vectors: no normalised sequence is formed. Gain and shift of the LayerNorm are left to the caller, who applies
+    them to the mean.
 
     Args:
         x: (B, T, d), X~.

@@ -1,11 +1,11 @@
 """MACI's language debiasing: words that go with a class, the text of these words alone, and the subtraction of its effect.
 
-Symbols: y(x) log-probabilities of what was seen, y(x_cf) of the counterfactual text, tau the strength of the subtraction,
-which ``functional/deconfounding.py`` chooses.
+Symbols: y(x) log-probabilities of what was seen, y(x_cf) of the counterfactual text, tau the strength of the
+subtraction, which ``functional/deconfounding.py`` chooses.
 
 References:
-    Zhong, Huan, Wu, Liang and Chen, "Towards Robust Multimodal Emotion Recognition under Missing Modalities and Distribution
-    Shifts", arXiv:2506.10452, 2025. Equation numbers are the paper's.
+    Zhong, Huan, Wu, Liang and Chen, "Towards Robust Multimodal Emotion Recognition under Missing Modalities and
+    Distribution Shifts", arXiv:2506.10452, 2025. Equation numbers are the paper's.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def bias_words(
     """Find the words that a shortcut from text to label may lean on (Eqs. 25-27).
 
     Of the words whose counts over the classes have a coefficient of variation (population deviation over mean) of at
-    least ``threshold``, those with the largest count over all classes; of equal counts the one that came first. Of three
-    classes only the outer two, negative and positive, enter the variation.
+    least ``threshold``, those with the largest count over all classes; of equal counts the one that came first. Of
+    three classes only the outer two, negative and positive, enter the variation.
 
     Args:
         ids: (M,) token ids of the whole training split in its order, special tokens left out.
@@ -62,8 +62,8 @@ def bias_words(
         num_classes: Number of classes.
         num_words: Most words to return.
         threshold: Least coefficient of variation.
-        variant: ``paper`` drops a word seen in neutral samples only; in ``released`` it inherits the variation of the word
-            that first occurred before it.
+        variant: ``paper`` drops a word seen in neutral samples only; in ``released`` it inherits the variation of the
+            word that first occurred before it.
 
     Returns:
         At most ``num_words`` words.

@@ -1,6 +1,7 @@
 r"""Multinomial logistic regression, and its closed form for groups; nothing is random.
 
-Symbols: x (N, V) features; y (N,) classes; C classes; :math:`\pi` the class shares; :math:`n_{vc}` samples of class c in group v.
+Symbols: x (N, V) features; y (N,) classes; C classes; :math:`\pi` the class shares; :math:`n_{vc}` samples of class c
+in group v.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def multinomial_logistic(
 ) -> Logistic:
     r"""Minimise :math:`\sum_i -\log p(y_i \mid x_i) + \frac{\lambda}{2} \lVert W \rVert^2`; nothing is random.
 
-    The intercepts are free, so that the mean prediction is the class shares. A class without samples gets probability 0.
+    The intercepts are free, so that the mean prediction is the class shares. A class without samples gets probability
+    0.
 
     Args:
         x: (N, V).
@@ -75,8 +77,8 @@ def multinomial_logistic(
 def _minimise(flat: Tensor, x: Tensor, truth: Tensor, l2: float, seen: Tensor, tolerance: float) -> Tensor:
     """L-BFGS on (V + 1, C) coefficients and intercepts with the gradient written out.
 
-    The curvature is at most that of half the features' second moments (Boehning's bound); in coordinates where that is round, a dozen
-    steps are enough.
+    The curvature is at most that of half the features' second moments (Boehning's bound); in coordinates where that is
+    round, a dozen steps are enough.
     """
     number = len(x)
     x = torch.cat([x, x.new_ones(number, 1)], 1)

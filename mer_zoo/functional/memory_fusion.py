@@ -1,8 +1,8 @@
 """The two recurrences of the Memory Fusion Network, free of everything that can be computed for all steps at once.
 
 References:
-    Zadeh, Liang, Mazumder, Poria, Cambria, Morency, "Memory Fusion Network for Multi-view Sequential Learning", AAAI 2018,
-    arXiv:1802.00927.
+    Zadeh, Liang, Mazumder, Poria, Cambria, Morency, "Memory Fusion Network for Multi-view Sequential Learning", AAAI
+    2018, arXiv:1802.00927.
 """
 
 from __future__ import annotations

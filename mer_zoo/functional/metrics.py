@@ -76,7 +76,8 @@ def weighted_f1(confusion: Tensor) -> Tensor:
     """F1 averaged over the classes, weighted by how often each is true.
 
     Args:
-        confusion: (..., C, C) counts or sums of weights, truth in rows. Transposed, it gives the value with swapped arguments.
+        confusion: (..., C, C) counts or sums of weights, truth in rows. Transposed, it gives the value with swapped
+            arguments.
 
     Returns:
         (...,) values; 0 without samples.

@@ -56,8 +56,8 @@ def difference_loss(x: Tensor, y: Tensor) -> Tensor:
         Scalar mean((X^T Y)^2), at least float32; 0 for one sample, which nothing can be centred of.
 
     References:
-        Hazarika, Zimmermann, Poria, "MISA: Modality-Invariant and -Specific Representations for Multimodal Sentiment Analysis",
-        ACM MM 2020.
+        Hazarika, Zimmermann, Poria, "MISA: Modality-Invariant and -Specific Representations for Multimodal Sentiment
+        Analysis", ACM MM 2020.
 
     Example:
         >>> x = torch.tensor([[1.0], [-1.0]])

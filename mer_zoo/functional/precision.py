@@ -24,8 +24,8 @@ def widen(x: Tensor) -> Tensor:
 def match_type(x: Tensor, like: Tensor) -> Tensor:
     """Give a tensor the type of another one, beside which a network uses it; under autocast it keeps its own.
 
-    Where all weights are of half precision (``bf16-true``) they can be multiplied with nothing else. Autocast brings products to one
-    type by itself, and sums are to keep their precision there.
+    Where all weights are of half precision (``bf16-true``) they can be multiplied with nothing else. Autocast brings
+    products to one type by itself, and sums are to keep their precision there.
 
     Args:
         x: Any shape, such as a constant, or what was computed in single precision.

@@ -1,12 +1,12 @@
 r"""Propensities out of sample: how likely each class is by a trace of the bias alone, for samples that no fit has seen.
 
-Symbols: x (N, V) the trace, such as counts of biased words; y (N,) classes; C classes; :math:`p_b(y \mid x)` the propensity; K folds.
-The weight :math:`P(y) / p_b(y \mid x)` that is made of it is ``functional/deconfounding.py``'s.
+Symbols: x (N, V) the trace, such as counts of biased words; y (N,) classes; C classes; :math:`p_b(y \mid x)` the
+propensity; K folds. The weight :math:`P(y) / p_b(y \mid x)` that is made of it is ``functional/deconfounding.py``'s.
 
-A fit that has seen a sample's label gives that label a high probability whatever the trace is worth, and the weights would then
-take off what is no bias at all. So nothing about a sample's propensity may depend on its label: neither coefficients, nor which
-words count as biased, nor how strongly the fit is regularised. Each fold's propensities therefore come from the other folds, and
-their regularisation from the log-loss on each of these, fitted without both.
+A fit that has seen a sample's label gives that label a high probability whatever the trace is worth, and the weights
+would then take off what is no bias at all. So nothing about a sample's propensity may depend on its label: neither
+coefficients, nor which words count as biased, nor how strongly the fit is regularised. Each fold's propensities
+therefore come from the other folds, and their regularisation from the log-loss on each of these, fitted without both.
 """
 
 from __future__ import annotations
@@ -113,8 +113,8 @@ def log_loss(log_p: Tensor, y: Tensor) -> float:
 def assign_folds(groups: Tensor, folds: int) -> Tensor:
     """Deal whole groups out to folds of about equal size, the largest group first; nothing is random.
 
-    Groups of equal size come in the order of a hash, for the order of a file may have a period. With fewer groups than two, each sample
-    is its own.
+    Groups of equal size come in the order of a hash, for the order of a file may have a period. With fewer groups than
+    two, each sample is its own.
 
     Args:
         groups: (N,) the group of each sample, such as the recording that it is from.
@@ -151,18 +151,20 @@ def cross_fit(
 ) -> CrossFit:
     """Fit propensities so that no sample's own label has a part in them.
 
-    The regularisation of a fold's fit is the one with the least log-loss over the other folds, each predicted by a fit on the
-    rest, so without that fold too. One fit without a pair of folds serves both of them. Of two folds, each is divided anew.
+    The regularisation of a fold's fit is the one with the least log-loss over the other folds, each predicted by a fit
+    on the rest, so without that fold too. One fit without a pair of folds serves both of them. Of two folds, each is
+    divided anew.
 
     Args:
-        trace: Gives (N, V) features of all samples by what may be known of the given rows alone: which words are biased there, or
-            by which mean and deviation to scale.
+        trace: Gives (N, V) features of all samples by what may be known of the given rows alone: which words are biased
+            there, or by which mean and deviation to scale.
         y: (N,) classes.
         num_classes: C.
         fold: (N,) fold of each sample, from :func:`assign_folds`.
         l2s: Strengths to choose from, in falling order.
         groups: (N,) the group of each sample, for the error of the gain; by default each its own.
-        fit: What is fitted, such as :func:`~mer_zoo.functional.logistic.shrunken_shares` where the features tell groups.
+        fit: What is fitted, such as :func:`~mer_zoo.functional.logistic.shrunken_shares` where the features tell
+            groups.
 
     Example:
         >>> y = torch.arange(60) % 2

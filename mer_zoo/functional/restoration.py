@@ -1,7 +1,7 @@
 """Restoring what an incomplete view lost: likeness of representations (SimSiam), and likeness of frames.
 
-A suffix ``_m`` marks the view with missing frames. Every function returns one value a sample or position; what is averaged, and over
-which processes, is the caller's business.
+A suffix ``_m`` marks the view with missing frames. Every function returns one value a sample or position; what is
+averaged, and over which processes, is the caller's business.
 """
 
 from __future__ import annotations

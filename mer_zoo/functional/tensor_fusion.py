@@ -1,9 +1,9 @@
 """Fusion by products: all products of the entries of several vectors (TFN), and the same through low-rank factors (LMF).
 
 References:
-    Zadeh, Chen, Poria, Cambria, Morency, "Tensor Fusion Network for Multimodal Sentiment Analysis", EMNLP 2017, arXiv:1707.07250.
-    Liu, Shen, Lakshminarasimhan, Liang, Zadeh, Morency, "Efficient Low-rank Multimodal Fusion with Modality-Specific Factors",
-    ACL 2018, arXiv:1806.00064.
+    Zadeh, Chen, Poria, Cambria, Morency, "Tensor Fusion Network for Multimodal Sentiment Analysis", EMNLP 2017,
+    arXiv:1707.07250. Liu, Shen, Lakshminarasimhan, Liang, Zadeh, Morency, "Efficient Low-rank Multimodal Fusion with
+    Modality-Specific Factors", ACL 2018, arXiv:1806.00064.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 r"""Words as a trace of a confounder: counts of them, which of the frequent ones go along with the class, and their shares.
 
-Symbols: N samples; V words; C classes; :math:`x_{ij} = [\text{word } j \text{ occurs in sample } i]`; :math:`e(y_i)` the one-hot class;
-:math:`\pi` the class shares.
+Symbols: N samples; V words; C classes; :math:`x_{ij} = [\text{word } j \text{ occurs in sample } i]`; :math:`e(y_i)`
+the one-hot class; :math:`\pi` the class shares.
 
 References:
-    Rao, "Large sample tests of statistical hypotheses", Mathematical Proceedings of the Cambridge Philosophical Society 44(1), 1948 (score
-    test); Benjamini and Hochberg, "Controlling the False Discovery Rate", Journal of the Royal Statistical Society B 57(1), 1995.
+    Rao, "Large sample tests of statistical hypotheses", Mathematical Proceedings of the Cambridge Philosophical Society
+    44(1), 1948 (score test); Benjamini and Hochberg, "Controlling the False Discovery Rate", Journal of the Royal
+    Statistical Society B 57(1), 1995.
 """
 
 from __future__ import annotations

@@ -43,8 +43,9 @@ def visibility(
 ) -> Visibility:
     """Work out who sees whom, once for all layers of an encoder.
 
-    With ``causal``, query i sees the keys j <= i + |Tk - Tq|. Where masks are given, padded keys are hidden, and i, j, Tq
-    and Tk count real steps, so that padding changes nothing. The keys of a sample without any real key are all visible.
+    With ``causal``, query i sees the keys j <= i + |Tk - Tq|. Where masks are given, padded keys are hidden, and i, j,
+    Tq and Tk count real steps, so that padding changes nothing. The keys of a sample without any real key are all
+    visible.
 
     Args:
         queries: (B, Tq, d), for its length and device.
@@ -141,13 +142,16 @@ def merge_heads(x: Tensor) -> Tensor:
 
 
 def _fused_is_faster(q: Tensor, k: Tensor, p: float) -> bool:
-    # Measured on one CPU thread: with few channels a head the fused kernel loses on few keys, however many the queries (0.6 of
-    # the plain speed at 400 x 16), draws level near 100 and wins 2 to 5 times on long squares. It does not exist with dropout.
+    # Measured on one CPU thread: with few channels a head the fused kernel loses on few keys, however many the queries
+    # (0.6 of
+    # the plain speed at 400 x 16), draws level near 100 and wins 2 to 5 times on long squares. It does not exist with
+    # dropout.
     return p == 0 and (k.shape[2] >= 96 or q.shape[-1] >= 32)
 
 
 def _tiles_are_faster(q: Tensor, k: Tensor, v: Tensor, visible: Visibility, p: float) -> bool:
-    # Measured on one CPU thread: 2.5 to 4.5 times the plain speed where the scores take more than 32 MiB, which malloc then fetches
+    # Measured on one CPU thread: 2.5 to 4.5 times the plain speed where the scores take more than 32 MiB, which malloc
+    # then fetches
     # from the system each time; level below, except for long causal squares, half of which is never computed.
     single = q.dtype == k.dtype == v.dtype == torch.float32
     scores = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2]

@@ -26,8 +26,8 @@ class WSAM(nn.Module):
         dim: Width d of the words, and of the long sequence once projected.
 
     References:
-        Zhong et al., "Towards Robust Multimodal Emotion Recognition under Missing Modalities and Distribution Shifts", 2025,
-        Equation 4.
+        Zhong et al., "Towards Robust Multimodal Emotion Recognition under Missing Modalities and Distribution Shifts",
+        2025, Equation 4.
 
     Example:
         >>> text, audio = torch.randn(1, 3, 8), torch.randn(1, 7, 8)
@@ -69,8 +69,8 @@ class WSAM(nn.Module):
         b_q, _, b_v = self.in_proj_bias.chunk(3)
         if projection is not None:
             w_k, w_v = w_k @ projection, w_v @ projection
-        # The few words go through the keys' and values' maps, not the many frames. The keys' bias adds the same to all scores of
-        # a word, which a softmax does not see; the values' bias comes out whole, because weights sum to one.
+        # The few words go through the keys' and values' maps, not the many frames. The keys' bias adds the same to all
+        # scores of a word, which a softmax does not see; the values' bias comes out whole, because weights sum to one.
         q = F.linear(text, w_q, b_q) @ w_k
         q = q * (source.shape[-1] / dim) ** 0.5  # attend divides by the root of the source's width
         seen = visibility(text, source, causal=False, key_mask=frames)
@@ -128,7 +128,8 @@ class MCA(nn.Module):
         mixed = []
         for letter, output in outputs.items():
             weight, bias = self._map(letter)
-            # Channels stand before steps in memory: multiplied from the left, they need not be copied into another order.
+            # Channels stand before steps in memory: multiplied from the left, they need not be copied into another
+            # order.
             channels = output.transpose(3, 4).flatten(1, 3)
             mixed.append(torch.baddbmm(bias[:, None], weight.expand(len(x), -1, -1), channels).transpose(1, 2))
         return torch.cat(mixed, 1), scores
@@ -136,8 +137,8 @@ class MCA(nn.Module):
     def _map(self, letter: str) -> tuple[Tensor, Tensor]:
         """Weight (d, blocks * d) and bias (d,) of the three linear maps in a row that follow a modality's blocks.
 
-        Nothing stands between the maps of the blocks, of the modality and of the whole, so that their product does the work of
-        nine maps with that of four, and their outputs need not be kept for the gradient.
+        Nothing stands between the maps of the blocks, of the modality and of the whole, so that their product does the
+        work of nine maps with that of four, and their outputs need not be kept for the gradient.
         """
         merge, dim = self.merge[letter], self.final.out_features
         assert isinstance(merge, nn.Linear)
@@ -205,8 +206,8 @@ class MCT(nn.Module):
         MERError: If the number of heads does not divide the width, or there is no layer.
 
     References:
-        Zhong et al., 2025 (see :class:`WSAM`), Equations 6-13. Equation 13 normalises the residual too; as in the released code,
-        it is added as it is.
+        Zhong et al., 2025 (see :class:`WSAM`), Equations 6-13. Equation 13 normalises the residual too; as in the
+        released code, it is added as it is.
 
     Example:
         >>> y, scores = MCT(8, heads=2, layers=2, letters="la")(torch.randn(1, 7, 8), {"l": 3, "a": 4})

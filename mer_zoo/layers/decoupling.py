@@ -58,7 +58,8 @@ class ShrinkingProjection(nn.Module):
         lengths: Steps of each output sequence.
 
     Raises:
-        MERError: If a kernel is longer than its sequence or below 1; when called, if sequences have not the lengths of the spec.
+        MERError: If a kernel is longer than its sequence or below 1; when called, if sequences have not the lengths of
+            the spec.
 
     Example:
         >>> spec = DataSpec(audio_dim=8)
@@ -113,8 +114,8 @@ class Decoupled(NamedTuple):
 class Decoupling(nn.Module):
     """Splits each sequence by a private encoder a modality and one shared encoder, and charges for a bad split.
 
-    A decoder restores the sequence from both parts; what the private encoder makes of the restored one should be what it made of
-    the first. Flattened shared parts, brought to one width, are compared by label.
+    A decoder restores the sequence from both parts; what the private encoder makes of the restored one should be what
+    it made of the first. Flattened shared parts, brought to one width, are compared by label.
 
     Args:
         lengths: Steps of each modality.

@@ -1,8 +1,8 @@
 """LG-MMT, CUMDF's label-guided multimodal masked transformer, and the common time axis that it needs.
 
-What the manuscript leaves open is inferred: where the label comes from when it is not known (:class:`LabelGuidance`), that each pair of
-modalities has an attention of its own while W_e is shared, that the feed-forward part is four times as wide, and that b_e starts at 1, so that
-the sequences pass unchanged but for what the label adds.
+What the manuscript leaves open is inferred: where the label comes from when it is not known (:class:`LabelGuidance`),
+that each pair of modalities has an attention of its own while W_e is shared, that the feed-forward part is four times
+as wide, and that b_e starts at 1, so that the sequences pass unchanged but for what the label adds.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def label_classes(task: Task, target: Tensor) -> Tensor:
 def common_mask(masks: Mapping[str, Tensor], aligned: bool) -> Tensor:
     """Real steps of the time axis on which all modalities are brought: the first one's, that is the text's.
 
-    On aligned data a step is real if any modality is real there. On others, a sample with nothing in the first modality has one
-    step, so that what the others say is not lost.
+    On aligned data a step is real if any modality is real there. On others, a sample with nothing in the first modality
+    has one step, so that what the others say is not lost.
 
     Args:
         masks: (B, T_m) bool of each modality.
@@ -172,7 +172,8 @@ class LGMMT(nn.Module):
         modalities: Names of the modalities, at least two; every pair of them meets.
         dim: Width d of the sequences.
         heads: Number of heads; divides the width.
-        guided: Whether to do all this; without, the joint representation is the pooled sequences, side by side (the ablation).
+        guided: Whether to do all this; without, the joint representation is the pooled sequences, side by side (the
+            ablation).
         dropout: Dropout of the joint representation, see :meth:`drop`.
 
     Attributes:
@@ -201,7 +202,8 @@ class LGMMT(nn.Module):
         super().__init__()
         if len(modalities) < 2:
             raise MERError(
-                f"LG-MMT lets pairs of modalities meet, but there is {', '.join(modalities) or 'none'} only; use at least two"
+                f"LG-MMT lets pairs of modalities meet, but there is {', '.join(modalities) or 'none'} only; use at"
+                f" least two"
             )
         if heads < 1 or dim % heads:
             raise MERError(f"{heads} heads do not divide a width of {dim}; choose a number of heads that divides it")

@@ -1,7 +1,7 @@
 """Sinusoidal positions of two kinds.
 
-tensor2tensor's (MulT): sines first, then cosines, row 0 zero for padding, steps counted from 1. Interleaved, as printed by Vaswani
-et al. (CIDer): sine and cosine in turn, steps counted from 0.
+tensor2tensor's (MulT): sines first, then cosines, row 0 zero for padding, steps counted from 1. Interleaved, as printed
+by Vaswani et al. (CIDer): sine and cosine in turn, steps counted from 0.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ PositionRule = Literal["time", "released"]
 def sinusoid_table(length: int, dim: int) -> Tensor:
     """Position vectors of steps 1 to ``length``, and a zero row 0.
 
-    With half = dim // 2 and f_k = exp(-k ln(10000) / (half - 1)), row p is [sin(p f_0) .., cos(p f_0) ..] and, for an odd
-    width, a zero column.
+    With half = dim // 2 and f_k = exp(-k ln(10000) / (half - 1)), row p is [sin(p f_0) .., cos(p f_0) ..] and, for an
+    odd width, a zero column.
 
     Args:
         length: Number of steps.
@@ -105,8 +105,9 @@ def positions(x: Tensor, mask: Tensor | None = None, rule: PositionRule = "time"
     Args:
         x: (B, T, d) sequence before scaling.
         mask: (B, T) bool, True at real steps; None if all are real.
-        rule: "time" counts the real steps, so that padding in front or behind changes nothing, and gives padding the zero
-            vector. "released" counts every step and gives the zero vector to a step whose first channel is exactly 0.
+        rule: "time" counts the real steps, so that padding in front or behind changes nothing, and gives padding the
+            zero vector. "released" counts every step and gives the zero vector to a step whose first channel is exactly
+            0.
 
     Returns:
         (B, T, d) or, where all samples are alike, (T, d) vectors without gradient.
@@ -150,8 +151,8 @@ def interleaved_positions(x: Tensor, mask: Tensor | None = None, rule: PositionR
     Args:
         x: (B, T, d) sequence.
         mask: (B, T) bool, True at real steps; None if all are to be counted.
-        rule: "time" counts the real steps from 0 and gives padding the zero vector. "released" gives all steps of a sample the
-            vector of its place in the batch, as CIDer's code does by mistaking the axes.
+        rule: "time" counts the real steps from 0 and gives padding the zero vector. "released" gives all steps of a
+            sample the vector of its place in the batch, as CIDer's code does by mistaking the axes.
 
     Returns:
         (B, T, d), (T, d) or (B, 1, d) vectors without gradient.

@@ -22,8 +22,9 @@ def masked_rnn(rnn: nn.GRU | nn.LSTM, x: Tensor, mask: Tensor) -> tuple[Tensor, 
         mask: (B, T) bool, True at real steps; padding may stand anywhere, and a sample may have no real step.
 
     Returns:
-        The states of the last layer (B, T, D) at the places of their steps, zero at padding; and the final state (B, D):
-        after the last real step, for the backward direction after the first. Both are zero for a sample without steps.
+        The states of the last layer (B, T, D) at the places of their steps, zero at padding; and the final state (B,
+        D): after the last real step, for the backward direction after the first. Both are zero for a sample without
+        steps.
 
     Raises:
         MERError: If the network is not batch-first.

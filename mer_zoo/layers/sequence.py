@@ -42,7 +42,8 @@ def check_lengths(owner: str, x: Mapping[str, Tensor], lengths: Mapping[str, int
     Example:
         >>> check_lengths("DMD", {"text": torch.zeros(1, 5, 3)}, {"text": 6})
         Traceback (most recent call last):
-        mer_zoo.errors.MERError: DMD was built for 6 steps of text, but the batch has 5; pad batches to the lengths of the spec
+        mer_zoo.errors.MERError: DMD was built for 6 steps of text, but the batch has 5; pad batches to the lengths of
+        the spec
     """
     for name, sequence in x.items():
         if sequence.shape[1] != lengths[name]:
@@ -60,7 +61,8 @@ def left_align(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         mask: (B, T) bool, True at real steps.
 
     Returns:
-        The moved sequences (B, T, ...), their mask (B, T), and the order (B, T): step t of the result was ``order[:, t]``.
+        The moved sequences (B, T, ...), their mask (B, T), and the order (B, T): step t of the result was ``order[:,
+        t]``.
 
     Example:
         >>> x, mask, order = left_align(torch.tensor([[0, 0, 7, 8]]), torch.tensor([[False, False, True, True]]))
@@ -150,8 +152,8 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
 def masked_resample(x: Tensor, mask: Tensor, target: Tensor) -> Tensor:
     """Average the real steps of a sequence into as many equal bins as another sequence has real steps.
 
-    Bin i of n over m steps is the mean of steps floor(i m / n) .. ceil((i + 1) m / n) - 1, so that a shorter sequence is
-    repeated and a longer one averaged, whatever the padding of either.
+    Bin i of n over m steps is the mean of steps floor(i m / n) .. ceil((i + 1) m / n) - 1, so that a shorter sequence
+    is repeated and a longer one averaged, whatever the padding of either.
 
     Args:
         x: (B, S, d) sequences.
@@ -185,8 +187,8 @@ def at_words(modality: Modality, words: Tensor, aligned: bool) -> Tensor:
         aligned: Whether the modalities share one time axis, so that equal shapes need no search for equal masks.
 
     Returns:
-        (B, T, d): the features as they are where their steps are the words already, else averaged by :func:`masked_resample`;
-        zero at padding.
+        (B, T, d): the features as they are where their steps are the words already, else averaged by
+        :func:`masked_resample`; zero at padding.
 
     Example:
         >>> audio = Modality(torch.tensor([[[1.0], [3.0], [5.0], [7.0]]]), torch.ones(1, 4, dtype=torch.bool))

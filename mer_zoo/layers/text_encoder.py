@@ -30,7 +30,8 @@ class TextEncoder(nn.Module):
         frozen: Keep the encoder as it is, in evaluation mode.
 
     Attributes:
-        zero_padding: Whether padding gets the zero vector (default) or, for networks that read it, what the encoder says.
+        zero_padding: Whether padding gets the zero vector (default) or, for networks that read it, what the encoder
+            says.
 
     Raises:
         MERError: If neither or both of path and config are given, or the encoder can't be built.

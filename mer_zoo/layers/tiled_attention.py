@@ -22,13 +22,15 @@ _Tile = tuple[int, slice, slice]  # sample, queries, keys
 def tiled_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, causal: bool, p: float) -> Tensor:
     """Softmax attention with dropout of the weights, as :func:`mer_zoo.layers.attention.attend` defines it.
 
-    With ``causal``, keys that no query of a tile sees are not even multiplied. It cannot be differentiated a second time.
+    With ``causal``, keys that no query of a tile sees are not even multiplied. It cannot be differentiated a second
+    time.
 
     Args:
         q: (B, heads, Tq, d) queries.
         k: (B, heads, Tk, d) keys.
         v: (B, heads, Tk, d) values.
-        bias: Additive mask that broadcasts to (B, heads, Tq, Tk), without gradient; None if all is visible or ``causal``.
+        bias: Additive mask that broadcasts to (B, heads, Tq, Tk), without gradient; None if all is visible or
+            ``causal``.
         causal: Whether query i sees the keys j <= i of a square.
         p: Probability of dropping a weight, above 0.
 

@@ -158,8 +158,8 @@ class TransformerLayer(PreNormLayer):
 class TransformerEncoder(nn.Module):
     """A stack of pre-norm layers and a final LayerNorm, over one sequence or from one sequence to a fixed source.
 
-    Input and source come embedded, see :func:`mer_zoo.layers.positions.embed_positions`, so that a sequence which several
-    encoders read is embedded once. The source is not updated from layer to layer.
+    Input and source come embedded, see :func:`mer_zoo.layers.positions.embed_positions`, so that a sequence which
+    several encoders read is embedded once. The source is not updated from layer to layer.
 
     Args:
         dim: Width.
@@ -265,8 +265,8 @@ class TransformerEncoder(nn.Module):
     def _project_source(self, source: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
         """Keys and values (B, Tk, d) of every layer, in one product.
 
-        Gain and shift of each layer's LN0 are folded into its projection: the source is the same in every layer, so that it is
-        normalised, and kept for the gradient, only once.
+        Gain and shift of each layer's LN0 are folded into its projection: the source is the same in every layer, so
+        that it is normalised, and kept for the gradient, only once.
         """
         dim = source.shape[-1]
         gain = torch.stack([layer.norm0.weight for layer in self.layers])[:, None]

@@ -111,7 +111,8 @@ class ConfusionMetric(Metric, ABC):
         Args:
             logits: (B, *task shape).
             target: Labels as for ``update``.
-            weights: (S, B) how often each sample comes, in S resamplings; (S, B, problems) where it differs between problems.
+            weights: (S, B) how often each sample comes, in S resamplings; (S, B, problems) where it differs between
+                problems.
 
         Returns:
             (S,) values, float64 on the CPU.

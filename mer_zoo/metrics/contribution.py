@@ -32,16 +32,16 @@ def subsets(modalities: Sequence[str] = MODALITIES) -> list[Subset]:
 class ModalityContribution(Metric):
     r"""Shapley value of each modality, averaged over samples and normalised to sum 1, with the imbalance.
 
-    With v(C) = \|C\| where the prediction from the modalities C alone is right and 0 elsewhere, modality m contributes the
-    mean over all orders of v(S + m) - v(S), S being the modalities before m. All contributions are 0 where no prediction
-    from the complete data is right.
+    With v(C) = \|C\| where the prediction from the modalities C alone is right and 0 elsewhere, modality m contributes
+    the mean over all orders of v(S + m) - v(S), S being the modalities before m. All contributions are 0 where no
+    prediction from the complete data is right.
 
     Args:
         modalities: The modalities in use.
 
     References:
-        Wei et al., "Enhancing multimodal cooperation via sample-level modality valuation", CVPR 2024; CausalMER, Table 5,
-        whose ``contribution_std`` is the sample standard deviation of the contributions, as here.
+        Wei et al., "Enhancing multimodal cooperation via sample-level modality valuation", CVPR 2024; CausalMER, Table
+        5, whose ``contribution_std`` is the sample standard deviation of the contributions, as here.
 
     Example:
         >>> metric = ModalityContribution(["text", "audio"])

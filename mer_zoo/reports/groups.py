@@ -96,8 +96,9 @@ def group_runs(runs: Sequence[RunResults]) -> list[Group]:
         runs: All runs, in the order of the rows.
 
     Returns:
-        One group for each model, task, convention and corpus, plain models before wrapped ones. Where a seed comes twice the settings must differ in
-        something that results.json does not name, so those runs stand alone, labelled by their folders.
+        One group for each model, task, convention and corpus, plain models before wrapped ones. Where a seed comes
+        twice the settings must differ in something that results.json does not name, so those runs stand alone, labelled
+        by their folders.
     """
     gathered: dict[str, list[RunResults]] = {}
     for run in runs:

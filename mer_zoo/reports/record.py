@@ -35,7 +35,8 @@ class ConditionResult:
         metrics: The model's metrics.
         majority: The same of the majority class.
         constant: The same of the best constant prediction.
-        curve: Name without its rate, where it is a point on a pattern's curve, such as ``RMFM`` of ``RMFM 0.3``; else None.
+        curve: Name without its rate, where it is a point on a pattern's curve, such as ``RMFM`` of ``RMFM 0.3``; else
+            None.
         rate: The missing rate there.
     """
 

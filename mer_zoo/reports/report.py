@@ -42,8 +42,8 @@ class Report:
 
     Attributes:
         metric: The metric it is about.
-        tables: The comparison, then what else the runs allow: AUILC and the value at each missing rate, drop gap, differences,
-            the papers' figures, what the models report about themselves.
+        tables: The comparison, then what else the runs allow: AUILC and the value at each missing rate, drop gap,
+            differences, the papers' figures, what the models report about themselves.
         figure: The picture.
         curves: The picture over the missing rate; None without several rates.
     """

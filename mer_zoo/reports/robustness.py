@@ -88,7 +88,8 @@ def summarize(run: RunResults) -> dict[str, Any]:
         run: The run.
 
     Returns:
-        ``auilc``: curve -> metric -> area; ``drop_gap``: complete condition -> metric -> gap of each set, ``mean``, ``std``.
+        ``auilc``: curve -> metric -> area; ``drop_gap``: complete condition -> metric -> gap of each set, ``mean``,
+        ``std``.
     """
     metrics = ordered_metrics(run.metric_names)
     areas = {name: {metric: curve.area(metric) for metric in metrics} for name, curve in curves_of(run).items()}

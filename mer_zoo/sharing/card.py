@@ -89,7 +89,8 @@ def model_card(config: Mapping[str, Any], results: RunResults | None, standardiz
     sections = [
         f"---\n{yaml.safe_dump(header, sort_keys=False)}---",
         f"# {about['model']}",
-        "A model for multimodal emotion recognition, trained and exported with mer_zoo. `config.json` holds names and numbers, "
+        "A model for multimodal emotion recognition, trained and exported with mer_zoo. `config.json` holds names and"
+        " numbers, "
         "`model.safetensors` tensors; nothing in this folder is executed.",
         _use(config, standardized),
         "## Task and data\n\n" + _items(_facts(config, results)),

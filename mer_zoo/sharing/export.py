@@ -79,7 +79,8 @@ def export_checkpoint(
     """Write what a prediction needs of a checkpoint into a folder: weights, configuration and model card.
 
     Args:
-        checkpoint: A checkpoint of a run; nothing in it is executed. Results of its test stand in the card if they are beside it.
+        checkpoint: A checkpoint of a run; nothing in it is executed. Results of its test stand in the card if they are
+            beside it.
         dest: The folder, new or without an export; it gets all files or none.
         student: Leave out the teacher of CUMDF and all that only its training needs.
         licence: Name of the licence, for the model card.
@@ -90,8 +91,8 @@ def export_checkpoint(
         The file of weights.
 
     Raises:
-        MERError: If the checkpoint can't be used, holds no student, its model can't be described in plain values, or the folder
-            has such files already.
+        MERError: If the checkpoint can't be used, holds no student, its model can't be described in plain values, or
+            the folder has such files already.
     """
     checkpoint, dest = Path(checkpoint).expanduser(), _destination(dest, overwrite)
     if not checkpoint.is_file():
@@ -160,7 +161,8 @@ def _destination(dest: str | Path, overwrite: bool) -> Path:
 def _all_or_none(dest: Path) -> Iterator[Path]:
     """Hand out a folder whose files come into ``dest`` when the block ends without an error.
 
-    A kill while they come leaves a folder without config.json, which nothing takes for an export, never files of two exports.
+    A kill while they come leaves a folder without config.json, which nothing takes for an export, never files of two
+    exports.
     """
     new = not dest.exists()
     part = (dest.parent if new else dest) / f".{os.getpid()}.{dest.name}"

@@ -35,12 +35,12 @@ _SPARE = 2**24  # elements that a model may have beside those of its file
 def load_pretrained(path: str | Path, modules: Modules = (), revision: str | None = None) -> Model:
     """Build a model that was exported, with its weights, in evaluation mode.
 
-    Nothing of the folder is executed or imported: its config.json may name classes of the zoo and give them plain values, and the
-    sizes it asks for have to be those of the file of weights.
+    Nothing of the folder is executed or imported: its config.json may name classes of the zoo and give them plain
+    values, and the sizes it asks for have to be those of the file of weights.
 
     Args:
-        path: A folder that ``mer-zoo export`` or :func:`~mer_zoo.sharing.export.save_pretrained` wrote, or the id of a repository on the
-            Hugging Face Hub, ``owner/name``, of which only these two files are fetched.
+        path: A folder that ``mer-zoo export`` or :func:`~mer_zoo.sharing.export.save_pretrained` wrote, or the id of a
+            repository on the Hugging Face Hub, ``owner/name``, of which only these two files are fetched.
         modules: Modules of your own, or their names, in which further classes may be looked up; they are imported.
         revision: Branch, tag or commit of the repository.
 
@@ -48,7 +48,8 @@ def load_pretrained(path: str | Path, modules: Modules = (), revision: str | Non
         The model. Its ``scaler_state`` holds the statistics by which its data are to be standardised, if any.
 
     Raises:
-        MERError: If there is no such folder or repository, or it holds no export, or anything that is not allowed there.
+        MERError: If there is no such folder or repository, or it holds no export, or anything that is not allowed
+            there.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -90,7 +91,8 @@ def _fetch(repository: str, revision: str | None) -> Path:
     except Exception as error:  # the library has an error for each cause, and others of the network's come through it
         # without the library's own, which is a page of connections
         raise MERError(
-            f"{repository} is no folder here and can't be fetched from the Hub ({_cause(error)}); give the folder of an export, or"
+            f"{repository} is no folder here and can't be fetched from the Hub ({_cause(error)}); give the folder of an"
+            f" export, or"
             " the id of a model that you can reach"
         ) from None
 

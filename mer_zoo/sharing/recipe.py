@@ -98,7 +98,8 @@ def build(recipe: Mapping[str, Any], modules: Modules = ()) -> Model:
     Example:
         >>> build({"format": 1, "spec": {}, "task": {"class": "os.system", "arguments": {}}, "backbone": {}, "wrappers": []})
         Traceback (most recent call last):
-        mer_zoo.errors.MERError: 'os.system' is no Task of mer_zoo; if you trust the module it stands in, name it in modules ...
+        mer_zoo.errors.MERError: 'os.system' is no Task of mer_zoo; if you trust the module it stands in, name it in
+        modules ...
     """
     if not isinstance(recipe, Mapping) or recipe.keys() != _PARTS or recipe["format"] != FORMAT:
         raise MERError(
@@ -158,7 +159,8 @@ def _find(kind: type[Any], name: object, modules: Mapping[str, ModuleType]) -> t
         if isinstance(found, type) and issubclass(found, kind):
             return found
     raise MERError(
-        f"{str(name)[:100]!r} is no {kind.__name__} of mer_zoo; if you trust the module it stands in, name it in modules"
+        f"{str(name)[:100]!r} is no {kind.__name__} of mer_zoo; if you trust the module it stands in, name it in"
+        f" modules"
         " (mer-zoo export --module)"
     )
 

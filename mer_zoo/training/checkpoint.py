@@ -35,7 +35,8 @@ def needed_state(model: Model) -> dict[str, Tensor]:
 def check_file(path: Path) -> None:
     """Refuse a file that is no checkpoint of Lightning, can't be read or is damaged; nothing in it is executed.
 
-    torch checks no checksum, so a flipped bit would pass for another weight; and it unpacks what is compressed, however large.
+    torch checks no checksum, so a flipped bit would pass for another weight; and it unpacks what is compressed, however
+    large.
 
     Args:
         path: An existing path.

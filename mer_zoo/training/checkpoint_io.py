@@ -23,8 +23,8 @@ __all__ = ["WholeCheckpointIO", "keep_whole"]
 class WholeCheckpointIO(TorchCheckpointIO):
     """Checkpoints on a local disk.
 
-    A new one is written beside the old one and takes its place when it lies on the disk. Lightning writes it into the system's
-    temporary folder instead, from where it has to be copied if that is another disk.
+    A new one is written beside the old one and takes its place when it lies on the disk. Lightning writes it into the
+    system's temporary folder instead, from where it has to be copied if that is another disk.
 
     Example:
         >>> from tempfile import mkdtemp

@@ -38,9 +38,10 @@ class _Seen:
 class LossGuard:
     """Watches the losses of training.
 
-    A GPU is not waited for: whether a loss is finite is copied in the background, and read when the loss of the next batch is there, or
-    before a checkpoint is written. On a CPU it is read at once, before the optimiser steps. What is watched is the loss itself, so
-    a gradient that overflows in fp16 and is skipped by the scaler is no matter. All processes stop together.
+    A GPU is not waited for: whether a loss is finite is copied in the background, and read when the loss of the next
+        batch is there, or
+    before a checkpoint is written. On a CPU it is read at once, before the optimiser steps. What is watched is the loss
+    itself, so a gradient that overflows in fp16 and is skipped by the scaler is no matter. All processes stop together.
     """
 
     def __init__(self) -> None:
@@ -130,6 +131,7 @@ def _sentence(place: Mapping[str, int], path: Path | None) -> str:
     where = f"epoch {place['epoch']}, batch {place['batch']}, optimizer step {place['step']}"
     saved = "" if path is None else f"; the ids of the batch are in {path}"
     return (
-        f"the loss is not a finite number in {where}{saved}; look for faults with mer-zoo validate-data, lower the learning rate, or"
+        f"the loss is not a finite number in {where}{saved}; look for faults with mer-zoo validate-data, lower the"
+        f" learning rate, or"
         " set model.clip_norm"
     )

@@ -102,8 +102,8 @@ def _between_batches(trainer: Trainer) -> bool:
 def _settle_progress(loops: Mapping[str, Any]) -> None:
     """Let the progress in ``checkpoint["loops"]`` say what a resumed run has still to do.
 
-    At the beginning of a batch Lightning has counted and fetched it already; a run that is resumed there is to begin it again. Where
-    an epoch is over, its order is of no use any more.
+    At the beginning of a batch Lightning has counted and fetched it already; a run that is resumed there is to begin it
+    again. Where an epoch is over, its order is of no use any more.
     """
     fit = loops["fit_loop"]
     batches, epochs = fit["epoch_loop.batch_progress"], fit["epoch_progress"]["current"]
@@ -181,7 +181,8 @@ class ResumableModule(LightningModule):
         super().log(*args, **kwargs)
         if self._resumed is None or not self.trainer.training:
             return
-        # The means of the epoch begin anew; what one held already is added when it has been logged once, in the same order of sums.
+        # The means of the epoch begin anew; what one held already is added when it has been logged once, in the same
+        # order of sums.
         results, means = self.trainer.fit_loop.epoch_loop._results, self._own_state()["means"]
         for name in [name for name in means if name in results]:
             metric, (value, count) = results[name], means.pop(name)
@@ -197,8 +198,8 @@ class ResumableModule(LightningModule):
 class LastCheckpoint(ModelCheckpoint):
     """Keeps ``last.ckpt``: the end of the last epoch, and with ``every_n_train_steps`` also places in the middle of epochs.
 
-    In the middle of an epoch it is written between two batches, when the validation of the first one, if any, and its schedulers are
-    done, and between two optimiser steps, so never while gradients are being accumulated.
+    In the middle of an epoch it is written between two batches, when the validation of the first one, if any, and its
+    schedulers are done, and between two optimiser steps, so never while gradients are being accumulated.
 
     Args:
         *args: See ModelCheckpoint.

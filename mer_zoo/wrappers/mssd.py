@@ -1,12 +1,15 @@
 """MSSD: multimodal self-distillation, which makes any backbone robust to missing frames, words and modalities.
 
-Idea: the network sees each training batch twice, complete and with frames and words missing at random. What it makes of the incomplete
-view is drawn towards what it makes of the complete one: the joint representation, the attention of the last layer, and the missing
-inputs themselves, which small decoders restore from the hidden sequences. Teacher and student are one network; the teacher's side
-gets no gradient. After training nothing of it is left but the weights: forward and predict are the inner model's.
+Idea: the network sees each training batch twice, complete and with frames and words missing at random. What it makes of
+the incomplete view is drawn towards what it makes of the complete one: the joint representation, the attention of the
+last layer, and the missing inputs themselves, which small decoders restore from the hidden sequences. Teacher and
+student are one network; the teacher's side gets no gradient. After training nothing of it is left but the weights:
+forward and predict are the inner model's.
 
-Input and shapes (B batch, m each modality in use, T_m steps and D_m features of its input, h hidden steps and d hidden width):
-    inner model: features (B, D); for the reconstruction hidden[m] (B, h, d) and inputs[m] (B, T_m, D_m); for the attention term
+Input and shapes (B batch, m each modality in use, T_m steps and D_m features of its input, h hidden steps and d hidden
+width):
+    inner model: features (B, D); for the reconstruction hidden[m] (B, h, d) and inputs[m] (B, T_m, D_m); for the
+        attention term
     attention (B * heads, T, T).
 
 Where the paper is in the code:
@@ -15,24 +18,27 @@ Where the paper is in the code:
     the objectives (Eqs. 28-30)          MSSD.steps, MSSD._distil
     decoders                             Decoder
 
-Which view weighs what: both have their task loss. With ``two_stage`` they are two optimiser steps, complete first; the targets are what
-the network said before the first of them. Without, both losses are summed in one step.
+Which view weighs what: both have their task loss. With ``two_stage`` they are two optimiser steps, complete first; the
+targets are what the network said before the first of them. Without, both losses are summed in one step.
 
 Differences between the paper and the authors' code:
-    * the code keeps the first step's gradient, so that the second step takes the sum of both: ``accumulate_stage_gradients``;
+    * the code keeps the first step's gradient, so that the second step takes the sum of both:
+      ``accumulate_stage_gradients``;
     * the code draws a missing rate for each position, the paper says for each sample: ``rate``.
 Differences of ours:
-    * what the reconstruction counts, also where a backbone reads sequences that are already incomplete, is what the complete
-      batch has and the view lacks;
-    * any inner model: the attention term is left out where there is no attention map, a decoder of text has a map over time
-      where the hidden sequence has another length than the text, and only modalities with a hidden sequence are restored.
+    * what the reconstruction counts, also where a backbone reads sequences that are already incomplete, is what the
+      complete batch has and the view lacks;
+    * any inner model: the attention term is left out where there is no attention map, a decoder of text has a map over
+      time where the hidden sequence has another length than the text, and only modalities with a hidden sequence are
+      restored.
 
-Reproduction: losses to 1e-5 and two training steps to 1e-4 of the released code; on SyntheticMER see docs/results.md, no figure of the paper
+Reproduction: losses to 1e-5 and two training steps to 1e-4 of the released code; on SyntheticMER see docs/results.md,
+no figure of the paper
     yet.
 
 References:
-    Zhong, Huan, Wu, Liang and Chen, "Towards Robust Multimodal Emotion Recognition under Missing Modalities and Distribution
-    Shifts", 2025, arXiv:2506.10452. Released code: gw-zhong/CIDer; nothing copied.
+    Zhong, Huan, Wu, Liang and Chen, "Towards Robust Multimodal Emotion Recognition under Missing Modalities and
+    Distribution Shifts", 2025, arXiv:2506.10452. Released code: gw-zhong/CIDer; nothing copied.
 """
 
 from __future__ import annotations
@@ -63,8 +69,8 @@ _BETA = 0.1
 class MSSD(Wrapper):
     """Self-distillation from complete to incomplete views; see the module's text for the idea.
 
-    A term of weight 0 is not computed, and needs nothing of the inner model; with all three 0, training on incomplete views
-    (augmentation) remains.
+    A term of weight 0 is not computed, and needs nothing of the inner model; with all three 0, training on incomplete
+    views (augmentation) remains.
 
     Args:
         backbone: The model to train.
@@ -77,8 +83,8 @@ class MSSD(Wrapper):
         seed: Seed of the views; None for the global one.
 
     Raises:
-        MERError: If the inner model takes several optimiser steps or makes incomplete views itself, if it lacks what a term needs,
-            or for an option out of range.
+        MERError: If the inner model takes several optimiser steps or makes incomplete views itself, if it lacks what a
+            term needs, or for an option out of range.
 
     Example:
         >>> from mer_zoo.batch import DataSpec
@@ -126,15 +132,18 @@ class MSSD(Wrapper):
         maker = view_maker(inner)
         if maker is not None:
             raise MERError(
-                f"MSSD and {type(maker).__name__} both make the incomplete view; leave one of them out of the nest {name}"
+                f"MSSD and {type(maker).__name__} both make the incomplete view; leave one of them out of the nest"
+                f" {name}"
             )
         if inner.num_steps > 1:
             raise MERError(
-                f"MSSD needs one optimiser step a batch inside, but {name} takes {inner.num_steps}; leave out one of the two"
+                f"MSSD needs one optimiser step a batch inside, but {name} takes {inner.num_steps}; leave out one of"
+                f" the two"
             )
         if self.alpha and not inner.hidden_shape:
             raise MERError(
-                f"MSSD restores inputs from hidden sequences of known shape, which {name} does not offer; set alpha to 0"
+                f"MSSD restores inputs from hidden sequences of known shape, which {name} does not offer; set alpha to"
+                f" 0"
             )
         if self.beta and not inner.attention_shape:
             raise MERError(f"MSSD compares attention maps, which {name} does not offer; set beta to 0, or leave it out")

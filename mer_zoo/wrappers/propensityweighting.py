@@ -1,15 +1,17 @@
 r"""PropensityWeighting: training as if biased words had been dealt out at random, around any network.
 
-Idea: what stands behind both the words and the label (a topic, say) is not seen, but the frequent words that go with a class are its
-trace. A small model :math:`p_b(y \mid x)` of these words alone says how far the label could be guessed from them. Samples whose label is as
-the words suggest weigh little, the others much: under these weights label and words are independent, as in a randomised trial. Or the
-network is trained as an expert beside the words' expert, and learns what these do not say already.
+Idea: what stands behind both the words and the label (a topic, say) is not seen, but the frequent words that go with a
+class are its trace. A small model :math:`p_b(y \mid x)` of these words alone says how far the label could be guessed
+from them. Samples whose label is as the words suggest weigh little, the others much: under these weights label and
+words are independent, as in a randomised trial. Or the network is trained as an expert beside the words' expert, and
+learns what these do not say already.
 
 Input and shapes (B batch, S the task's shape):
     training split: token ids or transcripts, labels, ids (clips of one recording share a fold), indices;
-    each step's task_weight, times (P(y_i) / p_b(y_i))^(a s), clipped, with mean 1 over the training split; (B,), or (B, E) for E emotions;
-    each step's logits, plus (1 - a) s (log p_b - log P(y)) of shape (B, S); nothing is added in forward or predict.
-    a is 1 for ``mode="weight"``, 0 for ``mode="product"``, and ``balance`` for ``mode="both"``; s is ``strength``.
+    each step's task_weight, times (P(y_i) / p_b(y_i))^(a s), clipped, with mean 1 over the training split; (B,), or (B,
+    E) for E emotions; each step's logits, plus (1 - a) s (log p_b - log P(y)) of shape (B, S); nothing is added in
+    forward or predict. a is 1 for ``mode="weight"``, 0 for ``mode="product"``, and ``balance`` for ``mode="both"``; s
+    is ``strength``.
 
 Where things are in the code:
     biased words, ``words="frequent"``         functional/word_choice.py, score_test, benjamini_hochberg, word_shares
@@ -19,26 +21,29 @@ Where things are in the code:
     weights, error of the gain                 functional/deconfounding.py, deconfounding_weights, gain_error
     fit on the training split, the gate        confounding/propensity.py
 
-Assumption: frequency tells bias from content. Words of a topic are few and each is frequent, words of a sentiment are many and each is
-rare, so the frequent words that go along with the class are taken for the topic's. Nothing in the data says so, and where it is wrong
-("good", "just", "not" are frequent, too), the signal of these words is removed: look at the word list and the curve over ``strength``, and
-name such words in ``keep_words``. On SyntheticMER the rule finds the topic words and hardly any other where there is confounding, and none
-where there is none; of MACI's words (counts uneven over the outer classes) most are there by chance or for the sentiment, so that
-weighting by them costs signal.
+Assumption: frequency tells bias from content. Words of a topic are few and each is frequent, words of a sentiment are
+many and each is rare, so the frequent words that go along with the class are taken for the topic's. Nothing in the data
+says so, and where it is wrong ("good", "just", "not" are frequent, too), the signal of these words is removed: look at
+the word list and the curve over ``strength``, and name such words in ``keep_words``. On SyntheticMER the rule finds the
+topic words and hardly any other where there is confounding, and none where there is none; of MACI's words (counts
+uneven over the outer classes) most are there by chance or for the sentiment, so that weighting by them costs signal.
 
-Gate: where p_b gains no more over the class shares out of sample than chance would (1.645 standard errors), weights are exactly 1 and
-offsets exactly 0: training is that of the network alone. A gate cannot tell a gain of topic words from one of sentiment words.
+Gate: where p_b gains no more over the class shares out of sample than chance would (1.645 standard errors), weights are
+exactly 1 and
+offsets exactly 0: training is that of the network alone. A gate cannot tell a gain of topic words from one of sentiment
+words.
 
-Nests: it changes nothing but the task's own loss, so ``weight`` may stand anywhere; losses that networks and wrappers add themselves (of
-branches, of restoration) are as they were unless these go by task_weight, as CausalMER's and CLUE's do. ``product`` and ``both`` have to
-meet the final scores: wrappers that compute their own from features or from the inner scores refuse them inside. In experiments ``both``
-did as well as either at two to three times the effective sample size of ``weight``.
+Nests: it changes nothing but the task's own loss, so ``weight`` may stand anywhere; losses that networks and wrappers
+add themselves (of branches, of restoration) are as they were unless these go by task_weight, as CausalMER's and CLUE's
+do. ``product`` and ``both`` have to
+meet the final scores: wrappers that compute their own from features or from the inner scores refuse them inside. In
+experiments ``both`` did as well as either at two to three times the effective sample size of ``weight``.
 Nothing of it is needed to predict. The propensities of the training samples are fitted anew when training is resumed.
 
 References:
-    Rosenbaum and Rubin, "The Central Role of the Propensity Score in Observational Studies for Causal Effects", Biometrika 70(1), 1983;
-    Clark, Yatskar and Zettlemoyer, "Don't Take the Easy Way Out", EMNLP 2019 (the product of experts). No paper of this field has
-    the wrapper; it is this library's.
+    Rosenbaum and Rubin, "The Central Role of the Propensity Score in Observational Studies for Causal Effects",
+    Biometrika 70(1), 1983; Clark, Yatskar and Zettlemoyer, "Don't Take the Easy Way Out", EMNLP 2019 (the product of
+    experts). No paper of this field has the wrapper; it is this library's.
 """
 
 from __future__ import annotations
@@ -76,25 +81,29 @@ class PropensityWeighting(Wrapper):
 
     Args:
         backbone: The model to train.
-        mode: ``weight`` weighs the samples, ``product`` adds the words' log-probabilities to the training logits, ``both`` does either
-            by a part.
+        mode: ``weight`` weighs the samples, ``product`` adds the words' log-probabilities to the training logits,
+            ``both`` does either by a part.
         strength: The exponent of the weights, or the factor of the log-probabilities; 0 is plain training.
         balance: The part a of ``both`` that is weighted.
-        words: Which words count as biased: ``frequent`` ones whose presence is associated with the class, or ``maci``'s.
+        words: Which words count as biased: ``frequent`` ones whose presence is associated with the class, or
+            ``maci``'s.
         max_words: Most words; with ``frequent`` the most frequent ones, of which those that pass the test are biased.
         min_share: Of ``frequent`` words, the least share of the samples that they occur in.
         min_cv: Of ``maci``'s words, the least coefficient of variation of their counts over the classes.
         folds: Folds in which the propensities are fitted out of sample.
         max_weight: Largest weight before normalisation.
         gate: Whether to leave training as it is where no confounding is seen.
-        source: Where the bias is looked for: in the ``words``, in the mean of the frames of ``audio`` or ``vision``, in the ``recording``
-            that a sample's id tells, or in ``groups`` such as speakers or films.
-        groups: For ``source="groups"``, the group of each training sample: a CSV file with the columns id and group, or a mapping.
-        keep_words: Words that carry the label rightly, such as "good", and are never taken for biased; #N is the token of number N.
+        source: Where the bias is looked for: in the ``words``, in the mean of the frames of ``audio`` or ``vision``, in
+            the ``recording`` that a sample's id tells, or in ``groups`` such as speakers or films.
+        groups: For ``source="groups"``, the group of each training sample: a CSV file with the columns id and group, or
+            a mapping.
+        keep_words: Words that carry the label rightly, such as "good", and are never taken for biased; #N is the token
+            of number N.
 
     Raises:
-        MERError: For an option out of range or out of use, a source that is not in use, or a ``product`` without classes; in ``prepare`` if
-            the training split has no words, or not one that is to be kept; when trained before ``prepare``.
+        MERError: For an option out of range or out of use, a source that is not in use, or a ``product`` without
+            classes; in ``prepare`` if the training split has no words, or not one that is to be kept; when trained
+            before ``prepare``.
 
     Example:
         >>> from mer_zoo.backbones import LFLSTM
@@ -156,7 +165,8 @@ class PropensityWeighting(Wrapper):
     def _meet_the_scores(self, mode: Mode) -> None:
         if not self.task.is_classification:
             raise MERError(
-                f"mode {mode} of PropensityWeighting needs classes, but {type(self.task).__name__} has a single output without class"
+                f"mode {mode} of PropensityWeighting needs classes, but {type(self.task).__name__} has a single output"
+                f" without class"
                 " probabilities; set mode: weight, or choose a task with classes"
             )
         self.replaces_logits = self.trains_other_logits = True
@@ -205,7 +215,8 @@ class PropensityWeighting(Wrapper):
             raise MERError(f"{self.name} has no propensities of a training split yet; fit it, or call prepare")
         if index.device.type == "cpu" and int(index.max()) >= len(self._weights):  # a GPU would have to wait for it
             raise MERError(
-                f"sample {int(index.max())} is trained on, but the training split that {self.name} was prepared with has"
+                f"sample {int(index.max())} is trained on, but the training split that {self.name} was prepared with"
+                f" has"
                 f" {len(self._weights)}; train on that split"
             )
 
@@ -220,7 +231,8 @@ class PropensityWeighting(Wrapper):
                 found.append(f"PropensityWeighting sees {no_confounding(problem, trace.source, gain, error)}; {so}")
             if self.balance > 0 and size < LEAST_SAMPLES:
                 found.append(
-                    f"PropensityWeighting leaves an effective sample size of {size:.1f}{where}, below {LEAST_SAMPLES}; lower strength or"
+                    f"PropensityWeighting leaves an effective sample size of {size:.1f}{where}, below {LEAST_SAMPLES};"
+                    f" lower strength or"
                     " max_weight"
                 )
         return found
@@ -260,7 +272,8 @@ def _check_in_use(options: Mapping[str, float], choices: Mapping[str, tuple[str,
     for name, (choice, chosen) in choices.items():
         if options[name] != DEFAULTS[name] and chosen != USERS[name]:
             raise MERError(
-                f"{name} is {options[name]}, but {choice} {chosen} of PropensityWeighting does not use it; set {choice}: {USERS[name]}"
+                f"{name} is {options[name]}, but {choice} {chosen} of PropensityWeighting does not use it; set"
+                f" {choice}: {USERS[name]}"
             )
 
 

@@ -70,7 +70,8 @@ SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
     "CubeMLP": lambda spec, task: CubeMLP(spec, task, dim=8, hidden_dims=((6, 3, 8), (4, 3, 8))),
     "MPLMM": lambda spec, task: MPLMM(spec, task, d_model=8, num_heads=2, layers=1, prompt_length=2, drop_rate=1.0),
 }
-# The released behaviour and these networks read padding; they say so by fixed_length and are exempt from invariance to padding.
+# The released behaviour and these networks read padding; they say so by fixed_length and are exempt from invariance to
+# padding.
 FIXED = {"DMD", "DLF", "LNLN", "CubeMLP", "MPLMM"}
 SANE = [name for name in SMALL if "released" not in name and name not in FIXED]
 TASKS: list[Task] = [SentimentRegression(), SentimentClassification(7), EmotionDetection()]
@@ -136,10 +137,13 @@ def test_gradient_reaches_every_parameter(name: str, modalities: tuple[str, ...]
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
     untouched = [key for key, p in model.named_parameters() if p.grad is not None and not p.grad.any()]
-    # The same number added to the score of every step leaves a softmax as it is, so only rounding errors reach that bias;
-    # LNLN's hyper tokens start at ones, of which a layer norm makes zeros, so that its gain gets its first gradient a step later.
+    # The same number added to the score of every step leaves a softmax as it is, so only rounding errors reach that
+    # bias;
+    # LNLN's hyper tokens start at ones, of which a layer norm makes zeros, so that its gain gets its first gradient a
+    # step later.
     idle = ("score.bias", "hyper.0.norms.hyper.weight")
-    # MPLMM has maps that only a code which none of the four samples has drawn would use; its own test has a batch of all codes.
+    # MPLMM has maps that only a code which none of the four samples has drawn would use; its own test has a batch of
+    # all codes.
     assert [key for key in untouched if not key.endswith(idle) and not key.startswith("prompts.lengthen")] == []
 
 

@@ -72,8 +72,8 @@ def test_encoder(stem: str) -> None:
     torch.autograd.backward((y * tensors["in.cot"]).sum())
     gradients = group(tensors, "grad")
     for key, value in inputs.items():
-        # LayerNorm multiplies the gradient of an all-zero frame by 316, the released code's rounding errors with it; a frame
-        # is therefore compared on its own scale. (In double precision the released numbers are off by as much.)
+        # LayerNorm multiplies the gradient of an all-zero frame by 316, the released code's rounding errors with it; a
+        # frame is therefore compared on its own scale. (In double precision the released numbers are off by as much.)
         expected = gradients.pop(f"in.{key}")
         scale = expected.abs().amax(-1, keepdim=True).clamp(min=1)
         assert value.grad is not None

@@ -133,7 +133,8 @@ def test_gradcheck(size: float, masked: bool) -> None:
 
 @pytest.mark.parametrize("scale", [1.0, -1.0, 1e3])
 def test_columns_that_are_small_beside_others_keep_their_softmax(scale: float) -> None:
-    # One query; its scores are [100 | 0, -5]. With the maximum of the whole row, the second block's weights would be [1, 0] or NaN.
+    # One query; its scores are [100 | 0, -5]. With the maximum of the whole row, the second block's weights would be
+    # [1, 0] or NaN.
     k = torch.tensor([100.0, 0.0, -5.0]).mul(scale).view(1, 1, 3, 1)
     v = torch.tensor([7.0, 1.0, 0.0]).view(1, 1, 3, 1)
     outputs, _ = composite_attention(torch.ones_like(k), k, v, {"l": 1, "a": 2})

@@ -127,7 +127,8 @@ def test_shuffled_labels_show_what_is_in_fold() -> None:
     assert fit.gain < 0.01
     x = words(torch.arange(500))
     assert not tells_out_of_sample(multinomial_logistic(x, y, 3, 3.0).log_p(x), y)
-    # words chosen with all labels in view, then cross-fitted: the classic mistake, on words that are rare enough to show it
+    # words chosen with all labels in view, then cross-fitted: the classic mistake, on words that are rare enough to
+    # show it
     few = WordTrace(rows_of(words), y, 3, WordRule("maci", max_words=400, min_cv=1.0))
     honest, chosen = (
         cross_fit(seen, y, 3, assign_folds(torch.arange(500), 5), l2s=(3.0,)).loss

@@ -128,8 +128,10 @@ def test_golden_mct() -> None:
         close(layer(given, lengths, return_scores=True)[1], tensors[f"out.raw_scores_{i}"])
     torch.autograd.backward((y.transpose(0, 1) * tensors["in.cot"]).sum())
     assert_input_gradient(x, tensors["grad.in.x"])
-    # The released gradients are sums of up to 40 in absolute value, whose rounding exceeds the tolerance of their small elements:
-    # the exact gradient, in double precision, differs by 1.3 times that tolerance too. So each tensor has one scale here.
+    # The released gradients are sums of up to 40 in absolute value, whose rounding exceeds the tolerance of their small
+    # elements:
+    # the exact gradient, in double precision, differs by 1.3 times that tolerance too. So each tensor has one scale
+    # here.
     assert_gradients(mct, used, tensors, scaled=True)
 
 

@@ -1,6 +1,7 @@
 """What has to work with every set of versions that the package declares; imports nothing of the source tree.
 
-``scripts/compat.py`` runs it on the installed package. numpy1.pkl and numpy2.pkl hold one corpus, written with numpy 1.26 and 2.4.
+``scripts/compat.py`` runs it on the installed package. numpy1.pkl and numpy2.pkl hold one corpus, written with numpy
+1.26 and 2.4.
 """
 
 from __future__ import annotations

@@ -1,35 +1,39 @@
 """CubeMLP: the words, the modalities and the features of a sample form a cube, which small networks mix along each axis in turn.
 
-Idea: no attention. Mixing along the axis of time relates words, along the axis of modalities what is said, heard and seen at one word,
-along the axis of width the features of one. Each mixing costs as much as a linear map.
+Idea: no attention. Mixing along the axis of time relates words, along the axis of modalities what is said, heard and
+seen at one word, along the axis of width the features of one. Each mixing costs as much as a linear map.
 
-Input and shapes (B batch, T words, D_m features of modality m, n modalities in use, d width, L, K, D sizes of the last cube):
+Input and shapes (B batch, T words, D_m features of modality m, n modalities in use, d width, L, K, D sizes of the last
+cube):
     batch.text (B, T, D_l), batch.audio (B, T_a, D_a), batch.vision (B, T_v, D_v), see below for T_a and T_v;
-    the cube is (B, L_0, n, d), L_0 being T or ``time_len``, in the order text, audio, vision, and (B, L, K, D) in the end;
-    output.features, the last cube composed over time and modalities: (B, K D) for "mean" and "cat";
-    output.hidden[m] (B, L, D), the layer of m in the last cube, if every block keeps as many layers as there are modalities, else None.
-    Its steps are mixtures of all words, and words only by the residuals, where L is T.
+    the cube is (B, L_0, n, d), L_0 being T or ``time_len``, in the order text, audio, vision, and (B, L, K, D) in the
+    end; output.features, the last cube composed over time and modalities: (B, K D) for "mean" and "cat";
+    output.hidden[m] (B, L, D), the layer of m in the last cube, if every block keeps as many layers as there are
+    modalities, else None. Its steps are mixtures of all words, and words only by the residuals, where L is T.
 
 Where the paper is in the code (names of arXiv:2207.14087):
     feature encoders                      CubeMLP.project, CubeMLP.rnns, CubeMLP.norms
     MLP blocks along L, K and D           backbones/cubemlp/cube.py
 
 What is decided here:
-    * word-aligned audio and vision that are two steps shorter than a text with [CLS] and [SEP] stand between the two; unaligned ones are
-      averaged to the words (layers/sequence.py, at_words). Without text, the first modality's steps are the words;
-    * with fewer modalities the cube is thinner; no block is then asked for more modalities than there are, and one alone is not mixed;
-    * padding is read as in the released code: the mixing over time needs one fixed length, so that batches are never trimmed;
+    * word-aligned audio and vision that are two steps shorter than a text with [CLS] and [SEP] stand between the two;
+      unaligned ones are averaged to the words (layers/sequence.py, at_words). Without text, the first modality's steps
+      are the words;
+    * with fewer modalities the cube is thinner; no block is then asked for more modalities than there are, and one
+      alone is not mixed;
+    * padding is read as in the released code: the mixing over time needs one fixed length, so that batches are never
+      trimmed;
     * recurrent encoders only; the released code's convolution is left out.
 
-Differences from the authors' code, and why: it sets frames of zeros to 1e-6, by which it tells them from padding; here masks do, and
-what they change is below 1e-5.
+Differences from the authors' code, and why: it sets frames of zeros to 1e-6, by which it tells them from padding; here
+masks do, and what they change is below 1e-5.
 
-Reproduction: cube, scores and loss of the released code to 1e-5 from its parameters, for both kinds of encoders and orders of
-normalisation (``load_released(..., source="cubemlp")``); published accuracies not yet run.
+Reproduction: cube, scores and loss of the released code to 1e-5 from its parameters, for both kinds of encoders and
+orders of normalisation (``load_released(..., source="cubemlp")``); published accuracies not yet run.
 
 References:
-    Sun, Wang, Liu, Chen, Lin, "CubeMLP: An MLP-based Model for Multimodal Sentiment Analysis and Depression Estimation", ACM MM 2022,
-    arXiv:2207.14087.
+    Sun, Wang, Liu, Chen, Lin, "CubeMLP: An MLP-based Model for Multimodal Sentiment Analysis and Depression
+    Estimation", ACM MM 2022, arXiv:2207.14087.
     Released code: kiva12138/CubeMLP (no licence); nothing copied.
 """
 

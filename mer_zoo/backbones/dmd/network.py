@@ -1,40 +1,47 @@
 """DMD: what modalities share and what each has of its own, and distillation between modalities in both.
 
-Idea: modalities differ in how much they tell. Each sequence is split into a part that lies in a space shared by all modalities and a
-private part. In either space the modalities learn from each other along a graph, whose edges, one an ordered pair, are found
-sample by sample; in the private space they first reinforce each other by cross-modal attention, because they differ too much.
+Idea: modalities differ in how much they tell. Each sequence is split into a part that lies in a space shared by all
+modalities and a private part. In either space the modalities learn from each other along a graph, whose edges, one an
+ordered pair, are found sample by sample; in the private space they first reinforce each other by cross-modal attention,
+because they differ too much.
 
-Input and shapes (B batch, n modalities in use, T_m steps and D_m features of modality m, k_m its kernel, T'_m = T_m - k_m + 1, d width):
+Input and shapes (B batch, n modalities in use, T_m steps and D_m features of modality m, k_m its kernel, T'_m = T_m -
+k_m + 1, d width):
     batch.text (B, T_l, D_l), batch.audio (B, T_a, D_a), batch.vision (B, T_v, D_v); T_m may differ.
-    output.features (B, n^2 d), that is 9d with three modalities: (n - 1) d of each private stream, n d of what is shared;
-    output.hidden[m] (B, T'_m, (n - 1) d), what the other modalities say to each step of m's private part.
+    output.features (B, n^2 d), that is 9d with three modalities: (n - 1) d of each private stream, n d of what is
+    shared; output.hidden[m] (B, T'_m, (n - 1) d), what the other modalities say to each step of m's private part.
 
 Where the paper is in the code:
     convolutions                                      layers/decoupling.py, ShrinkingProjection
     private and shared encoders, decoders and losses  layers/decoupling.py, Decoupling, functional/disentanglement.py
-    graph distillation                                backbones/dmd/graph_distillation.py, functional/graph_distillation.py
+    graph distillation                                backbones/dmd/graph_distillation.py,
+                                                      functional/graph_distillation.py
     cross-modal and memory encoders                   DMD.crossmodal, DMD.memory
     adaptive fusion                                   DMD.gates, DMD.joint
 
 As in the authors' code, though the paper says or suggests otherwise:
     * sigmoid(linear(h)) is the feature itself and not a gate on h;
-    * the loss between representations in the shared space is computed, but not charged; that in the private space pushes apart;
+    * the loss between representations in the shared space is computed, but not charged; that in the private space
+      pushes apart;
     * padding is a step like any other; the last step is read even if it is padding.
 
 Differences from the authors' code, and why:
-    * orthogonality: it takes the cosine over the batch axis, by a mistake of axes that newer torch refuses; "features" (default)
-      is over the features as meant, "batch" as computed;
-    * lengths come from the data and not from the data set's name; with a convolution that is skipped (width d already) the heads
-      have the right length;
-    * linear maps for a cosine loss, which no loss uses, and the bias of the edges, which their softmax cancels, are not built;
-    * heads of one modality have as many outputs as the task and are charged its loss; labels are compared by their differences;
+    * orthogonality: it takes the cosine over the batch axis, by a mistake of axes that newer torch refuses; "features"
+      (default) is over the features as meant, "batch" as computed;
+    * lengths come from the data and not from the data set's name; with a convolution that is skipped (width d already)
+      the heads have the right length;
+    * linear maps for a cosine loss, which no loss uses, and the bias of the edges, which their softmax cancels, are not
+      built;
+    * heads of one modality have as many outputs as the task and are charged its loss; labels are compared by their
+      differences;
     * two modalities work: one edge a direction, the prior over those left;
-    * the heads that only losses need, and the last layer of an encoder but for its last step, are computed in training only or
-      not at all; that changes no number;
+    * the heads that only losses need, and the last layer of an encoder but for its last step, are computed in training
+      only or not at all; that changes no number;
     * batches that do not fill the ten whose gradients are summed are not thrown away;
     * several processes: the margin loss and the means of edges are those of the samples of each.
 
-Reproduction: outputs to 1e-5 + 1e-4 and losses to 1e-5 of the released code's, see tests; scores not yet run. The published dropouts were
+Reproduction: outputs to 1e-5 + 1e-4 and losses to 1e-5 of the released code's, see tests; scores not yet run. The
+published dropouts were
 not known to us: ours.
 
 References:
@@ -112,8 +119,8 @@ class DMD(Backbone):
         layers: Layers of an encoder; a memory has max(layers, 3).
         kernels: Convolution kernels of text, audio and vision, in steps.
         causal: Whether to hide keys j > i + |Tk - Tq|.
-        orthogonality: Whether private and shared vectors are compared over "features" or, as the released code does, over the
-            samples of a "batch".
+        orthogonality: Whether private and shared vectors are compared over "features" or, as the released code does,
+            over the samples of a "batch".
         shared_hidden: Width inside the distillation kernel of the shared space.
         private_hidden: Width inside that of the private space.
         distillation_weight: Weight of the losses of both kernels.
@@ -129,8 +136,9 @@ class DMD(Backbone):
         out_dropout: Dropout inside the residual heads.
 
     Raises:
-        MERError: For one modality, an unknown option, heads that do not divide the width, a width below 4, no layers, or a kernel below
-            1 or longer than its sequence; when called, for a batch that is not padded to the lengths of the spec.
+        MERError: For one modality, an unknown option, heads that do not divide the width, a width below 4, no layers,
+            or a kernel below 1 or longer than its sequence; when called, for a batch that is not padded to the lengths
+            of the spec.
 
     Example:
         >>> from mer_zoo.task import SentimentRegression

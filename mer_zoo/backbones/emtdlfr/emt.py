@@ -1,7 +1,7 @@
 """The efficient multimodal transformer: a few global tokens and the steps of each modality promote one another.
 
-Because the tokens are few, the maps of queries, keys and values of both cross attentions are applied on their side: the many steps
-are normalised once, and neither projected for them nor kept in projected form.
+Because the tokens are few, the maps of queries, keys and values of both cross attentions are applied on their side: the
+many steps are normalised once, and neither projected for them nor kept in projected form.
 """
 
 from __future__ import annotations
@@ -60,8 +60,9 @@ class PromotionUnit(nn.Module):
         MERError: If the number of heads does not divide the width.
 
     References:
-        Sun et al., "Efficient Multimodal Transformer with Dual-Level Feature Restoration for Robust Multimodal Sentiment Analysis",
-        IEEE Transactions on Affective Computing, 2023, the mutual promotion unit; the gated form of FF is the released code's.
+        Sun et al., "Efficient Multimodal Transformer with Dual-Level Feature Restoration for Robust Multimodal
+        Sentiment Analysis", IEEE Transactions on Affective Computing, 2023, the mutual promotion unit; the gated form
+        of FF is the released code's.
 
     Example:
         >>> unit, packing = PromotionUnit(8, heads=2), Packing(torch.tensor([[True, True, False]]))
@@ -229,12 +230,14 @@ class EMT(nn.Module):
             x: Packed steps (N, d) of each modality, with their positions.
             tokens: (B, n, d) global tokens, one a modality.
             packings: Where the steps of each modality stand.
-            start: The first sample whose steps the last layer is to promote: the tokens do not read what it makes of them.
-            wanted: (B', T) bool of each modality, the steps that it is to promote of the B' samples from ``start`` on; None for all.
+            start: The first sample whose steps the last layer is to promote: the tokens do not read what it makes of
+                them.
+            wanted: (B', T) bool of each modality, the steps that it is to promote of the B' samples from ``start`` on;
+                None for all.
 
         Returns:
-            The steps (B', T, d) of each modality of these samples, zero at padding; what is not wanted is undefined. The global
-            tokens (B, n, d).
+            The steps (B', T, d) of each modality of these samples, zero at padding; what is not wanted is undefined.
+            The global tokens (B, n, d).
         """
         x = dict(x)
         for layer in range(self.layers):

@@ -1,10 +1,11 @@
 """EMT-DLFR: an efficient multimodal transformer, trained to restore what an incomplete view has lost on two levels.
 
-Idea: instead of asking every other modality, each one talks to a few global tokens, one a modality. In training, a complete and an
-incomplete view go through the same network; their utterance vectors and global tokens are drawn to one another (high level), and the
-lost frames are predicted from the incomplete view (low level).
+Idea: instead of asking every other modality, each one talks to a few global tokens, one a modality. In training, a
+complete and an incomplete view go through the same network; their utterance vectors and global tokens are drawn to one
+another (high level), and the lost frames are predicted from the incomplete view (low level).
 
-Input and shapes (B batch, n modalities in use, T_m steps and D_m features of modality m, d width, U_m width of an utterance vector):
+Input and shapes (B batch, n modalities in use, T_m steps and D_m features of modality m, d width, U_m width of an
+utterance vector):
     batch.text (B, T_t, D_t), batch.audio (B, T_a, D_a), batch.vision (B, T_v, D_v); T_m may differ;
     output.features (B, f); output.hidden[m] (B, T_m, d), zero at padding and at the token that is the utterance vector;
     aux.incomplete.vectors: "tokens" (B, n d) and (B, U_m) of each modality.
@@ -17,22 +18,25 @@ Where the paper is in the code:
     losses of both views                   EMTDLFR.both, EMTDLFR.losses
 
 What is decided here:
-    * only a text encoder makes its first token stand for the utterance; elsewhere its vector is the mean of the text (text_pool);
+    * only a text encoder makes its first token stand for the utterance; elsewhere its vector is the mean of the text
+      (text_pool);
     * one or two modalities work; there are then as many global tokens.
 
 Differences from the authors' code, and why:
-    * the incomplete view is drawn anew every time, the code's from fixed seeds. rate "per_sample" draws the rate of each sample in
-      [0, 1), so that one training serves all rates; the code trains once for every rate, as a number does here;
+    * the incomplete view is drawn anew every time, the code's from fixed seeds. rate "per_sample" draws the rate of
+      each sample in [0, 1), so that one training serves all rates; the code trains once for every rate, as a number
+      does here;
     * each batch norm uses its running statistics where a batch has one sample; the code can't read such a batch;
     * positions are counted from the first real step, so that padding may stand in front, too;
     * where only the separator follows the first token, it is a key; the code then attends to padding, too.
     Kept: the complete view has a task loss, too, weighted as part of the attraction; the last real token is no key.
 
-Reproduction: outputs and losses of the released code in both views to 1e-5 (tests/backbones/emtdlfr/test_network.py); accuracy not yet run.
+Reproduction: outputs and losses of the released code in both views to 1e-5 (tests/backbones/emtdlfr/test_network.py);
+accuracy not yet run.
 
 References:
-    Sun et al., "Efficient Multimodal Transformer with Dual-Level Feature Restoration for Robust Multimodal Sentiment Analysis",
-    IEEE Transactions on Affective Computing, 2023, arXiv:2208.07589.
+    Sun et al., "Efficient Multimodal Transformer with Dual-Level Feature Restoration for Robust Multimodal Sentiment
+    Analysis", IEEE Transactions on Affective Computing, 2023, arXiv:2208.07589.
     Released code: sunlicai/EMT-DLFR (MIT); nothing copied.
 """
 
@@ -115,8 +119,8 @@ class EMTDLFR(Backbone):
         share_modalities: Whether all modalities have the same units.
         share_layers: Whether all layers have the same units and pooling.
         pool_activation: Of the attention that pools the global tokens.
-        text_pool: The utterance vector of the text: its "first" token, or the "mean"; None for the first token, [CLS], with a
-            text encoder, and the mean without, where [CLS] is the same in every text.
+        text_pool: The utterance vector of the text: its "first" token, or the "mean"; None for the first token, [CLS],
+            with a text encoder, and the mean without, where [CLS] is the same in every text.
         attn_dropout: Dropout of the attention weights.
         ff_dropout: Dropout of what the feed-forward parts add.
         lstm_dropout: Dropout of the last state of the LSTMs before it becomes the utterance vector.

@@ -9,20 +9,22 @@ from mer_zoo.layers.attention import Visibility, attend, merge_heads, split_head
 
 __all__ = ["Packing"]
 
-# Steps from which attention is computed sample by sample: each is then worth the call, and its scores stay in the cache.
+# Steps from which attention is computed sample by sample: each is then worth the call, and its scores stay in the
+# cache.
 LONG = 96
 
 
 class Packing:
     """Where the steps of a padded batch stand, and which of them are keys of self-attention.
 
-    On a CPU the steps are packed: (B, T, d) becomes (N, d), N the number of real steps. Elsewhere finding them would wait for the
+    On a CPU the steps are packed: (B, T, d) becomes (N, d), N the number of real steps. Elsewhere finding them would
+        wait for the
     device, and they stay (B, T, d). Either form, called packed below, goes through maps of the last axis alike.
 
     Args:
         mask: (B, T) bool, True at real steps; padding may stand anywhere.
-        keys: (B, T) bool, the steps that are seen, the first ones of the real ones; None for all of them, as in a sample
-            that has none.
+        keys: (B, T) bool, the steps that are seen, the first ones of the real ones; None for all of them, as in a
+            sample that has none.
         packed: Whether to pack; None for a CPU only.
 
     Example:

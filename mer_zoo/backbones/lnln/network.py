@@ -1,8 +1,9 @@
 """LNLN, the Language-dominated Noise-resistant Learning Network: text leads, and where it is damaged a proxy stands in for it.
 
-Idea: text says most about sentiment, but may be incomplete. The network estimates how complete it is and mixes it in that proportion
-with a proxy made of audio and vision, which an adversary keeps indistinguishable from complete text. What results leads the rest:
-it asks audio and vision for what belongs to it, and is read together with their answer.
+Idea: text says most about sentiment, but may be incomplete. The network estimates how complete it is and mixes it in
+that proportion with a proxy made of audio and vision, which an adversary keeps indistinguishable from complete text.
+What results leads
+the rest: it asks audio and vision for what belongs to it, and is read together with their answer.
 
 Input and shapes (B batch, T_m steps and D_m features of modality m, d width, n tokens a modality, 8 in the paper):
     batch.text (B, T_t, D_t), and audio (B, T_a, D_a), vision (B, T_v, D_v) or one of them;
@@ -11,31 +12,35 @@ Input and shapes (B batch, T_m steps and D_m features of modality m, d width, n 
     output.effects["completeness"] (B,), how complete the text seems, in (0, 1).
 
 Where the paper is in the code:
-    embedding with learned tokens          LNLN.project, LNLN.gather, backbones/lnln/token_transformer.py, TokenTransformer
+    embedding with learned tokens          LNLN.project, LNLN.gather, backbones/lnln/token_transformer.py,
+                                           TokenTransformer
     completeness check                     LNLN.check, LNLN.estimate
     proxy dominant modality, mixing        LNLN.proxy, functional/noise_resistance.py, mix_dominant
     adaptive hyper-modality learning       LNLN.language, LNLN.hyper, backbones/lnln/token_transformer.py, HyperLayer
     fusion                                 LNLN.fusion
     reconstruction, adversary, losses      LNLN.losses, functional/noise_resistance.py
 
-Training is on one view: the incomplete one is scored, the complete one only gives the tokens that it is restored to and that the
-adversary takes for real; these are not detached. Validation and test take the batch as it is.
+Training is on one view: the incomplete one is scored, the complete one only gives the tokens that it is restored to and
+that the adversary takes for real; these are not detached. Validation and test take the batch as it is.
 
 What is decided here:
     * text and at least one other modality: without text nothing leads, without another nothing stands in for it;
     * with token ids [CLS] and [SEP] count neither as words of the text nor as missing.
 
 Differences from the authors' code, and why:
-    * the truth for the completeness is the share of words that are there; the code takes the rate that was drawn for the sample, of
-      which that share is one outcome;
-    * each modality of a sample is spared with probability 1/2; the code spares exactly half of the samples, drawn anew each epoch;
+    * the truth for the completeness is the share of words that are there; the code takes the rate that was drawn for
+      the sample, of which that share is one outcome;
+    * each modality of a sample is spared with probability 1/2; the code spares exactly half of the samples, drawn anew
+      each epoch;
     * the task loss is the task's, absolute error in regression; the code trains with the squared error;
     * the extra token in front of the fused target is left out: nothing reads it;
     * the best epoch is chosen on the validation split; the code chooses one for each metric on the test split.
-    Kept: the reversal stands behind the proxy, so that the gradient of the sentiment, too, reaches the proxy's generator with the
+    Kept: the reversal stands behind the proxy, so that the gradient of the sentiment, too, reaches the proxy's
+        generator with the
     other sign; padding is read, so that batches have the lengths of the spec.
 
-Reproduction: outputs and losses of the released code, in both views and at test, to 1e-5 (tests/backbones/lnln/test_network.py); accuracy
+Reproduction: outputs and losses of the released code, in both views and at test, to 1e-5
+(tests/backbones/lnln/test_network.py); accuracy
     not yet run.
 
 References:

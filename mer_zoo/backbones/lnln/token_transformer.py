@@ -157,8 +157,8 @@ class HyperLayer(nn.Module):
         MERError: If the number of heads does not divide the width.
 
     References:
-        Zhang, Wang, Yu, 2024 (see :class:`TokenTransformer`), adaptive hyper-modality learning; the released code carries on with
-        the normalised H.
+        Zhang, Wang, Yu, 2024 (see :class:`TokenTransformer`), adaptive hyper-modality learning; the released code
+        carries on with the normalised H.
 
     Example:
         >>> layer, x = HyperLayer(8, 2, ["audio"]), torch.randn(1, 4, 8)
@@ -193,8 +193,8 @@ class HyperLayer(nn.Module):
 class TokenCrossTransformer(nn.Module):
     """A target asks a source in each layer; both have positions of their own, the source has one learned token in front.
 
-    The released code puts that token in front of the target too and reads all but it. It asks only for itself, so it is left out
-    here; the first row of the target's positions, which is its, is never read.
+    The released code puts that token in front of the target too and reads all but it. It asks only for itself, so it is
+    left out here; the first row of the target's positions, which is its, is never read.
 
     Args:
         dim: Width d.

@@ -23,8 +23,8 @@ def shift_words(z: Tensor, displacement: Tensor, beta: float = 1.0) -> Tensor:
         beta: Largest length of the move, relative to that of the vector.
 
     References:
-        Rahman et al., "Integrating Multimodal Information in Large Pretrained Transformers", ACL 2020, the section on the
-        multimodal adaptation gate.
+        Rahman et al., "Integrating Multimodal Information in Large Pretrained Transformers", ACL 2020, the section on
+        the multimodal adaptation gate.
 
     Example:
         >>> shift_words(torch.tensor([3.0, 4.0]), torch.tensor([100.0, 0.0]), beta=0.5)
@@ -48,8 +48,8 @@ class MAG(nn.Module):
         dropout: Dropout of the result.
 
     References:
-        Rahman et al., "Integrating Multimodal Information in Large Pretrained Transformers", ACL 2020, the section on the
-        multimodal adaptation gate.
+        Rahman et al., "Integrating Multimodal Information in Large Pretrained Transformers", ACL 2020, the section on
+        the multimodal adaptation gate.
 
     Example:
         >>> gate = MAG(8, {"audio": 5})

@@ -1,29 +1,32 @@
 """MAG-BERT: audio and vision move the word vectors that enter a language model, and the model does the rest.
 
-Idea: how a word is said and what the face does meanwhile change what it means, so its vector is moved, by no more than a share of its own
-length. The move is made between the embeddings and the first layer, and everything after is the language model as it was trained.
+Idea: how a word is said and what the face does meanwhile change what it means, so its vector is moved, by no more than
+a share of its own length. The move is made between the embeddings and the first layer, and everything after is the
+language model as it was trained.
 
 Input and shapes (B batch, T text steps, d width of the encoder):
     batch.text (B, T) token ids or (B, T, D_l) features, batch.audio, batch.vision (B, T_m, D_m), at least one of them;
-    output.features (B, d), the pooled vector; output.hidden[m] (B, T, d), one and the same sequence under the name of every modality
-    in use; output.inputs["text"], with an encoder, what its embeddings say before they are moved.
+    output.features (B, d), the pooled vector; output.hidden[m] (B, T, d), one and the same sequence under the name of
+    every modality in use; output.inputs["text"], with an encoder, what its embeddings say before they are moved.
 
 Where the paper is in the code:
     gate, shift, norm        backbones/magbert/mag.py
     language model           layers/text_encoder.py, TextEncoder.embed and forward
 
 What is decided here:
-    * without a language model, words come from text features or a trained embedding, get positions, pass through the gate and then through
-      a small pre-norm transformer (``dim``, ``layers``, ``heads``), as MulT's encoders are built;
+    * without a language model, words come from text features or a trained embedding, get positions, pass through the
+      gate and then through a small pre-norm transformer (``dim``, ``layers``, ``heads``), as MulT's encoders are built;
     * unaligned audio and vision are averaged to the words, from [CLS] to [SEP], as word-aligned features are made;
-    * the pooled vector is a tanh layer on the first position, [CLS], or, for text features, on the mean (``text_pool``);
+    * the pooled vector is a tanh layer on the first position, [CLS], or, for text features, on the mean
+      (``text_pool``);
     * text must be in use, and at least one of the others.
 
 Differences from the authors' code:
     * the pooling layer starts untrained, also where the encoder comes with a trained one (fixed);
     * its squared error of the task is the absolute error of SentimentRegression here, as in MMSA (fixed).
 
-Reproduction: the gate to 1e-5 of the usual code; the whole network has not been compared, and results on corpora are not yet run.
+Reproduction: the gate to 1e-5 of the usual code; the whole network has not been compared, and results on corpora are
+not yet run.
 
 References:
     Rahman et al., "Integrating Multimodal Information in Large Pretrained Transformers", ACL 2020, arXiv:1908.05787.
@@ -66,11 +69,12 @@ class MAGBERT(Backbone):
         layers: Layers without an encoder.
         heads: Heads without an encoder; divides ``dim``.
         layer_dropout: Dropout inside the layers without an encoder.
-        text_pool: Pool the ``first`` position or the ``mean``; None is the first for token ids and the mean for features.
+        text_pool: Pool the ``first`` position or the ``mean``; None is the first for token ids and the mean for
+            features.
 
     Raises:
-        MERError: If text or both other modalities are not in use, if the encoder has no embeddings of its own width in front of its
-            layers, or for an option out of range.
+        MERError: If text or both other modalities are not in use, if the encoder has no embeddings of its own width in
+            front of its layers, or for an option out of range.
 
     Example:
         >>> from mer_zoo.batch import Batch
@@ -98,7 +102,8 @@ class MAGBERT(Backbone):
         self.others = [name for name in spec.modalities if name != "text"]
         if len(self.others) == len(spec.modalities) or not self.others:
             raise MERError(
-                f"MAGBERT moves words by audio or vision, but the data has {', '.join(spec.modalities)}; give text and another"
+                f"MAGBERT moves words by audio or vision, but the data has {', '.join(spec.modalities)}; give text and"
+                f" another"
             )
         if beta <= 0:
             raise MERError(f"beta of MAGBERT is {beta}; give a positive share of the length of a word vector")
@@ -153,6 +158,7 @@ def _check_encoder(model: Any) -> None:
     embeddings = getattr(model, "embeddings", None)
     if not isinstance(embeddings, nn.Module) or getattr(model.config, "embedding_size", width) != width:
         raise MERError(
-            f"MAGBERT needs an encoder with embeddings of its own width in front of its layers, which {type(model).__name__} has not;"
+            f"MAGBERT needs an encoder with embeddings of its own width in front of its layers, which"
+            f" {type(model).__name__} has not;"
             " choose one such as BERT or RoBERTa"
         )

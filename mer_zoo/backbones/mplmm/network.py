@@ -1,13 +1,14 @@
 """Multimodal prompt learning with missing modalities (MPLMM): a frozen MulT learns, by prompts alone, to do without modalities.
 
-Idea: MulT is pre-trained on complete data. Then few parameters are trained with modalities missing: a missing sequence is made of a
-prompt and of what the others say, a signal is added to each sequence that tells whether it is missing, and tokens that tell which
-modalities are missing are appended in time to what the memories of MulT read. The last of them is what is classified.
+Idea: MulT is pre-trained on complete data. Then few parameters are trained with modalities missing: a missing sequence
+is made of a prompt and of what the others say, a signal is added to each sequence that tells whether it is missing, and
+tokens that tell which modalities are missing are appended in time to what the memories of MulT read. The last of them
+is what is classified.
 
 Input and shapes (B batch, T_m steps and D_m features of modality m, d width, P prompt length):
     batch.text (B, T_t, D_t), batch.audio (B, T_a, D_a), batch.vision (B, T_v, D_v), padded to the lengths of the spec;
-    output.features (B, 6d), the joint representation; output.hidden[m] (B, T_m, 2d), what the memory of m says at each step;
-    output.aux, a :class:`Completion`: the completed sequences (B, T_m, d) and the missing-type matrix (B, d, 2d).
+    output.features (B, 6d), the joint representation; output.hidden[m] (B, T_m, 2d), what the memory of m says at each
+    step; output.aux, a :class:`Completion`: the completed sequences (B, T_m, d) and the missing-type matrix (B, d, 2d).
 
 Two stages:
     1. MulT on complete data, ``MulT(variant="released")`` of the same width, heads and layers; in the paper on MOSEI;
@@ -18,22 +19,25 @@ Where the paper is in the code:
     MulT                                                          MPLMM.crossmodal, MPLMM.memory, layers/transformer.py
     missing modalities in training                                MPLMM.steps, data/missing/sets.py, RandomSMM
 
-What is missing in a sample is seen from ``observed``: a modality of which nothing was observed is completed from the others, also where
-its mask is empty; [CLS] and [SEP] of token text count for nothing. Where nothing at all was observed, the sequences are read as they
-are. A sequence of which a part is missing is read as it is, too.
+What is missing in a sample is seen from ``observed``: a modality of which nothing was observed is completed from the
+others, also where its mask is empty; [CLS] and [SEP] of token text count for nothing. Where nothing at all was
+observed, the sequences are read as they are. A sequence of which a part is missing is read as it is, too.
 
 Differences from the authors' code, and why:
-    * prompt_init: there all prompts start at zero, so that type prompts and mixing matrices get no gradient and never move; here they
-      start random, and ``prompt_init="released"`` brings the zeros back;
+    * prompt_init: there all prompts start at zero, so that type prompts and mixing matrices get no gradient and never
+      move; here they start random, and ``prompt_init="released"`` brings the zeros back;
     * the codes of the test split are drawn there with the training rate; here test conditions name what is missing;
     * it evaluates the validation split in the end; here the test split is tested, once;
-    * all completions are computed for all samples and the right one is taken, in place of a loop over samples: the same numbers.
-Kept are: lengths fixed by the spec, padding that takes part, the causal mask, positions that miss where the first channel is 0.
+    * all completions are computed for all samples and the right one is taken, in place of a loop over samples: the same
+      numbers.
+Kept are: lengths fixed by the spec, padding that takes part, the causal mask, positions that miss where the first
+channel is 0.
 
 Reproduction: outputs and loss of both stages to 1e-5. Scores not yet run.
 
 References:
-    Guo, Jin, Zhao, "Multimodal Prompt Learning with Missing Modalities for Sentiment Analysis and Emotion Recognition", ACL 2024.
+    Guo, Jin, Zhao, "Multimodal Prompt Learning with Missing Modalities for Sentiment Analysis and Emotion Recognition",
+    ACL 2024.
     Released code: zrguo/MPLMM (MIT); nothing copied.
 """
 
@@ -94,8 +98,9 @@ class MPLMM(Backbone):
         spec: Shapes of the data: text, audio and vision, whose lengths are part of the network.
         task: What the logits mean.
         text_encoder: See :class:`~mer_zoo.model.Backbone`.
-        pretrained: Checkpoint of a run of MulT (stage 1), whose encoders and block before the classifier are copied and frozen when
-            training begins; its heads, causal mask and positions have to be the same, which a checkpoint does not tell. None trains all.
+        pretrained: Checkpoint of a run of MulT (stage 1), whose encoders and block before the classifier are copied and
+            frozen when training begins; its heads, causal mask and positions have to be the same, which a checkpoint
+            does not tell. None trains all.
         drop_rate: Share of the training samples that lose one or two modalities, drawn anew every time.
         prompt_init: How prompts start, "normal" or, all zero, "released".
         prompt_length: Steps P of a generative prompt, and number of type tokens of a modality.
@@ -112,8 +117,9 @@ class MPLMM(Backbone):
         seed: Seed of what is missing in training; None for the global one.
 
     Raises:
-        MERError: If a modality is not in use, for an option out of range, heads that do not divide the width; when called, for a batch that
-            is not padded to the lengths of the spec; when trained, if the checkpoint does not fit.
+        MERError: If a modality is not in use, for an option out of range, heads that do not divide the width; when
+            called, for a batch that is not padded to the lengths of the spec; when trained, if the checkpoint does not
+            fit.
 
     Example:
         >>> from mer_zoo.task import SentimentRegression
@@ -238,7 +244,8 @@ class MPLMM(Backbone):
 def _check_options(spec: DataSpec, d_model: int, layers: int, prompt_length: int) -> None:
     if len(spec.modalities) < len(MODALITIES):
         raise MERError(
-            f"MPLMM knows six ways in which text, audio and vision can be missing and needs all three, but the data is used with"
+            f"MPLMM knows six ways in which text, audio and vision can be missing and needs all three, but the data is"
+            f" used with"
             f" {', '.join(spec.modalities)}; take another network"
         )
     if d_model < 4:

@@ -41,23 +41,27 @@ class PointwiseGELU(nn.Conv1d):
 class MissingPrompts(nn.Module):
     """Completes missing modalities from the others, and says which are missing.
 
-    A missing modality is made of its generative prompt and the translated sequences of those that are there, one after the other in
-    time, mapped to its own number of steps: each of the sets that can be there has a map of its own. What is missing is told by a signal
-    for each step, added to the sequence, and by the type tokens, whose matrix is the sum of all signals, each times a mixing matrix.
+    A missing modality is made of its generative prompt and the translated sequences of those that are there, one after
+    the other in
+    time, mapped to its own number of steps: each of the sets that can be there has a map of its own. What is missing is
+        told by a signal
+    for each step, added to the sequence, and by the type tokens, whose matrix is the sum of all signals, each times a
+    mixing matrix.
 
     Args:
         dims: Width of each modality.
         lengths: Steps T of each modality.
         dim: Width p of the prompts.
         prompt_length: Steps P of a generative prompt, and number of type tokens of a modality.
-        init: "normal": all prompts start random. "released": all start at zero; the type prompts and the mixing matrices then are factors
-            of a product whose gradients are zero, and never move.
+        init: "normal": all prompts start random. "released": all start at zero; the type prompts and the mixing
+            matrices then are factors of a product whose gradients are zero, and never move.
 
     Raises:
         MERError: For an unknown start.
 
     References:
-        Guo, Jin, Zhao, "Multimodal Prompt Learning with Missing Modalities for Sentiment Analysis and Emotion Recognition", ACL 2024.
+        Guo, Jin, Zhao, "Multimodal Prompt Learning with Missing Modalities for Sentiment Analysis and Emotion
+        Recognition", ACL 2024.
 
     Example:
         >>> prompts = MissingPrompts({"text": 3, "audio": 4, "vision": 5}, {"text": 2, "audio": 6, "vision": 7}, 8, 4)
@@ -103,7 +107,8 @@ class MissingPrompts(nn.Module):
     def complete(self, x: Mapping[str, Tensor], missing: Tensor) -> dict[str, Tensor]:
         """Make each modality of the others that are there.
 
-        All maps take part for every sample, and the right one is taken: every parameter then has a gradient in every batch.
+        All maps take part for every sample, and the right one is taken: every parameter then has a gradient in every
+        batch.
 
         Args:
             x: Modality to (B, T, d) input; that of a missing modality is not used.

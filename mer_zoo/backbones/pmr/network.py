@@ -1,7 +1,8 @@
 """Progressive Modality Reinforcement (PMR): modalities and a common message hub reinforce each other, layer by layer.
 
-Idea: instead of one encoder for every ordered pair, all modalities write to one sequence, the message hub, and read from it. In each
-layer every modality is reinforced by the hub, then the hub is updated by what each modality, now reinforced, makes of it.
+Idea: instead of one encoder for every ordered pair, all modalities write to one sequence, the message hub, and read
+from it. In each layer every modality is reinforced by the hub, then the hub is updated by what each modality, now
+reinforced, makes of it.
 
 Input and shapes (B batch, n modalities in use, T_m steps and D_m features of modality m, T_C the sum of T_m, d width):
     batch.text (B, T_t, D_t), batch.audio (B, T_a, D_a), batch.vision (B, T_v, D_v); T_m may differ;
@@ -16,21 +17,25 @@ Where the paper is in the code:
     interaction, prediction               PMR.fuse
 
 There is no released code: the network follows the paper's equations, and what these leave open is inferred:
-    * unit, residual: the branches have attentions of their own behind norms, and the target is added to what the gate has mixed;
-      ``unit="r1"`` is a third-party unit, with one attention and the residual in both branches;
+    * unit, residual: the branches have attentions of their own behind norms, and the target is added to what the gate
+      has mixed; ``unit="r1"`` is a third-party unit, with one attention and the residual in both branches;
     * gate: G weighs the self branch, as in the paper; a third-party code has it the other way round;
-    * scoring: the paper scores a flattened sequence, for which (T_C d)^2 weights a modality and layer are too many and the length
-      is fixed; by default its mean is scored;
-    * sharing: each layer and direction has its own unit, as the paper's indices say; a third-party code has one unit for all;
-    * the hub starts as text, vision, audio, one after the other, with the positions that these have, and the last encoder adds none;
-    * pool: the last real step of the last encoder is classified, behind a residual block, as in MulT and third-party codes;
+    * scoring: the paper scores a flattened sequence, for which (T_C d)^2 weights a modality and layer are too many and
+      the length is fixed; by default its mean is scored;
+    * sharing: each layer and direction has its own unit, as the paper's indices say; a third-party code has one unit
+      for all;
+    * the hub starts as text, vision, audio, one after the other, with the positions that these have, and the last
+      encoder adds none;
+    * pool: the last real step of the last encoder is classified, behind a residual block, as in MulT and third-party
+      codes;
     * padding is hidden, nothing hides the future, and the loss is the task's alone.
 
 Reproduction: the third-party unit to 1e-5. Scores not yet run.
 
 References:
-    Lv et al., "Progressive Modality Reinforcement for Human Multimodal Emotion Recognition from Unaligned Multimodal Sequences",
-    CVPR 2021. No released code; the third-party one: SZU-AdvTech-2022/332-Progressive-Modality-Reinforcement (MIT), nothing copied.
+    Lv et al., "Progressive Modality Reinforcement for Human Multimodal Emotion Recognition from Unaligned Multimodal
+    Sequences", CVPR 2021. No released code; the third-party one:
+    SZU-AdvTech-2022/332-Progressive-Modality-Reinforcement (MIT), nothing copied.
 """
 
 from __future__ import annotations
@@ -96,17 +101,20 @@ class PMR(Backbone):
         res_dropout: Dropout of what a layer adds to its input.
         embed_dropout: Dropout of the text input and of every embedded sequence.
         out_dropout: Dropout inside the block before the classifier.
-        unit: "separate" branches, or the third-party unit "r1", see :class:`~mer_zoo.backbones.pmr.reinforcement.ReinforcementUnit`.
+        unit: "separate" branches, or the third-party unit "r1", see
+            :class:`~mer_zoo.backbones.pmr.reinforcement.ReinforcementUnit`.
         gate: The branch that the gate weighs, "self" or "cross".
         residual: Where the target is added: "mixed", "branches", "none", or None for what the unit has.
-        scoring: What weighs the modalities: their "pooled" message, the "full" one (padding takes part), or nothing ("mean").
+        scoring: What weighs the modalities: their "pooled" message, the "full" one (padding takes part), or nothing
+            ("mean").
         sharing: Whether units are shared by "none", by all "layers", or by "all" layers and directions.
         causal_mask: Hide keys j > i + |Tk - Tq| from query i, as the third-party code does.
         pool: What is classified of the last encoder: its "last" real step, its "first", or the "mean" of all.
 
     Raises:
-        MERError: For an unknown option, heads that do not divide the width, a width below 4, a kernel or number of layers below 1, or
-            full scoring of sequences too long for it; when called with full scoring, for a batch not padded to the lengths of the spec.
+        MERError: For an unknown option, heads that do not divide the width, a width below 4, a kernel or number of
+            layers below 1, or full scoring of sequences too long for it; when called with full scoring, for a batch not
+            padded to the lengths of the spec.
 
     Example:
         >>> from mer_zoo.batch import Batch

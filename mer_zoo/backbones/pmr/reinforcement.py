@@ -48,11 +48,11 @@ class ReinforcementUnit(PreNormLayer):
     Args:
         dim: Width.
         heads: Number of heads; divides the width.
-        unit: "separate": each branch has its own attention, target and source their own norms. "r1": the third-party unit, one
-            attention and one norm for all, the residual in both branches.
+        unit: "separate": each branch has its own attention, target and source their own norms. "r1": the third-party
+            unit, one attention and one norm for all, the residual in both branches.
         gate: Which branch G weighs: "self", as in the paper, or "cross".
-        residual: Where the target is added: to what is "mixed", to both "branches", so that the gate sees it, or "none". By default
-            as the unit has it, "mixed" for separate branches.
+        residual: Where the target is added: to what is "mixed", to both "branches", so that the gate sees it, or
+            "none". By default as the unit has it, "mixed" for separate branches.
         attn_dropout: Dropout of the attention weights.
         relu_dropout: Dropout behind the ReLU.
         res_dropout: Dropout of what is added to the residual stream.
@@ -61,8 +61,8 @@ class ReinforcementUnit(PreNormLayer):
         MERError: For an unknown option, or heads that do not divide the width.
 
     References:
-        Lv et al., "Progressive Modality Reinforcement for Human Multimodal Emotion Recognition from Unaligned Multimodal
-        Sequences", CVPR 2021, modality reinforcement unit.
+        Lv et al., "Progressive Modality Reinforcement for Human Multimodal Emotion Recognition from Unaligned
+        Multimodal Sequences", CVPR 2021, modality reinforcement unit.
 
     Example:
         >>> unit = ReinforcementUnit(8, heads=2)
@@ -133,14 +133,15 @@ class ReinforcementUnit(PreNormLayer):
 class MessageUpdate(FeedForward):
     """Weighs what each modality made of the message hub, sums it up and passes it through a feed-forward part.
 
-    mu_m = U^T tanh(W_m vec(Z_m) + b_m), alpha = softmax over m, and sum_m alpha_m Z_m goes on. A modality of which nothing is real
-    gets no weight.
+    mu_m = U^T tanh(W_m vec(Z_m) + b_m), alpha = softmax over m, and sum_m alpha_m Z_m goes on. A modality of which
+    nothing is real gets no weight.
 
     Args:
         sources: The modalities.
         dim: Width.
-        scoring: What vec is: "full", the flattened sequence, as in the paper, which needs a fixed length and (T d)^2 weights a
-            modality; "pooled", the mean over the real steps. With "mean" there is no score, and all weigh the same.
+        scoring: What vec is: "full", the flattened sequence, as in the paper, which needs a fixed length and (T d)^2
+            weights a modality; "pooled", the mean over the real steps. With "mean" there is no score, and all weigh the
+            same.
         length: Steps T of the hub; for "full".
         relu_dropout: Dropout behind the ReLU.
         res_dropout: Dropout of what is added to the residual stream.

@@ -19,10 +19,10 @@ __all__ = ["LabelBank"]
 class LabelBank(nn.Module):
     """A row a training sample: how often it was seen, its labels and its features, fused and of each modality.
 
-    The row is found by the sample's index in its split. The bank grows as samples come, so that the size of the split need not be known;
-    it is saved with the model. The number of visits takes the place of the epoch in the update of labels: both are the
-    same where every epoch shows each sample once, and the number also means something where a sampler repeats samples. What a
-    sample's labels are is decided when the batch of all processes is together.
+    The row is found by the sample's index in its split. The bank grows as samples come, so that the size of the split
+    need not be known; it is saved with the model. The number of visits takes the place of the epoch in the update of
+    labels: both are the same where every epoch shows each sample once, and the number also means something where a
+    sampler repeats samples. What a sample's labels are is decided when the batch of all processes is together.
 
     Args:
         fusion_dim: Width of the fused features.
@@ -119,7 +119,8 @@ class LabelBank(nn.Module):
     def set_extra_state(self, state: Tensor) -> None:
         if state.dim() != 2 or state.shape[1] != self.rows.shape[1]:
             raise MERError(
-                f"the label bank in the checkpoint has shape {tuple(state.shape)}, but a row has {self.rows.shape[1]} numbers here;"
+                f"the label bank in the checkpoint has shape {tuple(state.shape)}, but a row has {self.rows.shape[1]}"
+                f" numbers here;"
                 " use the config.yaml of its run"
             )
         self.rows = state.clone()

@@ -1,13 +1,14 @@
 """Self-MM: every modality also predicts alone, from labels of its own that the network makes while it learns.
 
-Idea: what a face shows need not be what the sentence means, but only the sentence as a whole is labelled. Each modality gets a label of its
-own: the common one, moved by how the modality's features lie between the centres of positive and negative samples, compared with
-how the fused features lie. A modality learns most where its label differs from the common one.
+Idea: what a face shows need not be what the sentence means, but only the sentence as a whole is labelled. Each modality
+gets a label of its own: the common one, moved by how the modality's features lie between the centres of positive and
+negative samples, compared with how the fused features lie. A modality learns most where its label differs from the
+common one.
 
 Input and shapes (B batch, T_m steps and D_m features of modality m):
     batch.text (B, T_l, D_l), batch.audio (B, T_a, D_a), batch.vision (B, T_v, D_v), aligned or not, any of them alone;
-    output.features (B, fusion_dim), what enters the last linear layer. There are no hidden sequences: text is read by its encoder alone,
-    and utterance vectors are what is joined.
+    output.features (B, fusion_dim), what enters the last linear layer. There are no hidden sequences: text is read by
+    its encoder alone, and utterance vectors are what is joined.
 
 Where the paper is in the code:
     encoders, joint representation, heads            SelfMM.encoders, fusion, towers, unimodal
@@ -16,24 +17,29 @@ Where the paper is in the code:
     losses weighted by the labels' difference        SelfMM.losses
 
 What is decided here:
-    * labels are generated for regression alone, as published. For classes and emotions, where half a label means nothing, the heads of
-      the modalities learn the given labels with weight 1: with tanh |y_s - y_m| = 0 they would never learn anything;
-    * until the second visit of a sample its own labels are the common ones: in the first epoch the heads get a gradient of 0;
-    * the momentum counts how often a sample was seen, not epochs. Both are the same unless a sampler repeats samples or a wrapper
-      trains on two views of a batch, which then are two visits. Two views stacked into one batch count once, by the first;
+    * labels are generated for regression alone, as published. For classes and emotions, where half a label means
+      nothing, the heads of the modalities learn the given labels with weight 1: with tanh |y_s - y_m| = 0 they would
+      never learn anything;
+    * until the second visit of a sample its own labels are the common ones: in the first epoch the heads get a gradient
+      of 0;
+    * the momentum counts how often a sample was seen, not epochs. Both are the same unless a sampler repeats samples or
+      a wrapper trains on two views of a batch, which then are two visits. Two views stacked into one batch count once,
+      by the first;
     * samples of every process enter the centres and are remembered by every process (backbones/selfmm/label_bank.py).
 
 Differences from the authors' code, and why:
-    * it fills its memory with zeros, which enter the centres in the first epoch; here only samples that were seen do. Labels are made
-      from the second epoch on, so that nothing else changes;
+    * it fills its memory with zeros, which enter the centres in the first epoch; here only samples that were seen do.
+      Labels are made from the second epoch on, so that nothing else changes;
     * as long as every label so far is of one sign, the missing centre would be NaN; here labels then stay as they are;
-    * text features and token ids without an encoder are averaged (``text_pool``): the first position alone would say nothing.
+    * text features and token ids without an encoder are averaged (``text_pool``): the first position alone would say
+      nothing.
 
-Reproduction: outputs, features, losses and one label update of the usual code (MMSA) to 1e-5; results on corpora not yet run.
+Reproduction: outputs, features, losses and one label update of the usual code (MMSA) to 1e-5; results on corpora not
+yet run.
 
 References:
-    Yu, Xu, Yuan, Wu, "Learning Modality-Specific Representations with Self-Supervised Multi-Task Learning for Multimodal Sentiment
-    Analysis", AAAI 2021, arXiv:2102.04830.
+    Yu, Xu, Yuan, Wu, "Learning Modality-Specific Representations with Self-Supervised Multi-Task Learning for
+    Multimodal Sentiment Analysis", AAAI 2021, arXiv:2102.04830.
     Released code: thuiar/Self-MM, thuiar/MMSA (MIT); nothing copied.
 """
 
@@ -83,8 +89,8 @@ class SelfMM(Backbone):
         lstm_dropout: Dropout of the last LSTM states.
         fusion_dropout: Dropout of the joined utterance vectors.
         post_dropout: Dropout of each utterance vector in front of its own head.
-        text_pool: Utterance vector of the text, its ``first`` position or the ``mean``; None is the first position with an encoder
-            and the mean without.
+        text_pool: Utterance vector of the text, its ``first`` position or the ``mean``; None is the first position with
+            an encoder and the mean without.
 
     Raises:
         MERError: For an unknown ``text_pool``.

@@ -44,7 +44,8 @@ def run_sweep(
         seed: Seed of the search; the training's seed is the configuration's.
 
     Returns:
-        The table of trials, and the command that trains the best one anew; also written to ``trials.md`` in the study's folder.
+        The table of trials, and the command that trains the best one anew; also written to ``trials.md`` in the study's
+        folder.
 
     Raises:
         MERError: If something is wrong with options, storage, folders or the trials.

@@ -226,8 +226,8 @@ def check_sweep(sweep: Sweep) -> int:
         The seed that the trials train with.
 
     Raises:
-        MERError: For an option that does not exist or does not take the value, trials without a fixed seed, or checkpoints
-            that are chosen by something else than the sweep's metric.
+        MERError: For an option that does not exist or does not take the value, trials without a fixed seed, or
+            checkpoints that are chosen by something else than the sweep's metric.
     """
     from mer_zoo.cli.parser import MERCLI  # the command line imports this package
 
@@ -238,7 +238,8 @@ def check_sweep(sweep: Sweep) -> int:
     wanted = (sweep.metric, sweep.goal[:3])
     if kept != wanted:
         raise MERError(
-            f"the sweep goes by the {wanted[1]} of {wanted[0]}, but checkpoints are kept by the {kept[1]} of {kept[0]}; "
+            f"the sweep goes by the {wanted[1]} of {wanted[0]}, but checkpoints are kept by the {kept[1]} of {kept[0]};"
+            f" "
             f"add --checkpoint.monitor={wanted[0]} --checkpoint.mode={wanted[1]} to its command"
         )
     seed = settings.seed_everything

@@ -82,7 +82,8 @@ def _database(url: str) -> BaseStorage:
 
     patience = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else None
     for _ in range(2):
-        # Of processes that open a new database at the same moment, one makes the tables and the others stumble over them.
+        # Of processes that open a new database at the same moment, one makes the tables and the others stumble over
+        # them.
         with suppress(DatabaseError):
             return RDBStorage(url, engine_kwargs=patience)
         time.sleep(1.0)
@@ -123,7 +124,8 @@ def storage_errors(storage: str, opening: bool = False) -> Iterator[None]:
     except kinds as error:
         reason = str(error.__cause__ or error).replace(storage, shown).strip().split("\n")[0]
         raise MERError(
-            f"the storage {shown} can't be used ({type(error).__name__}: {reason}); give a journal file or a storage URL"
+            f"the storage {shown} can't be used ({type(error).__name__}: {reason}); give a journal file or a storage"
+            f" URL"
         ) from error
 
 

@@ -128,8 +128,8 @@ def check_compatible(other: Corpus, corpus: Corpus, spec: DataSpec) -> None:
         spec: Shapes that the model was built for.
 
     Raises:
-        MERError: If a modality has another width, the text more token ids, or the modalities no common time axis where the
-            model counts on one.
+        MERError: If a modality has another width, the text more token ids, or the modalities no common time axis where
+            the model counts on one.
     """
     theirs = other.spec(spec.modalities, spec.tokens)
     for name in spec.modalities:

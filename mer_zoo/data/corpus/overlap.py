@@ -77,8 +77,8 @@ def recordings(ids: Sequence[str]) -> list[str] | None:
     """The recording that each sample is a clip of; None where the ids do not tell.
 
     Args:
-        ids: Sample ids, ``recording$_$clip``; or ``recording_clip`` as in MulT's file of CMU-MOSI, whose recordings are named by the eleven
-            characters of their site.
+        ids: Sample ids, ``recording$_$clip``; or ``recording_clip`` as in MulT's file of CMU-MOSI, whose recordings are
+            named by the eleven characters of their site.
 
     Example:
         >>> recordings(["a$_$1", "a$_$2", "b$_$1"]), recordings(["train_0", "train_1"])
@@ -156,13 +156,15 @@ def check_unseen(trained: Corpus, tested: Corpus, split: str) -> None:
         >>> check_unseen(corpus, corpus, "test_iid")
         >>> check_unseen(corpus, corpus, "train")
         Traceback (most recent call last):
-        mer_zoo.errors.MERError: train of SyntheticMER(...) shares 4 samples with train of ...; train and test on splits ...
+        mer_zoo.errors.MERError: train of SyntheticMER(...) shares 4 samples with train of ...; train and test on splits
+        ...
     """
     for own in sorted({"train", "valid"} & trained.splits.keys()):
         both = shared_ids(split, tested.splits[split].ids, own, trained.splits[own].ids)
         if both:
             raise MERError(
-                f"{split} of {tested.source} shares {plural(len(both), 'sample')} with {own} of {trained.source} (first id "
+                f"{split} of {tested.source} shares {plural(len(both), 'sample')} with {own} of {trained.source} (first"
+                f" id "
                 f"{both[0]}); train and test on splits that were made together"
             )
 

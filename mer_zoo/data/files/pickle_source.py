@@ -80,7 +80,8 @@ class Source:
     def spend(self, count: int) -> None:
         """Account for bytes of memory that a copy takes: the same text can be copied again and again."""
         self.spent += count
-        # Text becomes bytes and these a number, text again or an array, so that sound files copy everything twice at most.
+        # Text becomes bytes and these a number, text again or an array, so that sound files copy everything twice at
+        # most.
         if self.spent > 2 * self.size + 2**20:
             raise MalformedPickleError("it makes more copies than it has data")
 

@@ -1,7 +1,8 @@
 """Reading pickles made by others without running anything in them.
 
-Idea: a pickle is a program for a small stack machine. :mod:`mer_zoo.data.files.pickle_machine` is such a machine that knows
-only the instructions that build data. A name in the file (``numpy.dtype``, ``posix.system``) never becomes the thing of
+Idea: a pickle is a program for a small stack machine. :mod:`mer_zoo.data.files.pickle_machine` is such a machine that
+knows only the instructions that build data. A name in the file (``numpy.dtype``, ``posix.system``) never becomes the
+thing of
 that name: it is looked up in a short list of admitted names and otherwise refused, and the admitted ones become
 descriptions of arrays. The bytes of a large array are skipped and remembered by position, so that memory does not grow
 with the file.

@@ -88,10 +88,10 @@ def build_conditions(
 
     Args:
         conditions: A preset, or a list of presets and conditions. Presets are ``default`` (each test split as it is),
-            ``availability`` (the first test split with each of the seven sets of modalities) and ``robustness`` (the first
-            test split at the rates 0 to 1 of RMFM). ``robustness:TMFM`` takes another pattern, ``robustness@ood`` another
-            test split, ``robustness:TMFM@ood`` both; behind the ``@`` may also stand the name of a given Condition, such as
-            one of another corpus.
+            ``availability`` (the first test split with each of the seven sets of modalities) and ``robustness`` (the
+            first test split at the rates 0 to 1 of RMFM). ``robustness:TMFM`` takes another pattern, ``robustness@ood``
+            another test split, ``robustness:TMFM@ood`` both; behind the ``@`` may also stand the name of a given
+            Condition, such as one of another corpus.
         splits: The splits of the corpus; presets that name none give nothing where none is a test split.
         modalities: The modalities in use.
 

@@ -35,8 +35,8 @@ class RMFM(MissingPattern):
     """Random modality frame missing: every position of every modality is missing independently.
 
     Args:
-        rate: Probability that a position is missing; or, for training, ``per_sample`` or ``per_position``, which draw the
-            rate itself, uniform in [0, 1), once a sample or anew for each position.
+        rate: Probability that a position is missing; or, for training, ``per_sample`` or ``per_position``, which draw
+            the rate itself, uniform in [0, 1), once a sample or anew for each position.
 
     Raises:
         MERError: If the rate lies outside [0, 1] or is another word.
@@ -99,8 +99,10 @@ class TraditionalRMFM(MissingPattern):
 class MRMS(MissingPattern):
     """Frames of each modality are missing at a ratio, but never all of a sample.
 
-    Inferred: the manuscript gives the ratio and the guarantee, not the draw. Here positions are missing independently, as in
-    :class:`RMFM`, and where nothing but [CLS] and [SEP] would be left, the position that was nearest to being kept stays.
+    Inferred: the manuscript gives the ratio and the guarantee, not the draw. Here positions are missing independently,
+        as in
+    :class:`RMFM`, and where nothing but [CLS] and [SEP] would be left, the position that was nearest to being kept
+    stays.
 
     Args:
         ratio: Probability that a position is missing.
@@ -214,7 +216,8 @@ class TMFM(AlignedPattern):
 class STMFM(AlignedPattern):
     """Structural temporal modality frame missing: one block of time steps is missing in all modalities.
 
-    The block has round((n - 2) rate) of a sample's n steps, [CLS] and [SEP] not counted; where the text has none, n steps.
+    The block has round((n - 2) rate) of a sample's n steps, [CLS] and [SEP] not counted; where the text has none, n
+    steps.
 
     Args:
         rate: Length of the block as a share of the steps that may be dropped.

@@ -12,15 +12,16 @@ from mer_zoo.functional.draws import dropped_at, uniform
 
 __all__ = ["UnevenRMFM"]
 
-# These keep the draws of the rates, and of which modalities are spared, apart from each other and from those of the positions.
+# These keep the draws of the rates, and of which modalities are spared, apart from each other and from those of the
+# positions.
 RATE_KEY, SPARED_KEY = 0x369DEA0F31A53F85, 0x1D8E4E27C47D124F
 
 
 class UnevenRMFM(MissingPattern):
     """Random frames missing in each modality at a rate of the sample's own, and in a share of the samples at none.
 
-    Each modality of each sample draws its rate, uniform in [0, 1), and loses each position with that probability; independently for
-    each modality, a sample is spared instead with the probability ``spared``.
+    Each modality of each sample draws its rate, uniform in [0, 1), and loses each position with that probability;
+    independently for each modality, a sample is spared instead with the probability ``spared``.
 
     Args:
         spared: Probability that nothing of a modality of a sample is missing.
@@ -29,7 +30,8 @@ class UnevenRMFM(MissingPattern):
         MERError: If the probability lies outside [0, 1].
 
     References:
-        Zhang, Wang, Yu, "Towards Robust Multimodal Sentiment Analysis with Incomplete Data" (LNLN), NeurIPS 2024, training data.
+        Zhang, Wang, Yu, "Towards Robust Multimodal Sentiment Analysis with Incomplete Data" (LNLN), NeurIPS 2024,
+        training data.
 
     Example:
         >>> UnevenRMFM()

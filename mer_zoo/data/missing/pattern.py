@@ -1,7 +1,7 @@
 """Missing patterns: which real positions of a batch are kept, and the incomplete view that results.
 
-A pattern decides, :func:`drop` carries out. Decisions are functions of a key, the sample's index and the place alone, so
-that they do not change with the batch size, the order of the samples, the number of workers or the device.
+A pattern decides, :func:`drop` carries out. Decisions are functions of a key, the sample's index and the place alone,
+so that they do not change with the batch size, the order of the samples, the number of workers or the device.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ def steps(modality: Modality) -> Tensor:
 def protected(text: Modality, spec: DataSpec) -> Tensor:
     """Find the positions that no pattern drops: [CLS] first and [SEP] last, in text that is token ids.
 
-    Float features of these two tokens come from a text encoder that has read the whole sentence; keeping them would give
-    away what is missing. So text features have no protected position, nor have token ids without the two tokens.
+    Float features of these two tokens come from a text encoder that has read the whole sentence; keeping them would
+    give away what is missing. So text features have no protected position, nor have token ids without the two tokens.
 
     Args:
         text: The text of a batch.
@@ -150,12 +150,13 @@ def drop(batch: Batch, kept: Mapping[str, Tensor], spec: DataSpec) -> Batch:
     """Make the incomplete view of a batch; the batch itself is not written to.
 
     Tokens that are dropped become [UNK], feature vectors zero, ``observed`` False. ``mask`` stays, padding is not
-    touched, and :func:`protected` tokens stay whatever ``kept`` says. Ids beside features go with these, but for those of [CLS]
-    and [SEP]: that no word stands there is nothing that could be missing.
+    touched, and :func:`protected` tokens stay whatever ``kept`` says. Ids beside features go with these, but for those
+    of [CLS] and [SEP]: that no word stands there is nothing that could be missing.
 
     Args:
         batch: The batch.
-        kept: For modalities of which something is dropped: bool, True at positions to keep, (B, T) or broadcasting to it.
+        kept: For modalities of which something is dropped: bool, True at positions to keep, (B, T) or broadcasting to
+            it.
         spec: Ids of special tokens.
 
     Returns:
@@ -188,8 +189,8 @@ def _drop(modality: Modality, keep: Tensor, name: str, spec: DataSpec) -> Modali
 class MissingPattern(ABC):
     """A rule for what is missing.
 
-    Subclasses implement :meth:`kept` and hold their arguments as their only attributes: these make up ``repr``, and with
-    it equality and the random key.
+    Subclasses implement :meth:`kept` and hold their arguments as their only attributes: these make up ``repr``, and
+    with it equality and the random key.
 
     Attributes:
         aligned_only: Whether the modalities have to share a time axis.

@@ -50,7 +50,8 @@ class RandomSMM(MissingPattern):
         MERError: If the rate lies outside [0, 1]; when called, if there is only one modality.
 
     References:
-        Guo, Jin, Zhao, "Multimodal Prompt Learning with Missing Modalities for Sentiment Analysis and Emotion Recognition", ACL 2024.
+        Guo, Jin, Zhao, "Multimodal Prompt Learning with Missing Modalities for Sentiment Analysis and Emotion
+        Recognition", ACL 2024.
 
     Example:
         >>> RandomSMM(0.7)

@@ -1,11 +1,12 @@
 """Out-of-distribution partitions: words go along with other classes in the test split than in the training split.
 
-The idea: a word's class distribution P(class | word) is estimated in both splits, and the mean over frequent words of the total
-variation between the two is raised by simulated annealing. Only samples of one class and of about the same number of frequent
-words change places. So the classes keep their shares in every split, and within a class long and short samples do: what
-shifts is what a word says about the class. Without the second rule the annealing finds a shortcut, long samples of one class
-here and of another there, which moves P(class | word) of all words in the same direction. Training and validation are drawn
-at random from what is not tested on, so validation is distributed as training.
+The idea: a word's class distribution P(class | word) is estimated in both splits, and the mean over frequent words of
+the total variation between the two is raised by simulated annealing. Only samples of one class and of about the same
+number of frequent words change places. So the classes keep their shares in every split, and within a class long and
+short samples do: what shifts is what a word says about the class. Without the second rule the annealing finds a
+shortcut, long samples of one class here and of another there, which moves P(class | word) of all words in the same
+direction. Training and validation are drawn at random from what is not tested on, so validation is distributed as
+training.
 """
 
 from __future__ import annotations
@@ -92,8 +93,8 @@ def frequent_words(texts: Sequence[Collection[str]], min_count: int) -> WordTabl
 def class_given_word(counts: Floats, prior: Floats) -> Floats:
     r"""The smoothed :math:`P(c \mid w) = (n_{wc} + C \pi_c) / (n_w + C)`.
 
-    One sample a class on the average is added in the proportions of the corpus. So a word that a split lacks counts there as
-    going along with the classes as all samples do, and driving words out of a split is not worth while.
+    One sample a class on the average is added in the proportions of the corpus. So a word that a split lacks counts
+    there as going along with the classes as all samples do, and driving words out of a split is not worth while.
 
     Args:
         counts: (..., C) samples with the word.

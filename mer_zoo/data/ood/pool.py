@@ -53,7 +53,8 @@ class Pool:
         if missing or len(named) < 3:
             lacks = missing[0] if missing else "test"
             raise MERError(
-                f"{corpus.source} has no labelled {lacks} split; new splits take over the sizes of train, valid and test"
+                f"{corpus.source} has no labelled {lacks} split; new splits take over the sizes of train, valid and"
+                f" test"
             )
         parts, labels = list(named.values()), [split.labels for split in named.values() if split.labels is not None]
         if any(values.ndim != 1 for values in labels):

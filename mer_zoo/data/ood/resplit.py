@@ -57,16 +57,16 @@ def split_ood(
 
     Args:
         source: A corpus in any format of docs/data.md; nothing in it is changed.
-        dest: The store to make, a folder that does not exist or is empty; its splits are train, valid and test_ood, each as
-            large as the source's (test_ood as all its test splits together).
+        dest: The store to make, a folder that does not exist or is empty; its splits are train, valid and test_ood,
+            each as large as the source's (test_ood as all its test splits together).
         task: ``binary`` (negative, neutral, positive) or ``seven`` (rounded scores).
         seed: Equal seeds give equal splits.
         steps: Swaps to try; 100 a sample when left out.
         words: ``text`` or ``tokens``; the raw text where there is one, else the token ids when left out.
         min_count: Samples that a word has to occur in to be looked at; 0.5 % of all, at least 5, when left out.
         min_per_class: Samples of each class that each split has to have; 0.5 % of it, at least 1, when left out.
-        length_bins: Samples change places within a class and one of so many bins of length; with 1 bin lengths may shift
-            along with the words.
+        length_bins: Samples change places within a class and one of so many bins of length; with 1 bin lengths may
+            shift along with the words.
         nan: Whether NaN and infinity in features are an error or become zero.
         progress: Whether to show progress bars.
 

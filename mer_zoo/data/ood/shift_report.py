@@ -28,9 +28,9 @@ class ShiftReport:
     Args:
         classes: C names.
         words: W frequent words.
-        objective: Mean total variation of P(class | word): between train and test of the source's splits (``source``), of
-            random ones of the same sizes (``random``) and of the new ones (``ood``), and between the new train and valid
-            (``valid``).
+        objective: Mean total variation of P(class | word): between train and test of the source's splits (``source``),
+            of random ones of the same sizes (``random``) and of the new ones (``ood``), and between the new train and
+            valid (``valid``).
         marginals: (3, C) samples of each class in train, valid and test_ood.
         source_marginals: The same for the source's splits, its test splits together.
         train: (W, C) samples of train with a word, by class.
@@ -118,7 +118,8 @@ class ShiftReport:
         }
         table = Table("Word shift", ["between", "shift"], [[rows[key], f"{self.objective[key]:.3f}"] for key in rows])
         table.notes.append(
-            f"The total variation between P(class | word) in one and in the other, mean over {len(self.words)} frequent words: "
+            f"The total variation between P(class | word) in one and in the other, mean over {len(self.words)} frequent"
+            f" words: "
             "0 where a word goes along with the same classes, 1 where with others."
         )
         return table
@@ -133,7 +134,8 @@ class ShiftReport:
         table = Table("Samples of each class", ["split", "samples", *self.classes], rows)
         if self.shared_recordings is not None:
             table.notes.append(
-                f"{self.shared_recordings} of {self.marginals[_TEST].sum()} samples of test_ood come from recordings that "
+                f"{self.shared_recordings} of {self.marginals[_TEST].sum()} samples of test_ood come from recordings"
+                f" that "
                 "train has samples of: samples are distributed one by one."
             )
         return table

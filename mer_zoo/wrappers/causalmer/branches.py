@@ -71,8 +71,8 @@ class AlbertBranch(nn.Module):
         input_dim: Width of the text features.
         length: Padded number of text steps.
         outputs: Number of logits.
-        albert: A folder with pretrained files (or the name of cached ones); options of ``AlbertConfig`` that differ from ALBERT
-            base, for a random start; None for ALBERT base with a random start. Nothing is downloaded.
+        albert: A folder with pretrained files (or the name of cached ones); options of ``AlbertConfig`` that differ
+            from ALBERT base, for a random start; None for ALBERT base with a random start. Nothing is downloaded.
 
     Raises:
         MERError: If the files are not at hand or not ALBERT's, an option is unknown, or there are too few positions.
@@ -93,7 +93,8 @@ class AlbertBranch(nn.Module):
         config = self.albert.config
         if length > config.max_position_embeddings:
             raise MERError(
-                f"the ALBERT text branch has {config.max_position_embeddings} positions, but text has {length} steps; cut "
+                f"the ALBERT text branch has {config.max_position_embeddings} positions, but text has {length} steps;"
+                f" cut "
                 'the text, use branches: light, or a random ALBERT with "max_position_embeddings"'
             )
         self.project = nn.Linear(input_dim, config.embedding_size)
@@ -109,8 +110,8 @@ class AlbertBranch(nn.Module):
 class ResNetBranch(nn.Module):
     """The paper's audio and vision branch: a ResNet-18 that sees the sequence as a (time x feature) image of one channel.
 
-    Batch norm cannot train on one sample whose last feature map is a single pixel, as it is up to 32 steps of 32 features;
-    such a training batch is padded with zero features to two pixels. Everything else is left as it is.
+    Batch norm cannot train on one sample whose last feature map is a single pixel, as it is up to 32 steps of 32
+    features; such a training batch is padded with zero features to two pixels. Everything else is left as it is.
 
     Args:
         outputs: Number of logits.
@@ -131,7 +132,8 @@ class ResNetBranch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.training and len(x) == 1 and max(x.shape[1:]) <= self.STRIDE:
             x = F.pad(x, (0, self.STRIDE + 1 - x.shape[2]))
-        # On a CPU, the bfloat16 weight gradient of a strided convolution over maps one pixel wide is garbage (oneDNN 3.13).
+        # On a CPU, the bfloat16 weight gradient of a strided convolution over maps one pixel wide is garbage (oneDNN
+        # 3.13).
         enabled = torch.is_autocast_enabled(x.device.type) and x.device.type != "cpu"
         with torch.autocast(x.device.type, enabled=enabled):
             logits: Tensor = self.resnet(x[:, None].to(self.resnet.conv1.weight.dtype))
@@ -162,9 +164,10 @@ def build_branches(
     """Build one branch for each modality in use.
 
     Args:
-        branches: ``paper`` (ALBERT for text, ResNet-18 for audio and vision) or ``light`` (a GRU each), for all modalities; or
-            one of these words or a module for each modality, ``light`` where one is left out. A module takes x (B, T, d), and
-            the (B, T) mask where its forward has a parameter of that name, and returns (B, outputs) logits.
+        branches: ``paper`` (ALBERT for text, ResNet-18 for audio and vision) or ``light`` (a GRU each), for all
+            modalities; or one of these words or a module for each modality, ``light`` where one is left out. A module
+            takes x (B, T, d), and the (B, T) mask where its forward has a parameter of that name, and returns (B,
+            outputs) logits.
         spec: Shapes of the data.
         input_dims: Width of each modality's features.
         outputs: Number of logits.
@@ -225,7 +228,8 @@ def _pretrained_albert(path: str) -> AlbertModel:
     except Exception as error:  # missing, cut off, foreign: a different error for each
         reason = f" ({_first_line(error)})" if Path(path).is_dir() else ""
         raise MERError(
-            f"no pretrained ALBERT at {path!r}{reason}; give a folder with the files of albert-base-v2, or leave albert out to "
+            f"no pretrained ALBERT at {path!r}{reason}; give a folder with the files of albert-base-v2, or leave albert"
+            f" out to "
             "start from random numbers"
         ) from error
     raise MERError(f"{path!r} holds a {config.model_type} model, but the text branch needs ALBERT; give albert-base-v2")

@@ -1,9 +1,10 @@
 """CausalMER: counterfactual debiasing of any backbone.
 
-Idea: each modality acts on the prediction directly, which is the modality bias, and through the fused multimodal knowledge. One
-small branch per modality estimates its direct path, the backbone the fused one, and a fusion function h joins the logits. What
-the prediction would be had only one modality been seen, and only directly, is that modality's natural direct effect; at test
-time these effects are taken off the total effect, and the total indirect effect (TIE) remains.
+Idea: each modality acts on the prediction directly, which is the modality bias, and through the fused multimodal
+knowledge. One small branch per modality estimates its direct path, the backbone the fused one, and a fusion function h
+joins the logits. What the prediction would be had only one modality been seen, and only directly, is that modality's
+natural direct effect; at test time these effects are taken off the total effect, and the total indirect effect (TIE)
+remains.
 
 Input and shapes (B batch, S the task's shape, m each modality in use):
     inner model: logits (B, S), and inputs[m] (B, T_m, d_m), which the branches read with batch.m.mask;
@@ -14,20 +15,24 @@ Where the paper is in the code (by equation):
     no-treatment constants (Eq. 13)   CausalMER.constants, functional/counterfactual.py, effects
     fusion h (Eqs. 14-17)             functional/counterfactual.py, fuse
     TE, NDE, TIE (Eqs. 6-11, 22)      functional/counterfactual.py, effects and total_indirect_effect
-    losses (Eqs. 18-21)               CausalMER._debias, functional/counterfactual.py, direct_divergence and balance_divergence
+    losses (Eqs. 18-21)               CausalMER._debias, functional/counterfactual.py, direct_divergence and
+                                      balance_divergence
 
-What trains what: the cross-entropies do not contain the constants, so they train branches and backbone; the divergences see
-the logits detached, so they train the constants. With ``tanh`` fusion a constant only shifts all scores of a sample alike, so no
+What trains what: the cross-entropies do not contain the constants, so they train branches and backbone; the divergences
+see the logits detached, so they train the constants. With ``tanh`` fusion a constant only shifts all scores of a sample
+alike, so no
 loss can train it: the constants then are not trainable at all (see ``untrained_parameters``).
 
 Differences between the paper and the authors' code; ``variant="released"`` brings the code's behaviour:
     * the constants of the code stand in other places of NDE and of the reference, see functional/counterfactual.py;
-    * its divergences are cross-entropies, of one softmax over all outputs of a sample, and those between modalities count 1/3;
+    * its divergences are cross-entropies, of one softmax over all outputs of a sample, and those between modalities
+      count 1/3;
     * the weights of its NDEs are never read; here ``nde_weights`` act in both variants.
-Differences of ours: any subset of modalities; ``light`` branches, the default because ALBERT base and two ResNets are out of
-reach of a CPU (``branches="paper"`` is what the paper ran); any inner model, also another wrapper.
+Differences of ours: any subset of modalities; ``light`` branches, the default because ALBERT base and two ResNets are
+out of reach of a CPU (``branches="paper"`` is what the paper ran); any inner model, also another wrapper.
 
-Reproduction: fusion, effects, losses and gradients of the released code to 1e-5, ResNet branches to 1e-4; no figure of the paper yet.
+Reproduction: fusion, effects, losses and gradients of the released code to 1e-5, ResNet branches to 1e-4; no figure of
+the paper yet.
 
 References:
     Kim, Hong and Choi, "Causal Inference for Modality Debiasing in Multimodal Emotion Recognition", Applied Sciences
@@ -69,9 +74,9 @@ __all__ = ["CausalMER"]
 class CausalMER(Wrapper):
     """Counterfactual debiasing; see the module's text for the idea.
 
-    ``predict`` adds to ``Output.effects`` the branch logits ``y_text``, ``y_audio``, ``y_vision`` and ``y_m``, the effects
-    ``factual`` (what ``forward`` gives), ``te``, ``nde_text``, ``nde_audio``, ``nde_vision`` and ``tie``, each (B, *task shape); the
-    inner model's own extras stand there as ``inner/...``.
+    ``predict`` adds to ``Output.effects`` the branch logits ``y_text``, ``y_audio``, ``y_vision`` and ``y_m``, the
+    effects ``factual`` (what ``forward`` gives), ``te``, ``nde_text``, ``nde_audio``, ``nde_vision`` and ``tie``, each
+    (B, *task shape); the inner model's own extras stand there as ``inner/...``.
 
     Args:
         backbone: The model to debias.
@@ -79,8 +84,9 @@ class CausalMER(Wrapper):
         variant: ``paper``, or ``released`` for the formulas of the authors' code.
         alpha: Weight of all cross-entropies, the main one too.
         beta: Weight of the divergences.
-        branches: ``light`` (a GRU for each modality), ``paper`` (ALBERT for text, ResNet-18 for audio and vision), or one of these
-            words or a module of your own for each modality, see :func:`~mer_zoo.wrappers.causalmer.branches.build_branches`.
+        branches: ``light`` (a GRU for each modality), ``paper`` (ALBERT for text, ResNet-18 for audio and vision), or
+            one of these words or a module of your own for each modality, see
+            :func:`~mer_zoo.wrappers.causalmer.branches.build_branches`.
         nde_weights: Weights of the direct effects of text, audio and vision; 0 switches one off.
         init_constant: First value of the constants that stand for a modality not seen.
         branch_dim: Width of the light branches' GRUs.
@@ -116,7 +122,8 @@ class CausalMER(Wrapper):
         super().__init__(backbone)
         if not self.task.is_classification:
             raise MERError(
-                f"CausalMER needs classes, but {type(self.task).__name__} has a single output, whose softmax is constant; choose a "
+                f"CausalMER needs classes, but {type(self.task).__name__} has a single output, whose softmax is"
+                f" constant; choose a "
                 "task with classes, such as seven"
             )
         check_final_logits("CausalMER", backbone)
@@ -171,7 +178,8 @@ class CausalMER(Wrapper):
         found = effects(y, y_m, self._fixed_constants(y_m), self.fusion, self.variant)
         tie = total_indirect_effect(found.te, found.nde, self.weights)
         inner = output.effects
-        # Training-time scores are h of the inner model's training-time logits, which may differ from its test-time ones.
+        # Training-time scores are h of the inner model's training-time logits, which may differ from its test-time
+        # ones.
         factual = self._fuse(y, widen(inner["factual"])) if "factual" in inner else found.factual
         named = {"factual": factual, "te": found.te, **_prefixed("nde_", found.nde), "tie": tie}
         named |= {**_prefixed("y_", y), "y_m": y_m, **keep_inner(inner)}

@@ -1,8 +1,9 @@
 """CLUE: counterfactual reasoning about text, around any backbone.
 
-Idea: text misleads where its words go along with a class in training and not elsewhere. A branch that reads the text alone estimates
-this direct effect, the network inside the effect of everything, and a fusion function h joins their logits. What would be predicted
-had only the text been seen, and only directly, is the counterfactual; at test time alpha times it is taken off the prediction.
+Idea: text misleads where its words go along with a class in training and not elsewhere. A branch that reads the text
+alone estimates this direct effect, the network inside the effect of everything, and a fusion function h joins their
+logits. What would be predicted had only the text been seen, and only directly, is the counterfactual; at test time
+alpha times it is taken off the prediction.
 
 Input and shapes (B batch, S the task's shape):
     inner model: logits m (B, S), and inputs["text"] (B, T, d), which the text branch reads with batch.text.mask;
@@ -15,27 +16,32 @@ Where the paper is in the code:
     subtraction                        functional/language_bias.py, debias
     choice of alpha (not the paper's)  confounding/strength.py, functional/deconfounding.py
 
-What trains what: the cross-entropies of m, t and h(m, t) train network and branch. The scalar c stands for what is not seen; it alone
-is trained by the third term, the cross-entropy from softmax(h(m, t)), which is detached, to softmax(h(c, t)), where t is detached.
+What trains what: the cross-entropies of m, t and h(m, t) train network and branch. The scalar c stands for what is not
+seen; it alone is trained by the third term, the cross-entropy from softmax(h(m, t)), which is detached, to softmax(h(c,
+t)), where t is detached.
 
 How alpha is chosen (``alpha_selection``), always from 0, 0.25, ..., 3:
-    * ``deconfounded``: by the accuracy on the validation split under weights that make the label independent of what the text branch
-      says, since on an ordinary validation split text misleads as little as in training (MACI's rule, with the branch for the bias);
+    * ``deconfounded``: by the accuracy on the validation split under weights that make the label independent of what
+      the text branch says, since on an ordinary validation split text misleads as little as in training (MACI's rule,
+      with the branch for the bias);
     * ``validation``: by the plain accuracy on the validation split;
     * ``fixed``: it is the argument ``alpha``;
-    * ``oracle``: the best alpha for each metric on the evaluated split itself. Tables mark it; ``predict`` itself then uses alpha 0.
+    * ``oracle``: the best alpha for each metric on the evaluated split itself. Tables mark it; ``predict`` itself then
+      uses alpha 0.
 
 Differences between the paper and ours:
-    * the paper's branch reads 300 GloVe dimensions of a filtered sentence, with LSTMs of that width; ours reads what the network reads,
-      without gradient to it, since the direct path must not shape the network's words; ``lstm_dim`` is 64;
-    * any inner model, also another wrapper; any subset of modalities with text; several emotions, each with an alpha of its own;
+    * the paper's branch reads 300 GloVe dimensions of a filtered sentence, with LSTMs of that width; ours reads what
+      the network reads, without gradient to it, since the direct path must not shape the network's words; ``lstm_dim``
+      is 64;
+    * any inner model, also another wrapper; any subset of modalities with text; several emotions, each with an alpha of
+      its own;
     * ``main_weight`` also scales the inner model's own losses, which belong to the paper's base loss.
 
 Reproduction: fusions, counterfactual, debiased scores and loss terms of the released code to 1e-5; no training run.
 
 References:
-    Sun, Wang, Jing, Cui, Song and Nie, "Counterfactual Reasoning for Out-of-distribution Multimodal Sentiment Analysis", ACM
-    Multimedia 2022. Released code: Teng-Sun/CLUE_model (no licence stated); nothing copied.
+    Sun, Wang, Jing, Cui, Song and Nie, "Counterfactual Reasoning for Out-of-distribution Multimodal Sentiment
+    Analysis", ACM Multimedia 2022. Released code: Teng-Sun/CLUE_model (no licence stated); nothing copied.
 """
 
 from __future__ import annotations
@@ -69,8 +75,9 @@ __all__ = ["CLUE"]
 class CLUE(Wrapper):
     """Counterfactual debiasing of text; see the module's text for the idea.
 
-    ``predict`` gives the effects ``factual`` (what ``forward`` gives), ``plain`` (h(m, t)), ``counterfactual`` (h(c, t)), ``base`` (m)
-    and ``text`` (t), each (B, *task shape); the inner model's own extras stand there as ``inner/...``.
+    ``predict`` gives the effects ``factual`` (what ``forward`` gives), ``plain`` (h(m, t)), ``counterfactual`` (h(c,
+    t)), ``base`` (m) and ``text`` (t), each (B, *task shape); the inner model's own extras stand there as
+    ``inner/...``.
 
     Args:
         backbone: The model to debias.
@@ -139,7 +146,8 @@ class CLUE(Wrapper):
         output = self.backbone.predict(batch)
         inner, t = output.effects, self._read_text(output, batch)
         plain, counterfactual = self._fuse(output.logits, t), fuse_counterfactual(self.constant, t, self.fusion)
-        # Training-time scores are h of the inner model's training-time logits, which may differ from its test-time ones.
+        # Training-time scores are h of the inner model's training-time logits, which may differ from its test-time
+        # ones.
         factual = self._fuse(inner["factual"], t) if "factual" in inner else plain
         named = {"factual": factual, "plain": plain, "counterfactual": counterfactual, "base": output.logits, "text": t}
         logits = debias(plain, counterfactual, self.strength.tau_in_use)
@@ -214,12 +222,14 @@ class CLUE(Wrapper):
 def _check_inner(backbone: Model) -> None:
     if not backbone.task.is_classification:
         raise MERError(
-            f"CLUE needs classes, but {type(backbone.task).__name__} has a single output, whose softmax is constant; choose a task "
+            f"CLUE needs classes, but {type(backbone.task).__name__} has a single output, whose softmax is constant;"
+            f" choose a task "
             "with classes, such as seven"
         )
     check_final_logits("CLUE", backbone)
     if "text" not in backbone.spec.modalities:
         raise MERError(
-            f"CLUE takes the direct effect of text off, but {backbone.name} reads {', '.join(backbone.spec.modalities)} only; add text"
+            f"CLUE takes the direct effect of text off, but {backbone.name} reads {', '.join(backbone.spec.modalities)}"
+            f" only; add text"
             " to data.modalities, or leave CLUE out"
         )

@@ -47,7 +47,8 @@ class Target(NamedTuple):
 class Distillation(nn.Module):
     """Distance of student and teacher, SRD of the joint representations and, weighted, of each modality's (Eq. 10).
 
-    Inferred: W_s and W_t start equal, each modality has projections of its own, and the weighted sum over the modalities is added.
+    Inferred: W_s and W_t start equal, each modality has projections of its own, and the weighted sum over the
+        modalities is added.
 
     Args:
         modalities: Names of the modalities.
@@ -107,19 +108,22 @@ class Attribution(NamedTuple):
 class ModalityAttribution(nn.Module):
     """Measures, by counterfactuals, how much each modality contributes (Eqs. 11-16; the manuscript calls it MACI).
 
-    In the counterfactual world a modality's sequence is its mean over the training split: a running mean over all real steps of
-    all processes. What the network knows of all modalities at once, the context, is its mean wherever a prediction is rescored.
+    In the counterfactual world a modality's sequence is its mean over the training split: a running mean over all real
+    steps of all processes. What the network knows of all modalities at once, the context, is its mean wherever a
+    prediction is rescored.
 
-    Inferred: the mean runs over samples and steps, its momentum, that the heads of the unimodal predictions learn by the task's loss
-    on sequences without gradient (in the printed objective nothing would make them predictions), and that the class is the true one.
+    Inferred: the mean runs over samples and steps, its momentum, that the heads of the unimodal predictions learn by
+        the task's loss
+    on sequences without gradient (in the printed objective nothing would make them predictions), and that the class is
+    the true one.
 
     Args:
         task: Says how logits are read.
         modalities: Names of the modalities.
         dim: Width d of the sequences.
         context_dim: Width of the context; 0 where there is none.
-        effect: ``unimodal`` compares the prediction of a modality alone with the one without it, as the specification has it;
-            ``total`` compares the prediction from all.
+        effect: ``unimodal`` compares the prediction of a modality alone with the one without it, as the specification
+            has it; ``total`` compares the prediction from all.
         momentum: Weight of a batch in the running mean.
 
     Example:
@@ -150,8 +154,8 @@ class ModalityAttribution(nn.Module):
         self.sizes = (*[dim] * len(modalities), context_dim, 1, 1)
         heads = modalities if effect == "unimodal" else []
         self.heads = nn.ModuleDict({name: nn.Linear(dim, task.num_outputs) for name in heads})
-        # A sample's sums over its steps, the context, the number of steps, and 1, each a running mean: their quotients are right from
-        # the first batch on.
+        # A sample's sums over its steps, the context, the number of steps, and 1, each a running mean: their quotients
+        # are right from the first batch on.
         self.register_buffer("statistics", torch.zeros(sum(self.sizes)))
         self.register_buffer("effects", torch.zeros(len(modalities)))
         self.register_buffer("shares", torch.zeros(len(modalities)))

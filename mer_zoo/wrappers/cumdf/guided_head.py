@@ -45,8 +45,9 @@ class Guided(NamedTuple):
 class GuidedHead(nn.Module):
     """Classifies what a network offers, under the guidance of a label that is known or expected.
 
-    A network with an LG-MMT of its own keeps it; H is then all that is classified. Behind another one an LG-MMT is built on its hidden
-    sequences, and what is classified is H beside the network's own joint representation, so that nothing of it is left untrained (inferred).
+    A network with an LG-MMT of its own keeps it; H is then all that is classified. Behind another one an LG-MMT is
+    built on its hidden sequences, and what is classified is H beside the network's own joint representation, so that
+    nothing of it is left untrained (inferred).
 
     Args:
         model: The network; it is not kept, and given again in each call.
@@ -56,7 +57,8 @@ class GuidedHead(nn.Module):
         dropout: Dropout of LG-MMT's joint representation; None for 0.
 
     Raises:
-        MERError: If the network has no hidden sequences of two modalities, or has an LG-MMT and an option of one is given.
+        MERError: If the network has no hidden sequences of two modalities, or has an LG-MMT and an option of one is
+            given.
 
     Example:
         >>> from mer_zoo.backbones import LFLSTM
@@ -158,7 +160,8 @@ def _check_options(model: Model, options: Mapping[str, object]) -> None:
     given = [name for name, value in options.items() if value is not None]
     if given:
         raise MERError(
-            f"{given[0]} of CUMDF is for networks without an LG-MMT, but {model.name} has one of its own; set {given[0]} there"
+            f"{given[0]} of CUMDF is for networks without an LG-MMT, but {model.name} has one of its own; set"
+            f" {given[0]} there"
         )
 
 
@@ -168,14 +171,16 @@ def _axes(model: Model) -> dict[str, str]:
     if len(shapes) < 2:
         offered = f"those of {', '.join(shapes)} only" if shapes else "none"
         raise MERError(
-            f"CUMDF lets the hidden sequences of at least two modalities meet, but {model.name} offers {offered}; use another"
+            f"CUMDF lets the hidden sequences of at least two modalities meet, but {model.name} offers {offered}; use"
+            f" another"
             " network, or more modalities"
         )
     axes = model.hidden_axes or {name: name for name in shapes}
     for name, (steps, _) in shapes.items():
         if steps != model.spec.length(axes[name]):
             raise MERError(
-                f"CUMDF needs to know which steps are padding, but the hidden {name} of {model.name} has {steps} steps where the"
+                f"CUMDF needs to know which steps are padding, but the hidden {name} of {model.name} has {steps} steps"
+                f" where the"
                 f" data has {model.spec.length(axes[name])}; use an option of the network that keeps the length"
             )
     return {name: axes[name] for name in shapes}

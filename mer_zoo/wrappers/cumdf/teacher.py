@@ -92,6 +92,7 @@ def _check_record(path: str, record: Mapping[str, Any] | None, student: Model) -
     for key, wanted in describe_model(student).items():
         if record[key] != wanted:
             raise MERError(
-                f"the teacher {path} holds {key} {record[key]}, but the student is {wanted}; train a teacher with the same network"
+                f"the teacher {path} holds {key} {record[key]}, but the student is {wanted}; train a teacher with the"
+                f" same network"
                 " and task"
             )

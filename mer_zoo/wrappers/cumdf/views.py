@@ -17,16 +17,18 @@ from mer_zoo.functional.draws import dropped_at, uniform
 
 __all__ = ["UncertainMissing", "stack_views"]
 
-# These keep the draws of rates, of sets, and of whether there is a set, apart from each other and from those of the positions.
+# These keep the draws of rates, of sets, and of whether there is a set, apart from each other and from those of the
+# positions.
 RATE_KEY, SET_KEY = 0x5851F42D4C957F2D, 0x2545F4914F6CDD1D
 
 
 class UncertainMissing(MissingPattern):
     """Frames missing at uncertain rates, and with them, in some samples, whole modalities (MRMS with SMM).
 
-    Each modality of each sample draws its own rate from 0.0, 0.1, ... ``max_rate``, and loses each position with that probability. A share
-    of the samples also keeps one of the availability sets only, drawn uniformly among all, the complete one too. At least one
-    position of every sample is kept. Inferred: the manuscript says which rates and sets there are, not how they are mixed.
+    Each modality of each sample draws its own rate from 0.0, 0.1, ... ``max_rate``, and loses each position with that
+    probability. A share of the samples also keeps one of the availability sets only, drawn uniformly among all, the
+    complete one too. At least one position of every sample is kept. Inferred: the manuscript says which rates and sets
+    there are, not how they are mixed.
 
     Args:
         max_rate: The largest rate, a multiple of 0.1.

@@ -1,13 +1,15 @@
 """CUMDF: a teacher that sees everything, and may know the label, teaches a student that does not.
 
-Idea: the teacher reads complete batches, and while it is trained the embedding of the true label guides its attention. The student reads
-views in which frames, words and whole modalities are missing, and never knows the label: its guide is the expectation over the classes that
-the view itself makes likely. The student is drawn towards the teacher, more strongly in the modalities that contribute little.
+Idea: the teacher reads complete batches, and while it is trained the embedding of the true label guides its attention.
+The student reads views in which frames, words and whole modalities are missing, and never knows the label: its guide is
+the expectation over the classes that the view itself makes likely. The student is drawn towards the teacher, more
+strongly in the modalities that contribute little.
 
 Input and shapes (B batch, m each modality in use, d width):
     inner model: hidden[m] (B, T_m, d_m) of at least two modalities, features (B, F);
-    output.features (B, D + F), H of LG-MMT beside the inner features, or H alone (B, D) of a network that has an LG-MMT;
-    output.logits: forward and predict are the same, and are the student's (or, with ``role="teacher"``, the teacher's without labels).
+    output.features (B, D + F), H of LG-MMT beside the inner features, or H alone (B, D) of a network that has an
+    LG-MMT; output.logits: forward and predict are the same, and are the student's (or, with ``role="teacher"``, the
+    teacher's without labels).
 
 Where the manuscript is in the code (by equation):
     LG-MMT (5-9)                         layers/label_guided.py; behind another network wrappers/cumdf/guided_head.py
@@ -18,15 +20,16 @@ Where the manuscript is in the code (by equation):
     teacher                              cumdf_teacher.py
 
 There is no released code. What the manuscript leaves open is inferred:
-    * it guides every sample by its own label and says nothing of test time, which would leak the answer; here only a teacher in
-      training is given labels, each hidden with probability ``label_drop`` so that it learns to do without;
+    * it guides every sample by its own label and says nothing of test time, which would leak the answer; here only a
+      teacher in training is given labels, each hidden with probability ``label_drop`` so that it learns to do without;
     * the representation that the student is drawn to is guided by the true labels (``teacher_labels``);
     * the teacher's objective is task loss and penalty;
     * the teacher is a copy of the student's network with its first weights (or those of a checkpoint);
-    * modalities that contribute less get more weight in a distance of their pooled sequences; without attribution all weigh the same.
+    * modalities that contribute less get more weight in a distance of their pooled sequences; without attribution all
+      weigh the same.
 
-What is kept where: a frozen teacher is no part of the state, so a student's checkpoint predicts without the teacher's file. A
-teacher trained jointly is part of the checkpoint; `mer-zoo export --student` leaves it out.
+What is kept where: a frozen teacher is no part of the state, so a student's checkpoint predicts without the teacher's
+file. A teacher trained jointly is part of the checkpoint; `mer-zoo export --student` leaves it out.
 
 Reproduction: there is no released code; on SyntheticMER see docs/results.md, no figure of the manuscript yet.
 
@@ -69,12 +72,14 @@ TeacherLabels = Literal["truth", "expected"]
 class CUMDF(Wrapper):
     """Label-guided teacher and student; see the module's text for the idea and what is inferred.
 
-    A term of weight 0 is not computed and has no parameters. Without a teacher, the same network on the same incomplete views remains.
+    A term of weight 0 is not computed and has no parameters. Without a teacher, the same network on the same incomplete
+    views remains.
 
     Args:
         backbone: The network.
         role: Train a ``student``, or a ``teacher`` alone on complete data.
-        teacher: The student's: ``joint`` trains it too, in an optimiser step of its own; the path of a checkpoint freezes it; None is none.
+        teacher: The student's: ``joint`` trains it too, in an optimiser step of its own; the path of a checkpoint
+            freezes it; None is none.
         dim: Width of LG-MMT behind a network that has none; by default that of its first hidden sequence.
         heads: Its heads; by default 4.
         guided: Whether it is guided by labels (false: the ablation "w/o LG-MMT"); by default it is.
@@ -86,15 +91,16 @@ class CUMDF(Wrapper):
         label_drop: Probability p_drop that a label is hidden from a teacher in training.
         teacher_labels: Whether what the student is drawn to is guided by the ``truth`` or by the ``expected`` label.
         projection: Whether the distance has learned projections on ``both`` sides, or ``none``.
-        effect: Which effect the attribution measures, see :class:`~mer_zoo.wrappers.cumdf.attribution.ModalityAttribution`.
+        effect: Which effect the attribution measures, see
+            :class:`~mer_zoo.wrappers.cumdf.attribution.ModalityAttribution`.
         views: Incomplete views of each batch; the teacher sees the batch once.
         max_rate: Largest rate of missing frames in the views.
         set_rate: Share of the samples that also lose whole modalities.
         seed: Seed of the views and of hidden labels; None for the global one.
 
     Raises:
-        MERError: If the inner model lacks hidden sequences, has replaced its logits, makes incomplete views itself or takes several
-            steps, or for an option out of range; when trained, if the teacher's checkpoint does not fit.
+        MERError: If the inner model lacks hidden sequences, has replaced its logits, makes incomplete views itself or
+            takes several steps, or for an option out of range; when trained, if the teacher's checkpoint does not fit.
 
     Example:
         >>> from mer_zoo.batch import DataSpec
@@ -279,7 +285,8 @@ def _check_inner(inner: Model) -> None:
     name = inner.name
     if inner.replaces_logits:
         raise MERError(
-            f"CUMDF computes its scores from hidden sequences and features, so those of {name} would be lost; put CUMDF inside,"
+            f"CUMDF computes its scores from hidden sequences and features, so those of {name} would be lost; put CUMDF"
+            f" inside,"
             " as in CausalMER(CUMDF(...)), or leave one of them out"
         )
     maker = view_maker(inner)
@@ -289,14 +296,16 @@ def _check_inner(inner: Model) -> None:
         )
     if inner.num_steps > 1:
         raise MERError(
-            f"CUMDF needs one optimiser step a batch inside, but {name} takes {inner.num_steps}; leave out one of the two"
+            f"CUMDF needs one optimiser step a batch inside, but {name} takes {inner.num_steps}; leave out one of the"
+            f" two"
         )
 
 
 def _check_numbers(label_drop: float, views: int) -> None:
     if not 0 < label_drop <= 1:
         raise MERError(
-            f"label_drop of CUMDF is {label_drop}; give a probability above 0, or a teacher never learns to do without the label"
+            f"label_drop of CUMDF is {label_drop}; give a probability above 0, or a teacher never learns to do without"
+            f" the label"
         )
     if views < 1:
         raise MERError(f"views of CUMDF is {views}; give the number of incomplete views of a batch, at least 1")

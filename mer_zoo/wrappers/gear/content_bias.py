@@ -23,8 +23,8 @@ class BiasBranch(nn.Module):
     Args:
         input_dim: Width of the features.
         outputs: Number of logits.
-        reading: The modality's vector: the last state of an ``lstm``, or the ``first`` real step, for a text encoder with a token that
-            stands for the sentence.
+        reading: The modality's vector: the last state of an ``lstm``, or the ``first`` real step, for a text encoder
+            with a token that stands for the sentence.
         lstm_dim: Width of the LSTM.
         dim: Width of the linear layers.
 

@@ -1,32 +1,40 @@
 """GEAR: general debiasing by splitting content from bias, weighting samples, and swapping biases, around any backbone.
 
-Idea: what is easily learnt from one modality alone, or from the joint representation by a criterion that prefers the easy samples, is
-taken for bias. The joint representation is split into a content and a bias part; the samples that bias alone gets wrong weigh more
-in training the content; later, the bias parts are swapped between the samples of a batch, so that content has to do without them.
+Idea: what is easily learnt from one modality alone, or from the joint representation by a criterion that prefers the
+easy samples, is taken for bias. The joint representation is split into a content and a bias part; the samples that bias
+alone gets wrong weigh more in training the content; later, the bias parts are swapped between the samples of a batch,
+so that content has to do without them.
 
 Input and shapes (B batch, S the task's shape, m each modality in use, d = ``dim``):
-    inner model: features (B, feature_dim), and in training inputs[m] (B, T_m, d_m), which the bias branches read with batch.m.mask;
-    forward and predict: logits (B, S) of the content head; output.features (B, 2 d) = [u_c; u_b], the input of this head.
+    inner model: features (B, feature_dim), and in training inputs[m] (B, T_m, d_m), which the bias branches read with
+        batch.m.mask;
+    forward and predict: logits (B, S) of the content head; output.features (B, 2 d) = [u_c; u_b], the input of this
+        head.
 
 Where the paper is in the code:
     bias branches, u_c and u_b, heads     wrappers/gear/content_bias.py
     bias criterion, sample weights, swap  functional/gear.py
     losses                                GEAR._debias
 
-Objective: mean(w * err_c) + lambda_dis * (sum over bias predictions of mean(w(e) e)), and once the training split has been seen
-``swap_epochs`` times lambda_swap times the terms of the swapped fusion, where content keeps its label and bias takes its own along.
+Objective: mean(w * err_c) + lambda_dis * (sum over bias predictions of mean(w(e) e)), and once the training split has
+been seen ``swap_epochs`` times lambda_swap times the terms of the swapped fusion, where content keeps its label and
+bias takes its own along.
 
 Differences between the paper and ours:
-    * the authors' network is Self-MM's, with two copies of each unimodal encoder, text encoder included, for content and for bias; here
-      the content comes from any backbone, and the bias branches are small and read what the backbone reads, without gradient to it;
-    * errors are those of the task: absolute (the paper's), or cross-entropies of classes and emotions, which the paper does not have.
-What counts as a pass through the training split: every batch that is trained on, so that inside MSSD, whose two views are two batches,
-an epoch counts as two passes. Several processes swap among all of their samples.
+    * the authors' network is Self-MM's, with two copies of each unimodal encoder, text encoder included, for content
+      and for bias; here the content comes from any backbone, and the bias branches are small and read what the backbone
+      reads, without gradient to it;
+    * errors are those of the task: absolute (the paper's), or cross-entropies of classes and emotions, which the paper
+      does not have.
+What counts as a pass through the training split: every batch that is trained on, so that inside MSSD, whose two views
+are two batches, an epoch counts as two passes. Several processes swap among all of their samples.
 
-Reproduction: outputs and losses of the released code, swap included, to 1e-5, with its content network as the backbone; no training run.
+Reproduction: outputs and losses of the released code, swap included, to 1e-5, with its content network as the backbone;
+no training run.
 
 References:
-    Sun, Ni, Wang, Jing, Wei and Nie, "General Debiasing for Multimodal Sentiment Analysis", ACM Multimedia 2023, arXiv:2307.10511.
+    Sun, Ni, Wang, Jing, Wei and Nie, "General Debiasing for Multimodal Sentiment Analysis", ACM Multimedia 2023,
+    arXiv:2307.10511.
     Released code: Teng-Sun/GEAR (MIT); nothing copied.
 """
 
@@ -62,8 +70,9 @@ class GEAR(Wrapper):
     Args:
         backbone: The model to debias.
         dim: Width d of content and of bias.
-        branches: How the bias branches read each modality, ``lstm`` or the ``first`` real step, or a module of your own, which takes
-            x (B, T, d_m) and a mask (B, T) and returns (B, outputs) logits; ``lstm`` where one is left out.
+        branches: How the bias branches read each modality, ``lstm`` or the ``first`` real step, or a module of your
+            own, which takes x (B, T, d_m) and a mask (B, T) and returns (B, outputs) logits; ``lstm`` where one is left
+            out.
         branch_dim: Width of the bias branches.
         criterion: The bias criterion, see :func:`~mer_zoo.functional.gear.bias_loss`.
         weight: How a sample's bias errors are taken together, see :func:`~mer_zoo.functional.gear.sample_weight`.
@@ -75,7 +84,8 @@ class GEAR(Wrapper):
         seed: Seed of the swaps; None for the global one.
 
     Raises:
-        MERError: If the inner model has replaced its logits, or an option is out of range; when trained before ``prepare``.
+        MERError: If the inner model has replaced its logits, or an option is out of range; when trained before
+            ``prepare``.
 
     Example:
         >>> from mer_zoo.batch import DataSpec
@@ -183,7 +193,8 @@ class GEAR(Wrapper):
             return bool(self.lambda_swap)
         if not self.split_size:
             raise MERError(
-                f"{self.name} does not know the size of the training split yet; fit it, call prepare, load a checkpoint, or set"
+                f"{self.name} does not know the size of the training split yet; fit it, call prepare, load a"
+                f" checkpoint, or set"
                 " swap_epochs to 0"
             )
         return self.seen // self.split_size >= self.swap_epochs
@@ -256,8 +267,8 @@ class GEAR(Wrapper):
 def _swap(u_c: Tensor, u_b: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
     """The content that meets each sample's bias, and the bias that meets each sample's content, without gradient.
 
-    That each bias takes its own label along is the same sum as that each content takes another's bias and its label, and only the
-    sample's own half needs a gradient, so that samples of other processes may be met.
+    That each bias takes its own label along is the same sum as that each content takes another's bias and its label,
+    and only the sample's own half needs a gradient, so that samples of other processes may be met.
 
     Args:
         u_c: (B, d) content of this process' samples.
@@ -275,7 +286,8 @@ def _swap(u_c: Tensor, u_b: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
 def _check_inner(backbone: Model) -> None:
     if backbone.replaces_logits:
         raise MERError(
-            f"GEAR computes its scores from the features, so those of {backbone.name} would be lost; put GEAR inside, as in"
+            f"GEAR computes its scores from the features, so those of {backbone.name} would be lost; put GEAR inside,"
+            f" as in"
             " CausalMER(GEAR(...)), or leave one of them out"
         )
 

@@ -68,7 +68,8 @@ class BackdoorHead(nn.Module):
         parameters = dict(self.classifiers.named_parameters())
         weights = torch.stack([parameters[f"{i}.weight"] for i in range(len(self.classifiers))])
         biases = torch.stack([parameters[f"{i}.bias"] for i in range(len(self.classifiers))])
-        # W_i [h_m, H_i] + b_i: what the sample says costs one product, what the class says does not depend on the sample.
+        # W_i [h_m, H_i] + b_i: what the sample says costs one product, what the class says does not depend on the
+        # sample.
         of_sample, of_class = torch.split(weights, [features.shape[-1], h.shape[-1]], dim=-1)
         z_sample = F.linear(features, of_sample.flatten(0, 1)).view(-1, *biases.shape)
         z_class = (of_class @ h[..., None]).squeeze(-1) + biases

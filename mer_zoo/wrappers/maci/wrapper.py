@@ -1,10 +1,10 @@
 """MACI: model-agnostic causal inference against label bias and language bias, around any backbone.
 
-Idea: two shortcuts run from the training split into a network. Labels are a confounder: some classes are frequent and have
-typical features. The head therefore averages, over the classes' prior, one classifier for each class, each told the
-typical features of its class (backdoor adjustment); at test time all classes count alike. Words are the other: a few
-frequent words go with a class whatever is meant. The text of these words alone is the counterfactual, and tau times its
-prediction is taken off the prediction at test time.
+Idea: two shortcuts run from the training split into a network. Labels are a confounder: some classes are frequent and
+have typical features. The head therefore averages, over the classes' prior, one classifier for each class, each told
+the typical features of its class (backdoor adjustment); at test time all classes count alike. Words are the other: a
+few frequent words go with a class whatever is meant. The text of these words alone is the counterfactual, and tau times
+its prediction is taken off the prediction at test time.
 
 Input and shapes (B batch, S the task's shape, m each modality in use):
     inner model: features (B, feature_dim), and in ``prepare`` inputs[m] (B, T_m, d_m) with batch.m.mask;
@@ -19,30 +19,33 @@ Where the paper is in the code (by equation):
     choice of tau (not the paper's)            functional/deconfounding.py
 
 How tau is chosen (``tau_selection``), always from 0.0, 0.1, ..., 3.0:
-    * ``deconfounded``: by the accuracy on the validation split under weights that make label and bias words independent. An
-      ordinary validation split has the training split's bias, there the bias helps, and tau would come out near 0;
+    * ``deconfounded``: by the accuracy on the validation split under weights that make label and bias words
+      independent. An ordinary validation split has the training split's bias, there the bias helps, and tau would come
+      out near 0;
     * ``propensity``: the same under weights from a small model of the words alone, see confounding/propensity.py;
     * ``validation``: by the plain accuracy on the validation split;
     * ``fixed``: it is the argument ``tau``;
-    * ``oracle``: the released code's protocol, which takes the best tau for each metric on the evaluated split itself. Tables
-      mark it; ``predict`` itself then uses tau 0.
+    * ``oracle``: the released code's protocol, which takes the best tau for each metric on the evaluated split itself.
+      Tables mark it; ``predict`` itself then uses tau 0.
 P(y) of the deconfounding weights is the training split's prior, the distribution that a randomised trial would keep.
 
 Differences between the paper and the authors' code; ``variant="released"`` brings the code's behaviour:
     * a word that occurs in neutral samples only inherits the variation of the word before it; here it is no bias word.
-Differences of ours: ``counterfactual="text_alone"`` subtracts what the bias words say with nothing heard or seen; the paper's
-counterfactual keeps audio and vision, so that their evidence is subtracted with the words'; statistics come from the training split alone (the released files seem to hold those of validation and test
-split, too); any subset of modalities; text features with token ids beside them, whose masked positions become zero; without
-token ids only the labels are debiased; several emotions, each with head, statistics, bias words and tau of its own; a class
-that the training split lacks has prior 0 and the mean of the others' means; samples with nothing in a modality do not count
-in its means.
+Differences of ours: ``counterfactual="text_alone"`` subtracts what the bias words say with nothing heard or seen; the
+paper's counterfactual keeps audio and vision, so that their evidence is subtracted with the words'; statistics come
+from the training split alone (the released files seem to hold those of validation and test split, too); any subset of
+modalities; text features with token ids beside them, whose masked positions become zero; without token ids only the
+labels are debiased; several emotions, each with head, statistics, bias words and tau of its own; a class that the
+training split lacks has prior 0 and the mean of the others' means; samples with nothing in a modality do not count in
+its means.
 
-Reproduction: outputs, losses, bias words and the choice of tau of the released code to 1e-5; on SyntheticMER see docs/results.md, no figure of
+Reproduction: outputs, losses, bias words and the choice of tau of the released code to 1e-5; on SyntheticMER see
+docs/results.md, no figure of
     the paper yet.
 
 References:
-    Zhong, Huan, Wu, Liang and Chen, "Towards Robust Multimodal Emotion Recognition under Missing Modalities and Distribution
-    Shifts", arXiv:2506.10452, 2025. Released code: gw-zhong/CIDer; nothing copied.
+    Zhong, Huan, Wu, Liang and Chen, "Towards Robust Multimodal Emotion Recognition under Missing Modalities and
+    Distribution Shifts", arXiv:2506.10452, 2025. Released code: gw-zhong/CIDer; nothing copied.
 """
 
 from __future__ import annotations
@@ -79,8 +82,8 @@ class MACI(Wrapper):
     """Debiasing by backdoor adjustment and counterfactual text; see the module's text for the idea.
 
     ``predict`` gives the effects ``factual`` (what ``forward`` gives), ``plain``, and where the language is debiased
-    ``counterfactual`` and, while tau is still to be chosen, ``bias`` (of the counterfactual text with nothing heard or seen),
-    all (B, *task shape). A pass of the network whose result nobody would use is left out.
+    ``counterfactual`` and, while tau is still to be chosen, ``bias`` (of the counterfactual text with nothing heard or
+    seen), all (B, *task shape). A pass of the network whose result nobody would use is left out.
 
     Args:
         backbone: The model to debias.
@@ -90,14 +93,14 @@ class MACI(Wrapper):
         num_words: Most bias words.
         threshold: Least coefficient of variation of a bias word's counts over the classes.
         variant: ``paper``, or ``released`` for the bias words of the authors' code.
-        counterfactual: What the counterfactual changes: ``text`` keeps audio and vision as they are (the paper), ``text_alone``
-            takes them away, so that what they say is not subtracted.
+        counterfactual: What the counterfactual changes: ``text`` keeps audio and vision as they are (the paper),
+            ``text_alone`` takes them away, so that what they say is not subtracted.
         tau_selection: How the strength is chosen; see the module's text.
         tau: The strength if it is ``fixed``.
 
     Raises:
-        MERError: If the task is a single-output regression, the inner model has replaced its logits, or an option is out of
-            range; in ``prepare`` if ``language`` is true without token ids; when called before ``prepare``.
+        MERError: If the task is a single-output regression, the inner model has replaced its logits, or an option is
+            out of range; in ``prepare`` if ``language`` is true without token ids; when called before ``prepare``.
 
     Example:
         >>> from mer_zoo.backbones import LFLSTM
@@ -240,7 +243,8 @@ class MACI(Wrapper):
         complete = "text" in self.spec.modalities and len(known) == len(ids)
         if self.language and not complete:
             raise MERError(
-                "MACI's language is true, but the training split has no token ids; give a file with token ids, or leave it out"
+                "MACI's language is true, but the training split has no token ids; give a file with token ids, or leave"
+                " it out"
             )
         return torch.cat(known) if complete and self.language is not False else None
 
@@ -283,11 +287,13 @@ class MACI(Wrapper):
 def _check_inner(backbone: Model) -> None:
     if not backbone.task.is_classification:
         raise MERError(
-            f"MACI needs classes, but {type(backbone.task).__name__} has a single output without class probabilities; choose a "
+            f"MACI needs classes, but {type(backbone.task).__name__} has a single output without class probabilities;"
+            f" choose a "
             "task with classes, such as seven"
         )
     if backbone.replaces_logits:
         raise MERError(
-            f"MACI computes its scores from the features, so those of {backbone.name} would be lost; put MACI inside, as in "
+            f"MACI computes its scores from the features, so those of {backbone.name} would be lost; put MACI inside,"
+            f" as in "
             "CausalMER(MACI(...)), or leave one of them out"
         )

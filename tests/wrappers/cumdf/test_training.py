@@ -158,7 +158,8 @@ def test_resuming_goes_on_as_if_nothing_had_happened(tmp_path: Path, teacher: st
     run(2)
     resumed = run(4, resume=True)
     for name, value in straight.state_dict().items():
-        # The order of the samples in the one batch differs, and so the rounding; each of four steps of Adam moves weights by 0.01.
+        # The order of the samples in the one batch differs, and so the rounding; each of four steps of Adam moves
+        # weights by 0.01.
         torch.testing.assert_close(resumed.state_dict()[name], value, atol=2e-4, rtol=1e-4, msg=name)
 
 
