@@ -116,7 +116,7 @@ class KeepsBias(Callback):
 def tested(
     module: MERModule, data: MERDataModule, tester: Trainer
 ) -> dict[str, tuple[dict[str, Any], dict[str, Scores]]]:
-    """Results and scores of one trained model, under each choice of tau where it has MACI, from one pass over the test data."""
+    """Results and scores of one trained model from one pass over the test data; with MACI, for each choice of tau."""
     macis = [model for model in module.model.nest if isinstance(model, MACI)]
     chosen: dict[str, dict[str, float]] = {}
     for kind, selection in [(k, s) for k in KINDS for s in SELECTIONS] if macis else []:

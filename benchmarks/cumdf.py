@@ -1,4 +1,4 @@
-"""CUMDF and its parts under missing modalities, on SyntheticMER or a CMU-MOSI file: several seeds, one resumable command, tables.
+"""CUMDF and its parts under missing modalities, on SyntheticMER or a CMU-MOSI file: one resumable command, tables.
 
     python benchmarks/cumdf.py run --out runs/cumdf_synthetic
     python benchmarks/cumdf.py run --path clean_unaligned_50.pkl --out runs/cumdf_mosi
@@ -228,7 +228,7 @@ def agreement(measured: Sequence[float], truth: Sequence[float]) -> float:
 
 
 def probe(options: argparse.Namespace) -> None:
-    """Cosine of student and teacher for the same sample and for samples of two classes, as the distance sees them and as they are.
+    """Cosine of student and teacher for one sample and for samples of two classes, as the distance sees them and as is.
 
     A distance that teaches something tells the two apart.
     """

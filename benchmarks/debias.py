@@ -1,4 +1,4 @@
-"""What the benchmarks of debiasers share: methods by name, one training and what is tested of it, records that can be resumed.
+"""What the benchmarks of debiasers share: methods by name, a training and what is tested of it, resumable records.
 
 A method is ``plain`` or a wrapper with its options, as in ``CausalMER fusion=sum``; a nest is written from the outside
 in, as in ``MSSD + MACI``, and a list as JSON without blanks. Every method has the same network and the same budget, and

@@ -1,4 +1,4 @@
-"""Debiasers on real text and audio: the official folds of a CMU-MOSI file, and splits of it in which words mean other classes in testing.
+"""Debiasers on a CMU-MOSI file: its official folds, and splits in which words mean other classes in testing.
 
     python benchmarks/debias_mosi.py run unaligned_50.pkl --out runs/debias_mosi
     python benchmarks/debias_mosi.py table runs/debias_mosi
@@ -57,7 +57,7 @@ def study(options: argparse.Namespace) -> Study:
 
 
 def list_words(path: Path, out: Path, rule: WordRule, shown: int) -> None:
-    """Print the words that PropensityWeighting calls biased in each training split, and the classes they go along with there and in testing."""
+    """Print the words that PropensityWeighting calls biased in a training split, with their classes in both splits."""
     console = Console(width=140)
     word_table(OFFICIAL, path, "test", rule, shown).show(console)
     for store in sorted((out / "splits").glob("seed*")):

@@ -1,4 +1,4 @@
-"""The picture of what debias_scm.py recorded: what each method costs on the training distribution, and what it gains in the randomised trial."""
+"""The picture of what debias_scm.py recorded: what each method costs iid, and what it gains in the randomised trial."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def all_curves(folder: Path, choice: str, methods: str | None, against: str | No
 
 
 def drawn(curves: Mapping[str, Curve], least: float) -> tuple[dict[str, Curve], list[str]]:
-    """The curves that reach a least value in the randomised trial, or are compared with, and the names of the others."""
+    """The curves that reach a least value in the randomised trial, or are compared with, and the others' names."""
     kept = {
         name: curve
         for name, curve in curves.items()

@@ -1,4 +1,4 @@
-"""Debiasers against known truth: SyntheticMER from no confounding to strong, two backbones, one resumable command, a table and a picture.
+"""Debiasers against known truth: SyntheticMER from no confounding to strong, two backbones, a table and a picture.
 
     python benchmarks/debias_scm.py run --out runs/debias
     python benchmarks/debias_scm.py run --out runs/debias --part 2/2        # every second training, beside --part 1/2

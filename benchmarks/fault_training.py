@@ -1,4 +1,4 @@
-"""Kills training with kill -9 at random moments, lets it go on, and compares its end with that of an unbroken run, bit for bit.
+"""Kills training with kill -9 at random moments, resumes it, and compares its end with an unbroken run's, bit for bit.
 
 The processes are forked from one that has done the imports, so that the moments fall into the training itself. Each
 kill has a run of its own: it is begun, killed, and continued with ``--ckpt_path last``. Then kills that wait until a
@@ -132,7 +132,7 @@ def start(folder: Path, args: list[str], phase: Phase) -> int:
 
 
 def train(folder: Path, args: list[str], moment: Callable[[Phase, float], bool] | None = None) -> Ended:
-    """Train in a process of its own, killed as soon as ``moment``, asked with the phase and the seconds so far, says so."""
+    """Train in a process of its own, killed as soon as ``moment``, given the phase and the seconds so far, says so."""
     with Phase() as phase:
         began = time.perf_counter()
         child = start(folder, args, phase)

@@ -1,4 +1,4 @@
-"""CIDer and its training losses written from their equations, with the released names, for benchmarks to compare with."""
+"""CIDer and its training losses written from their equations, with the released names, to be compared with."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """What DMD and DLF share, written from their equations, for benchmarks to compare with.
 
-The loss of the margin is one sum over anchors, positives and negatives, without a loop: what a competent author would write.
+The loss of the margin is one sum over anchors, positives and negatives, without a loop: what a competent author would
+write.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Parts = dict[str, Tensor]
 
 
 class PlainDecoupling(nn.Module):
-    """Convolutions, decoders, alignment, shared fusion, residual heads; everything channel- or time-first as the spec has it."""
+    """Convolutions, decoders, alignment, shared fusion, residual heads; channel- or time-first as the spec has it."""
 
     def __init__(
         self, dims: tuple[int, int, int], lengths: tuple[int, int, int], dim: int, heads: int, drop: Drop
@@ -64,7 +65,8 @@ class PlainDecoupling(nn.Module):
         """Reconstruction, cycle, margin and orthogonality, weighted, of sequences (B, d, T')."""
         x, s, c = found["x"], found["s"], found["c"]
         aligned = torch.cat([getattr(self, f"align_c_{letter}")(c[letter].flatten(1)) for letter in "lav"])
-        apart = [embedding_loss(s[k].transpose(1, 2).reshape(-1, self.dim), c[k].transpose(1, 2).reshape(-1, self.dim)) for k in c]  # fmt: skip
+        rows = {k: (s[k].transpose(1, 2).reshape(-1, self.dim), c[k].transpose(1, 2).reshape(-1, self.dim)) for k in c}
+        apart = [embedding_loss(*rows[k]) for k in c]
         return {
             "reconstruction": 0.1 * distance(found["recon"], x),
             "cycle": 0.1 * distance(s, found["again"]),
@@ -84,7 +86,7 @@ def embedding_loss(x: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
 
 
 def margin_loss(x: Tensor, labels: Tensor) -> Tensor:
-    """Mean over anchors of the mean over their pairs of a positive p and a negative n of max(0, 0.15 |y_i - y_n| - cos_ip + cos_in)."""
+    """Mean over anchors of the mean over their pairs (p, n) of max(0, 0.15 |y_i - y_n| - cos_ip + cos_in)."""
     unit = x / (x.square().sum(1, keepdim=True) + 1e-8).sqrt()
     cosines = unit @ unit.T
     gap = (labels[:, None] - labels).abs()

@@ -1,4 +1,4 @@
-"""EMT-DLFR and its training losses written from their equations, with the released names, for benchmarks to compare with.
+"""EMT-DLFR and its training losses written from their equations, with the released names, to be compared with.
 
 Text is features here: its first step is the utterance vector, all others are fused, and none of them is a separator.
 """

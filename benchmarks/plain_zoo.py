@@ -1,4 +1,4 @@
-"""Networks of the zoo beside their plain transcriptions: which there are, at what sizes, and that both compute the same.
+"""Networks of the zoo beside their plain transcriptions: which there are, their sizes, and that both compute the same.
 
 A transcription is what a competent author would write from the equations: attention of the MulT family through
 ``F.multi_head_attention_forward``, packed LSTMs, one pass of the network a view, and no work on what nothing reads.
@@ -62,7 +62,7 @@ WORDS = torch.tensor([6, 7, 8, 9, 10, 10, 11, 12, 13, 14, 16, 17, 19, 22, 27, 34
 
 
 class Case(NamedTuple):
-    """A network at some sizes, its dropouts by the name of the setting, and whether samples are as long as those of CMU-MOSI."""
+    """A network at some sizes, its dropouts by the setting's name, and whether samples are as long as CMU-MOSI's."""
 
     network: str
     sizes: Sizes
@@ -71,7 +71,7 @@ class Case(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Ours and the plain one with the same parameters; plain gives scores and losses; released name of a parameter to ours."""
+    """Ours and the plain one with the same parameters; plain gives scores and losses; released names to ours."""
 
     ours: Backbone
     plain: nn.Module

@@ -27,7 +27,7 @@ def time_steps(steps: Mapping[str, Step], batches: Mapping[str, Batch], repeats:
 
 
 def peak_memory(step: Step, small: Batch, batch: Batch) -> int:
-    """Bytes that three steps need at most beyond what this process holds after one on a small batch; for a fresh process."""
+    """Bytes that three steps need at most beyond what a fresh process holds after one on a small batch."""
     step(small)
     before = resident("VmRSS")
     for _ in range(3):

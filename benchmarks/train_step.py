@@ -87,7 +87,7 @@ def in_fresh_process(**request: Any) -> float:
 
 
 def data_wait(name: str) -> float | None:
-    """Share of a loop over SyntheticMER that is spent waiting for batches; None for a backbone that does not take them."""
+    """Share of a loop over SyntheticMER spent waiting for batches; None for a backbone that does not take them."""
     data = SyntheticMER(SyntheticConfig(train=320, valid=8, test=8), task="regression", batch_size=32)
     data.setup("fit")
     try:
@@ -119,7 +119,8 @@ def show_pair(case: str, title: str, repeats: int) -> None:
     seconds = time_steps(pair_steps(pair), dict.fromkeys(("ours", "plain"), batch), repeats)
     memory = {kind: in_fresh_process(case=case, kind=kind, title=title) for kind in seconds}
     sizes = CASES[case].sizes
-    name = f"{case.removesuffix(' long').removesuffix(' short')} {'/'.join(map(str, sizes.lengths))} x {sizes.size}, {title}"
+    network, lengths = case.removesuffix(" long").removesuffix(" short"), "/".join(map(str, sizes.lengths))
+    name = f"{network} {lengths} x {sizes.size}, {title}"
     rates = [f"{sizes.size / seconds[kind]:.2f}" for kind in seconds]
     used = [f"{memory[kind]:.0f}" for kind in seconds]
     ratios = f"{seconds['plain'] / seconds['ours']:.2f}", f"{memory['ours'] / memory['plain']:.2f}"

@@ -1,4 +1,4 @@
-"""Every backbone of the zoo, plain and under MACI and CausalMER, on a CMU-MOSI file: several seeds, one resumable command, a table.
+"""Every backbone of the zoo, plain and under MACI and CausalMER, on a CMU-MOSI file: one resumable command, a table.
 
     python benchmarks/zoo_mosi.py run clean_unaligned_50.pkl --out runs/zoo_mosi
     python benchmarks/zoo_mosi.py run clean_unaligned_50.pkl --out runs/zoo_mosi --seeds 1   # beside the first, on
@@ -91,7 +91,7 @@ def cell(results: list[dict[str, Any]], metric: str, condition: str = "iid") -> 
 
 
 def difference(folder: Path, wrapper: str, metric: str) -> str:
-    """What a wrapper adds on average over the networks, with a 95 % interval (networks resampled), and how many gain."""
+    """What a wrapper adds on the networks' average, with a 95 % interval (networks resampled), and how many gain."""
     gains = []
     for backbone in mer_zoo.backbones.__all__:
         of_seeds = [

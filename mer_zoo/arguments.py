@@ -84,7 +84,7 @@ def plain(value: Any, what: str) -> Any:
 
 
 def fit_arguments(cls: type, given: Mapping[str, Any], places: int, largest: int = LARGEST) -> dict[str, Any]:
-    """Check arguments that come from a file against the annotations of a constructor, lists becoming tuples where those say so.
+    """Check a file's arguments against the annotations of a constructor, lists becoming tuples where those say so.
 
     Args:
         cls: The class.

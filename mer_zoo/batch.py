@@ -1,4 +1,4 @@
-"""What flows through the zoo: Modality and Batch go into a model, Output and Step come out, DataSpec describes the data."""
+"""What flows through the zoo: Modality and Batch go into a model, Output and Step come out, DataSpec describes data."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class RunRecord(BasePredictionWriter):
         self.keep_curve(trainer, stage)
 
     def keep_curve(self, trainer: Trainer, stage: str) -> None:
-        """Let the run's metrics.csv be whole at any moment; before the fit, whose first act is that the logger deletes an old one.
+        """Let the run's metrics.csv be whole at any moment; before the fit, where the logger first deletes an old one.
 
         Args:
             trainer: The trainer.
@@ -182,7 +182,7 @@ class RunRecord(BasePredictionWriter):
 
 
 def _clear(folder: Path) -> None:
-    """Put the last checkpoint of an earlier run in this folder aside: it is not the new run that would go on from it."""
+    """Put the last checkpoint of an earlier run in this folder aside: the new run would not go on from it."""
     last = folder / CHECKPOINTS / "last.ckpt"
     if last.exists():
         aside = last.with_name("last.ckpt.old")

@@ -170,7 +170,7 @@ class MERModule(ResumableModule):
                 )
 
     def _check_precision(self) -> None:
-        """Refuse fp16 where gradients outlive a step: the first is unscaled by then, what is added to it would not be."""
+        """Refuse fp16 where gradients outlive a step: the first is unscaled by then, what is added to it is not."""
         if self.model.accumulates_stages and self.trainer.precision == "16-mixed":
             raise MERError(
                 f"{self.model.name} keeps gradients between its stages, which 16-mixed cannot scale; use bf16-mixed or"
@@ -178,7 +178,7 @@ class MERModule(ResumableModule):
             )
 
     def _check_sharding(self) -> None:
-        """Refuse with FSDP what it would do to a process' shard alone, without a word, or stop at with words of its own."""
+        """Refuse with FSDP what it would silently do to a process' shard alone, or stop at with words of its own."""
         if not isinstance(self.trainer.strategy, FSDPStrategy):
             return
         if self.clip_norm is not None:
@@ -405,7 +405,7 @@ class MERModule(ResumableModule):
         self.log(name, value.detach(), prog_bar=prog_bar, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
 
     def _size(self, batch: Batch) -> int | Tensor:
-        """Samples of all processes: what a loss over all of them weighs in the mean of an epoch, on each process alike."""
+        """Samples of all processes: the weight of a loss over all of them in an epoch's mean, on each process alike."""
         return global_count(len(batch), batch.index.device)
 
     def trained_seed(self) -> int | None:

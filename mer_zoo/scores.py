@@ -36,7 +36,7 @@ def first_of_each(index: Tensor) -> Tensor:
 
 
 def keep_inner(effects: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Effects of an inner model under names that leave room for those of the wrapper around it; see :meth:`Scores.inner`.
+    """Effects of an inner model under names that leave room for its wrapper's; see :meth:`Scores.inner`.
 
     Example:
         >>> list(keep_inner({"factual": torch.zeros(1)}))

@@ -1,4 +1,4 @@
-"""Builds the package and runs the smoke suite on it with the lowest declared and with the newest versions of what it needs.
+"""Builds the package and runs the smoke suite on it with the lowest declared and the newest versions of its needs.
 
     python scripts/compat.py                                       # both
     LOWEST_PYTHON=python3.10 python scripts/compat.py lowest
@@ -35,7 +35,7 @@ def say(text: str) -> None:
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:
-    """Run a command that has to succeed, in an environment without this source tree; what it says goes on as it comes."""
+    """Run a command that has to succeed, in an environment without this source tree; its output goes on as it comes."""
     clean = {
         name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     }

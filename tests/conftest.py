@@ -25,5 +25,7 @@ def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_global_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget what ``seed_everything`` of an earlier test left behind, so that a test does not depend on those before it."""
+    """Forget what ``seed_everything`` of an earlier test left behind,
+    so that a test does not depend on those before it.
+    """
     monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)

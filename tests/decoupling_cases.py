@@ -72,7 +72,9 @@ def gradients(model: Backbone, batch: Batch, task: Task) -> list[str]:
 
 
 def assert_shares_add_up(model: Backbone, joint: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """All losses but the ``joint`` ones: their mean over two processes with uneven shares is that of the whole batch."""
+    """All losses but the ``joint`` ones: their mean over two processes with uneven shares is that of the whole
+    batch.
+    """
 
     def cut(modality: Modality, rows: slice) -> Modality:
         return Modality(modality.x[rows], modality.mask[rows])

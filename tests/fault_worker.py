@@ -1,4 +1,5 @@
-"""Runs ``mer-zoo`` in forked processes, one after the other, and kills them at chosen points; started by test_faults.py.
+"""Runs ``mer-zoo`` in forked processes, one after the other, and kills them at chosen points;
+started by test_faults.py.
 
 A process that is forked costs no import. Each line of the input is a request, each line of the output tells how its
 process ended; several processes train together as that many machines do.

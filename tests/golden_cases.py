@@ -1,4 +1,6 @@
-"""Numbers computed by the released codes of the zoo, with their parameters; copied from the reference runs by ``copy_case``."""
+"""Numbers computed by the released codes of the zoo, with their parameters;
+copied from the reference runs by ``copy_case``.
+"""
 
 from __future__ import annotations
 

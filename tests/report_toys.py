@@ -26,7 +26,9 @@ def content(
     sets: Sequence[str] = SETS,
     **changes: Any,
 ) -> tuple[dict[str, Any], dict[str, Scores]]:
-    """Content of results.json and the scores: conditions iid, ood, availability sets, and rates 0.1 to 1 of patterns."""
+    """Content of results.json and the scores: conditions iid, ood, availability sets,
+    and rates 0.1 to 1 of patterns.
+    """
     built = build_task(task)
     conditions, scores = {}, {}
     patterns: dict[str, str | None] = {**dict.fromkeys(COMPLETE), **{name: f"SMM({name})" for name in sets}}

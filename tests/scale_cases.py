@@ -1,4 +1,6 @@
-"""What is trained on several processes, in half precision and compiled: every backbone, every wrapper, tiny and without dropout."""
+"""What is trained on several processes, in half precision and compiled:
+every backbone, every wrapper, tiny and without dropout.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +96,9 @@ class Numbers:
     logits: Tensor
 
     def distance(self, other: Numbers) -> tuple[float, float, float]:
-        """Largest relative difference of a loss, relative distance of the gradients, and of the logits by the largest of them."""
+        """Largest relative difference of a loss, relative distance of the gradients,
+        and of the logits by the largest of them.
+        """
         pairs = zip(self.losses, other.losses, strict=True)
         logits = (other.logits - self.logits).abs().max() / self.logits.abs().max()
         gradient = (other.gradient - self.gradient).norm() / self.gradient.norm()
@@ -126,7 +130,9 @@ def _keep_evaluating(norm: nn.Module) -> None:
 
 
 def plugin(precision: Any, device: str) -> Precision:
-    """What Lightning does for a precision; on a CPU 16-mixed computes in half precision, where the Trainer would take bf16-mixed."""
+    """What Lightning does for a precision; on a CPU 16-mixed computes in half precision,
+    where the Trainer would take bf16-mixed.
+    """
     if precision in ("bf16-true", "16-true"):
         return HalfPrecision(precision)
     if precision in ("bf16-mixed", "16-mixed"):
@@ -155,7 +161,9 @@ def _without_onednn() -> Iterator[None]:
 def measure(
     module: MERModule, batch: Batch, precision: str = "32-true", device: str = "cpu", test: bool = True
 ) -> Numbers:
-    """Losses and gradients of one batch in training and, if wanted, test-time scores, without a change of the weights."""
+    """Losses and gradients of one batch in training and, if wanted, test-time scores,
+    without a change of the weights.
+    """
     given = plugin(precision, device)
     module = given.convert_module(module.to(device))  # type: ignore[assignment]
     batch = given.convert_input((batch if module.model.fixed_length else batch.trim()).to(torch.device(device)))

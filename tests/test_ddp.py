@@ -18,7 +18,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, Results]
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in CASES if name not in EXCEPTIONS])
 def test_two_processes_match_one(trained: tuple[Results, Results], name: str) -> None:
-    """Under plain DDP, which refuses parameters without gradient, unless the case takes several optimiser steps a batch."""
+    """Under plain DDP, which refuses parameters without gradient,
+    unless the case takes several optimiser steps a batch.
+    """
     one, two = (results[name] for results in trained)
     assert "error" not in one, one["error"]
     assert "error" not in two, two["error"]

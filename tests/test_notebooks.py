@@ -70,7 +70,9 @@ def test_the_notebooks_are_there() -> None:
 
 
 def test_debiasing_was_decided_for_and_the_trial_agrees() -> None:
-    """What is committed tells of a confounded corpus, a network that leans on its words, and points won in the randomised trial."""
+    """What is committed tells of a confounded corpus, a network that leans on its words,
+    and points won in the randomised trial.
+    """
     text = "\n".join(markdown(read(NOTEBOOKS[NAMES.index(CONFOUNDED)], as_version=4)))
     assert "**leans** on the biased words" in text
     assert re.search(r"strength (0\.\d+|1) \(expected", text)

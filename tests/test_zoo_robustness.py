@@ -1,4 +1,6 @@
-"""Every backbone with every wrapper: scores of a sample alone, any padding, any batch size, absent modalities, saved and loaded."""
+"""Every backbone with every wrapper: scores of a sample alone, any padding, any batch size, absent modalities,
+saved and loaded.
+"""
 
 from __future__ import annotations
 

@@ -122,7 +122,9 @@ def training_split(spec: DataSpec, task: Task) -> Batch:
 
 
 def combinations(tasks: list[str], specs: list[str], works: bool = True) -> list[tuple[str, str | None, str, str]]:
-    """Backbone, wrapper, task and spec of what works, or of what is refused; data other than features for one task only."""
+    """Backbone, wrapper, task and spec of what works, or of what is refused;
+    data other than features for one task only.
+    """
     return [
         (b, w, t, s)
         for b in BACKBONES

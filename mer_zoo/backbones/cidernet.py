@@ -1,4 +1,4 @@
-"""CIDerNet, the network of CIDer: words collect what belongs to them, then every combination of modalities attends by itself.
+"""CIDerNet, the network of CIDer: words collect what belongs to them, then each combination of modalities attends.
 
 Idea: audio and vision are compressed to the steps of the text, so that the cost of everything after grows only linearly
 with their lengths. One set of queries, keys and values serves all combinations (text, text + audio, ... all three), so

@@ -1,4 +1,4 @@
-"""CUMDFNet, the network of CUMDF: what modalities have of their own and in common, joined under the guidance of a label.
+"""CUMDFNet, the network of CUMDF: what modalities have alone and in common, joined under the guidance of a label.
 
 Idea: each modality is read twice, by itself and against each other modality. What is found meets in pairs, in an
 attention whose query is the embedding of the label. The label is never given here: its embedding is the expectation

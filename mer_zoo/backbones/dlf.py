@@ -88,7 +88,7 @@ class State(NamedTuple):
 
 
 class DLF(Backbone):
-    """Disentangled-language-focused network of Wang et al. (2025); see the module's text for the idea and the differences.
+    """Disentangled-language-focused network of Wang et al. (2025); the module's text has the idea and the differences.
 
     Args:
         spec: Shapes of the data; text and one or two other modalities.

@@ -56,7 +56,8 @@ class LFDNN(Backbone):
         >>> from mer_zoo.batch import Batch
         >>> from mer_zoo.task import SentimentRegression
         >>> spec, task = DataSpec(), SentimentRegression()
-        >>> output = LFDNN(spec, task, hidden_dims=(8, 4, 4), text_out=4, fusion_dim=8)(Batch.random(spec, task, size=3))
+        >>> model = LFDNN(spec, task, hidden_dims=(8, 4, 4), text_out=4, fusion_dim=8)
+        >>> output = model(Batch.random(spec, task, size=3))
         >>> output.logits.shape, output.features.shape
         (torch.Size([3, 1]), torch.Size([3, 8]))
     """

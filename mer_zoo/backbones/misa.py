@@ -72,7 +72,7 @@ _ORDER = ("text", "vision", "audio")  # of the tokens, whose vectors are concate
 
 
 class Codes(NamedTuple):
-    """What the losses need, (B, h) of each modality: utterance vectors, private and shared codes, restored utterance vectors."""
+    """What the losses need, (B, h) of each modality: utterance vectors, private and shared codes, restored vectors."""
 
     utterance: dict[str, Tensor]
     private: dict[str, Tensor]

@@ -32,7 +32,7 @@ EPILOG = "Tools: " + "; ".join(f"mer-zoo {name}: {what}" for name, (_, what) in 
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line; a mistake of the user's ends with one sentence and exit code 2, training that can't go on with 1.
+    """Run the command line; a user's mistake ends with one sentence and exit code 2, training that can't go on with 1.
 
     Args:
         args: Command line without the program name; None takes it from the process.

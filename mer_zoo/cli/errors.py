@@ -31,7 +31,7 @@ def explain(message: str, error: BaseException | None = None) -> str:
 
     Example:
         >>> explain("Option 'widht' is not accepted")
-        "option 'widht' does not exist; see mer-zoo fit --help, or --model.backbone.help CLASS for the options of a class"
+        "option 'widht' does not exist; see mer-zoo fit --help, or --model.backbone.help CLASS for the options of ..."
         >>> explain('Parser key "model.backbone":\n  - Expected a dot import path string: MulTT')
         "model.backbone: unknown class 'MulTT', did you mean MulT; choose from ...LFLSTM...MulT..."
     """

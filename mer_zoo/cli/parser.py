@@ -134,7 +134,7 @@ class MERCLI(LightningCLI):
         super()._parse_ckpt_path()
 
     def _find_checkpoint(self, word: str) -> str | None:
-        """The last or best checkpoint of the run that was begun last; where one is resumed, its folder is to be kept."""
+        """The last or best checkpoint of the run begun last; where one is resumed, its folder is to be kept."""
         options, training = self.config[self.config.subcommand], self.config.subcommand == "fit"
         logger = options.trainer.logger
         run = newest_run(logger.as_dict() if hasattr(logger, "as_dict") else None, options.trainer.default_root_dir)

@@ -49,7 +49,7 @@ CIDER = KeyMap(
     },
     own={
         r"^head\.(weight|bias)$": "the released network has no plain classifier, so that this one is untrained",
-        r"^(head\.(prior|mean_\w+)|language_bias\.\w+|prepared)$": "the released code keeps its statistics in files; call prepare",
+        r"^(head\.(prior|mean_\w+)|language_bias\.\w+|prepared)$": "kept in files by the released code; call prepare",
         r"^views\.": "the number of the next incomplete view, not of the network",
     },
 )

@@ -1,4 +1,4 @@
-"""Key map of Teng-Sun/CLUE_model: the text branch and the scalar; the network inside is loaded with the map of its own."""
+"""Key map of Teng-Sun/CLUE_model: the text branch and the scalar; the network inside is loaded with its own map."""
 
 from mer_zoo.compat.keymap import KeyMap
 

@@ -69,7 +69,7 @@ def decoupling_map(
             r"(^|\.)embed_positions\._float_tensor$": "a buffer without content",
             r"^(dmd\.)?text_model\.model\.pooler\.": "token states are used, so the pooler is never run",
             r"^(dmd\.)?text_model\.model\.embeddings\.position_ids$": "a buffer without content",
-            r"^(dmd\.)?proj_cosine_[lav]\.": "the released code computes a projection for a cosine loss that it never charges",
+            r"^(dmd\.)?proj_cosine_[lav]\.": "a projection for a cosine loss that the released code never charges",
             **dropped,
         },
         optional={r"^(dmd\.)?proj_[lav]\.": "the released code skips a projection of equal widths"},

@@ -8,7 +8,7 @@ DLF = decoupling_map(
     heads={"high": "stream_heads"},
     gate="projector",
     dropped={
-        r"^trans_[av]_with_[lav]\.": "the released code builds cross-modal encoders to audio and vision, but never uses them",
-        r"^(proj[12]|out_layer)_[lav]_low\.": "the released code computes predictions from shared parts, but returns them to nobody",
+        r"^trans_[av]_with_[lav]\.": "cross-modal encoders to audio and vision; the released code never uses them",
+        r"^(proj[12]|out_layer)_[lav]_low\.": "predictions of shared parts; the released code returns them to nobody",
     },
 )

@@ -9,11 +9,9 @@ _NETWORK = decoupling_map(
     heads={"low": "shared_heads", "high": "private_heads"},
     gate="weight",
     dropped={
-        r"^kernel_(homo|hetero)\.W_edge\.bias$": "the softmax over the edges does not see what all of them have in common"
+        r"^kernel_(homo|hetero)\.W_edge\.bias$": "the softmax over edges does not see what all of them have in common"
     },
-    own={
-        r"^(shared|private)_graph\.": "the network was saved without its distillation kernels, which only training needs"
-    },
+    own={r"^(shared|private)_graph\.": "the network was saved without distillation kernels, which only training needs"},
 )
 _KERNELS = tuple(
     (f"^kernel_{old}\\.{part}\\.", f"{new}_graph.{name}.")

@@ -1,4 +1,4 @@
-"""Key map of MAG-BERT: the gate by itself, or the network as a sequence classifier of Hugging Face with the gate in its encoder."""
+"""Key map of MAG-BERT: the gate by itself, or a sequence classifier of Hugging Face with the gate in its encoder."""
 
 from mer_zoo.compat.keymap import KeyMap
 

@@ -1,4 +1,4 @@
-"""Key map of the networks in thuiar/MMSA that are built on one vector or one LSTM a modality: TFN, LMF, LF-DNN, EF-LSTM and MFN."""
+"""Key map of thuiar/MMSA's networks on one vector or one LSTM a modality: TFN, LMF, LF-DNN, EF-LSTM and MFN."""
 
 from mer_zoo.compat.keymap import KeyMap
 

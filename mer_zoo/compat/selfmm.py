@@ -18,6 +18,6 @@ SELFMM = KeyMap(
     ),
     dropped={r"^text_model\.model\.pooler\.": "token states are used, so the pooler is never run"},
     own={
-        r"^bank\._extra_state$": "the released code keeps labels and features of the training samples outside the network"
+        r"^bank\._extra_state$": "the released code keeps labels and features of training samples outside the network"
     },
 )

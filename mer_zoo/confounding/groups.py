@@ -1,4 +1,4 @@
-"""Which group a sample is of, as a source of bias: its recording, or what a file says of it, such as the speaker or the film."""
+"""Which group a sample is of, as a source of bias: its recording, or what a file says of it, such as the speaker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How likely each class is by a trace of the bias alone: fitted on the training split, for its own samples out of sample."""
+"""How likely each class is by a trace of the bias alone: fitted on the training split, out of sample for its own."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ class Propensity(nn.Module):
         return (scores.view(-1, *self.shape) + self.intercept).log_softmax(-1)
 
     def weights(self, log_p: Tensor, target: Tensor) -> Tensor:
-        """Weights of samples that are not of the training split, at full strength and not normalised; 1 behind a closed gate.
+        """Weights of samples outside the training split, at full strength and not normalised; 1 behind a closed gate.
 
         Args:
             log_p: (N, *problems, C).
@@ -233,7 +233,7 @@ class Propensity(nn.Module):
         return weights.where(self.is_open.to(log_p.device), 1.0)
 
     def train_weights(self, strength: float | None = None) -> Tensor:
-        """(N, *problems) float64 weights of the training samples by their index, with mean 1; all 1 behind a closed gate."""
+        """(N, *problems) float64 weights of the training samples by index, with mean 1; all 1 behind a closed gate."""
         strength = self.strength if strength is None else strength
         weights = deconfounding_weights(
             self.out_of_fold, self.target, self._shares(), strength=strength, largest=self.largest
@@ -256,7 +256,7 @@ class Propensity(nn.Module):
         return [effective_sample_size(column) for column in self.train_weights(strength).view(len(self.target), -1).T]
 
     def diagnostics(self) -> dict[str, float]:
-        """Number of words, gain out of sample, whether the gate is open and effective sample size, by the name of each problem."""
+        """Number of words, gain out of sample, whether the gate is open and effective sample size, by problem."""
         numbers = {} if self.reader.pools else {self._kind: (self.words >= 0).sum(-1)}
         numbers |= {"gain": self.prior_loss - self.loss, "open": self.is_open, "ess": self.ess}
         return {

@@ -1,4 +1,4 @@
-"""What propensities say about a training split, in plain values: biased words, what they predict, and what weighting by them costs."""
+"""What propensities say about a training split, in plain values: biased words, what they predict, weighting's cost."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def class_shares(x: Tensor, y: Tensor, num_classes: int, weights: Tensor) -> Ten
 
 
 def imbalance(x: Tensor, y: Tensor, num_classes: int, weights: Tensor) -> float:
-    r"""How far words and label are from independent, :math:`\sum_v n_v \, TV(P(c \mid v), P(c)) / \sum_v n_v`, under weights.
+    r"""Dependence of words and label, :math:`\sum_v n_v \, TV(P(c \mid v), P(c)) / \sum_v n_v`, under weights.
 
     Args:
         x: (N, V) counts of words.
@@ -48,7 +48,8 @@ def imbalance(x: Tensor, y: Tensor, num_classes: int, weights: Tensor) -> float:
 
     Example:
         >>> x, y = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), torch.tensor([0, 0, 1, 1])
-        >>> round(imbalance(x, y, 2, torch.ones(4)), 3), round(imbalance(x, y, 2, torch.tensor([0.5, 0.5, 0.0, 1.0])), 3)
+        >>> weights = torch.tensor([0.5, 0.5, 0.0, 1.0])
+        >>> round(imbalance(x, y, 2, torch.ones(4)), 3), round(imbalance(x, y, 2, weights), 3)
         (0.3, 0.167)
     """
     prior = (F.one_hot(y, num_classes) * weights.double()[:, None]).sum(0) / weights.sum()
@@ -150,7 +151,7 @@ def no_confounding(problem: str, source: str, gain: float, error: float) -> str:
 
     Example:
         >>> no_confounding("sad", "words", 0.01, 0.02)
-        'no confounding for sad: on samples not seen the biased words tell 0.0100 nats more than the class shares, with a standard ...'
+        'no confounding for sad: on samples not seen the biased words tell 0.0100 nats more than the class shares, ...'
     """
     where = f" for {problem}" if problem else ""
     what = {"words": "biased words", "recording": "recordings", "groups": "groups"}.get(source, f"features of {source}")

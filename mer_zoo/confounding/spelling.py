@@ -47,7 +47,7 @@ def name_number(word: str) -> int:
 
 
 def spellings(words: Tensor, rows: Sequence[Tensor], texts: Sequence[str]) -> list[str]:
-    """How words are spelt: what stands most often at their places in transcripts of as many words as the sample has numbers.
+    """How words are spelt: what stands most often at their places in transcripts of as many words as a sample has ids.
 
     Args:
         words: (V,) numbers of words.
@@ -74,7 +74,7 @@ def spellings(words: Tensor, rows: Sequence[Tensor], texts: Sequence[str]) -> li
 
 
 def holders(number: int, rows: Sequence[Tensor], texts: Sequence[str], most: int = 3) -> list[str]:
-    """Words that a token without a spelling is a piece of: those that stand in no text without it, nor are tokens themselves.
+    """Words that a token without spelling is a piece of: they stand in no text without it, nor are tokens themselves.
 
     Args:
         number: The token.

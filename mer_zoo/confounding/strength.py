@@ -1,4 +1,4 @@
-"""How strongly a wrapper subtracts a counterfactual prediction: a number for each problem of a task, chosen on validation data."""
+"""How strongly a wrapper subtracts a counterfactual prediction: a number a problem, chosen on validation data."""
 
 from __future__ import annotations
 

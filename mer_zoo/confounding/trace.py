@@ -1,4 +1,4 @@
-"""What is read of the training split as a trace of its bias: biased words, or what one modality gives away on the average."""
+"""What is read of the training split as a trace of its bias: biased words, or one modality's average."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class PooledTrace:
 
 
 def group_numbers(ids: Sequence[str]) -> Tensor:
-    """(N,) number of the recording that each sample is from; where the ids do not tell, samples of one id share a number.
+    """(N,) number of the recording that each sample is from; where ids do not tell, samples of one id share a number.
 
     Example:
         >>> group_numbers(["a$_$1", "b$_$1", "a$_$2"]).tolist(), group_numbers(["train_0", "train_1"]).tolist()

@@ -85,7 +85,7 @@ class ValidationWeights:
 
     @property
     def report(self) -> dict[str, Any]:
-        """What the model's propensities are, or those of validation alone; both where they differ. Empty without any."""
+        """The model's propensities, or those of validation alone; both where they differ. Empty without any."""
         trained, used = self.model.propensity, self.propensity
         if used is None or trained is None or used is trained:
             return {} if used is None else used.report

@@ -232,7 +232,7 @@ class MERDataModule(LightningDataModule):
         return condition.pattern(batch, self.spec, derive_key(self.seed, condition.split, condition.pattern))
 
     def origin(self) -> dict[str, Any]:
-        """Where the data come from and how they are used; no split is looked at, so that a training run may record it."""
+        """Where the data come from and how they are used; no split is looked at, so a training run may record it."""
         return {
             "corpus": type(self).__name__,
             "source": self.corpus.source,

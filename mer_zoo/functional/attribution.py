@@ -30,7 +30,7 @@ __all__ = [
 
 
 def srd(h_s: Tensor, h_t: Tensor, w_s: Tensor | None, w_t: Tensor | None, alpha: float = 1.0) -> Tensor:
-    r"""Distance of student and teacher, :math:`\alpha_{st} (1 - \cos(W_s H_s, W_t \, \mathrm{stopgrad}(H_t)))` (Eq. 10).
+    r"""Distance of student and teacher, :math:`\alpha_{st} (1 - \cos(W_s H_s, W_t \mathrm{stopgrad}(H_t)))` (Eq. 10).
 
     Args:
         h_s: (B, D) of the student.
@@ -111,7 +111,7 @@ def modality_shares(effects: Tensor) -> Tensor:
 
 
 def balance_loss(shares: Tensor) -> Tensor:
-    r"""Counterfactual loss, :math:`L_{cou} = \sum_m \lambda_m X_m`, :math:`\lambda = \mathrm{stopgrad}(X) / \sum X` (Eqs. 15, 16).
+    r"""Counterfactual loss :math:`\sum_m \lambda_m X_m`, :math:`\lambda = \mathrm{stopgrad}(X) / \sum X` (Eqs. 15, 16).
 
     A modality with a larger share is drawn down more strongly; the loss is smallest where all shares are equal.
 

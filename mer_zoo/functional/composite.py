@@ -83,8 +83,10 @@ def composite_attention(
     Example:
         >>> x = torch.randn(2, 4, 8, 5)
         >>> outputs, scores = composite_attention(x, x, x, {"l": 5, "a": 3}, return_scores=True)
-        >>> {letter: tuple(output.shape) for letter, output in outputs.items()}, scores.shape  # "a" in blocks "la" and "a"
-        ({'l': (2, 2, 4, 5, 5), 'a': (2, 2, 4, 3, 5)}, torch.Size([8, 8, 8]))
+        >>> {letter: tuple(output.shape) for letter, output in outputs.items()}  # "a" in blocks "la" and "a"
+        {'l': (2, 2, 4, 5, 5), 'a': (2, 2, 4, 3, 5)}
+        >>> scores.shape
+        torch.Size([8, 8, 8])
     """
     batch, heads, steps, dim = q.shape
     sizes = list(lengths.values())
@@ -122,7 +124,7 @@ def _join(
     maxima: Sequence[Tensor] | None,
     real: Tensor | None,
 ) -> Tensor:
-    """Output (N, d, T_rows) of a block for some rows, from the columns' sums and maxima and the mask (N, 1, T_rows) of real rows."""
+    """Output (N, d, T_rows) of a block for some rows, from columns' sums, maxima and the rows' mask (N, 1, T_rows)."""
     factors = None
     if maxima is not None:
         stacked = torch.stack([maxima[c] for c in block])

@@ -1,4 +1,4 @@
-"""Weights that imitate a randomised trial, and how strongly MACI and CLUE subtract the counterfactual, chosen under them.
+"""Weights that imitate a randomised trial, and how strongly MACI and CLUE subtract a counterfactual under them.
 
 An ordinary validation split has the training split's association of words and labels; on it the bias is of use, and the
 best tau is near 0. Weighted by P(y) / p_bias(y | x_cf), label and bias words are independent, as if words had been
@@ -122,8 +122,10 @@ def gain_error(gains: Tensor, groups: Tensor) -> float:
         The error; infinite for a single sample.
 
     Example:
-        >>> gain_error(torch.tensor([0.0, 2.0]), torch.tensor([0, 1])), gain_error(torch.ones(3), torch.tensor([0, 0, 1]))
-        (1.0, 0.0)
+        >>> gain_error(torch.tensor([0.0, 2.0]), torch.tensor([0, 1]))
+        1.0
+        >>> gain_error(torch.ones(3), torch.tensor([0, 0, 1]))
+        0.0
     """
     names, group = torch.unique(groups, return_inverse=True)
     if len(names) < 2:

@@ -72,14 +72,15 @@ def squared_difference(x: Mapping[str, Tensor], y: Mapping[str, Tensor]) -> Tens
         A scalar.
 
     Example:
-        >>> squared_difference({"text": torch.ones(2, 3), "audio": torch.ones(4)}, {"text": torch.zeros(2, 3), "audio": torch.ones(4)})
+        >>> ones = {"text": torch.ones(2, 3), "audio": torch.ones(4)}
+        >>> squared_difference(ones, {"text": torch.zeros(2, 3), "audio": torch.ones(4)})
         tensor(1.)
     """
     return torch.stack([F.mse_loss(x[name], y[name]) for name in x]).sum()
 
 
 def margin_loss(x: Tensor, labels: Tensor, margin: float = 0.15) -> Tensor:
-    r"""Rows of one label are to be closer to each other than to rows of another, the more so the further the labels are apart.
+    r"""Rows of one label are to be nearer to each other than to those of another, by more for labels further apart.
 
     Row i is charged the mean of :math:`\max(0, \alpha |y_i - y_n| - \cos(x_i, x_p) + \cos(x_i, x_n))` over all pairs of
     another row p with exactly its label and a row n with another one. Rows that lack either are left out of the mean

@@ -69,7 +69,7 @@ def joint_distance(h_tilde: Tensor, h: Tensor) -> Tensor:
 
 
 def attention_divergence(s_tilde: Tensor, s: Tensor) -> Tensor:
-    r"""Divergence of attention, :math:`\sum_i KL(softmax(S_i) \,\|\, softmax(\tilde{S}_i))` over the rows i of a score matrix.
+    r"""Divergence of attention, :math:`\sum_i KL(softmax(S_i) \,\|\, softmax(\tilde{S}_i))` over rows i of scores.
 
     No gradient flows to ``s``. That for ``s_tilde``, :math:`softmax(\tilde{S}_i) - softmax(S_i)`, is computed anew in
     the backward pass, so that beside the scores no tensor of their size is kept. It cannot be differentiated a second
@@ -93,7 +93,7 @@ def attention_divergence(s_tilde: Tensor, s: Tensor) -> Tensor:
 
 
 class _RowDivergence(torch.autograd.Function):
-    """The divergence and its gradient, a few matrices at a time; in powers of two, which are computed faster than those of e."""
+    """The divergence and its gradient, a few matrices at a time; in powers of two, which are faster than those of e."""
 
     @staticmethod
     @override

@@ -51,7 +51,7 @@ def bias_loss(error: Tensor, criterion: BiasCriterion = "tanh", q: float = 0.7) 
 
 
 def sample_weight(error: Tensor, bias_errors: Sequence[Tensor], rule: WeightRule = "avg") -> Tensor:
-    r"""The weight :math:`w = E / (E + err + \epsilon)` of each sample: large where bias alone does not lead to the label.
+    r"""Weight :math:`w = E / (E + err + \epsilon)` of each sample: large where bias alone does not lead to the label.
 
     Args:
         error: (B,) errors err of the content prediction.
@@ -74,7 +74,7 @@ def sample_weight(error: Tensor, bias_errors: Sequence[Tensor], rule: WeightRule
 
 
 def swap_order(seed: int, number: int, index: Tensor) -> Tensor:
-    """A random permutation of the samples of a batch, without a state; whom a sample meets does not depend on its place.
+    """A random permutation of a batch's samples, without a state; whom a sample meets does not depend on its place.
 
     Args:
         seed: Seed of the draws.

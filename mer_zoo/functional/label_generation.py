@@ -57,7 +57,7 @@ def relative_distance(features: Tensor, positive: Tensor, negative: Tensor) -> T
 def generate_labels(
     multimodal: Tensor, unimodal_distance: Tensor, fusion_distance: Tensor, bound: float = 3.0
 ) -> Tensor:
-    """Labels of one modality: half the multimodal label scaled, half the label shifted, by what the modality alone shows.
+    """Labels of one modality: half the multimodal label scaled, half it shifted, by what the modality alone shows.
 
     Args:
         multimodal: (B,) labels y_m.
@@ -94,7 +94,7 @@ def average_labels(old: Tensor, new: Tensor, visits: Tensor) -> Tensor:
 
 
 def label_weights(unimodal: Tensor, multimodal: Tensor) -> Tensor:
-    """Weight of each sample in the loss of one modality, tanh |y_s - y_m|: what differs teaches, what is equal does not.
+    """Weight of each sample in one modality's loss, tanh |y_s - y_m|: what differs teaches, what is equal does not.
 
     Args:
         unimodal: (B,) labels y_s.

@@ -153,7 +153,7 @@ def guided_attention(
 
 
 def pooled_norm(x: Tensor, gate: Tensor, update: Tensor, mask: Tensor, eps: float = 1e-5) -> Tensor:
-    r"""Mean over time of a normalised sum, :math:`\frac{1}{T} \sum_t \mathrm{LayerNorm}(Z_t + u)`, with :math:`Z = \tilde{X} \odot g` (Eq. 9).
+    r"""Mean over time :math:`\frac{1}{T} \sum_t \mathrm{LayerNorm}(Z_t + u)`, :math:`Z = \tilde{X} \odot g` (Eq. 9).
 
     Gate and update are the same at every step, so the moments of each sum, and then the mean, are products of X~ with a
     few vectors: no normalised sequence is formed. Gain and shift of the LayerNorm are left to the caller, who applies

@@ -1,4 +1,4 @@
-"""MACI's language debiasing: words that go with a class, the text of these words alone, and the subtraction of its effect.
+"""MACI's language debiasing: words that go with a class, the text of these words alone, and subtracting its effect.
 
 Symbols: y(x) log-probabilities of what was seen, y(x_cf) of the counterfactual text, tau the strength of the
 subtraction, which ``functional/deconfounding.py`` chooses.

@@ -56,7 +56,8 @@ def multinomial_logistic(
         tolerance: Largest gradient of the mean loss at the end.
 
     Example:
-        >>> fit = multinomial_logistic(torch.tensor([[0.0], [0.0], [1.0], [1.0]]), torch.tensor([0, 1, 1, 1]), 2, l2=1e-6)
+        >>> x = torch.tensor([[0.0], [0.0], [1.0], [1.0]])
+        >>> fit = multinomial_logistic(x, torch.tensor([0, 1, 1, 1]), 2, l2=1e-6)
         >>> round(fit.log_p(torch.zeros(1, 1).double()).exp()[0, 0].item(), 3)
         0.5
     """
@@ -115,7 +116,7 @@ def shrunken_shares(
     start: Logistic | None = None,  # noqa: ARG001  # the form of multinomial_logistic
     tolerance: float = 0.0,  # noqa: ARG001
 ) -> Logistic:
-    r"""Class shares of groups drawn towards those of all samples, :math:`p(c \mid v) = (n_{vc} + \lambda \pi_c) / (n_v + \lambda)`.
+    r"""Class shares drawn towards those of all, :math:`p(c \mid v) = (n_{vc} + \lambda \pi_c) / (n_v + \lambda)`.
 
     Args:
         x: (N, V) one-hot, the group of each sample; a row of zeros is of no group and gets the shares of all.
@@ -126,7 +127,8 @@ def shrunken_shares(
         tolerance: Not needed.
 
     Example:
-        >>> fit = shrunken_shares(torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0, 1]), 2, l2=1.0)
+        >>> x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        >>> fit = shrunken_shares(x, torch.tensor([0, 0, 1]), 2, l2=1.0)
         >>> [round(p, 3) for p in fit.log_p(torch.eye(2)).exp()[:, 0].tolist()]  # (2 + 2 / 3) / 3 and (0 + 2 / 3) / 2
         [0.889, 0.333]
     """

@@ -78,8 +78,8 @@ def gated_memory(
 
     Example:
         >>> zero = torch.zeros(3, 2)
-        >>> gates = dict(inputs=(torch.zeros(1, 4, 2),) * 2, recurrent=(zero.t(),) * 2, outputs=((zero, zero[:, 0]),) * 2)
-        >>> gated_memory(torch.ones(1, 4, 3), **gates)[0, :, 0].tolist()  # both gates half open
+        >>> inputs, recurrent, outputs = (torch.zeros(1, 4, 2),) * 2, (zero.t(),) * 2, ((zero, zero[:, 0]),) * 2
+        >>> gated_memory(torch.ones(1, 4, 3), inputs, recurrent, outputs)[0, :, 0].tolist()  # both gates half open
         [0.5, 0.75, 0.875, 0.9375]
     """
     sizes = [weight.shape[0] for weight in recurrent]

@@ -1,4 +1,4 @@
-"""Accuracy, F1 and their kin as functions of a confusion matrix; robustness over missing rates and availability sets."""
+"""Accuracy, F1 and their kin as functions of a confusion matrix; robustness over missing rates and available sets."""
 
 from __future__ import annotations
 

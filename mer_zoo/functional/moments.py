@@ -1,4 +1,4 @@
-"""Losses on a batch of codes that pull distributions together (central moments) or keep subspaces apart (difference)."""
+"""Losses on a batch of codes that pull distributions together (central moments) or subspaces apart (difference)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LNLN's mathematics: how complete a text is, a dominant representation mixed of text and proxy, and the losses that train them."""
+"""LNLN's mathematics: how complete a text is, a dominant representation of text and proxy, the losses to train them."""
 
 from __future__ import annotations
 

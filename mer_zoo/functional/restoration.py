@@ -20,7 +20,7 @@ FrameLoss = Literal["smooth_l1", "mse"]
 
 
 def attraction(z: Tensor, p: Tensor, z_m: Tensor, p_m: Tensor) -> Tensor:
-    r"""Symmetric attraction of two views, :math:`-\frac{1}{2} (\cos(p_m, z) + \cos(p, z_m))`; no gradient flows to z and z_m.
+    r"""Symmetric attraction of two views, :math:`-\frac{1}{2} (\cos(p_m, z) + \cos(p, z_m))`; none flows to z, z_m.
 
     Args:
         z: (B, D) projection of the complete view.

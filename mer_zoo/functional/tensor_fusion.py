@@ -1,4 +1,4 @@
-"""Fusion by products: all products of the entries of several vectors (TFN), and the same through low-rank factors (LMF).
+"""Fusion by products: all products of entries of several vectors (TFN), and the same through low-rank factors (LMF).
 
 References:
     Zadeh, Chen, Poria, Cambria, Morency, "Tensor Fusion Network for Multimodal Sentiment Analysis", EMNLP 2017,

@@ -1,4 +1,4 @@
-r"""Words as a trace of a confounder: counts of them, which of the frequent ones go along with the class, and their shares.
+r"""Words as a trace of a confounder: their counts, which frequent ones go along with the class, and their shares.
 
 Symbols: N samples; V words; C classes; :math:`x_{ij} = [\text{word } j \text{ occurs in sample } i]`; :math:`e(y_i)`
 the one-hot class; :math:`\pi` the class shares.
@@ -46,7 +46,7 @@ def word_counts(ids: Tensor, sample: Tensor, words: Tensor, size: int) -> Tensor
 
 
 def word_shares(counts: Tensor) -> Tensor:
-    r"""Shares :math:`3 n_j / \max(1, \sum_k n_k)`: another word of the same topic says nothing more, and a sum of counts would.
+    r"""Shares :math:`3 n_j / \max(1, \sum_k n_k)`: a second word of a topic says nothing more, as in a sum it would.
 
     Args:
         counts: (..., V) counts.

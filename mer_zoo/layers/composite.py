@@ -1,4 +1,4 @@
-"""Layers of CIDer: word-level self-aligned attention, multimodal composite attention and its transformer, naive attention."""
+"""Layers of CIDer: word-level self-aligned, multimodal composite (with its transformer) and naive attention."""
 
 from __future__ import annotations
 

@@ -252,7 +252,7 @@ class PredictionHead(nn.Module):
 
 
 def read_end(encoder: nn.Module, x: Tensor) -> Tensor:
-    """What an encoder makes of the last step of a sequence, padding or not, with positions as the released codes have them.
+    """What an encoder makes of a sequence's last step, padding or not, with positions as the released codes have them.
 
     Args:
         encoder: A :class:`~mer_zoo.layers.transformer.TransformerEncoder`.

@@ -28,7 +28,7 @@ SCORES = 7  # classes of the label embedding where the task itself has none: the
 
 
 def label_shape(task: Task) -> tuple[int, ...]:
-    """Shape of the labels that are embedded: the task's, or seven rounded scores for a single-output regression (inferred).
+    """Shape of the embedded labels: the task's, or seven rounded scores for a single-output regression (inferred).
 
     Example:
         >>> from mer_zoo.task import EmotionDetection, SentimentRegression
@@ -158,7 +158,7 @@ class GuidedAttention(nn.Module):
 
     @override
     def forward(self, e: Tensor, gate: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-        """Mean over the real steps, (B, d), of H; e and gate are (B, d), keys X~_1 and values X~_2 (B, T, d), the mask (B, T)."""
+        """Mean (B, d) of H over real steps; e and gate are (B, d), keys X~_1 and values X~_2 (B, T, d), mask (B, T)."""
         found = guided_attention(e, gate, keys, values, mask, (self.w_q, self.w_k, self.w_v, self.w_0), self.heads)
         pooled = match_type(pooled_norm(keys, gate, self.ffn(found), mask, self.norm.eps), values)
         return torch.where(mask.any(1, keepdim=True), pooled * self.norm.weight + self.norm.bias, 0.0)

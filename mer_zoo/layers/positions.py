@@ -66,7 +66,7 @@ def sinusoid_table(length: int, dim: int) -> Tensor:
 
 
 def interleaved_table(length: int, dim: int) -> Tensor:
-    """Position vectors of steps 0 to ``length`` - 1: sin(p f_0), cos(p f_0), sin(p f_1), ... with f_k = 10000^(-2k / d).
+    """Vectors of positions p = 0 to ``length`` - 1: sin(p f_0), cos(p f_0), sin(p f_1), ... with f_k = 10000^(-2k / d).
 
     Args:
         length: Number of steps.

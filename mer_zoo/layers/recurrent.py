@@ -84,7 +84,7 @@ class LSTMEncoder(nn.Module):
 
     @override
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode x (B, T, input_dim) under mask (B, T): states (B, T, output_dim) and utterance vector (B, output_dim)."""
+        """Encode x (B, T, input_dim) under mask (B, T): states (B, T, output_dim), utterance vector (B, output_dim)."""
         states, last = masked_rnn(self.lstm, x, mask)
         return self.linear(states), self.linear(self.dropout(last))
 
@@ -110,7 +110,7 @@ class BiLSTMEncoder(nn.Module):
 
     @override
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Encode x (B, T, input_dim) under mask (B, T): final states (B, 4h), forward of 1 and 2, then backward of 1 and 2."""
+        """Encode x (B, T, input_dim) under mask (B, T): final states (B, 4h), forward 1, 2, then backward 1, 2."""
         states, first = masked_rnn(self.lstm1, x, mask)
         second = masked_rnn(self.lstm2, self.norm(states), mask)[1]
         pairs = zip(first.chunk(2, 1), second.chunk(2, 1), strict=True)

@@ -83,7 +83,7 @@ class TextEncoder(nn.Module):
         return self
 
     def embed(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """What enters the first layer for (B, T) ids with a (B, T) mask: words and positions, (B, T, d), zero at padding."""
+        """What enters the first layer for ids and mask (B, T): words and positions, (B, T, d), zero at padding."""
         ids, _, order = left_align(ids, mask)
         return undo_left_align(self.model.embeddings(ids), order) * mask[..., None]
 

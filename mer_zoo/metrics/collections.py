@@ -74,7 +74,7 @@ def _class_group(classes: int, num_logits: int | None, convention: Convention) -
 
 
 def emotion_metrics(emotions: Sequence[str]) -> MetricCollection:
-    """Accuracy and weighted F1 of each emotion, and their averages with the macro F1, which rare emotions do not flatter.
+    """Accuracy and weighted F1 of each emotion, their averages, and the macro F1, which rare emotions do not flatter.
 
     Args:
         emotions: Names in the order of the label columns; logits are (B, E, 2), labels (B, E).

@@ -69,7 +69,7 @@ class ScoreMetric(Metric, ABC):
         self.values.append(value[labelled])
 
     def pairs(self) -> tuple[Tensor, Tensor]:
-        """(N,) predicted and (N,) true sentiment of all samples so far, float64 on the CPU (not all devices have it)."""
+        """(N,) predicted and (N,) true sentiment of all samples so far, float64 on the CPU (some devices lack it)."""
         if not len(self.scores):
             return torch.zeros(0, dtype=torch.float64), torch.zeros(0, dtype=torch.float64)
         return dim_zero_cat(self.scores).cpu().double(), dim_zero_cat(self.values).cpu().double()

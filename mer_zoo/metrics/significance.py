@@ -100,7 +100,8 @@ def paired_bootstrap_area(
         >>> from mer_zoo.metrics import MeanAbsoluteError
         >>> target = torch.linspace(-3, 3, 50)
         >>> right, wrong = target[:, None], target[:, None] + 0.5
-        >>> area = paired_bootstrap_area(MeanAbsoluteError(), [0, 1], [right, right], [right, wrong], target, samples=20)
+        >>> a, b = [right, right], [right, wrong]
+        >>> area = paired_bootstrap_area(MeanAbsoluteError(), [0, 1], a, b, target, samples=20)
         >>> round(area.difference, 3)
         -0.25
     """

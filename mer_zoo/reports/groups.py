@@ -43,11 +43,11 @@ class Group:
         return tested[0].majority.get(metric, math.nan) if tested else math.nan
 
     def gaps(self, metric: str, place: str = "") -> list[DropGap]:
-        """The drop gap of each run that was tested with modalities missing, on the first test split or another ``place``."""
+        """The drop gap of each run tested with modalities missing, on the first test split or another ``place``."""
         return [gap for run in self.runs if (gap := gaps_of(run, metric, place)) is not None]
 
     def gap(self, metric: str, column: str, place: str = "") -> tuple[float, float | None]:
-        """Mean and deviation over the runs of one number of the drop gap: a set, ``mean``, ``std`` or ``sample_std``."""
+        """Mean and deviation over runs of one number of the drop gap: a set, ``mean``, ``std`` or ``sample_std``."""
         gaps = self.gaps(metric, place)
         columns = [{**g.gaps, "mean": g.mean, "std": g.std, "sample_std": g.sample_std} for g in gaps]
         return _summary([numbers[column] for numbers in columns if column in numbers])
@@ -159,7 +159,7 @@ def choose_metric(runs: Sequence[RunResults], metric: str | None = None) -> str:
 
 
 def conditions_of(runs: Sequence[RunResults]) -> list[str]:
-    """Names of all conditions in the order of their first appearance, availability sets last, those on curves left out."""
+    """Names of all conditions in order of first appearance, availability sets last, those on curves left out."""
     names = dict.fromkeys(name for run in runs for name in run.conditions)
     on_curves = {
         condition.name

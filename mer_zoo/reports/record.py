@@ -147,7 +147,7 @@ def _condition(name: str, entry: Any, path: Path) -> ConditionResult:
 
 
 def _place_on_curve(name: str, pattern: str) -> tuple[str | None, float | None]:
-    """Curve and rate of a condition that is named as the robustness presets do: by its pattern and the pattern's one rate."""
+    """Curve and rate of a condition that is named as robustness presets do: by its pattern and that one's rate."""
     family, _, arguments = pattern.partition("(")
     match = re.fullmatch(rf"((?:.* )?{re.escape(family)}) (\d+(?:\.\d+)?)", name)
     if match is None or {float(number) for number in re.findall(r"=(\d+(?:\.\d+)?)", arguments)} != {float(match[2])}:

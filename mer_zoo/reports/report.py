@@ -86,7 +86,8 @@ def report(
         >>> from tempfile import mkdtemp
         >>> folder = Path(mkdtemp())
         >>> for seed, accuracy in enumerate([0.5, 0.75]):
-        ...     result = {"model": "MulT", "seed": seed, "conditions": {"iid": {"count": 8, "metrics": {"Acc3": accuracy}}}}
+        ...     conditions = {"iid": {"count": 8, "metrics": {"Acc3": accuracy}}}
+        ...     result = {"model": "MulT", "seed": seed, "conditions": conditions}
         ...     (folder / str(seed)).mkdir()
         ...     _ = (folder / str(seed) / "results.json").write_text(json.dumps(result))
         >>> made = report([folder], samples=0, console=Console(quiet=True))

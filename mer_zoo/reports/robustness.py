@@ -35,7 +35,7 @@ class Curve:
         return [condition.metrics.get(metric, math.nan) for _, condition in self.points]
 
     def area(self, metric: str) -> float:
-        """AUILC of the metric; NaN where the rates do not reach from 0 to 1, as areas of other widths do not compare."""
+        """AUILC of the metric; NaN where the rates do not reach from 0 to 1, as other areas do not compare."""
         if (self.rates[0], self.rates[-1]) != (0.0, 1.0):
             return math.nan
         return auilc(self.rates, self.values(metric))

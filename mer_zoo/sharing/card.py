@@ -71,7 +71,8 @@ def model_card(config: Mapping[str, Any], results: RunResults | None, standardiz
         >>> from mer_zoo.batch import DataSpec
         >>> from mer_zoo.sharing.recipe import describe
         >>> from mer_zoo.task import SentimentRegression
-        >>> config = {**describe(LFLSTM(DataSpec(), SentimentRegression())), "about": {"model": "LFLSTM", "licence": "mit"}}
+        >>> about = {"model": "LFLSTM", "licence": "mit"}
+        >>> config = {**describe(LFLSTM(DataSpec(), SentimentRegression())), "about": about}
         >>> print(model_card(config, None, standardized=False).split("# ")[0].strip())
         ---
         library_name: mer_zoo

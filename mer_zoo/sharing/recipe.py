@@ -1,4 +1,4 @@
-"""A model as plain values and back: names of classes of the zoo with their arguments, and nothing that could be imported."""
+"""A model as plain values and back: names of the zoo's classes with their arguments, and nothing to be imported."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def describe(model: Model) -> dict[str, Any]:
 
 
 def recipe_or_reason(model: Model) -> dict[str, Any]:
-    """The description of a model; ``refused`` with the reason where there is none, for a checkpoint has to be written all the same."""
+    """The description of a model; ``refused`` with the reason where there is none: checkpoints are written anyway."""
     try:
         return describe(model)
     except MERError as error:
@@ -96,7 +96,8 @@ def build(recipe: Mapping[str, Any], modules: Modules = ()) -> Model:
         MERError: If it describes no model.
 
     Example:
-        >>> build({"format": 1, "spec": {}, "task": {"class": "os.system", "arguments": {}}, "backbone": {}, "wrappers": []})
+        >>> task = {"class": "os.system", "arguments": {}}
+        >>> build({"format": 1, "spec": {}, "task": task, "backbone": {}, "wrappers": []})
         Traceback (most recent call last):
         mer_zoo.errors.MERError: 'os.system' is no Task of mer_zoo; if you trust the module it stands in, name it in
         modules ...
@@ -166,7 +167,7 @@ def _find(kind: type[Any], name: object, modules: Mapping[str, ModuleType]) -> t
 
 
 def outline(recipe: Mapping[str, Any], modules: Modules = (), tensors: int = 1000) -> Model:
-    """Build a model whose tensors have shapes but take no memory, in time that does not depend on the sizes it asks for.
+    """Build a model whose tensors have shapes but take no memory, in a time that its sizes do not change.
 
     With classes of ``modules``, which the caller trusts, it is a complete model.
 

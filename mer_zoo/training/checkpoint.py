@@ -25,7 +25,7 @@ def describe_model(model: Model) -> dict[str, str]:
 
 
 def needed_state(model: Model) -> dict[str, Tensor]:
-    """The part of a model's state that predictions need: all tensors but what modules marked ``training_only`` save by themselves."""
+    """The part of a model's state that predictions need: all but what ``training_only`` modules save by themselves."""
     left_out = {f"{name}.{_OWN_STATE}" for name, part in model.named_modules() if getattr(part, "training_only", False)}
     return {
         name: value for name, value in model.state_dict().items() if isinstance(value, Tensor) and name not in left_out

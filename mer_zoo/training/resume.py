@@ -196,7 +196,7 @@ class ResumableModule(LightningModule):
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """Keeps ``last.ckpt``: the end of the last epoch, and with ``every_n_train_steps`` also places in the middle of epochs.
+    """Keeps ``last.ckpt``: the end of the last epoch, with ``every_n_train_steps`` also places within epochs.
 
     In the middle of an epoch it is written between two batches, when the validation of the first one, if any, and its
     schedulers are done, and between two optimiser steps, so never while gradients are being accumulated.

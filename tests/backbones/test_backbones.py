@@ -1,4 +1,6 @@
-"""What every backbone must keep: shapes, gradients, invariance to padding and batch, survival of bad luck in the data."""
+"""What every backbone must keep: shapes, gradients, invariance to padding and batch,
+survival of bad luck in the data.
+"""
 
 import copy
 import functools

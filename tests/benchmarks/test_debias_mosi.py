@@ -1,4 +1,6 @@
-"""The benchmark of debiasers on a file of CMU-MOSI's form: both settings, the table, and the words as the wrapper finds them."""
+"""The benchmark of debiasers on a file of CMU-MOSI's form:
+both settings, the table, and the words as the wrapper finds them.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*an effective sample size of")
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A corpus whose word "plot" stands in negative samples of the official training fold, and in positive ones of the test fold."""
+    """A corpus whose word "plot" stands in negative samples of the official training fold,
+    and in positive ones of the test fold.
+    """
     rng, tree = np.random.default_rng(0), {}
     for split, count in {"train": 120, "valid": 40, "test": 40}.items():
         labels = rng.choice([-2.0, -1.0, 0.0, 1.0, 2.0], count)

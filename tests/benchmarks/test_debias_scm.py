@@ -1,4 +1,6 @@
-"""The benchmark of debiasers on a few samples: what it records, that it goes on where it stopped, and what it makes of the records."""
+"""The benchmark of debiasers on a few samples: what it records, that it goes on where it stopped,
+and what it makes of the records.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Parity of CIDer, as a whole, with its released code: golden vectors made by running it, see the JSON beside each file."""
+"""Parity of CIDer, as a whole, with its released code:
+golden vectors made by running it, see the JSON beside each file.
+"""
 
 import functools
 import json

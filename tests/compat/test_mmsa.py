@@ -1,4 +1,6 @@
-"""Parity of TFN, LMF, LF-DNN, EF-LSTM and MFN with their usual code: golden vectors made by running it, see the JSON beside each file."""
+"""Parity of TFN, LMF, LF-DNN, EF-LSTM and MFN with their usual code:
+golden vectors made by running it, see the JSON beside each file.
+"""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""Propensities of a training split: which words, for which tasks, by which source, and what is left of them in a checkpoint."""
+"""Propensities of a training split: which words, for which tasks, by which source,
+and what is left of them in a checkpoint.
+"""
 
 import json
 from typing import Any
@@ -173,7 +175,9 @@ def test_words_that_are_meant_are_kept(by_text: bool) -> None:
 
 
 def pieces() -> tuple[DataSpec, list[Batch]]:
-    """Texts of a word that is told by the class and read as two tokens, 7 and 9, and of words that are tokens of their own."""
+    """Texts of a word that is told by the class and read as two tokens, 7 and 9,
+    and of words that are tokens of their own.
+    """
     spec, task = DataSpec(tokens=True, vocab_size=200, text_len=3), SentimentClassification(2)
     batch = Batch.random(spec, task, size=80)
     negative = torch.arange(80) % 2 == 0

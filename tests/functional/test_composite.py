@@ -1,4 +1,6 @@
-"""The composite attention beside its equations, where exponentials are shared, tiled, masked, dropped out or extreme."""
+"""The composite attention beside its equations, where exponentials are shared, tiled, masked,
+dropped out or extreme.
+"""
 
 from collections.abc import Iterable
 
@@ -25,7 +27,9 @@ LENGTHS: list[Lengths] = [
 def plain(
     q: Tensor, k: Tensor, v: Tensor, lengths: Lengths, mask: Tensor | None = None, factors: Tensor | None = None
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Softmaxes over slices of the whole score matrix; ``factors`` (B, heads, T, T) multiply the weights of the largest block."""
+    """Softmaxes over slices of the whole score matrix;
+    ``factors`` (B, heads, T, T) multiply the weights of the largest block.
+    """
     scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
     names = [letter for letter, length in lengths.items() for _ in range(length)]
     results: dict[str, list[Tensor]] = {letter: [] for letter in lengths}

@@ -108,7 +108,9 @@ def test_guided_attention_is_the_equation(heads: int) -> None:
 
 
 def test_guided_attention_by_hand() -> None:
-    """q = 2, gated keys ln 2 / 2 and 0, so weights 2/3 and 1/3; gated values 3 and 6 mix to 4, W_V doubles, W_0 negates."""
+    """q = 2, gated keys ln 2 / 2 and 0, so weights 2/3 and 1/3;
+    gated values 3 and 6 mix to 4, W_V doubles, W_0 negates.
+    """
     one = torch.eye(1)
     keys, values = torch.tensor([[[math.log(2) / 6], [0.0]]]), torch.tensor([[[1.0], [2.0]]])
     mask = torch.tensor([[True, True]])

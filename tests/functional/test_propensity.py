@@ -1,4 +1,6 @@
-"""Propensities: the regression against scikit-learn's, folds, and that no sample's own label has a part in its propensity."""
+"""Propensities: the regression against scikit-learn's, folds,
+and that no sample's own label has a part in its propensity.
+"""
 
 import numpy as np
 import pytest
@@ -111,7 +113,9 @@ def test_no_sample_has_a_part_in_its_own_propensity(rule: WordRule, row: int) ->
 
 
 def tells_out_of_sample(log_p: Tensor, y: Tensor) -> bool:
-    """Whether propensities of labels that are independent of everything look so: full effective sample size and no gain."""
+    """Whether propensities of labels that are independent of everything look so:
+    full effective sample size and no gain.
+    """
     prior = y.bincount(minlength=3) / len(y)
     ess = effective_sample_size(deconfounding_weights(log_p, y, prior))
     gain = log_loss(prior.log().expand(len(y), 3), y) - log_loss(log_p.float(), y)

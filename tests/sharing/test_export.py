@@ -1,4 +1,6 @@
-"""Exports: a student without its teacher predicts as the checkpoint did; the card tells what was measured; wrong files are told."""
+"""Exports: a student without its teacher predicts as the checkpoint did; the card tells what was measured;
+wrong files are told.
+"""
 
 import json
 import re
@@ -262,7 +264,9 @@ def test_what_is_there_is_replaced_on_demand_only(
 
 @pytest.mark.parametrize("new", [True, False])
 def test_a_broken_export_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new: bool) -> None:
-    """Wherever the writing breaks off, there is the old export, the new one, or none, and nothing is left lying about."""
+    """Wherever the writing breaks off, there is the old export, the new one, or none,
+    and nothing is left lying about.
+    """
     states = set()
     for breaking in range(20):
         dest = tmp_path / str(breaking) / "shared"

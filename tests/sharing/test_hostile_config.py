@@ -30,7 +30,9 @@ def export(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file that is there as soon as the module ``trap_of_this_test`` has been imported or one of its functions called."""
+    """A file that is there as soon as the module ``trap_of_this_test`` has been imported or one of its functions
+    called.
+    """
     sprung = tmp_path / "sprung"
     source = f"from pathlib import Path\n\ndef Net(*args, **kwargs):\n    Path({str(sprung)!r}).touch()\n\nNet()\n"
     (tmp_path / "trap_of_this_test.py").write_text(source)

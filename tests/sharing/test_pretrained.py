@@ -528,7 +528,9 @@ for name, revision in [("owner/model", None), ("owner/model", "main"), ("owner/n
 
 @pytest.mark.slow
 def test_a_hub_of_this_machine(shared: Path, tmp_path: Path) -> None:
-    """The library itself fetches, and what it leaves in its cache is taken for what it is; without the hub too, then."""
+    """The library itself fetches, and what it leaves in its cache is taken for what it is;
+    without the hub too, then.
+    """
     Hub.folder, Hub.sent = shared, []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     Thread(target=server.serve_forever, daemon=True).start()

@@ -1,4 +1,6 @@
-"""PropensityWeighting around small models: weights and products, nests, refusals, records, and that validation imitates the trial."""
+"""PropensityWeighting around small models: weights and products, nests, refusals, records,
+and that validation imitates the trial.
+"""
 
 import json
 import warnings

@@ -58,7 +58,7 @@ class AxisMLP(nn.Module):
 
 
 class CubeBlock(nn.Module):
-    """Mixes a cube along time, then modality, then width; an axis of one entry is left alone, for its norm would erase it.
+    """Mixes a cube along time, then modality, then width; leaves an axis of one entry, which its norm would erase.
 
     Args:
         before: Sizes (L, K, D) of the cube.

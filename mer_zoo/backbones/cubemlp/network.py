@@ -1,4 +1,4 @@
-"""CubeMLP: the words, the modalities and the features of a sample form a cube, which small networks mix along each axis in turn.
+"""CubeMLP: words, modalities and features of a sample form a cube, which small networks mix along each axis in turn.
 
 Idea: no attention. Mixing along the axis of time relates words, along the axis of modalities what is said, heard and
 seen at one word, along the axis of width the features of one. Each mixing costs as much as a linear map.

@@ -91,7 +91,7 @@ _PRIVATE_PRIOR = [*_SHARED_PRIOR, ("audio", "vision")]
 
 
 class State(NamedTuple):
-    """What the losses need: projected sequences, their parts, shared features (B, n d) and private ones (B, (n - 1) d)."""
+    """What the losses need: projected sequences, their parts, shared features (B, n d), private ones (B, (n - 1) d)."""
 
     projected: dict[str, Tensor]
     parts: Decoupled
@@ -100,7 +100,7 @@ class State(NamedTuple):
 
 
 class Auxiliary(NamedTuple):
-    """Predictions from the shared part and from the reinforced private part of each modality, and from all shared parts."""
+    """Predictions from the shared and the reinforced private part of each modality, and from all shared parts."""
 
     shared: dict[str, Prediction]
     private: dict[str, Prediction]

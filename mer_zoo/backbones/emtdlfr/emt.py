@@ -132,7 +132,7 @@ class PromotionUnit(nn.Module):
         return torch.baddbmm(maps.out.bias, dropout(weights, self._p), values)
 
     def _ask_steps(self, tokens: Tensor, x_hat: Tensor, visible: Visibility) -> Tensor:
-        """CA (B, n, d) of the tokens to the steps: W_k is applied to the queries, W_v to what the weights have mixed."""
+        """CA (B, n, d) of the tokens to the steps: W_k is applied to the queries, W_v to what the weights mixed."""
         dim, norm, maps = x_hat.shape[-1], self.norm_context, self.cross
         w_k, w_v = maps.key_value.weight.view(2, self.heads, -1, dim)
         q = split_heads(maps.query(self.norm_query(tokens)), self.heads)
@@ -151,7 +151,7 @@ class PromotionUnit(nn.Module):
 
 
 class EMT(nn.Module):
-    """Layers in which global tokens and the steps of each modality promote one another, at the same time and from the old values.
+    """Layers in which global tokens and each modality's steps promote one another, at once and from the old values.
 
     The sets of tokens that come of the modalities are pooled into one behind each layer.
 

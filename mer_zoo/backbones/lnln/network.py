@@ -1,4 +1,4 @@
-"""LNLN, the Language-dominated Noise-resistant Learning Network: text leads, and where it is damaged a proxy stands in for it.
+"""LNLN, the Language-dominated Noise-resistant Learning Network: text leads, and a proxy stands in where it is damaged.
 
 Idea: text says most about sentiment, but may be incomplete. The network estimates how complete it is and mixes it in
 that proportion with a proxy made of audio and vision, which an adversary keeps indistinguishable from complete text.

@@ -1,4 +1,4 @@
-"""The transformer of LNLN: learned tokens gather a sequence, words steer what audio and vision add, tokens ask other tokens."""
+"""LNLN's transformer: learned tokens gather a sequence, words steer what audio and vision add, tokens ask others."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class TokenTransformer(nn.Module):
 
 
 class HyperLayer(nn.Module):
-    """Text asks the other modalities what belongs to it; hyper tokens take that up: H <- LN(H) + W sum_m att(q, k_m, v_m).
+    """Text asks the other modalities what belongs to it, for hyper tokens: H <- LN(H) + W sum_m att(q, k_m, v_m).
 
     Args:
         dim: Width d.
@@ -191,7 +191,7 @@ class HyperLayer(nn.Module):
 
 
 class TokenCrossTransformer(nn.Module):
-    """A target asks a source in each layer; both have positions of their own, the source has one learned token in front.
+    """A target asks a source in each layer; both have their own positions, the source one learned token in front.
 
     The released code puts that token in front of the target too and reads all but it. It asks only for itself, so it is
     left out here; the first row of the target's positions, which is its, is never read.

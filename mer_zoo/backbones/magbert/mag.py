@@ -1,4 +1,4 @@
-"""Multimodal adaptation gate (MAG): audio and vision move the vector of each word, by no more than a share of its length."""
+"""Multimodal adaptation gate (MAG): audio and vision move each word's vector, by no more than a share of its length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Multimodal prompt learning with missing modalities (MPLMM): a frozen MulT learns, by prompts alone, to do without modalities.
+"""Multimodal prompt learning with missing modalities (MPLMM): prompts alone teach a frozen MulT to do without some.
 
 Idea: MulT is pre-trained on complete data. Then few parameters are trained with modalities missing: a missing sequence
 is made of a prompt and of what the others say, a signal is added to each sequence that tells whether it is missing, and
@@ -92,7 +92,7 @@ class Completion(NamedTuple):
 
 
 class MPLMM(Backbone):
-    """Prompt model of Guo et al. (2024) around MulT; see the module's text for the idea, the stages and the differences.
+    """Prompt model of Guo et al. (2024) around MulT; the module's text has the idea, the stages and the differences.
 
     Args:
         spec: Shapes of the data: text, audio and vision, whose lengths are part of the network.

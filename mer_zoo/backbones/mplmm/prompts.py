@@ -128,7 +128,7 @@ class MissingPrompts(nn.Module):
         return made
 
     def signals(self, missing: Tensor) -> dict[str, Tensor]:
-        """Modality to (B, T, p), what is added to a sequence to tell whether it is missing; ``missing`` is (B, 3) bool."""
+        """Modality to (B, T, p), what is added to tell whether a sequence is missing; ``missing`` is (B, 3) bool."""
         return {
             name: torch.where(_column(missing, name), self.missing[name].T, self.present[name].T) for name in MODALITIES
         }

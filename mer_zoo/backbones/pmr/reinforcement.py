@@ -41,7 +41,7 @@ def gated_mix(kept: Tensor, crossed: Tensor, gate: Tensor) -> Tensor:
 
 
 class ReinforcementUnit(PreNormLayer):
-    """Reinforces a target sequence by a source sequence: self- and cross-attention, mixed by a gate, then a feed-forward part.
+    """Reinforces a target sequence by a source: self- and cross-attention, mixed by a gate, then a feed-forward part.
 
     Zx = MHA(LN Z_t, LN Z_s), Zs = MHA(LN Z_t), G = sigmoid(Zs W_t + Zx W_st + b), and G Zs + (1 - G) Zx goes on.
 

@@ -68,7 +68,7 @@ __all__ = ["SelfMM"]
 
 
 class Unimodal(NamedTuple):
-    """What the losses need: predictions (B, *task shape) and features (B, d) of each modality, and the fused features."""
+    """What the losses need: each modality's predictions (B, *task shape) and features (B, d), and fused features."""
 
     predictions: dict[str, Tensor]
     features: dict[str, Tensor]

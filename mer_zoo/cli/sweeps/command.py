@@ -91,8 +91,8 @@ def main(args: list[str]) -> None:
     """
     parser = argparse.ArgumentParser(
         prog="mer-zoo sweep",
-        description="Search hyper-parameters offline. The same command goes on with a sweep that was stopped or killed, "
-        "and further processes, on other machines too, join it.",
+        description="Search hyper-parameters offline. The same command goes on with a sweep that was stopped or "
+        "killed, and further processes, on other machines too, join it.",
         epilog="Behind --, options of mer-zoo fit for all trials: mer-zoo sweep FILE -- --trainer.max_epochs=5",
     )
     parser.add_argument("file", type=Path, help="a sweep file of W&B whose command is mer-zoo fit")

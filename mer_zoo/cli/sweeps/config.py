@@ -82,7 +82,7 @@ class Sweep:
 
 
 def folder_options(parent: Path, name: str) -> list[str]:
-    """Options that put a run into a folder of that name, with its curves in metrics.csv, whatever logger was asked for."""
+    """Options that put a run into a folder of that name, with curves in metrics.csv whatever logger is asked for."""
     logger = "--trainer.logger"
     return [f"{logger}=CSVLogger", f"{logger}.save_dir={parent}", f"{logger}.name={name}", f"{logger}.version="]
 

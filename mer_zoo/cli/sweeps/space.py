@@ -201,7 +201,7 @@ def _is_int(value: Any) -> bool:
 
 
 def _on_grid(number: float, step: float, rounding: str) -> float:
-    """The multiple of a step next to a number, without the noise of binary fractions; an integer for an integer step."""
+    """The multiple of a step next to a number, without binary fractions' noise; an integer for an integer step."""
     unit = Decimal(str(step))
     value = (Decimal(str(number)) / unit).to_integral_value(rounding) * unit
     return int(value) if isinstance(step, int) else float(value)

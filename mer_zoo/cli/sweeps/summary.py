@@ -66,7 +66,7 @@ def trial_table(sweep: Sweep, study: Study, seed: int) -> Table:
 
 
 def best_command(study: Study) -> str | None:
-    """What trains the best trial anew, into the folder ``best`` beside those of the trials; None while there is none."""
+    """What trains the best trial anew, into the folder ``best`` beside the trials'; None while there is none."""
     trial = best_trial(study)
     if trial is None:
         return None

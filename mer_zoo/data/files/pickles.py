@@ -89,7 +89,7 @@ def load_pickle(path: Path) -> Any:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector from walking again and again through what is built, most of the time for many small objects."""
+    """Keep the garbage collector, most of the time for many small objects, from walking through what is built."""
     enabled = gc.isenabled()
     gc.disable()
     try:

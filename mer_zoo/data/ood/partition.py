@@ -113,7 +113,7 @@ def class_given_word(counts: Floats, prior: Floats) -> Floats:
 
 
 def word_shift(train: Floats, test: Floats, prior: Floats) -> Floats:
-    r"""The total variation :math:`\frac12 \sum_c |P_\mathrm{train}(c \mid w) - P_\mathrm{test}(c \mid w)|` of each word.
+    r"""Total variation :math:`\frac12 \sum_c |P_\mathrm{train}(c \mid w) - P_\mathrm{test}(c \mid w)|` of each word.
 
     Args:
         train: (..., C) samples with the word in training, by class.
@@ -223,7 +223,7 @@ class _State:
         self.refresh(np.arange(len(table.words)))
 
     def refresh(self, words: npt.NDArray[np.intp]) -> None:
-        """Recompute the gains of some words: gain[0, c] of a sample of class c going to the test split, gain[1, c] back."""
+        """Recompute gains of some words: gain[0, c] of a sample of class c going to the test split, gain[1, c] back."""
         rest, test = self.counts[:, words]
         now = word_shift(rest, test, self.prior)
         move = np.eye(len(self.prior))[:, None]
@@ -231,7 +231,7 @@ class _State:
         self.gain[1][:, words] = word_shift(rest + move, test - move, self.prior) - now
 
     def propose(self, out: Any, back: Any) -> tuple[float, npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """How the sum of shifts changes when ``out`` goes to the test split and ``back``, of the same class, returns."""
+        """Change of the sum of shifts when ``out`` goes to the test split and ``back``, of the same class, returns."""
         one, other = self.samples[out], self.samples[back]
         going, coming = np.fromiter(one - other, np.intp), np.fromiter(other - one, np.intp)
         label = self.classes[out]

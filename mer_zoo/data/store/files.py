@@ -50,8 +50,8 @@ def room_error(store: Path, needed: int, error: OSError) -> MERError:
         error: What the system said.
 
     Example:
-        >>> print(room_error(Path("stores/mosei"), 8 * 10**9, OSError(errno.ENOSPC, "No space left on device")))
-        stores/mosei cannot be written (No space left on device), for which 8.0 GB (8,000,000,000 bytes) are needed; make
+        >>> print(room_error(Path("mosei"), 8 * 10**9, OSError(errno.ENOSPC, "No space left on device")))
+        mosei cannot be written (No space left on device), for which 8.0 GB (8,000,000,000 bytes) are needed; make
         room, or give a folder with more (for conversion on first use: data.cache_dir, or MER_ZOO_CACHE)
     """
     return MERError(f"{store} cannot be written ({error.strerror}), for which {_amount(needed)} are needed; {_REMEDY}")

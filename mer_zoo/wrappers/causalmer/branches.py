@@ -1,4 +1,4 @@
-"""Unimodal branches: one modality's sequence in, logits out. CausalMER estimates the direct path of each modality with one."""
+"""Unimodal branches: a sequence in, logits out. CausalMER estimates the direct path of each modality with one."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class AlbertBranch(nn.Module):
 
 
 class ResNetBranch(nn.Module):
-    """The paper's audio and vision branch: a ResNet-18 that sees the sequence as a (time x feature) image of one channel.
+    """The paper's audio and vision branch: a ResNet-18 that sees the sequence as a one-channel image, time x feature.
 
     Batch norm cannot train on one sample whose last feature map is a single pixel, as it is up to 32 steps of 32
     features; such a training batch is padded with zero features to two pixels. Everything else is left as it is.

@@ -191,7 +191,7 @@ class CausalMER(Wrapper):
             yield self._debias(step)
 
     def _debias(self, step: Step) -> Step:
-        """L = alpha * L_cls + beta * (L_kl + L_bal), whose main cross-entropy is left to the step's task loss (Eq. 21)."""
+        """L = alpha L_cls + beta (L_kl + L_bal), whose main cross-entropy is left to the step's task loss (Eq. 21)."""
         y, y_m = self._unimodal(step.output, step.batch), widen(step.output.logits)
         fixed = {name: logits.detach() for name, logits in y.items()}
         found = effects(fixed, y_m.detach(), dict(self.constants.items()), self.fusion, self.variant)

@@ -159,7 +159,7 @@ class CLUE(Wrapper):
             yield self._debias(step)
 
     def _debias(self, step: Step) -> Step:
-        """L = w_1 (L_base + CE(h(m, t))) + w_2 CE(t) + w_3 CE(h(m, t) -> h(c, t)); the second is left to the step's task loss."""
+        """L = w_1 (L_base + CE(h(m, t))) + w_2 CE(t) + w_3 CE(h(m, t) -> h(c, t)); the task loss is the second."""
         m, t = widen(step.output.logits), self._read_text(step.output, step.batch)
         fused = self._fuse(m, t)
         counterfactual = fuse_counterfactual(self.constant, t.detach(), self.fusion)

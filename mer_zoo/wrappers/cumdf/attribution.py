@@ -192,7 +192,7 @@ class ModalityAttribution(nn.Module):
         return Attribution(shares, balance_loss(shares), self._unimodal_loss(pooled, target))
 
     def proportions(self) -> dict[str, float]:
-        """Share of each modality in the training batches since the last call (or, without any, those of the last call)."""
+        """Share of each modality in the training batches since the last call (without any, that of the last call)."""
         if self.effects.any():
             self.shares.copy_(modality_shares(self.effects))
             self.effects.zero_()

@@ -1,4 +1,4 @@
-"""GEAR's parts: branches that find out what a modality gives away alone, and the split of a joint representation in two."""
+"""GEAR's parts: branches that find out what a modality alone gives away, and a joint representation's split in two."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class BiasBranch(nn.Module):
 
     Example:
         >>> mask = torch.tensor([[True, True, False], [False] * 3])
-        >>> BiasBranch(5, 2)(torch.randn(2, 3, 5), mask).shape, BiasBranch(5, 2, "first")(torch.randn(2, 3, 5), mask).shape
+        >>> x = torch.randn(2, 3, 5)
+        >>> BiasBranch(5, 2)(x, mask).shape, BiasBranch(5, 2, "first")(x, mask).shape
         (torch.Size([2, 2]), torch.Size([2, 2]))
     """
 
@@ -56,7 +57,7 @@ class BiasBranch(nn.Module):
 
 
 class ContentBias(nn.Module):
-    """Splits a joint representation into content and bias; each has a classifier that sees both and trains its own half.
+    """Splits a joint representation into content and bias; the classifier of each sees both and trains its own half.
 
     Args:
         input_dim: Width of the joint representation.

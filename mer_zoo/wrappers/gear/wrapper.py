@@ -200,7 +200,7 @@ class GEAR(Wrapper):
         return self.seen // self.split_size >= self.swap_epochs
 
     def _debias(self, step: Step, number: int | None) -> Step:
-        """L = mean(w err_c) + lambda_dis mean(w(e) e) of every bias + lambda_swap (the fusion's two terms with swapped bias).
+        """L = mean(w err_c) + lambda_dis mean(w(e) e) of every bias + lambda_swap (both of the fusion's, bias swapped).
 
         Args:
             step: The inner model's.

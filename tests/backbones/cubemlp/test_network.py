@@ -84,7 +84,9 @@ def test_hidden_sequences_are_the_layers_of_the_last_cube() -> None:
     assert fewer(batch).hidden is None
 
 
-@pytest.mark.parametrize(("time", "modality", "width"), [("mean", "mean", 8), ("cat", "mean", 32), ("mean", "cat", 24), ("cat", "cat", 96)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("time", "modality", "width"), [("mean", "mean", 8), ("cat", "mean", 32), ("mean", "cat", 24), ("cat", "cat", 96)]
+)
 def test_compositions(time: Any, modality: Any, width: int) -> None:
     model = CubeMLP(DataSpec(), TASK, **SMALL, compose_time=time, compose_modality=modality)
     cube = torch.randn(2, 4, 3, 8)

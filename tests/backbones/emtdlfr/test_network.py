@@ -86,7 +86,9 @@ def view(case: Case, suffix: str = "") -> Batch:
 
 @pytest.fixture(params=itertools.product(CASES, [True, False]), ids=str)
 def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[Case, EMTDLFR, Output, Output]:
-    """The case, our network, its output on the complete view alone, and on both; with packed steps, and as a GPU computes it."""
+    """The case, our network, its output on the complete view alone, and on both;
+    with packed steps, and as a GPU computes it.
+    """
     name, packed = request.param
     monkeypatch.setattr(emtdlfr, "Packing", functools.partial(Packing, packed=packed))
     case = golden(name)

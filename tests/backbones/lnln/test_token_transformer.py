@@ -1,4 +1,6 @@
-"""Layers of LNLN against their equations written plainly; the golden vectors are in tests/backbones/lnln/test_network.py."""
+"""Layers of LNLN against their equations written plainly;
+the golden vectors are in tests/backbones/lnln/test_network.py.
+"""
 
 import pytest
 import torch
@@ -83,7 +85,7 @@ def test_hyper_tokens_carry_on_normalised() -> None:
     mixed = torch.zeros(2, 2, 4, 3)
     for name, source in sources.items():
         x = layer.norms[name](source)
-        q, k, v = (split(part) for part in (layer.to_q(layer.norms["text"](text)), layer.keys[name](x), layer.values[name](x)))  # fmt: skip
+        q, k, v = map(split, (layer.to_q(layer.norms["text"](text)), layer.keys[name](x), layer.values[name](x)))
         mixed += F.softmax(q @ k.transpose(2, 3) / 3**0.5, -1) @ v
     expected = layer.norms["hyper"](hyper) + layer.to_out(mixed.transpose(1, 2).flatten(2))
     torch.testing.assert_close(layer(text, sources, hyper), expected)

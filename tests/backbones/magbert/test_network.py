@@ -100,7 +100,9 @@ def test_empty_masks_give_finite_numbers(encoder: Any, empty: str) -> None:
 
 
 def test_a_checkpoint_in_the_names_of_the_library() -> None:
-    """The names of a sequence classifier of Hugging Face with the gate inside; only those of the gate have been seen."""
+    """The names of a sequence classifier of Hugging Face with the gate inside;
+    only those of the gate have been seen.
+    """
     model = small()
     renamed = {}
     letters = {"audio": "a", "vision": "v"}

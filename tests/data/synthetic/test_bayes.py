@@ -65,7 +65,9 @@ def test_posterior_sums_over_saying_and_topic(predictor: Predictor) -> None:
 
 
 def test_text_alone_has_a_closed_form() -> None:
-    """Any sentiment word gives the saying away, which is then the best guess; without one the most frequent class is."""
+    """Any sentiment word gives the saying away, which is then the best guess;
+    without one the most frequent class is.
+    """
     silent = np.mean([0.88**length for length in range(8, 25)])
     expected = (1 - silent) * 0.85 + silent * 0.45
     best = bayes_accuracy(SyntheticConfig(), "test_rct", "randomised", 40_000, ("text",))

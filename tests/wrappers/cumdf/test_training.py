@@ -1,4 +1,6 @@
-"""CUMDF under a Trainer: frozen teachers from checkpoints, what is saved, resuming, attribution in the log, no leak of labels."""
+"""CUMDF under a Trainer: frozen teachers from checkpoints, what is saved, resuming, attribution in the log,
+no leak of labels.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -235,7 +237,9 @@ class Unrelated(SyntheticMER):
 @pytest.mark.slow
 @pytest.mark.parametrize("role", ["student", "teacher"])
 def test_labels_without_a_cause_are_not_predicted(tmp_path: Path, role: str) -> None:
-    """Accuracy on 600 unseen samples lies within five deviations (0.096) of a third; a teacher that is told knows nearly all."""
+    """Accuracy on 600 unseen samples lies within five deviations (0.096) of a third;
+    a teacher that is told knows nearly all.
+    """
     sizes = SyntheticConfig(train=300, valid=12, test=600)
     source = Unrelated(sizes, task="binary", batch_size=50, conditions="default")
     trained = module(source, role=role, label_drop=0.5)

@@ -1,4 +1,6 @@
-"""What CUMDF's views lack: rates, sets, at least one position, fresh for every key, independent of batch and padding."""
+"""What CUMDF's views lack: rates, sets, at least one position, fresh for every key,
+independent of batch and padding.
+"""
 
 import pytest
 import torch
