@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -17,6 +19,7 @@ import mer_zoo.backbones
 import mer_zoo.data
 import mer_zoo.wrappers  # noqa: F401  # imported classes can be named without their module
 from mer_zoo.callbacks import RunRecord, SaveConfig
+from mer_zoo.cli.bases import with_bases
 from mer_zoo.cli.errors import explain, explain_trainer
 from mer_zoo.data import MERDataModule
 from mer_zoo.errors import MERError
@@ -30,7 +33,14 @@ __all__ = ["MERCLI"]
 
 
 class MERParser(LightningArgumentParser):
-    """Reports a mistake as one sentence."""
+    """Reports a mistake as one sentence, and reads configurations that build on others."""
+
+    @override
+    def parse_string(self, content: str, path: str | os.PathLike[str] = "", *args: Any, **kwargs: Any) -> Namespace:
+        # A file's content comes with its name, and is parsed in its folder.
+        whole = with_bases(content, Path(path).absolute()) if path else content
+        settings: Namespace = super().parse_string(whole, path, *args, **kwargs)
+        return settings
 
     @override
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
