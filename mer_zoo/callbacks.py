@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_warn
 from typing_extensions import override
 
+from mer_zoo.confounding.propensity import Propensity
 from mer_zoo.module import MERModule
 from mer_zoo.reports import write_results
 from mer_zoo.runs.curves import CurveWriter, curve_of, epoch_row
@@ -145,7 +146,7 @@ class RunRecord(BasePredictionWriter):
         if not isinstance(pl_module, MERModule) or not trainer.is_global_zero or is_trial(trainer):
             return
         weights = pl_module.validation_weights
-        propensity = pl_module.model.propensity or weights.propensity
+        propensity = pl_module.model.offered(Propensity) or weights.propensity
         if propensity is not None and weights.report:
             folder = self.folder_of(trainer)
             with whole_file(folder / "propensity.json") as part:

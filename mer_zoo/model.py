@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,6 @@ from mer_zoo.layers.text_encoder import EMBEDDING_DIM, TextEncoderSpec, build_te
 from mer_zoo.scores import Scores
 from mer_zoo.task import Task
 
-if TYPE_CHECKING:
-    from mer_zoo.confounding.propensity import Propensity
-    from mer_zoo.layers.label_guided import LGMMT
-
 __all__ = [
     "AdaptedBackbone",
     "Backbone",
@@ -31,6 +27,8 @@ __all__ = [
     "adapt",
     "check_final_logits",
 ]
+
+T = TypeVar("T")
 
 
 class Model(Recorded, nn.Module, ABC):
@@ -141,15 +139,28 @@ class Model(Recorded, nn.Module, ABC):
         """Sentences that the run record tells its readers."""
         return []
 
-    @property
-    def label_guided(self) -> LGMMT | None:
-        """A label-guided transformer that the model has, reading ``Output.hidden``; usually none."""
-        return None
+    def offers(self) -> Sequence[object]:
+        """Parts of this model that others may work with, who ask for them by :meth:`offered`; usually none."""
+        return ()
 
-    @property
-    def propensity(self) -> Propensity | None:
-        """The propensities of biased words that the model trains by; usually none."""
-        return None
+    def offered(self, kind: type[T]) -> T | None:
+        """The outermost part of a kind that a model of the nest offers.
+
+        Args:
+            kind: Its class.
+
+        Returns:
+            The part itself; None where no model offers one.
+
+        Example:
+            >>> from mer_zoo import CLUE, CUMDFNet, SentimentClassification
+            >>> from mer_zoo.layers.label_guided import LGMMT
+            >>> net = CUMDFNet(DataSpec(), SentimentClassification(3))
+            >>> CLUE(net).offered(LGMMT) is net.fusion, net.offered(nn.Embedding)
+            (True, None)
+        """
+        parts = (part for model in self.nest for part in model.offers())
+        return next((part for part in parts if isinstance(part, kind)), None)
 
     @property
     def nest(self) -> list[Model]:
@@ -399,16 +410,6 @@ class Wrapper(Model):
     @override
     def notes(self) -> list[str]:
         return self.backbone.notes()
-
-    @property
-    @override
-    def label_guided(self) -> LGMMT | None:
-        return self.backbone.label_guided
-
-    @property
-    @override
-    def propensity(self) -> Propensity | None:
-        return self.backbone.propensity
 
     @property
     @override

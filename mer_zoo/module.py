@@ -22,9 +22,8 @@ from mer_zoo.data.datamodule import MERDataModule
 from mer_zoo.distributed import distributed_mean, global_count
 from mer_zoo.errors import MERError
 from mer_zoo.functional.draws import global_seed
-from mer_zoo.metrics.baselines import baselines
 from mer_zoo.model import Model, WrapperFactory
-from mer_zoo.scores import Scores, measure
+from mer_zoo.scores import Scores, baselines, measure
 from mer_zoo.sharing.card import about_model
 from mer_zoo.sharing.recipe import recipe_or_reason
 from mer_zoo.training.checkpoint import RECORD, check_record, check_state, describe_model

@@ -6,9 +6,8 @@ from typing import Any
 
 import torch
 
-from mer_zoo.metrics.baselines import baselines
 from mer_zoo.reports import write_results
-from mer_zoo.scores import Scores
+from mer_zoo.scores import Scores, baselines
 from mer_zoo.task import build_task
 
 COMPLETE = {"iid": "test_iid", "ood": "test_ood"}

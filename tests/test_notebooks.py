@@ -121,7 +121,7 @@ def test_words_that_are_meant_are_no_bias(tmp_path: Path, monkeypatch: pytest.Mo
     place.source = place.source.replace("KEEP = []", 'KEEP = ["#1100"]')
     notebook.cells[
         last
-    ].source += "\nMarkdown(str((1100 in propensity.words, 1100 in mine.model.model.propensity.words)))"
+    ].source += "\nMarkdown(str((1100 in propensity.words, 1100 in mine.model.model.offered(Propensity).words)))"
     NotebookClient(
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
     ).execute()

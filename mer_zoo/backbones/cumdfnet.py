@@ -114,10 +114,9 @@ class CUMDFNet(Backbone):
         self.hidden_shape = {name: (spec.length(used[0]), dim) for name in used}
         self.hidden_axes = dict.fromkeys(used, used[0])
 
-    @property
     @override
-    def label_guided(self) -> LGMMT:
-        return self.fusion
+    def offers(self) -> Sequence[object]:
+        return (self.fusion,)
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:

@@ -42,8 +42,9 @@ from typing_extensions import override
 from mer_zoo.batch import MODALITIES, DataSpec, Modality, Output
 from mer_zoo.errors import MERError
 from mer_zoo.functional.memory_fusion import gated_memory, lstm_states
+from mer_zoo.functional.padding import left_align, undo_left_align
 from mer_zoo.layers.mlp import MLP
-from mer_zoo.layers.sequence import at_words, left_align, masked_last, undo_left_align
+from mer_zoo.layers.sequence import at_words, masked_last
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.model import Backbone
 from mer_zoo.task import Task

@@ -52,7 +52,7 @@ class ValidationWeights:
         self.model = model
         if isinstance(wanted, str):
             check_choice("MERModule", "deconfounded", wanted, get_args(Words))
-        given = model.propensity
+        given = model.offered(Propensity)
         kept = () if given is None else given.rule.keep_words
         rule = WordRule(wanted, keep_words=kept) if isinstance(wanted, str) else WordRule()
         suits = given is not None and (
@@ -86,7 +86,7 @@ class ValidationWeights:
     @property
     def report(self) -> dict[str, Any]:
         """The model's propensities, or those of validation alone; both where they differ. Empty without any."""
-        trained, used = self.model.propensity, self.propensity
+        trained, used = self.model.offered(Propensity), self.propensity
         if used is None or trained is None or used is trained:
             return {} if used is None else used.report
         return {**trained.report, "validation": used.report}

@@ -8,7 +8,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from typing_extensions import override
 
 from mer_zoo.errors import MERError
-from mer_zoo.layers.sequence import left_align, masked_last, undo_left_align
+from mer_zoo.functional.padding import left_align, undo_left_align
+from mer_zoo.layers.sequence import masked_last
 
 __all__ = ["BiLSTMEncoder", "LSTMEncoder", "masked_rnn"]
 

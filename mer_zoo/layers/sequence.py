@@ -1,4 +1,4 @@
-"""Padded sequences: packing them to the left, taking their last step or their mean. Padding may stand anywhere."""
+"""Padded sequences: taking their first or last step or their mean, or other steps. Padding may stand anywhere."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ __all__ = [
     "at_words",
     "check_lengths",
     "last_step",
-    "left_align",
     "masked_first",
     "masked_last",
     "masked_mean",
     "masked_resample",
     "pool_text",
-    "undo_left_align",
 ]
 
 TextPool = Literal["first", "mean"]
@@ -51,37 +49,6 @@ def check_lengths(owner: str, x: Mapping[str, Tensor], lengths: Mapping[str, int
                 f"{owner} was built for {lengths[name]} steps of {name}, but the batch has {sequence.shape[1]};"
                 " pad batches to the lengths of the spec"
             )
-
-
-def left_align(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Move the real steps of every sample to the front, in their order.
-
-    Args:
-        x: (B, T, ...) sequences.
-        mask: (B, T) bool, True at real steps.
-
-    Returns:
-        The moved sequences (B, T, ...), their mask (B, T), and the order (B, T): step t of the result was ``order[:,
-        t]``.
-
-    Example:
-        >>> x, mask, order = left_align(torch.tensor([[0, 0, 7, 8]]), torch.tensor([[False, False, True, True]]))
-        >>> x.tolist(), mask.tolist(), order.tolist()
-        ([[7, 8, 0, 0]], [[True, True, False, False]], [[2, 3, 0, 1]])
-    """
-    order = torch.argsort(~mask, dim=1, stable=True)
-    return _take(x, order), mask.gather(1, order), order
-
-
-def undo_left_align(x: Tensor, order: Tensor) -> Tensor:
-    """Put (B, T, ...) steps back to where :func:`left_align` took them from.
-
-    Example:
-        >>> x, _, order = left_align(torch.tensor([[0, 7, 8]]), torch.tensor([[False, True, True]]))
-        >>> undo_left_align(x, order).tolist()
-        [[0, 7, 8]]
-    """
-    return _take(x, torch.argsort(order, dim=1))
 
 
 def last_step(mask: Tensor) -> Tensor:
@@ -199,11 +166,6 @@ def at_words(modality: Modality, words: Tensor, aligned: bool) -> Tensor:
     if mask.shape == words.shape and (aligned or torch.equal(mask, words)):
         return torch.where(mask[..., None], modality.x, 0.0)
     return masked_resample(modality.x, mask, words)
-
-
-def _take(x: Tensor, order: Tensor) -> Tensor:
-    index = order.reshape(*order.shape, *[1] * (x.dim() - 2)).expand(*order.shape, *x.shape[2:])
-    return x.gather(1, index)
 
 
 def pool_text(x: Tensor, mask: Tensor, pool: TextPool) -> Tensor:

@@ -13,7 +13,7 @@ from typing_extensions import Self, override
 
 from mer_zoo.batch import DataSpec
 from mer_zoo.errors import MERError
-from mer_zoo.layers.sequence import left_align, undo_left_align
+from mer_zoo.functional.padding import left_align, undo_left_align
 
 __all__ = ["EMBEDDING_DIM", "TextEncoder", "TextEncoderSpec", "build_text_encoder"]
 

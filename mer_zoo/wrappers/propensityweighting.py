@@ -172,10 +172,9 @@ class PropensityWeighting(Wrapper):
         self.replaces_logits = self.trains_other_logits = True
         self.mark = f"[{mode}]"
 
-    @property
     @override
-    def propensity(self) -> Propensity:
-        return self.trace
+    def offers(self) -> Sequence[object]:
+        return (self.trace,)
 
     @override
     def prepare(self, train: BatchSource) -> None:

@@ -1,22 +1,13 @@
 import pytest
 import torch
 
-from mer_zoo.layers.sequence import left_align, masked_last, masked_mean, masked_resample, undo_left_align
+from mer_zoo.layers.sequence import masked_last, masked_mean, masked_resample
 
 
 @pytest.fixture
 def mask() -> torch.Tensor:
     rows = ["111100", "001111", "010110", "000000", "000001"]
     return torch.tensor([[c == "1" for c in row] for row in rows])
-
-
-def test_left_align_keeps_order_and_is_undone(mask: torch.Tensor) -> None:
-    x = torch.randn(5, 6, 3)
-    aligned, real, order = left_align(x, mask)
-    for i in range(5):
-        assert torch.equal(aligned[i, : int(mask[i].sum())], x[i, mask[i]])
-        assert real[i].tolist() == sorted(mask[i].tolist(), reverse=True)
-    assert torch.equal(undo_left_align(aligned, order), x)
 
 
 def test_last_and_mean_see_real_steps_only(mask: torch.Tensor) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mer_zoo.runs import provenance
 from mer_zoo.cli import main
+from mer_zoo.runs import provenance
 
 FIT = ["fit", "--data=SyntheticMER", "--data.task=binary", "--data.batch_size=4", "--model.backbone=LFLSTM"]
 FIT += ["--data.scm.train=8", "--data.scm.valid=4", "--data.scm.test=4", "--model.backbone.hidden_dim=4"]

@@ -19,6 +19,7 @@ from mer_zoo import load_pretrained, save_pretrained
 from mer_zoo.backbones import LFLSTM
 from mer_zoo.batch import Batch, DataSpec
 from mer_zoo.callbacks import RunRecord
+from mer_zoo.confounding.propensity import Propensity
 from mer_zoo.confounding.trace import WordRule
 from mer_zoo.confounding.validation import ValidationWeights
 from mer_zoo.data.datamodule import SyntheticMER
@@ -57,6 +58,12 @@ def wrap(factory: Any = PropensityWeighting, task: Task = THREE, inner: WrapperF
     return model
 
 
+def propensities(model: Model) -> Propensity:
+    found = model.offered(Propensity)
+    assert found is not None
+    return found
+
+
 def close(actual: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
 
@@ -64,7 +71,7 @@ def close(actual: Tensor, expected: Tensor) -> None:
 @pytest.mark.parametrize("task", [THREE, SentimentRegression()])
 def test_weights_are_those_of_the_samples(task: Task) -> None:
     model, batch = wrap(task=task), split(task)
-    weights = model.propensity.train_weights().float()
+    weights = propensities(model).train_weights().float()
     assert weights.std() > 0.1
     part = batch.replace(
         **{
@@ -99,7 +106,7 @@ def test_weights_of_each_emotion() -> None:
 def test_product_adds_to_training_logits_only(task: Task) -> None:
     model, batch = wrap(partial(product, strength=0.5), task), split(task)
     (step,) = model.steps(batch)
-    trace = model.propensity
+    trace = propensities(model)
     expected = 0.5 * trace.train_offsets().float()
     close(expected, 0.5 * (trace.out_of_fold - trace.prior.log()).float())
     assert expected.abs().max() > 0.1
@@ -150,7 +157,7 @@ def test_strength_zero_is_plain_training(mode: Any) -> None:
 
 def test_each_step_is_weighted() -> None:
     model = wrap(inner=TwoStep)
-    weights = model.propensity.train_weights().float()
+    weights = propensities(model).train_weights().float()
     first, second = model.steps(split())
     close(first.task_weight, weights)
     close(second.task_weight, 0.5 * weights)
@@ -170,10 +177,9 @@ INNER: dict[str, Any] = {
 def test_around_and_inside_other_wrappers(name: str, task: Task) -> None:
     batch = split(task)
     outside, inside = wrap(inner=INNER[name], task=task), wrap(INNER[name], task, PropensityWeighting)
-    assert outside.propensity is not None
-    assert inside.propensity is inside.backbone.propensity
+    assert inside.offered(Propensity) is inside.backbone.offered(Propensity)
     for model in (outside, inside):
-        weights = model.propensity.train_weights().float()
+        weights = propensities(model).train_weights().float()
         (step,) = model.eval().steps(batch)
         (plain,) = outside.backbone.eval().steps(batch)
         ratio = step.task_weight / weights
@@ -191,7 +197,7 @@ def test_branches_inside_are_weighted_too() -> None:
     torch.manual_seed(0)
     batch, model = split(), wrap(partial(CausalMER, branch_dim=4), THREE, PropensityWeighting)
     (step,) = model.steps(batch)
-    weights = model.propensity.train_weights().float()
+    weights = propensities(model).train_weights().float()
     y = model.predict(batch).effects["y_text"]
     expected = 0.1 * (weights * torch.nn.functional.cross_entropy(y, batch.target, reduction="none")).mean()
     close(step.losses["causalmer/ce_text"], expected)
@@ -203,15 +209,14 @@ def test_both_views_and_both_networks() -> None:
         model = wrap(partial(MSSD, alpha=0.0), task, inner)
         complete, incomplete = model.steps(split())
         close(*(torch.as_tensor(step.task_weight) for step in (complete, incomplete)))
-        expected = model.propensity.train_offsets().float()
+        expected = propensities(model).train_offsets().float()
         added = complete.output.logits - model.backbone.backbone(split()).logits
         close(added, expected if inner is product else torch.zeros(60, 3))
     torch.manual_seed(0)
     net = CUMDF(PropensityWeighting(LFLSTM(SPEC, task, hidden_dim=4)), dim=4, heads=2, views=2)
     net.prepare([split()])
     teacher, student = net.steps(split())
-    weights = net.propensity
-    assert weights is not None
+    weights = propensities(net)
     close(torch.as_tensor(teacher.task_weight), weights.train_weights().float())
     close(torch.as_tensor(student.task_weight), weights.train_weights().float().repeat(2))
 
@@ -429,7 +434,7 @@ def test_deconfounded_metrics_by_the_words_asked_for(tmp_path: Path) -> None:
     wrapper = partial(PropensityWeighting, words="maci", max_words=30)
     for same in (True, False, "maci"):
         module = MERModule(net, [wrapper], deconfounded=same)
-        assert module.validation_weights.propensity is module.model.propensity
+        assert module.validation_weights.propensity is module.model.offered(Propensity)
     module = MERModule(net, [wrapper], deconfounded="frequent")
     other = module.validation_weights.propensity
     assert other is not None

@@ -82,7 +82,7 @@ class GuidedHead(nn.Module):
         self.spec, self.task, self.axes = model.spec, model.task, _axes(model)
         self.project = nn.ModuleDict()
         self.fusion: LGMMT | None = None
-        shared = model.label_guided
+        shared = model.offered(LGMMT)
         if shared is not None:
             _check_options(model, {"dim": dim, "heads": heads, "guided": guided, "dropout": dropout})
             self.dim, self.joint_dim, self.context_dim = shared.dim, shared.feature_dim, 0
@@ -136,7 +136,7 @@ class GuidedHead(nn.Module):
         return self.task.reshape(self.head(features))
 
     def _lgmmt(self, model: Model) -> LGMMT:
-        fusion = model.label_guided if self.fusion is None else self.fusion
+        fusion = model.offered(LGMMT) if self.fusion is None else self.fusion
         assert fusion is not None
         return fusion
 

@@ -268,7 +268,7 @@ OVERRIDES: dict[
     str, Callable[[Any], bool]
 ] = {  # what the file's comments promise, and what is left of the network then
     "w/o MKE": lambda model: model.backbone.extract is None,
-    "w/o LG-MMT": lambda model: not model.backbone.label_guided.guided,
+    "w/o LG-MMT": lambda model: not model.backbone.fusion.guided,
     "w/o attribution": lambda model: model.attribution is None,
     "no teacher": lambda model: model.num_steps == 1 and model.distillation is None,
 }

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from mer_zoo.errors import MERError
-from mer_zoo.metrics.baselines import baselines
+from mer_zoo.scores import baselines
 from mer_zoo.task import build_task
 
 TARGET = torch.tensor([-2.0, -1.4, -0.6, 0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 2.0, 2.6])
