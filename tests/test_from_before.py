@@ -1,4 +1,4 @@
-"""What was written before modules moved and options got other names still loads, and gives the numbers that it gave then.
+"""What was written before modules moved and options got other names still loads, and gives the numbers of then.
 
 The files, and how they came about, are described in ``golden/before/README.md``. They can't be made again.
 """
@@ -67,7 +67,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def answers(model: mer_zoo.Model) -> dict[str, Tensor]:
-    """What a model says about a fixed batch: in evaluation, and in training, which tells its dropouts and weights of losses."""
+    """What a model says about a fixed batch: in evaluation, and in training, which tells its dropouts and weights."""
     batch = mer_zoo.Batch.random(model.spec, model.task, size=5, seed=3)
     with torch.no_grad():
         output = model.eval().predict(batch)

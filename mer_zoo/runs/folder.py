@@ -90,7 +90,8 @@ def newest_run(logger: Any, root: str | None = None) -> Place | None:
         folders = [folder for folder in base.glob("*") if _is_run(folder)]
         newest = max(folders, key=lambda folder: (folder / "config.yaml").stat().st_mtime, default=None)
         return None if newest is None else Place(newest, "id", newest.name)
-    # A run that was killed at its very beginning has a folder and nothing in it; one of a test alone has another configuration.
+    # A run that was killed at its very beginning has a folder and nothing in it; one of a test alone has another
+    # configuration.
     runs = (folder for folder in base.glob("version_*") if _is_run(folder) or not any(folder.glob("config_*.yaml")))
     numbers = [int(found.group(1)) for run in runs if (found := re.fullmatch(r"version_(\d+)", run.name))]
     return Place(base / f"version_{max(numbers)}", "version", max(numbers)) if numbers else None

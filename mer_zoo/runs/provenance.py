@@ -32,8 +32,8 @@ def provenance(command: Sequence[str] | None = None) -> dict[str, Any]:
         command: Its command line; that of the process when left out.
 
     Returns:
-        ``command``, ``git`` of the package's source (None where it is installed) and of the working directory, ``packages``,
-        ``python`` and ``device``.
+        ``command``, ``git`` of the package's source (None where it is installed) and of the working directory,
+        ``packages``, ``python`` and ``device``.
 
     Example:
         >>> sorted(provenance(["mer-zoo", "fit"]))
@@ -90,8 +90,8 @@ def git_state(folder: Path, tracked: str | None = None) -> dict[str, Any] | None
 
     Args:
         folder: A folder.
-        tracked: A file of it that the repository has to hold; without it a package in an environment inside a repository would
-            be told to be of that repository.
+        tracked: A file of it that the repository has to hold; without it a package in an environment inside a
+            repository would be told to be of that repository.
 
     Returns:
         ``commit`` and ``dirty``; None where there is no git or no commit.
