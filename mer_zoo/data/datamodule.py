@@ -338,7 +338,7 @@ class IEMOCAP(MERDataModule):
 class SyntheticMER(MERDataModule):
     """The embedded default: a structural causal model with a known confounder; see docs/synthetic.md.
 
-    Best possible accuracy over three classes / without neutral, in percent (``benchmarks/bayes_synthetic.py``): with
+    Best possible accuracy over three classes / without neutral, percent (benchmarks/studies/bayes_synthetic.py): with
     the topic's association 91.4 / 92.4 on test_iid, 76.3 / 78.2 on test_ood, 79.3 / 81.7 on test_rct; without it 86.0 /
     87.4 on test_iid, 86.1 / 87.5 on test_ood, 86.1 / 87.4 on test_rct.
 

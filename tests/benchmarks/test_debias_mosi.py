@@ -11,7 +11,8 @@ import corpora
 import numpy as np
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+from benchmarks.studies import debias_mosi
+
 pytestmark = pytest.mark.filterwarnings("ignore:.*an effective sample size of")
 
 
@@ -40,12 +41,7 @@ def source(tmp_path: Path) -> Path:
     return corpora.dump(tree, tmp_path / "corpus.pkl")
 
 
-def test_both_settings_are_run_and_shown(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import debias_mosi
-
+def test_both_settings_are_run_and_shown(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "runs"
     methods = "plain,PropensityWeighting mode=weight,unconfounded"
     tiny = ["--epochs", "1", "--seeds", "4", "--backbones", "CIDerNet", "--methods", methods]

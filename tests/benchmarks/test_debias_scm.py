@@ -11,13 +11,16 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.studies import debias_scm, debias_train
+from benchmarks.studies.debias import CHOICES, TAUS, Job, Study, build, labels, make_jobs, part_of, split_names
+from benchmarks.studies.debias_picture import drawn, line_styles
+from benchmarks.studies.debias_table import Answers, difference
 from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.datamodule import MERDataModule, SyntheticMER
 from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError
 from mer_zoo.reports.plots import FAINT
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TINY = SyntheticConfig(train=96, valid=32, test=32)
 METHODS = "plain,MACI,unconfounded"
 pytestmark = [  # there are few samples
@@ -26,24 +29,12 @@ pytestmark = [  # there are few samples
 ]
 
 
-@pytest.fixture(autouse=True)
-def on_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-
-
 def run(folder: Path, *more: str) -> None:
-    import debias_scm
-
     tiny = ["--samples", "96,32,32", "--epochs", "2", "--seeds", "0,1", "--backbones", "CIDerNet", "--rhos", "0.8"]
     debias_scm.main(["run", "--out", str(folder), "--methods", METHODS, *tiny, *more])
 
 
 def test_runs_once_and_shows_what_came_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import debias_scm
-    import debias_table
-    import debias_train
-    from debias import TAUS
-
     run(tmp_path)
     names = {path.parent.name for path in (tmp_path / "CIDerNet" / "rho 0.8").glob("*/seed*.json")}
     assert names == {"plain", "unconfounded", *(f"MACI tau={tau}" for tau in TAUS)}
@@ -53,7 +44,7 @@ def test_runs_once_and_shows_what_came_of_it(tmp_path: Path, monkeypatch: pytest
         record = json.loads(path.read_text())
         assert 0 < record["choices"]["loss"]["splits"]["valid"]["deconfounded"]["Acc2_non0"] < 1
         for choice, result in record["choices"].items():
-            answers = debias_table.Answers([record], choice)
+            answers = Answers([record], choice)
             for split in ("iid", "ood", "rct"):
                 metric = result["splits"][split]["metrics"]["Acc2_non0"]
                 assert answers.accuracy(split) == [pytest.approx(100 * metric, abs=1e-4)]
@@ -88,9 +79,6 @@ def test_runs_once_and_shows_what_came_of_it(tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_picture_tells_methods_apart_and_leaves_hopeless_ones_out() -> None:
-    from debias import labels
-    from debias_picture import drawn, line_styles
-
     names = ["plain by loss", "plain", "CausalMER fusion=sum", "CausalMER fusion=mask", "CLUE", "GEAR"]
     names += [
         *(name for name in labels("MACI") if "oracle" not in name),
@@ -116,8 +104,6 @@ def test_unknown_methods_are_left_out_and_named(tmp_path: Path, capsys: pytest.C
 
 
 def test_parts_share_the_trainings_out() -> None:
-    from debias import Study, make_jobs, part_of
-
     def load(setting: str, seed: int) -> MERDataModule:
         raise AssertionError
 
@@ -130,8 +116,6 @@ def test_parts_share_the_trainings_out() -> None:
 
 
 def test_methods_are_built_by_name() -> None:
-    from debias import build, split_names
-
     from mer_zoo.backbones import CIDerNet
     from mer_zoo.wrappers import CausalMER
 
@@ -146,9 +130,6 @@ def test_methods_are_built_by_name() -> None:
 
 
 def test_no_test_split_is_read_before_the_epoch_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import debias_train
-    from debias import CHOICES, Job, Study
-
     class Sealed(SyntheticMER):
         def read(self) -> Corpus:
             corpus = super().read()
@@ -180,8 +161,6 @@ def record(seed: int, classes: str, truth: str, recordings: list[str] | None = N
 
 
 def test_differences_and_their_intervals() -> None:
-    from debias_table import Answers, difference
-
     truth = "0212" * 50
     right, wrong = truth, "2010" * 50
     a = Answers([record(seed, right, truth) for seed in range(3)], "loss")

@@ -1,4 +1,4 @@
-"""Hostile files are read or refused, and do nothing else; benchmarks/fuzz_pickles.py reads many more."""
+"""Hostile files are read or refused, and do nothing else; benchmarks/faults/fuzz_pickles.py reads many more."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Speed and memory of a training step of every backbone, of some beside a plain transcription of their equations.
 
-    python benchmarks/train_step.py                                # everything, the better part of an hour
-    python benchmarks/train_step.py --only DMD --repeats 3
-    python benchmarks/train_step.py --only "MulT short" --only EFLSTM
+    python -m benchmarks.speed.train_step                                # everything, the better part of an hour
+    python -m benchmarks.speed.train_step --only DMD --repeats 3
+    python -m benchmarks.speed.train_step --only "MulT short" --only EFLSTM
 
 A step is forward, backward and Adam with all losses of training on one CPU thread. Time: median of steps that alternate
 between the two networks in one process, so that a busy machine slows both. Memory: a process for each network; the
@@ -28,11 +28,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from plain_zoo import CASES, MOSI, TASK, Pair, Terms, backward, build, check, make_batch, our_terms
-from timing import Step, peak_memory, time_steps
 from torch import Tensor, nn
 
 import mer_zoo.backbones
+from benchmarks.plain.zoo import CASES, MOSI, TASK, Pair, Terms, backward, build, check, make_batch, our_terms
+from benchmarks.speed.timing import Step, peak_memory, time_steps
 from mer_zoo.batch import Batch
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic.generate import SyntheticConfig
@@ -82,7 +82,7 @@ def measure_memory(case: str, kind: str, title: str = "") -> int:
 
 def in_fresh_process(**request: Any) -> float:
     """MiB that :func:`measure_memory` finds in a process of its own."""
-    command = [sys.executable, __file__, "--request", json.dumps(request)]
+    command = [sys.executable, "-m", "benchmarks.speed.train_step", "--request", json.dumps(request)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 2**20
 
 

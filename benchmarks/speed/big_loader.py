@@ -1,6 +1,6 @@
 """Shuffled epochs: the zoo's loader against a plain Dataset with per-sample __getitem__ and default collation.
 
-Prints JSON; benchmarks/big_data.py starts it in a process of its own. Both deliver the same: padded float32 features,
+Prints JSON; big_data.py beside it starts it in a process of its own. Both deliver the same: padded float32 features,
 masks, token ids, labels, positions, ids and transcripts, in batches of 32 and more, from the same arrays, which have
 been read before.
 """

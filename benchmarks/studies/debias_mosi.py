@@ -1,8 +1,8 @@
 """Debiasers on a CMU-MOSI file: its official folds, and splits in which words mean other classes in testing.
 
-    python benchmarks/debias_mosi.py run unaligned_50.pkl --out runs/debias_mosi
-    python benchmarks/debias_mosi.py table runs/debias_mosi
-    python benchmarks/debias_mosi.py words unaligned_50.pkl --out runs/debias_mosi
+    python -m benchmarks.studies.debias_mosi run unaligned_50.pkl --out runs/debias_mosi
+    python -m benchmarks.studies.debias_mosi table runs/debias_mosi
+    python -m benchmarks.studies.debias_mosi words unaligned_50.pkl --out runs/debias_mosi
 
 Every seed has an OOD split of its own, made as by ``mer-zoo split-ood --task binary --seed SEED`` under OUT/splits. The
 same clips stand in several of these, so intervals resample recordings over all seeds. There is no truth here: that a
@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import get_args
 
 import torch
-from debias import RATES, SIZES, Study, add_run_options, make_jobs, part_of
-from debias_table import add_table_options, write_tables
-from debias_train import run
 from rich.console import Console
 from torch import Tensor
 
+from benchmarks.studies.debias import RATES, SIZES, Study, add_run_options, make_jobs, part_of
+from benchmarks.studies.debias_table import add_table_options, write_tables
+from benchmarks.studies.debias_train import run
 from mer_zoo.confounding.propensity import Propensity
 from mer_zoo.confounding.report import class_shares
 from mer_zoo.confounding.trace import WordRule, Words, WordTrace

@@ -1,7 +1,7 @@
 """Speed and memory of CIDer's training step, beside a plain transcription of its equations.
 
-    python benchmarks/cider_step.py            # everything, about five minutes on an idle machine
-    python benchmarks/cider_step.py --repeats 3 --size 32
+    python -m benchmarks.speed.cider_step            # everything, about five minutes on an idle machine
+    python -m benchmarks.speed.cider_step --repeats 3 --size 32
 
 A step is what one batch costs in training: an incomplete view is drawn, then for each of the two views forward,
 backward and Adam, with all losses of MSSD and the head of MACI; text is 768 float features, audio and vision are not
@@ -22,12 +22,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from plain_cider import DIM, DIMS, HEADS, LAYERS, NAMES, WEIGHT, Drop, PlainCIDer, PlainTraining, Terms
 from rich.console import Console
 from rich.table import Table
-from timing import Step, peak_memory, time_steps
 from torch import nn
 
+from benchmarks.plain.cider import DIM, DIMS, HEADS, LAYERS, NAMES, WEIGHT, Drop, PlainCIDer, PlainTraining, Terms
+from benchmarks.speed.timing import Step, peak_memory, time_steps
 from mer_zoo.backbones import CIDerNet
 from mer_zoo.batch import Batch, DataSpec, Modality
 from mer_zoo.compat import load_released
@@ -142,7 +142,7 @@ def measure_memory(kind: str, lengths: tuple[int, int, int], size: int, drop: Dr
 
 def in_fresh_process(**request: Any) -> Any:
     """Run :func:`measure_memory` in a process of its own."""
-    command = [sys.executable, __file__, "--request", json.dumps(request)]
+    command = [sys.executable, "-m", "benchmarks.speed.cider_step", "--request", json.dumps(request)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 

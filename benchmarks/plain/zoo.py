@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from plain_dlf import PlainDLF
-from plain_dmd import PlainDMD
-from plain_emt import PlainEMTDLFR
-from plain_mult import Drop, PlainMulT
 from torch import Tensor, nn
 
+from benchmarks.plain.dlf import PlainDLF
+from benchmarks.plain.dmd import PlainDMD
+from benchmarks.plain.emt import PlainEMTDLFR
+from benchmarks.plain.mult import Drop, PlainMulT
 from mer_zoo.backbones import DLF, DMD, EMTDLFR, MulT
 from mer_zoo.batch import Batch, DataSpec, Modality
 from mer_zoo.compat import load_released

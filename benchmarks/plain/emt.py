@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from plain_mult import Drop
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from benchmarks.plain.mult import Drop
 from mer_zoo.batch import Batch, DataSpec, Modality
 from mer_zoo.data.missing.frames import RMFM
 from mer_zoo.data.missing.views import IncompleteViews

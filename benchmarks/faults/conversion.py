@@ -1,6 +1,6 @@
 """Faults of conversion: kill -9 at random moments, and a disk that fills up.
 
-    python benchmarks/fault_conversion.py SCRATCH --kills 30
+    python -m benchmarks.faults.conversion SCRATCH --kills 30
 
 Half of the kills hit a conversion on first use (what `mer-zoo fit` does), half one that replaces an older store
 (`mer-zoo convert`). Moments are drawn, seeded, over the measured time of a whole conversion; one that comes after the
@@ -26,12 +26,12 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from unittest import mock
 
-from big_corpus import split_sizes, write_corpus
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from typing_extensions import override
 
+from benchmarks.speed.big_corpus import split_sizes, write_corpus
 from mer_zoo.data.convert import convert
 from mer_zoo.data.store.store import is_store, open_corpus
 from mer_zoo.errors import MERError

@@ -1,6 +1,6 @@
 """Speed and memory of CUMDF's training step at the manuscript's sizes for CMU-MOSI: 50 steps, width 300, batch 35.
 
-    python benchmarks/cumdf_step.py            # a minute on an idle machine
+    python -m benchmarks.speed.cumdf_step            # a minute on an idle machine
 
 A step is what one batch costs in training on one CPU thread: an incomplete view is drawn, then forward, backward and
 Adam with all losses. Time: median of steps that alternate between the models in one process, so that a busy machine
@@ -21,8 +21,8 @@ from collections.abc import Callable
 import torch
 from rich.console import Console
 from rich.table import Table
-from timing import resident
 
+from benchmarks.speed.timing import resident
 from mer_zoo.backbones import CUMDFNet
 from mer_zoo.batch import Batch, DataSpec
 from mer_zoo.model import Model
@@ -78,7 +78,7 @@ def speed(repeats: int) -> None:
     base = times["views, no teacher"][1:]
     for kind, each in times.items():
         ratio = statistics.median(a / b for a, b in zip(each[1:], base, strict=True))
-        command = [sys.executable, __file__, "--memory", kind]
+        command = [sys.executable, "-m", "benchmarks.speed.cumdf_step", "--memory", kind]
         memory = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 2**20
         shown.add_row(kind, f"{SIZE / statistics.median(each[1:]):.1f}", f"{ratio:.2f}", f"{memory:.0f}")
     Console(width=120).print(shown)

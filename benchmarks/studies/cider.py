@@ -1,8 +1,8 @@
 """CIDer and its parts on SyntheticMER or a CMU-MOSI file: several seeds, one resumable command, one table.
 
-    python benchmarks/cider.py --out runs/cider_synthetic
-    python benchmarks/cider.py --path clean_unaligned_50.pkl --out runs/cider_mosi
-    python benchmarks/cider_table.py runs/cider_synthetic
+    python -m benchmarks.studies.cider --out runs/cider_synthetic
+    python -m benchmarks.studies.cider --path clean_unaligned_50.pkl --out runs/cider_mosi
+    python -m benchmarks.studies.cider_table runs/cider_synthetic
 
 Every network is trained once a seed and the epoch of the smallest validation loss is kept, which no choice of tau
 changes. A model with MACI is then tested under each choice of tau, from the same weights. A finished run is skipped, so

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from plain_decoupling import PlainDecoupling, Terms
-from plain_mult import Drop
 from torch import Tensor, nn
 
+from benchmarks.plain.decoupling import PlainDecoupling, Terms
+from benchmarks.plain.mult import Drop
 from mer_zoo.batch import Batch
 
 __all__ = ["PlainDLF"]

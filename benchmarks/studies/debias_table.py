@@ -12,10 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from debias import CHOICES, METHODS, NEUTRAL, Record, labels, read_records, split_names
 from rich.console import Console
 from torch import Tensor
 
+from benchmarks.studies.debias import CHOICES, METHODS, NEUTRAL, Record, labels, read_records, split_names
 from mer_zoo.errors import MERError
 from mer_zoo.reports.tables import Table
 from mer_zoo.runs.files import whole_file

@@ -5,7 +5,7 @@ kill has a run of its own: it is begun, killed, and continued with ``--ckpt_path
 checkpoint is being written, and a run that is killed again and again. The runs alternate between a plain network and
 CIDer (two stages, missing views, tau, statistics), and between checkpoints at the ends of epochs and every few steps.
 
-    python benchmarks/fault_training.py --kills 30 --writing 10 --chain 6 --seed 0
+    python -m benchmarks.faults.training --kills 30 --writing 10 --chain 6 --seed 0
 """
 
 from __future__ import annotations

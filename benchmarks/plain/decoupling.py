@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from plain_mult import LETTERS, Drop, PlainEncoder
 from torch import Tensor, nn
 
+from benchmarks.plain.mult import LETTERS, Drop, PlainEncoder
 from mer_zoo.batch import Batch
 
 __all__ = ["KERNEL", "MARGIN", "PlainDecoupling", "Terms", "distance", "embedding_loss", "margin_loss"]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from debias import CHOICES, METRIC, RATES, SIZES, TAUS, Job, Record, Study, build, labels, read_records
 from lightning.pytorch import LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
@@ -19,6 +18,19 @@ from torch import Tensor
 from typing_extensions import override
 
 import mer_zoo.backbones
+from benchmarks.studies.debias import (
+    CHOICES,
+    METRIC,
+    RATES,
+    SIZES,
+    TAUS,
+    Job,
+    Record,
+    Study,
+    build,
+    labels,
+    read_records,
+)
 from mer_zoo.batch import Batch
 from mer_zoo.confounding.strength import Selection
 from mer_zoo.data.corpus.overlap import recordings

@@ -1,9 +1,8 @@
 """Every backbone of the zoo, plain and under MACI and CausalMER, on a CMU-MOSI file: one resumable command, a table.
 
-    python benchmarks/zoo_mosi.py run clean_unaligned_50.pkl --out runs/zoo_mosi
-    python benchmarks/zoo_mosi.py run clean_unaligned_50.pkl --out runs/zoo_mosi --seeds 1   # beside the first, on
-                                                                                             another core
-    python benchmarks/zoo_mosi.py table runs/zoo_mosi
+    python -m benchmarks.studies.zoo_mosi run clean_unaligned_50.pkl --out runs/zoo_mosi
+    python -m benchmarks.studies.zoo_mosi run clean_unaligned_50.pkl --out runs/zoo_mosi --seeds 1   # beside the first
+    python -m benchmarks.studies.zoo_mosi table runs/zoo_mosi
 
 Seven classes, because MACI and CausalMER need classes: the score for MAE and the correlation is the expectation over
 them. Widths are small and alike, so that every run fits a CPU; learning rate, batch size and epochs are the same for

@@ -1,7 +1,7 @@
 """Table of the runs of cider.py: means over seeds, differences with their intervals, chosen taus, confusion matrices.
 
-    python benchmarks/cider_table.py runs/cider_synthetic
-    python benchmarks/cider_table.py runs/cider_synthetic --against "CIDerNet+MSSD+MACI paper, tau 0"
+    python -m benchmarks.studies.cider_table runs/cider_synthetic
+    python -m benchmarks.studies.cider_table runs/cider_synthetic --against "CIDerNet+MSSD+MACI paper, tau 0"
 
 A cell is mean and deviation over the seeds, then the difference to the plain network with its 95 % interval, samples
 and seeds resampled together. An oracle's cell is the mean of the best values of each seed and condition, which no

@@ -1,10 +1,10 @@
 """Half precision, compiled networks and two processes against single precision, networks as they are and one process.
 
-    python benchmarks/precision.py losses                      # tiny networks on a CPU: about a minute
-    python benchmarks/precision.py losses --compile eager      # and compiled: some minutes, nearly all of them tracing
-    python benchmarks/precision.py ddp                         # about a minute
-    python benchmarks/precision.py losses --device cuda --full
-    python benchmarks/precision.py times --device cuda --full --compile inductor
+    python -m benchmarks.speed.precision losses                  # tiny networks on a CPU: about a minute
+    python -m benchmarks.speed.precision losses --compile eager  # and compiled: some minutes, nearly all of it tracing
+    python -m benchmarks.speed.precision ddp                     # about a minute
+    python -m benchmarks.speed.precision losses --device cuda --full
+    python -m benchmarks.speed.precision times --device cuda --full --compile inductor
 
 ``losses``: largest relative difference of a training loss and relative distance of the gradient of all parameters, the
 same weights and eight samples of SyntheticMER, no dropout. On a CPU 16-mixed computes in float16 where the Trainer
@@ -29,14 +29,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))  # the tiny sizes and the cases that the tests have, too
+sys.path.append(str(Path(__file__).parents[2] / "tests"))  # the tiny sizes and the cases that the tests have, too
 
 from ddp_worker import CASES, EXCEPTIONS, gap, launch
-from plain_zoo import MOSI
 from scale_cases import PLAIN, WRAPPED, Case, make, measure, plugin, synthetic_batch
-from timing import Step, time_steps
 from toys import step_loss
 
+from benchmarks.plain.zoo import MOSI
+from benchmarks.speed.timing import Step, time_steps
 from mer_zoo.batch import Batch, DataSpec
 from mer_zoo.module import MERModule
 from mer_zoo.task import Task, build_task

@@ -1,10 +1,10 @@
 """Debiasers against known truth: SyntheticMER from no confounding to strong, two backbones, a table and a picture.
 
-    python benchmarks/debias_scm.py run --out runs/debias
-    python benchmarks/debias_scm.py run --out runs/debias --part 2/2        # every second training, beside --part 1/2
-    python benchmarks/debias_scm.py run --out runs/debias --methods "PropensityWeighting mode=weight strength=0.5"
-    python benchmarks/debias_scm.py table runs/debias
-    python benchmarks/debias_scm.py picture runs/debias debias.png
+    python -m benchmarks.studies.debias_scm run --out runs/debias
+    python -m benchmarks.studies.debias_scm run --out runs/debias --part 2/2   # every second training, beside 1/2
+    python -m benchmarks.studies.debias_scm run --out runs/debias --methods "PropensityWeighting strength=0.5"
+    python -m benchmarks.studies.debias_scm table runs/debias
+    python -m benchmarks.studies.debias_scm picture runs/debias debias.png
 
 Every seed has a corpus of its own. The randomised trial (rct) is the truth that debiasing aims at, and the gap is what
 a method lacks to the plain network that was trained where topic and emotion are independent (rho 1/3), tested on the
@@ -17,11 +17,10 @@ import argparse
 from collections.abc import Sequence
 from fractions import Fraction
 
-from debias import RATES, SIZES, Study, add_run_options, make_jobs, part_of
-from debias_picture import add_picture_options, write_picture
-from debias_table import add_table_options, write_tables
-from debias_train import run
-
+from benchmarks.studies.debias import RATES, SIZES, Study, add_run_options, make_jobs, part_of
+from benchmarks.studies.debias_picture import add_picture_options, write_picture
+from benchmarks.studies.debias_table import add_table_options, write_tables
+from benchmarks.studies.debias_train import run
 from mer_zoo.data.datamodule import MERDataModule, SyntheticMER
 from mer_zoo.data.synthetic.generate import SyntheticConfig
 

@@ -1,6 +1,6 @@
 """Prints the best possible accuracies on SyntheticMER (the tables of docs/synthetic.md).
 
-Usage: python benchmarks/bayes_synthetic.py [--samples 200000] [--rho 0.8]
+Usage: python -m benchmarks.studies.bayes_synthetic [--samples 200000] [--rho 0.8]
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """CUMDF and its parts under missing modalities, on SyntheticMER or a CMU-MOSI file: one resumable command, tables.
 
-    python benchmarks/cumdf.py run --out runs/cumdf_synthetic
-    python benchmarks/cumdf.py run --path clean_unaligned_50.pkl --out runs/cumdf_mosi
-    python benchmarks/cumdf.py table runs/cumdf_synthetic --against "views"
-    python benchmarks/cumdf.py shares --out runs/cumdf_shares       # attribution against the true reliabilities
-    python benchmarks/cumdf.py probe --out runs/cumdf_synthetic     # does the distance tell samples apart?
+    python -m benchmarks.studies.cumdf run --out runs/cumdf_synthetic
+    python -m benchmarks.studies.cumdf run --path clean_unaligned_50.pkl --out runs/cumdf_mosi
+    python -m benchmarks.studies.cumdf table runs/cumdf_synthetic --against "views"
+    python -m benchmarks.studies.cumdf shares --out runs/cumdf_shares       # attribution against the true reliabilities
+    python -m benchmarks.studies.cumdf probe --out runs/cumdf_synthetic     # does the distance tell samples apart?
 
 Every model has the same network. The epoch of the smallest validation loss on complete data is kept. A finished run is
 skipped, so the command may be stopped and started again; several may run side by side on other seeds. "complete" is

@@ -1,7 +1,7 @@
 """What becomes of hostile files: a table of many inputs of every kind, and the number of each that went wrong.
 
-    python benchmarks/fuzz_pickles.py                                   # 100,000 pickles and 15,000 others
-    python benchmarks/fuzz_pickles.py --count 1000000 --first 100000 --jobs 8 --only pickles
+    python -m benchmarks.faults.fuzz_pickles                                   # 100,000 pickles and 15,000 others
+    python -m benchmarks.faults.fuzz_pickles --count 1000000 --first 100000 --jobs 8 --only pickles
     python tests/fuzz_process.py 30 pickles 2720 1                           # one input again
 
 Inputs are made by tests/fuzz_targets.py from sound files of every format, each from its number alone. Each is read in a
@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 from fuzz_process import fuzz
 from fuzzing import COUNTS, Tally

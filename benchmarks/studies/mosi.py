@@ -1,7 +1,7 @@
 """MulT and MulT + CausalMER on a CMU-MOSI file: several seeds, one resumable command, one table.
 
-    python benchmarks/mosi.py unaligned_50.pkl --modalities text,audio --out runs/mosi_official
-    python benchmarks/mosi.py clean_unaligned_50.pkl --epochs 15 --out runs/mosi_clean
+    python -m benchmarks.studies.mosi unaligned_50.pkl --modalities text,audio --out runs/mosi_official
+    python -m benchmarks.studies.mosi clean_unaligned_50.pkl --epochs 15 --out runs/mosi_clean
 
 Three models: MulT as regression, MulT on seven classes, and MulT on seven classes under CausalMER. The network is that
 of configs/mosi/ with the settings of the released MulT's own run on this data (width 30, 4 layers, 10 heads, batch 24).
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mer_zoo.cli import main as mer_zoo
 
-CONFIGS = Path(__file__).parents[1] / "configs" / "mosi"
+CONFIGS = Path(__file__).parents[2] / "configs" / "mosi"
 JOBS = {
     "mult_regression": ("mult.yaml", "regression"),
     "mult_seven": ("mult.yaml", "seven"),

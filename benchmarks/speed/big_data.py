@@ -1,6 +1,6 @@
 """A corpus as large as CMU-MOSEI: memory of its conversion, pages shared by two processes, speed of its loader.
 
-    python benchmarks/big_data.py all SCRATCH --samples 8000
+    python -m benchmarks.speed.big_data all SCRATCH --samples 8000
 
 `make` writes a pickle in MMSA's format (float64, unaligned, random numbers), `convert` converts it in a fresh process,
 `share` lets two processes read the whole store, `loader` compares epochs; `all` does these in turn, leaves out what
@@ -21,11 +21,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from big_corpus import MOSEI, SHAPES, split_sizes, write_corpus
 from rich.console import Console
 from rich.table import Table
-from timing import resident
 
+from benchmarks.speed.big_corpus import MOSEI, SHAPES, split_sizes, write_corpus
+from benchmarks.speed.timing import resident
 from mer_zoo.data.convert import convert
 from mer_zoo.data.store.progress import progress_bar
 from mer_zoo.data.store.store import is_store, open_store
@@ -72,7 +72,7 @@ def conversion(folder: Path) -> None:
 
 def share(folder: Path, *_: Any) -> None:
     """Let two processes hold the whole store at once and look at how its pages are accounted for."""
-    command = [sys.executable, __file__, "reader", str(folder)]
+    command = [sys.executable, "-m", "benchmarks.speed.big_data", "reader", str(folder)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     readers = [subprocess.Popen(command, **pipes) for _ in range(2)]  # type: ignore[call-overload]
     try:
@@ -112,9 +112,8 @@ def _pages(pid: int, prefix: str) -> dict[str, int]:
 
 def loader(folder: Path, *_: Any) -> None:
     """Compare epochs in a fresh process with one thread."""
-    script = Path(__file__).with_name("big_loader.py")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    command = [sys.executable, str(script), str(folder / "store")]
+    command = [sys.executable, "-m", "benchmarks.speed.big_loader", str(folder / "store")]
     result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     note(folder, "loader", {"rows": json.loads(result.stdout)})
 
@@ -193,7 +192,7 @@ def _giga(value: float) -> float:
 
 
 def _child(folder: Path, task: str) -> str:
-    command = [sys.executable, __file__, task, str(folder)]
+    command = [sys.executable, "-m", "benchmarks.speed.big_data", task, str(folder)]
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 

@@ -1,0 +1,1 @@
+"""What is measured about the zoo; see README.md for each script."""

@@ -1,0 +1,1 @@
+"""Networks written plainly from their equations, for ours to be compared with."""

@@ -1,0 +1,1 @@
+"""Studies: what methods and networks reach, over several seeds."""
