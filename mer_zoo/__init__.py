@@ -3,7 +3,7 @@
 Example:
     >>> import mer_zoo
     >>> data = mer_zoo.SyntheticMER(task="binary")
-    >>> model = mer_zoo.CausalMER(mer_zoo.MulT(data.spec, data.task, d_model=8, num_heads=2, layers=1))
+    >>> model = mer_zoo.CausalMER(mer_zoo.MulT(data.spec, data.task, dim=8, heads=2, depth=1))
     >>> model.name
     'CausalMER(MulT)'
 """

@@ -99,9 +99,9 @@ def fit_arguments(cls: type, given: Mapping[str, Any], places: int, largest: int
         >>> from mer_zoo.backbones import MulT
         >>> fit_arguments(MulT, {"kernels": [1, 1, 1]}, places=2)
         {'kernels': (1, 1, 1)}
-        >>> fit_arguments(MulT, {"layers": "4"}, places=2)
+        >>> fit_arguments(MulT, {"depth": "4"}, places=2)
         Traceback (most recent call last):
-        mer_zoo.errors.MERError: layers of MulT is '4', which is no int
+        mer_zoo.errors.MERError: depth of MulT is '4', which is no int
     """
     constructor: Any = cls.__init__  # type: ignore[misc]  # only read
     known = list(inspect.signature(constructor).parameters.values())[1 + places :]

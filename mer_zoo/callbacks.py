@@ -77,7 +77,7 @@ class RunRecord(BasePredictionWriter):
         >>> from mer_zoo.data import SyntheticConfig
         >>> folder = Path(mkdtemp())
         >>> data = SyntheticMER(SyntheticConfig(train=8, valid=4, test=4), standardize=False)
-        >>> model = MERModule(LFLSTM(data.spec, data.task, hidden_dim=4))
+        >>> model = MERModule(LFLSTM(data.spec, data.task, dim=4))
         >>> quiet = {"logger": False, "enable_progress_bar": False, "accelerator": "cpu", "default_root_dir": folder}
         >>> _ = Trainer(callbacks=[RunRecord(str(folder), pictures=False)], **quiet).test(model, data, verbose=False)
         >>> sorted(path.name for path in folder.iterdir())

@@ -32,7 +32,7 @@ def build(
         encoder = {"model_type": "bert", "hidden_size": hidden, "num_hidden_layers": 2, "num_attention_heads": 2}
         encoder |= {"intermediate_size": 2 * hidden, "max_position_embeddings": 64}
     kernels = tuple(config[f"conv1d_kernel_size_{letter}"] for letter in "lav")
-    options = {"dim": config["d"], "heads": config["nheads"], "layers": config["nlevels"]} | options
+    options = {"dim": config["d"], "heads": config["nheads"], "depth": config["nlevels"]} | options
     model: Backbone = network(
         spec, SentimentRegression(), text_encoder=encoder, kernels=kernels, causal=config["attn_mask"], **options
     )

@@ -165,9 +165,9 @@ class Exports(Target):
         tokens = DataSpec(**{**dict(spec), "tokens": True, "vocab_size": 50})
         task = SentimentClassification(3)
         models = [
-            CLUE(LFLSTM(tokens, task, text_encoder=BERT, hidden_dim=4), lstm_dim=4, dim=4),
-            CausalMER(LFLSTM(spec, task, hidden_dim=4)),
-            MulT(spec, task, d_model=4, num_heads=2, layers=1),
+            CLUE(LFLSTM(tokens, task, text_encoder=BERT, dim=4), lstm_dim=4, dim=4),
+            CausalMER(LFLSTM(spec, task, dim=4)),
+            MulT(spec, task, dim=4, heads=2, depth=1),
         ]
         for place, model in enumerate(models):
             save_pretrained(model, folder / f"sound{place}")

@@ -34,7 +34,7 @@ from mer_zoo.training.checkpoint_io import WholeCheckpointIO
 
 TESTS = Path(__file__).parent
 FIT = ["fit", "--data=SyntheticMER", "--data.task=binary", "--data.batch_size=8", "--model.backbone=LFLSTM"]
-FIT += ["--data.scm.train=28", "--data.scm.valid=8", "--data.scm.test=8", "--model.backbone.hidden_dim=4"]
+FIT += ["--data.scm.train=28", "--data.scm.valid=8", "--data.scm.test=8", "--model.backbone.dim=4"]
 FIT += ["--trainer.accelerator=cpu", "--trainer.max_epochs=3", "--model.wrappers+=MSSD", "--model.wrappers.alpha=0"]
 FIT += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 FIT += ["--last_checkpoint.every_n_train_steps=4"]  # of four batches an epoch, each of two steps

@@ -452,13 +452,13 @@ def test_accumulation_is_taken_back_after_the_fit(tmp_path: Path) -> None:
 def test_float64_training_leaves_float32_models_alone(tmp_path: Path) -> None:
     source = data()
     for precision in ("64-true", "32-true"):
-        net = MulT(source.spec, source.task, d_model=12, num_heads=2, layers=1)
+        net = MulT(source.spec, source.task, dim=12, heads=2, depth=1)
         quiet(tmp_path, precision=precision, fast_dev_run=1).fit(MERModule(net), datamodule=source)
 
 
 def test_statistics_are_fitted_in_the_precision_of_the_trainer(tmp_path: Path) -> None:
     source = data()
-    trained = MERModule(MulT(source.spec, source.task, d_model=8, num_heads=2, layers=1), wrappers=[MACI])
+    trained = MERModule(MulT(source.spec, source.task, dim=8, heads=2, depth=1), wrappers=[MACI])
     quiet(tmp_path, precision="64-true", max_steps=1).fit(trained, datamodule=source)
     model = trained.model
     assert isinstance(model, MACI)

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 SMALL = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
-SMALL += ["--trainer.enable_model_summary=false", "--model.backbone.layers=1"]
+SMALL += ["--trainer.enable_model_summary=false", "--model.backbone.depth=1"]
 RUNS = {"RUN_A": "runs/mosi/mult/version_0", "RUN_B": "runs/seeds/mult_0", "RUN": "runs/mosi/mult/version_0"}
 
 

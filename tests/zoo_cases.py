@@ -26,34 +26,34 @@ SPECS = {
     "tokens": DataSpec(tokens=True, vocab_size=200),
     "text+audio": DataSpec(modalities=["text", "audio"]),
 }
-CROSSMODAL: dict[str, Any] = {"dim": 8, "heads": 2, "layers": 1, "kernels": (1, 1, 1)}
+CROSSMODAL: dict[str, Any] = {"dim": 8, "heads": 2, "depth": 1, "kernels": (1, 1, 1)}
 # Dropout of one unit in a layer of a few would now and then leave a parameter without gradient: what can be off is off.
 TINY: dict[str, dict[str, Any]] = {
-    "MulT": {"d_model": 8, "num_heads": 2, "layers": 1},
-    "CIDerNet": {"dim": 8, "heads": 2, "layers": 1},
-    "CUMDFNet": {"dim": 8, "heads": 2, "dropout": 0.0},
-    "EFLSTM": {"hidden_dim": 8, "layers": 1},
-    "LFLSTM": {"hidden_dim": 8},
+    "MulT": {"dim": 8, "heads": 2, "depth": 1},
+    "CIDerNet": {"dim": 8, "heads": 2, "depth": 1},
+    "CUMDFNet": {"dim": 8, "heads": 2, "out_dropout": 0.0},
+    "EFLSTM": {"dim": 8, "depth": 1},
+    "LFLSTM": {"dim": 8},
     "DMD": {**CROSSMODAL, "shared_hidden": 8, "private_hidden": 8},
     "DLF": CROSSMODAL,
-    "PMR": {"d_model": 8, "num_heads": 2, "layers": 1},
-    "MPLMM": {"d_model": 8, "num_heads": 2, "layers": 1, "prompt_length": 2, "drop_rate": 1.0, "seed": 0},
+    "PMR": {"dim": 8, "heads": 2, "depth": 1},
+    "MPLMM": {"dim": 8, "heads": 2, "depth": 1, "prompt_length": 2, "drop_rate": 1.0, "seed": 0},
     "EMTDLFR": {
         "dim": 8,
-        "layers": 1,
+        "depth": 1,
         "heads": 2,
         "lstm_dims": (8, 8),
         "utterance_dims": (8, 8),
         "fusion_dim": 8,
         "predictor_dims": (8, 8, 8, 8),
-        "fusion_dropout": 0.0,
+        "out_dropout": 0.0,
         "rate": 0.5,
         "seed": 0,
     },
     "LNLN": {"dim": 16, "heads": 2, "hyper_heads": 2, "tokens": 2, "discriminator_dim": 8},
-    "TFN": {"hidden_dims": (8, 8, 8), "text_out": 8, "fusion_dim": 8, "dropout": 0.0, "out_dropout": 0.0},
-    "LMF": {"hidden_dims": (8, 8, 8), "dropout": 0.0},
-    "LFDNN": {"hidden_dims": (8, 8, 8), "text_out": 8, "fusion_dim": 8, "dropout": 0.0, "out_dropout": 0.0},
+    "TFN": {"hidden_dims": (8, 8, 8), "text_out": 8, "fusion_dim": 8, "embed_dropout": 0.0, "out_dropout": 0.0},
+    "LMF": {"hidden_dims": (8, 8, 8), "embed_dropout": 0.0},
+    "LFDNN": {"hidden_dims": (8, 8, 8), "text_out": 8, "fusion_dim": 8, "embed_dropout": 0.0, "out_dropout": 0.0},
     "MFN": {
         "hidden_dims": (8, 8, 8),
         "memory_dim": 8,
@@ -65,7 +65,7 @@ TINY: dict[str, dict[str, Any]] = {
     "CubeMLP": {"dim": 16, "hidden_dims": ((6, 3, 8), (6, 3, 8))},
     "MISA": {"dim": 8, "ffn_dim": 16},
     "SelfMM": {"lstm_dims": (8, 8), "out_dims": (8, 8), "fusion_dim": 16, "post_dims": (8, 8, 8)},
-    "MAGBERT": {"dim": 16, "layers": 1, "heads": 2},
+    "MAGBERT": {"dim": 16, "depth": 1, "heads": 2},
 }
 NEEDS_CLASSES = {"CausalMER", "CLUE", "MACI"}
 MAKES_VIEWS = {"EMTDLFR", "LNLN", "MPLMM"}

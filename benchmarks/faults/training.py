@@ -40,9 +40,9 @@ SETTING, TRAINING, VALIDATING, WRITING, ENDING = range(len(PHASES))
 COMMON = ["fit", "--data=SyntheticMER", "--data.task=binary", "--data.batch_size=16", "--data.scm.train=192"]
 COMMON += ["--data.scm.valid=64", "--data.scm.test=8", "--trainer.accelerator=cpu", "--trainer.max_epochs=5"]
 COMMON += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
-LSTM = [*COMMON, "--model.backbone=LFLSTM", "--model.backbone.hidden_dim=4"]
+LSTM = [*COMMON, "--model.backbone=LFLSTM", "--model.backbone.dim=4"]
 CIDER = [*COMMON, "--model.backbone=CIDerNet", "--model.backbone.dim=8", "--model.backbone.heads=2"]
-CIDER += ["--model.backbone.layers=1", "--model.wrappers+=MACI", "--model.wrappers+=MSSD"]
+CIDER += ["--model.backbone.depth=1", "--model.wrappers+=MACI", "--model.wrappers+=MSSD"]
 WHILE_WRITING = "while writing"
 STEPS = "--last_checkpoint.every_n_train_steps=5"
 CASES = {"LFLSTM": LSTM, "CIDer": CIDER, "LFLSTM, steps": [*LSTM, STEPS], "CIDer, steps": [*CIDER, STEPS]}

@@ -76,7 +76,7 @@ class PlainUnit(nn.Module):
         cross.norm_context = nn.LayerNorm(DIM)
         for part in (cross, inner, last):
             part.norm = nn.LayerNorm(DIM)
-        wide, p = 2 * EXPANSION * DIM, drop["ff_dropout"]
+        wide, p = 2 * EXPANSION * DIM, drop["res_dropout"]
         last.fn.net = nn.Sequential(nn.Linear(DIM, wide), PlainGEGLU(), nn.Linear(EXPANSION * DIM, DIM), nn.Dropout(p))
         self.layers = nn.ModuleList([nn.ModuleList([cross, inner, last])])
 
@@ -162,7 +162,7 @@ class PlainEMTDLFR(nn.Module):
         x, tokens = self.fusion(x, [mask for _, _, mask in found.values()], tokens)
         utterances = {name: utterance for name, (utterance, _, _) in found.items()}
         joint = torch.cat([*utterances.values(), tokens.flatten(1)], 1)
-        joint = F.dropout(joint, self.drop["fusion_dropout"], self.training)
+        joint = F.dropout(joint, self.drop["out_dropout"], self.training)
         joint = F.relu(self.post_fusion_layer_2(F.relu(self.post_fusion_layer_1(joint))))
         vectors = {"gmc_tokens": tokens.flatten(1)} | utterances
         z = {name: getattr(self, f"{RELEASED[name]}_projector").net(vector) for name, vector in vectors.items()}

@@ -76,19 +76,19 @@ class PlainEncoder(nn.Module):
 class PlainMulT(nn.Module):
     """MulT written from its equations, with the released names; attention through multi_head_attention_forward."""
 
-    def __init__(self, dims: tuple[int, int, int], d_model: int, num_heads: int, layers: int, drop: Drop) -> None:
+    def __init__(self, dims: tuple[int, int, int], dim: int, heads: int, layers: int, drop: Drop) -> None:
         super().__init__()
         self.drop = drop
         by_source = {"l": "attn_dropout", "a": "attn_dropout_audio", "v": "attn_dropout_vision"}
         for a, width in zip("lav", dims, strict=True):
-            self.add_module(f"proj_{a}", nn.Conv1d(width, d_model, 1, bias=False))
-            memory = PlainEncoder(2 * d_model, num_heads, max(layers, 3), drop["attn_dropout"], drop)
+            self.add_module(f"proj_{a}", nn.Conv1d(width, dim, 1, bias=False))
+            memory = PlainEncoder(2 * dim, heads, max(layers, 3), drop["attn_dropout"], drop)
             self.add_module(f"trans_{a}_mem", memory)
             for b in "lav".replace(a, ""):
-                encoder = PlainEncoder(d_model, num_heads, layers, drop[by_source[b]], drop)
+                encoder = PlainEncoder(dim, heads, layers, drop[by_source[b]], drop)
                 self.add_module(f"trans_{a}_with_{b}", encoder)
-        self.proj1, self.proj2 = nn.Linear(6 * d_model, 6 * d_model), nn.Linear(6 * d_model, 6 * d_model)
-        self.out_layer = nn.Linear(6 * d_model, 1)
+        self.proj1, self.proj2 = nn.Linear(6 * dim, 6 * dim), nn.Linear(6 * dim, 6 * dim)
+        self.out_layer = nn.Linear(6 * dim, 1)
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, 1) scores."""

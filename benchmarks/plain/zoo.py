@@ -94,7 +94,7 @@ _DECOUPLING = dict.fromkeys(
     ("text_dropout", "attn_dropout", "relu_dropout", "res_dropout", "embed_dropout", "out_dropout"), 0.1
 )
 _DECOUPLING |= {"attn_dropout_audio": 0.0, "attn_dropout_vision": 0.0}
-_EMT = {"attn_dropout": 0.3, "ff_dropout": 0.1, "fusion_dropout": 0.3}
+_EMT = {"attn_dropout": 0.3, "res_dropout": 0.1, "out_dropout": 0.3}
 
 CASES = {
     "MulT long": Case("MulT", Sizes((300, 74, 35), (20, 400, 1000), 4), _settings(_MULT, "the paper's dropout")),
@@ -128,7 +128,7 @@ def build(case: Case, drop: Drop) -> Pair:
     dims, lengths, _ = case.sizes
     options: dict[str, Any] = dict(drop)
     if case.network == "MulT":
-        options |= {"d_model": 40, "num_heads": 10, "layers": 4}
+        options |= {"dim": 40, "heads": 10, "depth": 4}
         mult = PlainMulT(dims, 40, 10, 4, drop)
         ours: Backbone = MulT(case.sizes.spec, TASK, variant="released", **options)
         return _pair(ours, mult, lambda batch: _with_task(mult(batch), batch))
@@ -138,7 +138,7 @@ def build(case: Case, drop: Drop) -> Pair:
     plain, layers = (PlainDMD, 4) if case.network == "DMD" else (PlainDLF, 2)
     network = DMD if case.network == "DMD" else DLF
     decoupling = plain(dims, lengths, 50, 10, layers, drop)
-    return _pair(network(case.sizes.spec, TASK, dim=50, heads=10, layers=layers, **options), decoupling, decoupling)
+    return _pair(network(case.sizes.spec, TASK, dim=50, heads=10, depth=layers, **options), decoupling, decoupling)
 
 
 def _pair(ours: Backbone, plain: nn.Module, terms: Callable[[Batch], tuple[Tensor, Terms]]) -> Pair:

@@ -44,7 +44,7 @@ KINDS: dict[str, Literal["text", "text_alone"]] = {"paper": "text", "text alone"
 
 def mult(data: MERDataModule) -> Backbone:
     """MulT of the quickstart."""
-    return MulT(data.spec, data.task, d_model=16, num_heads=4, layers=1)
+    return MulT(data.spec, data.task, dim=16, heads=4, depth=1)
 
 
 def cider(data: MERDataModule) -> Backbone:

@@ -67,7 +67,7 @@ def network(data: MERDataModule, dim: int) -> Backbone:
 
 def mult(data: MERDataModule, dim: int) -> Backbone:
     """MulT at the same width."""
-    return MulT(data.spec, data.task, d_model=dim, num_heads=4, layers=2)
+    return MulT(data.spec, data.task, dim=dim, heads=4, depth=2)
 
 
 def corpus(options: argparse.Namespace, scm: SyntheticConfig | None = None) -> MERDataModule:

@@ -36,8 +36,8 @@ METHODS = (
     "unconfounded",
 )
 SIZES: dict[str, dict[str, Any]] = {
-    "MulT": {"d_model": 16, "num_heads": 2, "layers": 1},
-    "CIDerNet": {"dim": 32, "heads": 4, "layers": 1},
+    "MulT": {"dim": 16, "heads": 2, "depth": 1},
+    "CIDerNet": {"dim": 32, "heads": 4, "depth": 1},
 }
 RATES = {"MulT": 4e-3, "CIDerNet": 2e-3}
 TAUS: dict[str, tuple[Selection, float]] = {

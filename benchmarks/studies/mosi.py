@@ -43,7 +43,7 @@ def run(job: str, seed: int, options: argparse.Namespace) -> Path:
         f"--data.modalities=[{options.modalities}]",
         "--data.batch_size=24",
         "--data.conditions=[default, availability]",
-        "--model.backbone.d_model=30",
+        "--model.backbone.dim=30",
         "--model.backbone.kernels=[1, 1, 1]",
     ]
     mer_zoo(["fit", *common])

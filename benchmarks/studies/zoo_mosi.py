@@ -34,25 +34,25 @@ from mer_zoo.model import Model
 from mer_zoo.module import MERModule
 from mer_zoo.wrappers import MACI, CausalMER
 
-CROSSMODAL: dict[str, Any] = {"dim": 32, "heads": 4, "layers": 2}
+CROSSMODAL: dict[str, Any] = {"dim": 32, "heads": 4, "depth": 2}
 SIZES: dict[str, dict[str, Any]] = {
     "CIDerNet": CROSSMODAL,
     "CUMDFNet": {"dim": 32},
     "CubeMLP": {"dim": 32, "hidden_dims": ((50, 3, 32), (10, 3, 16))},
     "DLF": {**CROSSMODAL, "kernels": (1, 1, 1)},
     "DMD": {**CROSSMODAL, "kernels": (1, 1, 1)},
-    "EFLSTM": {"hidden_dim": 64},
-    "EMTDLFR": {"dim": 32, "layers": 2, "fusion_dim": 64, "predictor_dims": (32, 64, 8, 16)},
+    "EFLSTM": {"dim": 64},
+    "EMTDLFR": {"dim": 32, "depth": 2, "fusion_dim": 64, "predictor_dims": (32, 64, 8, 16)},
     "LFDNN": {},
-    "LFLSTM": {"hidden_dim": 32},
+    "LFLSTM": {"dim": 32},
     "LMF": {},
     "LNLN": {"dim": 32, "heads": 4, "hyper_heads": 4},
     "MAGBERT": {"dim": 64},
     "MFN": {"hidden_dims": (64, 32, 32), "memory_dim": 64},
     "MISA": {"dim": 64, "ffn_dim": 256},
-    "MPLMM": {"d_model": 32, "num_heads": 4, "layers": 2},
-    "MulT": {"d_model": 32, "num_heads": 4, "layers": 2},
-    "PMR": {"d_model": 32, "num_heads": 4, "layers": 1},
+    "MPLMM": {"dim": 32, "heads": 4, "depth": 2},
+    "MulT": {"dim": 32, "heads": 4, "depth": 2},
+    "PMR": {"dim": 32, "heads": 4, "depth": 1},
     "SelfMM": {},
     "TFN": {"hidden_dims": (32, 16, 32), "text_out": 16, "fusion_dim": 32},
 }

@@ -76,7 +76,7 @@ class CIDerNet(Backbone):
         text_encoder: See :class:`~mer_zoo.model.Backbone`.
         dim: Width d of each sequence.
         heads: Heads of the composite attention; divides d.
-        layers: Layers of the composite transformer, at least one.
+        depth: Layers of the composite transformer, at least one.
         positions: "time" counts steps; "released" gives every step the place of its sample in the batch.
         mask_padding: Hide padding everywhere. False, the paper's way, lets it take part and keeps batches at full
             length.
@@ -105,7 +105,7 @@ class CIDerNet(Backbone):
         text_encoder: TextEncoderSpec = None,
         dim: int = 32,
         heads: int = 4,
-        layers: int = 2,
+        depth: int = 2,
         positions: PositionRule = "time",
         mask_padding: bool = False,
         attn_dropout: float = 0.0,
@@ -127,7 +127,7 @@ class CIDerNet(Backbone):
         self.grus = nn.ModuleDict({name: nn.GRU(dim, dim, batch_first=True) for name in used})
         letters = "".join(LETTERS[name] for name in used)
         dropouts = (attn_dropout, relu_dropout, res_dropout, embed_dropout)
-        self.mct = MCT(dim, heads, layers, letters, positions, *dropouts)
+        self.mct = MCT(dim, heads, depth, letters, positions, *dropouts)
         self.pools = nn.ModuleDict({name: NaiveAttention(dim) for name in used})
         self.feature_dim = len(used) * dim
         self.joint = ResidualBlock(self.feature_dim, None, out_dropout)

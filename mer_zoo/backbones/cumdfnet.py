@@ -65,7 +65,7 @@ class CUMDFNet(Backbone):
         extractors: Whether to extract specific and common knowledge (without: the ablation "w/o MKE", X~ = X').
         guided: Whether to use LG-MMT (without: the ablation "w/o LG-MMT", the pooled sequences are the joint
             representation).
-        dropout: Dropout in front of the classifier.
+        out_dropout: Dropout in front of the classifier.
         attn_dropout: Dropout of the attention weights of the specific extractors.
         relu_dropout: Dropout behind their ReLU.
         res_dropout: Dropout of what they add to their input.
@@ -92,7 +92,7 @@ class CUMDFNet(Backbone):
         kernels: tuple[int, int, int] = (3, 3, 3),
         extractors: bool = True,
         guided: bool = True,
-        dropout: float = 0.1,
+        out_dropout: float = 0.1,
         attn_dropout: float = 0.1,
         relu_dropout: float = 0.1,
         res_dropout: float = 0.1,
@@ -108,7 +108,7 @@ class CUMDFNet(Backbone):
         sizes = dict(zip(MODALITIES, kernels, strict=True))
         self.project = nn.ModuleDict({name: TemporalConv(self.input_dims[name], dim, sizes[name]) for name in used})
         self.extract = Extractors(used, dim, heads, attn_dropout, relu_dropout, res_dropout) if extractors else None
-        self.fusion = LGMMT(task, used, dim, heads, guided, dropout)
+        self.fusion = LGMMT(task, used, dim, heads, guided, out_dropout)
         self.feature_dim = self.fusion.feature_dim
         self.head = nn.Linear(self.feature_dim, task.num_outputs)
         self.hidden_shape = {name: (spec.length(used[0]), dim) for name in used}

@@ -96,7 +96,7 @@ class DLF(Backbone):
         text_encoder: See :class:`~mer_zoo.model.Backbone`.
         dim: Width d of each sequence, at least 4.
         heads: Heads of every encoder; divides d.
-        layers: Layers of an encoder; the memory of a stream that another modality enriches has max(layers, 3).
+        depth: Layers of an encoder; the memory of a stream that another modality enriches has max(depth, 3).
         kernels: Convolution kernels of text, audio and vision, in steps.
         causal: Whether to hide keys j > i + |Tk - Tq|.
         ortho_chunk: Private and shared vectors are compared in pieces of this width; divides d. None compares them as a
@@ -104,7 +104,7 @@ class DLF(Backbone):
         text_weight: Weight of the loss of the text stream's prediction; the others have 1.
         reconstruction_weight: Weight of reconstruction and cycle losses.
         disentanglement_weight: Weight of margin and orthogonality losses.
-        text_dropout: Dropout of the text input.
+        text_dropout: Dropout of the text input, which comes before the projection and has a share of its own.
         attn_dropout: Attention dropout where text is the source, of the shared encoder and of the memories.
         attn_dropout_audio: Attention dropout where audio is the source.
         attn_dropout_vision: Attention dropout where vision is the source.
@@ -121,7 +121,7 @@ class DLF(Backbone):
     Example:
         >>> from mer_zoo.task import SentimentRegression
         >>> spec, task = DataSpec(), SentimentRegression()
-        >>> model = DLF(spec, task, dim=8, heads=2, layers=1, kernels=(3, 3, 3))
+        >>> model = DLF(spec, task, dim=8, heads=2, depth=1, kernels=(3, 3, 3))
         >>> batch = Batch.random(spec, task, size=3)
         >>> output = model(batch)
         >>> output.logits.shape, output.features.shape, output.hidden["audio"].shape
@@ -139,7 +139,7 @@ class DLF(Backbone):
         text_encoder: TextEncoderSpec = None,
         dim: int = 50,
         heads: int = 10,
-        layers: int = 2,
+        depth: int = 2,
         kernels: tuple[int, int, int] = (5, 5, 5),
         causal: bool = True,
         ortho_chunk: int | None = None,
@@ -163,8 +163,8 @@ class DLF(Backbone):
             raise MERError(
                 f"DLF enriches language by others, but the data is used with {names} only; use text and another"
             )
-        if dim < 4 or layers < 1:
-            raise MERError(f"DLF is given width {dim} and {layers} layers; it needs a width of at least 4 and a layer")
+        if dim < 4 or depth < 1:
+            raise MERError(f"DLF is given width {dim} and {depth} layers; it needs a width of at least 4 and a layer")
         if chunk < 1 or dim % chunk:
             raise MERError(f"ortho_chunk of DLF is {ortho_chunk}; give a divisor of the width, {dim}")
         self.text_weight, self.weights = text_weight, (reconstruction_weight, disentanglement_weight)
@@ -173,9 +173,9 @@ class DLF(Backbone):
         dropouts = dict(zip(MODALITIES, (attn_dropout, attn_dropout_audio, attn_dropout_vision), strict=True))
         dropouts["shared"] = attn_dropout
 
-        def encoder(source: str, depth: int = layers) -> TransformerEncoder:
+        def encoder(source: str, layers: int = depth) -> TransformerEncoder:
             common = (relu_dropout, res_dropout, embed_dropout, causal)
-            return TransformerEncoder(dim, heads, depth, dropouts[source], *common)
+            return TransformerEncoder(dim, heads, layers, dropouts[source], *common)
 
         self.project = ShrinkingProjection("DLF", spec, self.input_dims, dim, kernels, text_dropout)
         lengths, others = self.project.lengths, [name for name in used if name != "text"]
@@ -183,8 +183,8 @@ class DLF(Backbone):
         self.decouple = Decoupling(lengths, dim, encoder, apart, partial(embed_positions, rule="released"))
         self.common = SharedFusion(used, encoder)
         self.crossmodal = nn.ModuleDict({f"text_from_{name}": encoder(name) for name in others})
-        deep = max(layers, 3)
-        self.memory = nn.ModuleDict({name: encoder("text", layers if name == "text" else deep) for name in used})
+        deep = max(depth, 3)
+        self.memory = nn.ModuleDict({name: encoder("text", depth if name == "text" else deep) for name in used})
         n, outputs = len(used), task.num_outputs
         self.stream_heads = nn.ModuleDict({name: PredictionHead(dim, outputs, None, out_dropout) for name in used})
         self.common_head = PredictionHead(n * dim, outputs, None, out_dropout)

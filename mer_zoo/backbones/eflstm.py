@@ -50,9 +50,9 @@ class EFLSTM(Backbone):
         spec: Shapes of the data.
         task: What the logits mean.
         text_encoder: See :class:`~mer_zoo.model.Backbone`.
-        hidden_dim: Width h of the LSTM.
-        layers: Layers of the LSTM.
-        dropout: Dropout between the layers and around the joint representation.
+        dim: Width h of the LSTM.
+        depth: Layers of the LSTM.
+        out_dropout: Dropout around the joint representation and, of the same share, between the layers.
         variant: "ours", or "released" for batch norm over time steps and the last position.
 
     Raises:
@@ -62,7 +62,7 @@ class EFLSTM(Backbone):
         >>> from mer_zoo.batch import Batch
         >>> from mer_zoo.task import SentimentRegression
         >>> spec, task = DataSpec(), SentimentRegression()
-        >>> EFLSTM(spec, task, hidden_dim=8)(Batch.random(spec, task, size=3)).hidden["audio"].shape
+        >>> EFLSTM(spec, task, dim=8)(Batch.random(spec, task, size=3)).hidden["audio"].shape
         torch.Size([3, 6, 8])
     """
 
@@ -71,9 +71,9 @@ class EFLSTM(Backbone):
         spec: DataSpec,
         task: Task,
         text_encoder: TextEncoderSpec = None,
-        hidden_dim: int = 128,
-        layers: int = 2,
-        dropout: float = 0.2,
+        dim: int = 128,
+        depth: int = 2,
+        out_dropout: float = 0.2,
         variant: Literal["ours", "released"] = "ours",
     ) -> None:
         super().__init__(spec, task, text_encoder)
@@ -83,13 +83,13 @@ class EFLSTM(Backbone):
         if self.fixed_length and any(spec.length(name) != steps for name in spec.modalities):
             raise MERError('EFLSTM variant "released" needs aligned data; use aligned features or variant "ours"')
         self.norm = BatchNorm(steps) if self.fixed_length else nn.LayerNorm(width)
-        between = dropout if layers > 1 else 0.0
-        self.lstm = nn.LSTM(width, hidden_dim, num_layers=layers, batch_first=True, dropout=between)
-        self.linear = nn.Linear(hidden_dim, hidden_dim)
-        self.dropout = dropout
-        self.head = nn.Linear(hidden_dim, task.num_outputs)
-        self.feature_dim = hidden_dim
-        self.hidden_shape = dict.fromkeys(spec.modalities, (steps, hidden_dim))
+        between = out_dropout if depth > 1 else 0.0
+        self.lstm = nn.LSTM(width, dim, num_layers=depth, batch_first=True, dropout=between)
+        self.linear = nn.Linear(dim, dim)
+        self.out_dropout = out_dropout
+        self.head = nn.Linear(dim, task.num_outputs)
+        self.feature_dim = dim
+        self.hidden_shape = dict.fromkeys(spec.modalities, (steps, dim))
         self.hidden_axes = dict.fromkeys(spec.modalities, self.words)
 
     @override
@@ -102,8 +102,8 @@ class EFLSTM(Backbone):
             mask = given[self.words].mask
             joined = torch.cat([at_words(modality, mask, self.spec.aligned) for modality in used], 2)
             states, last = masked_rnn(self.lstm, self.norm(joined), mask)
-        inner = F.relu(self.linear(F.dropout(last, self.dropout, self.training)))
-        features = F.dropout(inner, self.dropout, self.training)
+        inner = F.relu(self.linear(F.dropout(last, self.out_dropout, self.training)))
+        features = F.dropout(inner, self.out_dropout, self.training)
         return Output(self.classify(features), features, dict.fromkeys(self.spec.modalities, states))
 
     def _read_positions(self, joined: Tensor) -> tuple[Tensor, Tensor]:

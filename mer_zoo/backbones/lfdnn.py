@@ -48,7 +48,7 @@ class LFDNN(Backbone):
         hidden_dims: Widths of the subnets of text, audio and vision.
         text_out: Width of the vector of text.
         fusion_dim: Width p of the two layers behind the joined vector.
-        dropout: Dropout in the subnets of audio and vision.
+        embed_dropout: Dropout of what enters the subnets of audio and vision.
         out_dropout: Dropout of the joined vector.
         mask_padding: Leave padding out everywhere. False, as in the usual code, keeps batches at full length.
 
@@ -70,7 +70,7 @@ class LFDNN(Backbone):
         hidden_dims: tuple[int, int, int] = (128, 32, 128),
         text_out: int = 32,
         fusion_dim: int = 64,
-        dropout: float = 0.2,
+        embed_dropout: float = 0.2,
         out_dropout: float = 0.2,
         mask_padding: bool = True,
     ) -> None:
@@ -78,7 +78,7 @@ class LFDNN(Backbone):
         self.fixed_length, self.out_dropout = not mask_padding, out_dropout
         if self.text_encoder is not None:
             self.text_encoder.zero_padding = mask_padding
-        self.subnets = UtteranceSubnets(self.input_dims, hidden_dims, text_out, dropout, mask_padding)
+        self.subnets = UtteranceSubnets(self.input_dims, hidden_dims, text_out, embed_dropout, mask_padding)
         self.fc1 = nn.Linear(sum(self.subnets.output_dims.values()), fusion_dim)
         self.fc2 = nn.Linear(fusion_dim, fusion_dim)
         self.head = nn.Linear(fusion_dim, task.num_outputs)

@@ -39,15 +39,15 @@ class LFLSTM(Backbone):
         spec: Shapes of the data.
         task: What the logits mean.
         text_encoder: See :class:`~mer_zoo.model.Backbone`.
-        hidden_dim: Width h of each LSTM and of the joint representation.
-        layers: Layers of each LSTM.
-        dropout: Dropout between the layers and around the joint representation.
+        dim: Width h of each LSTM and of the joint representation.
+        depth: Layers of each LSTM.
+        out_dropout: Dropout around the joint representation and, of the same share, between the layers.
 
     Example:
         >>> from mer_zoo.batch import Batch
         >>> from mer_zoo.task import SentimentRegression
         >>> spec, task = DataSpec(), SentimentRegression()
-        >>> LFLSTM(spec, task, hidden_dim=8)(Batch.random(spec, task, size=3)).hidden["audio"].shape
+        >>> LFLSTM(spec, task, dim=8)(Batch.random(spec, task, size=3)).hidden["audio"].shape
         torch.Size([3, 8, 8])
     """
 
@@ -56,23 +56,23 @@ class LFLSTM(Backbone):
         spec: DataSpec,
         task: Task,
         text_encoder: TextEncoderSpec = None,
-        hidden_dim: int = 64,
-        layers: int = 1,
-        dropout: float = 0.2,
+        dim: int = 64,
+        depth: int = 1,
+        out_dropout: float = 0.2,
     ) -> None:
         super().__init__(spec, task, text_encoder)
-        between = dropout if layers > 1 else 0.0
+        between = out_dropout if depth > 1 else 0.0
         self.lstms = nn.ModuleDict(
             {
-                name: nn.LSTM(width, hidden_dim, num_layers=layers, batch_first=True, dropout=between)
+                name: nn.LSTM(width, dim, num_layers=depth, batch_first=True, dropout=between)
                 for name, width in self.input_dims.items()
             }
         )
-        self.linear = nn.Linear(len(self.lstms) * hidden_dim, hidden_dim)
-        self.dropout = dropout
-        self.head = nn.Linear(hidden_dim, task.num_outputs)
-        self.feature_dim = hidden_dim
-        self.hidden_shape = {name: (spec.length(name), hidden_dim) for name in spec.modalities}
+        self.linear = nn.Linear(len(self.lstms) * dim, dim)
+        self.out_dropout = out_dropout
+        self.head = nn.Linear(dim, task.num_outputs)
+        self.feature_dim = dim
+        self.hidden_shape = {name: (spec.length(name), dim) for name in spec.modalities}
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
@@ -82,6 +82,6 @@ class LFLSTM(Backbone):
             assert isinstance(lstm, nn.LSTM)
             hidden[name], final = masked_rnn(lstm, given[name].x, given[name].mask)
             last.append(final)
-        joint = F.dropout(torch.cat(last, 1), self.dropout, self.training)
-        features = F.dropout(F.relu(self.linear(joint)), self.dropout, self.training)
+        joint = F.dropout(torch.cat(last, 1), self.out_dropout, self.training)
+        features = F.dropout(F.relu(self.linear(joint)), self.out_dropout, self.training)
         return Output(self.classify(features), features, hidden)

@@ -81,7 +81,7 @@ class LMF(Backbone):
         text_encoder: See :class:`~mer_zoo.model.Backbone`.
         hidden_dims: Widths of the subnets of text, audio and vision; the vector of text is half as wide as its subnet.
         rank: Rank R of the weights.
-        dropout: Dropout in the subnets of audio and vision.
+        embed_dropout: Dropout of what enters the subnets of audio and vision.
         mask_padding: Leave padding out everywhere. False, as in the usual code, keeps batches at full length.
 
     Raises:
@@ -103,7 +103,7 @@ class LMF(Backbone):
         text_encoder: TextEncoderSpec = None,
         hidden_dims: tuple[int, int, int] = (128, 32, 128),
         rank: int = 4,
-        dropout: float = 0.2,
+        embed_dropout: float = 0.2,
         mask_padding: bool = True,
     ) -> None:
         super().__init__(spec, task, text_encoder)
@@ -112,7 +112,7 @@ class LMF(Backbone):
         self.fixed_length = not mask_padding
         if self.text_encoder is not None:
             self.text_encoder.zero_padding = mask_padding
-        self.subnets = UtteranceSubnets(self.input_dims, hidden_dims, hidden_dims[0] // 2, dropout, mask_padding)
+        self.subnets = UtteranceSubnets(self.input_dims, hidden_dims, hidden_dims[0] // 2, embed_dropout, mask_padding)
         outputs = task.num_outputs
         self.factors = nn.ParameterDict(
             {

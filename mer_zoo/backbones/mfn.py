@@ -65,7 +65,8 @@ class MFN(Backbone):
         candidate_dim: Width between the two maps that propose new content of the memory.
         gate_dims: Widths between the two maps of the gates that keep and write.
         head_dim: Width between the two maps of the classifier.
-        dropouts: Dropout of the attention, the candidate, and the gates that keep and write.
+        dropouts: Dropout behind the ReLU of the attention, the candidate, and the gates that keep and write: four
+            numbers, as in the released code.
         out_dropout: Dropout inside the classifier.
         mask_padding: Leave padding out everywhere. False, as in the usual code, needs aligned data and keeps batches at
             full length.

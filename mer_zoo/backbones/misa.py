@@ -90,11 +90,12 @@ class MISA(Backbone):
         dim: Width h of all codes.
         heads: Heads of the attention over the codes; divides h.
         ffn_dim: Width of its feed-forward part.
-        attn_dropout: Dropout inside it.
-        dropout: Dropout in front of the last hidden layer's ReLU.
+        attn_dropout: Dropout of its attention weights and, by the one number that torch's layer has, behind its ReLU and
+            of what it adds.
+        out_dropout: Dropout in front of the last hidden layer's ReLU.
         difference_weight: Weight of the difference loss; 0.1 for MOSI, 0.3 for MOSEI in MMSA.
         similarity_weight: Weight of the similarity loss; 0.3 for MOSI, 0.8 for MOSEI in MMSA.
-        restore_weight: Weight of the reconstruction loss.
+        reconstruction_weight: Weight of the reconstruction loss.
         similarity: How shared codes are pulled together, by central ``moments`` or by an ``adversarial`` classifier of
             modalities behind a gradient reversal.
         reversal: Factor of the reversed gradient.
@@ -123,10 +124,10 @@ class MISA(Backbone):
         heads: int = 2,
         ffn_dim: int = 2048,
         attn_dropout: float = 0.1,
-        dropout: float = 0.1,
+        out_dropout: float = 0.1,
         difference_weight: float = 0.1,
         similarity_weight: float = 0.3,
-        restore_weight: float = 1.0,
+        reconstruction_weight: float = 1.0,
         similarity: Similarity = "moments",
         reversal: float = 0.8,
         lengths: Lengths = "own",
@@ -136,7 +137,7 @@ class MISA(Backbone):
         default = "mean" if self.text_embedding is None else "lstm"
         self.text_network = default if text_network is None else text_network
         self._check(dim, heads, similarity, lengths)
-        weights = {"difference": difference_weight, "similarity": similarity_weight, "restore": restore_weight}
+        weights = {"difference": difference_weight, "similarity": similarity_weight, "restore": reconstruction_weight}
         check_weights("MISA", {**{f"{name}_weight": weight for name, weight in weights.items()}, "reversal": reversal})
         self.weights, self.similarity, self.reversal, self.lengths = weights, similarity, reversal, lengths
         self.fixed_length = lengths == "text"  # steps are counted from the first column
@@ -153,12 +154,12 @@ class MISA(Backbone):
         )
         self.private = nn.ModuleDict({name: nn.Linear(dim, dim) for name in self.names})
         self.shared = nn.Linear(dim, dim)
-        self.restore = nn.ModuleDict({name: nn.Linear(dim, dim) for name in self.names if restore_weight})
+        self.restore = nn.ModuleDict({name: nn.Linear(dim, dim) for name in self.names if reconstruction_weight})
         judged = similarity == "adversarial" and similarity_weight and len(self.names) > 1
         self.domains = self._domains(dim) if judged else None
         self.attention = nn.TransformerEncoderLayer(dim, heads, ffn_dim, attn_dropout, batch_first=True)
         self.feature_dim = len(self.names) * dim
-        self.join, self.dropout = nn.Linear(2 * self.feature_dim, self.feature_dim), nn.Dropout(dropout)
+        self.join, self.dropout = nn.Linear(2 * self.feature_dim, self.feature_dim), nn.Dropout(out_dropout)
         self.head = nn.Linear(self.feature_dim, task.num_outputs)
 
     def _check(self, dim: int, heads: int, similarity: str, lengths: str) -> None:

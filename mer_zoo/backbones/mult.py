@@ -16,7 +16,7 @@ Where the paper is in the code:
     crossmodal and memory encoders       MulT.crossmodal, MulT.memory, layers/transformer.py  (Section 3.2)
 
 Differences from the authors' code, and why; ``variant="released"`` or single options bring its behaviour back:
-    * causal_mask: the released code hides the future, key j > i + |Tk - Tq|; the paper does not, nor do we;
+    * causal: the released code hides the future, key j > i + |Tk - Tq|; the paper does not, nor do we;
     * pool: it reads the last position even if that is padding; here the last real step;
     * positions: it counts padding and gives no position where the first channel is exactly 0; here real steps are
       counted;
@@ -73,9 +73,9 @@ class MulT(Backbone):
         spec: Shapes of the data; one, two or three modalities.
         task: What the logits mean.
         text_encoder: See :class:`~mer_zoo.model.Backbone`.
-        d_model: Width d of each sequence, at least 4.
-        num_heads: Heads of every encoder; divides d.
-        layers: Layers of a cross-modal encoder; a memory has max(layers, 3).
+        dim: Width d of each sequence, at least 4.
+        heads: Heads of every encoder; divides d.
+        depth: Layers of a cross-modal encoder; a memory has max(depth, 3).
         kernels: Convolution kernels of text, audio and vision, in steps.
         attn_dropout: Attention dropout where text is the source, and of the memories.
         attn_dropout_audio: Attention dropout where audio is the source.
@@ -87,7 +87,7 @@ class MulT(Backbone):
         targets: Modalities that get a memory and enter the prediction; None for all in use. ``["text"]`` is the
             released text-only mode.
         variant: "ours", or "released" for the behaviour of the released code in the five options below.
-        causal_mask: Hide keys j > i + |Tk - Tq|. Ours False, released True.
+        causal: Hide keys j > i + |Tk - Tq|. Ours False, released True.
         pool: Step of a memory that is read, "last_valid" (ours) or "last_position" (released).
         positions: "time" counts real steps (ours); "released" counts all, none where the first channel is 0.
         always_project: Convolve a modality even if its width is d already. Ours True, released False.
@@ -101,7 +101,7 @@ class MulT(Backbone):
         >>> from mer_zoo.batch import Batch
         >>> from mer_zoo.task import SentimentRegression
         >>> spec, task = DataSpec(), SentimentRegression()
-        >>> model = MulT(spec, task, d_model=8, num_heads=2, layers=1)
+        >>> model = MulT(spec, task, dim=8, heads=2, depth=1)
         >>> model(Batch.random(spec, task, size=3)).logits.shape
         torch.Size([3, 1])
     """
@@ -111,9 +111,9 @@ class MulT(Backbone):
         spec: DataSpec,
         task: Task,
         text_encoder: TextEncoderSpec = None,
-        d_model: int = 40,
-        num_heads: int = 10,
-        layers: int = 4,
+        dim: int = 40,
+        heads: int = 10,
+        depth: int = 4,
         kernels: tuple[int, int, int] = (1, 1, 1),
         attn_dropout: float = 0.1,
         attn_dropout_audio: float = 0.0,
@@ -124,18 +124,18 @@ class MulT(Backbone):
         out_dropout: float = 0.0,
         targets: Sequence[str] | None = None,
         variant: Variant = "ours",
-        causal_mask: bool | None = None,
+        causal: bool | None = None,
         pool: Pool | None = None,
         positions: PositionRule | None = None,
         always_project: bool | None = None,
         mask_padding: bool | None = None,
     ) -> None:
         super().__init__(spec, task, text_encoder)
-        if d_model < 4:
-            raise MERError(f"d_model is {d_model}, but positions need a width of at least 4")
+        if dim < 4:
+            raise MERError(f"dim is {dim}, but positions need a width of at least 4")
         check_choice("MulT", "variant", variant, get_args(Variant))
         ours = variant == "ours"
-        self.causal_mask = not ours if causal_mask is None else causal_mask
+        self.causal = not ours if causal is None else causal
         self.pool: Pool = ("last_valid" if ours else "last_position") if pool is None else pool
         self.positions: PositionRule = ("time" if ours else "released") if positions is None else positions
         check_choice("MulT", "pool", self.pool, get_args(Pool))
@@ -147,20 +147,20 @@ class MulT(Backbone):
         self.targets = _check_targets(spec, targets)
         self._kernels = dict(zip(MODALITIES, kernels, strict=True))
         self.project = nn.ModuleDict(
-            {name: self._projection(name, d_model) for name in spec.modalities if self._projects(name, d_model)}
+            {name: self._projection(name, dim) for name in spec.modalities if self._projects(name, dim)}
         )
         dropouts = dict(zip(MODALITIES, (attn_dropout, attn_dropout_audio, attn_dropout_vision), strict=True))
 
         def encoder(dim: int, depth: int, dropout: float) -> TransformerEncoder:
-            common = (relu_dropout, res_dropout, embed_dropout, self.causal_mask)
-            return TransformerEncoder(dim, num_heads, depth, dropout, *common)
+            common = (relu_dropout, res_dropout, embed_dropout, self.causal)
+            return TransformerEncoder(dim, heads, depth, dropout, *common)
 
         self.sources = {name: [other for other in spec.modalities if other != name] for name in self.targets}
         self.crossmodal = nn.ModuleDict(
-            {f"{a}_from_{b}": encoder(d_model, layers, dropouts[b]) for a in self.targets for b in self.sources[a]}
+            {f"{a}_from_{b}": encoder(dim, depth, dropouts[b]) for a in self.targets for b in self.sources[a]}
         )
-        width = max(len(spec.modalities) - 1, 1) * d_model
-        self.memory = nn.ModuleDict({name: encoder(width, max(layers, 3), attn_dropout) for name in self.targets})
+        width = max(len(spec.modalities) - 1, 1) * dim
+        self.memory = nn.ModuleDict({name: encoder(width, max(depth, 3), attn_dropout) for name in self.targets})
         self.feature_dim = width * len(self.targets)
         self.joint = ResidualBlock(self.feature_dim, None, out_dropout)
         self.head = nn.Linear(self.feature_dim, task.num_outputs)
@@ -214,14 +214,14 @@ class MulT(Backbone):
         padding = seen[name]
         return hidden if padding is None else _zero_padding(hidden, padding), r
 
-    def _projects(self, name: str, d_model: int) -> bool:
-        return self.always_project or self.input_dims[name] != d_model
+    def _projects(self, name: str, dim: int) -> bool:
+        return self.always_project or self.input_dims[name] != dim
 
-    def _projection(self, name: str, d_model: int) -> TemporalConv:
+    def _projection(self, name: str, dim: int) -> TemporalConv:
         kernel, length = self._kernels[name], self.spec.length(name)
         if kernel < 1 or (not self.mask_padding and kernel > length):
             raise MERError(f"the {name} kernel is {kernel}, but must lie between 1 and the {length} steps of the data")
-        return TemporalConv(self.input_dims[name], d_model, kernel, same_length=self.mask_padding)
+        return TemporalConv(self.input_dims[name], dim, kernel, same_length=self.mask_padding)
 
     def _length(self, name: str) -> int:
         shrinks = name in self.project and not self.mask_padding

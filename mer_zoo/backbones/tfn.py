@@ -59,7 +59,7 @@ class TFN(Backbone):
         hidden_dims: Widths of the subnets of text, audio and vision.
         text_out: Width of the vector of text.
         fusion_dim: Width p of the two layers behind the fused tensor.
-        dropout: Dropout in the subnets of audio and vision.
+        embed_dropout: Dropout of what enters the subnets of audio and vision.
         out_dropout: Dropout of the fused tensor.
         squash: Keep the scores of a regression in [-3, 3] by 6 sigmoid(.) - 3.
         mask_padding: Leave padding out everywhere. False, as in the usual code, keeps batches at full length.
@@ -81,7 +81,7 @@ class TFN(Backbone):
         hidden_dims: tuple[int, int, int] = (128, 32, 128),
         text_out: int = 32,
         fusion_dim: int = 64,
-        dropout: float = 0.2,
+        embed_dropout: float = 0.2,
         out_dropout: float = 0.2,
         squash: bool = True,
         mask_padding: bool = True,
@@ -91,7 +91,7 @@ class TFN(Backbone):
         self.squash = squash and not task.is_classification
         if self.text_encoder is not None:
             self.text_encoder.zero_padding = mask_padding
-        self.subnets = UtteranceSubnets(self.input_dims, hidden_dims, text_out, dropout, mask_padding)
+        self.subnets = UtteranceSubnets(self.input_dims, hidden_dims, text_out, embed_dropout, mask_padding)
         self.fc1 = nn.Linear(prod(width + 1 for width in self.subnets.output_dims.values()), fusion_dim)
         self.fc2 = nn.Linear(fusion_dim, fusion_dim)
         self.head = nn.Linear(fusion_dim, task.num_outputs)

@@ -39,7 +39,7 @@ def load_released_file(model: nn.Module, path: str | Path, source: str = "mult",
     Example:
         >>> from tempfile import mkdtemp
         >>> from mer_zoo.layers.transformer import TransformerEncoder
-        >>> encoder, file = TransformerEncoder(8, heads=2, layers=0), Path(mkdtemp()) / "released.pt"
+        >>> encoder, file = TransformerEncoder(8, heads=2, depth=0), Path(mkdtemp()) / "released.pt"
         >>> torch.save({"state_dict": {"layer_norm.weight": torch.ones(8), "layer_norm.bias": torch.ones(8)}}, file)
         >>> sorted(load_released_file(encoder, file).used.values())
         ['norm.bias', 'norm.weight']

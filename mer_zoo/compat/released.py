@@ -81,7 +81,7 @@ def load_released(model: nn.Module, state_dict: Mapping[str, Tensor], source: st
     Example:
         >>> import torch
         >>> from mer_zoo.layers.transformer import TransformerEncoder
-        >>> encoder = TransformerEncoder(8, heads=2, layers=0)
+        >>> encoder = TransformerEncoder(8, heads=2, depth=0)
         >>> ones = torch.ones(8)
         >>> load_released(encoder, {"layer_norm.weight": ones, "layer_norm.bias": ones, "version": ones[:1]})
         LoadReport(used={'layer_norm.weight': 'norm.weight', 'layer_norm.bias': 'norm.bias'},

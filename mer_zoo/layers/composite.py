@@ -194,7 +194,7 @@ class MCT(nn.Module):
     Args:
         dim: Width.
         heads: Number of heads; divides the width.
-        layers: Number of layers, at least one.
+        depth: Number of layers, at least one.
         letters: One letter a modality, in the order of concatenation.
         positions: See :func:`~mer_zoo.layers.positions.interleaved_positions`.
         attn_dropout: Dropout of the attention weights of the block of all modalities.
@@ -210,7 +210,7 @@ class MCT(nn.Module):
         released code, it is added as it is.
 
     Example:
-        >>> y, scores = MCT(8, heads=2, layers=2, letters="la")(torch.randn(1, 7, 8), {"l": 3, "a": 4})
+        >>> y, scores = MCT(8, heads=2, depth=2, letters="la")(torch.randn(1, 7, 8), {"l": 3, "a": 4})
         >>> y.shape, scores.shape
         (torch.Size([1, 7, 8]), torch.Size([2, 7, 7]))
     """
@@ -219,7 +219,7 @@ class MCT(nn.Module):
         self,
         dim: int,
         heads: int,
-        layers: int,
+        depth: int,
         letters: str = "lav",
         positions: PositionRule = "time",
         attn_dropout: float = 0.0,
@@ -228,12 +228,12 @@ class MCT(nn.Module):
         embed_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if layers < 1:
-            raise MERError(f"layers is {layers}, but the composite transformer needs at least 1")
+        if depth < 1:
+            raise MERError(f"depth is {depth}, but the composite transformer needs at least 1")
         self.positions, self.embed_dropout = positions, embed_dropout
         dropouts = (attn_dropout, relu_dropout, res_dropout)
         self.layers: Sequence[MCTLayer] = nn.ModuleList(  # type: ignore[assignment]
-            MCTLayer(dim, heads, letters, *dropouts) for _ in range(layers)
+            MCTLayer(dim, heads, letters, *dropouts) for _ in range(depth)
         )
         self.norm = nn.LayerNorm(dim)
 

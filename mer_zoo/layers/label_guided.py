@@ -174,7 +174,7 @@ class LGMMT(nn.Module):
         heads: Number of heads; divides the width.
         guided: Whether to do all this; without, the joint representation is the pooled sequences, side by side (the
             ablation).
-        dropout: Dropout of the joint representation, see :meth:`drop`.
+        out_dropout: Dropout of the joint representation, see :meth:`drop`.
 
     Attributes:
         feature_dim: Width of the joint representation, d for each pair (or, without guidance, modality).
@@ -197,7 +197,7 @@ class LGMMT(nn.Module):
         dim: int,
         heads: int = 4,
         guided: bool = True,
-        dropout: float = 0.0,
+        out_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if len(modalities) < 2:
@@ -207,9 +207,9 @@ class LGMMT(nn.Module):
             )
         if heads < 1 or dim % heads:
             raise MERError(f"{heads} heads do not divide a width of {dim}; choose a number of heads that divides it")
-        if not 0 <= dropout < 1:
-            raise MERError(f"dropout is {dropout}; give a probability in [0, 1)")
-        self.modalities, self.dim, self.dropout, self.guided = tuple(modalities), dim, dropout, guided
+        if not 0 <= out_dropout < 1:
+            raise MERError(f"out_dropout is {out_dropout}; give a probability in [0, 1)")
+        self.modalities, self.dim, self.out_dropout, self.guided = tuple(modalities), dim, out_dropout, guided
         self.pairs = nn.ModuleDict()
         self.feature_dim = len(self.modalities) * dim
         if guided:
@@ -245,7 +245,7 @@ class LGMMT(nn.Module):
 
     def drop(self, h: Tensor) -> Tensor:
         """Dropout of a joint representation on its way to a classifier."""
-        return dropout(h, self.dropout, self.training)
+        return dropout(h, self.out_dropout, self.training)
 
     def penalised(self) -> list[Tensor]:
         """W_Q, W_K and W_V of every pair, for the penalty (Eq. 17)."""

@@ -55,7 +55,7 @@ def sinusoid_table(length: int, dim: int) -> Tensor:
         (torch.Size([3, 5]), [0.0, 0.0, 0.0])
     """
     if dim < 4:
-        raise MERError(f"positions need a width of at least 4, got {dim}; use a larger d_model")
+        raise MERError(f"positions need a width of at least 4, got {dim}; use a larger dim")
     half = dim // 2
     frequencies = torch.exp(torch.arange(half) * (-math.log(10000) / (half - 1)))
     angles = torch.arange(length + 1)[:, None] * frequencies

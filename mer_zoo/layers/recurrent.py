@@ -95,7 +95,7 @@ class BiLSTMEncoder(nn.Module):
 
     Args:
         input_dim: Width of the input.
-        hidden_dim: Width h of each direction.
+        dim: Width h of each direction.
 
     Example:
         >>> encoder = BiLSTMEncoder(3, 4)
@@ -103,11 +103,11 @@ class BiLSTMEncoder(nn.Module):
         torch.Size([2, 16])
     """
 
-    def __init__(self, input_dim: int, hidden_dim: int) -> None:
+    def __init__(self, input_dim: int, dim: int) -> None:
         super().__init__()
-        self.lstm1 = nn.LSTM(input_dim, hidden_dim, batch_first=True, bidirectional=True)
-        self.norm = nn.LayerNorm(2 * hidden_dim)
-        self.lstm2 = nn.LSTM(2 * hidden_dim, hidden_dim, batch_first=True, bidirectional=True)
+        self.lstm1 = nn.LSTM(input_dim, dim, batch_first=True, bidirectional=True)
+        self.norm = nn.LayerNorm(2 * dim)
+        self.lstm2 = nn.LSTM(2 * dim, dim, batch_first=True, bidirectional=True)
 
     @override
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ class MeanSubnet(nn.Module):
 
     Args:
         input_dim: Width of the features.
-        hidden_dim: Width of every map, and of the result.
+        dim: Width of every map, and of the result.
         dropout: Dropout of the normalised mean.
 
     Example:
@@ -31,17 +31,17 @@ class MeanSubnet(nn.Module):
         torch.Size([2, 4])
     """
 
-    def __init__(self, input_dim: int, hidden_dim: int, dropout: float = 0.0) -> None:
+    def __init__(self, input_dim: int, dim: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.norm = BatchNorm(input_dim)
-        self.linear1 = nn.Linear(input_dim, hidden_dim)
-        self.linear2 = nn.Linear(hidden_dim, hidden_dim)
-        self.linear3 = nn.Linear(hidden_dim, hidden_dim)
+        self.linear1 = nn.Linear(input_dim, dim)
+        self.linear2 = nn.Linear(dim, dim)
+        self.linear3 = nn.Linear(dim, dim)
         self.dropout = dropout
 
     @override
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Map x (B, T, input_dim) under mask (B, T) to (B, hidden_dim)."""
+        """Map x (B, T, input_dim) under mask (B, T) to (B, dim)."""
         y = dropout(self.norm(masked_mean(x, mask)), self.dropout, self.training)
         y = F.relu(self.linear1(y))
         y = F.relu(self.linear2(y))

@@ -23,7 +23,7 @@ class MultiheadAttention(nn.Module):
     Args:
         dim: Width.
         heads: Number of heads; divides the width.
-        dropout: Dropout of the attention weights.
+        attn_dropout: Dropout of the attention weights.
 
     Raises:
         MERError: If the number of heads does not divide the width.
@@ -34,11 +34,11 @@ class MultiheadAttention(nn.Module):
         torch.Size([1, 3, 8])
     """
 
-    def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
+    def __init__(self, dim: int, heads: int, attn_dropout: float = 0.0) -> None:
         super().__init__()
         if heads < 1 or dim % heads:
             raise MERError(f"{heads} heads do not divide a width of {dim}; choose a number of heads that divides it")
-        self.heads, self.dropout = heads, dropout
+        self.heads, self.attn_dropout = heads, attn_dropout
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
         self.out_proj = nn.Linear(dim, dim)
@@ -55,7 +55,7 @@ class MultiheadAttention(nn.Module):
             q = F.linear(x, self.in_proj_weight[:dim], self.in_proj_bias[:dim])
             k, v = keys_values
         q, k, v = (split_heads(part, self.heads) for part in (q, k, v))
-        mixed = attend(q, k, v, visible, self.dropout if self.training else 0.0)
+        mixed = attend(q, k, v, visible, self.attn_dropout if self.training else 0.0)
         return F.linear(merge_heads(mixed), self.out_proj.weight, self.out_proj.bias)
 
     def project_source(self, source: Tensor) -> tuple[Tensor, Tensor]:
@@ -164,7 +164,7 @@ class TransformerEncoder(nn.Module):
     Args:
         dim: Width.
         heads: Number of heads; divides the width.
-        layers: Number of layers.
+        depth: Number of layers.
         attn_dropout: Dropout of the attention weights.
         relu_dropout: Dropout behind the ReLU of the feed-forward part.
         res_dropout: Dropout of what is added to the residual stream.
@@ -178,7 +178,7 @@ class TransformerEncoder(nn.Module):
         Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences", ACL 2019, Section 3.2.
 
     Example:
-        >>> encoder = TransformerEncoder(8, heads=2, layers=2)
+        >>> encoder = TransformerEncoder(8, heads=2, depth=2)
         >>> text, audio = torch.randn(1, 3, 8), torch.randn(1, 7, 8)
         >>> encoder(text).shape, encoder(text, audio).shape
         (torch.Size([1, 3, 8]), torch.Size([1, 3, 8]))
@@ -188,7 +188,7 @@ class TransformerEncoder(nn.Module):
         self,
         dim: int,
         heads: int,
-        layers: int,
+        depth: int,
         attn_dropout: float = 0.0,
         relu_dropout: float = 0.0,
         res_dropout: float = 0.0,
@@ -198,7 +198,7 @@ class TransformerEncoder(nn.Module):
         super().__init__()
         self.causal, self.embed_dropout = causal, embed_dropout
         self.layers: Sequence[TransformerLayer] = nn.ModuleList(  # type: ignore[assignment]
-            TransformerLayer(dim, heads, attn_dropout, relu_dropout, res_dropout) for _ in range(layers)
+            TransformerLayer(dim, heads, attn_dropout, relu_dropout, res_dropout) for _ in range(depth)
         )
         self.norm = nn.LayerNorm(dim)
 

@@ -48,8 +48,8 @@ def describe(model: Model) -> dict[str, Any]:
     Example:
         >>> from mer_zoo.backbones import LFLSTM
         >>> from mer_zoo.wrappers import CLUE
-        >>> recipe = describe(CLUE(LFLSTM(DataSpec(), SentimentClassification(3), hidden_dim=4)))
-        >>> [wrapper["class"] for wrapper in recipe["wrappers"]], recipe["backbone"]["arguments"]["hidden_dim"]
+        >>> recipe = describe(CLUE(LFLSTM(DataSpec(), SentimentClassification(3), dim=4)))
+        >>> [wrapper["class"] for wrapper in recipe["wrappers"]], recipe["backbone"]["arguments"]["dim"]
         (['CLUE'], 4)
     """
     *wrappers, backbone = model.nest
@@ -182,7 +182,7 @@ def outline(recipe: Mapping[str, Any], modules: Modules = (), tensors: int = 100
     Example:
         >>> from mer_zoo.backbones import LFLSTM
         >>> huge = describe(LFLSTM(DataSpec(), SentimentRegression()))
-        >>> huge["backbone"]["arguments"]["hidden_dim"] = 60_000
+        >>> huge["backbone"]["arguments"]["dim"] = 60_000
         >>> outline(huge).feature_dim, next(outline(huge).parameters()).device
         (60000, device(type='meta'))
     """

@@ -74,9 +74,10 @@ class MSSD(Wrapper):
 
     Args:
         backbone: The model to train.
-        alpha: Weight of the reconstruction of what is missing.
-        beta: Weight of the attention term; None is 0.1, or 0 where the inner model has no attention map.
-        gamma: Weight of the distance between joint representations.
+        alpha: The paper's alpha, weight of the reconstruction of what is missing.
+        beta: The paper's beta, weight of the attention term; None is 0.1, or 0 where the inner model has no attention
+            map.
+        gamma: The paper's gamma, weight of the distance between joint representations.
         two_stage: Two optimiser steps a batch, complete view first; otherwise one step on the sum.
         rate: How the missing rate is drawn, ``per_sample`` or ``per_position``, or one rate in [0, 1].
         accumulate_stage_gradients: Keep the gradient of the first step, as it was clipped there, in the second.

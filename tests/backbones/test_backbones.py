@@ -41,23 +41,23 @@ from mer_zoo.model import Backbone
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
 
 SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
-    "MulT": lambda spec, task: MulT(spec, task, d_model=8, num_heads=2, layers=2, kernels=(1, 3, 2)),
-    "MulT causal": lambda spec, task: MulT(spec, task, d_model=8, num_heads=2, layers=1, causal_mask=True),
-    "MulT text-only": lambda spec, task: MulT(spec, task, d_model=8, num_heads=2, layers=1, targets=["text"]),
-    "MulT released": lambda spec, task: MulT(spec, task, d_model=8, num_heads=2, layers=1, variant="released"),
-    "EFLSTM": lambda spec, task: EFLSTM(spec, task, hidden_dim=8),
-    "EFLSTM released": lambda spec, task: EFLSTM(spec, task, hidden_dim=8, variant="released"),
-    "LFLSTM": lambda spec, task: LFLSTM(spec, task, hidden_dim=8),
+    "MulT": lambda spec, task: MulT(spec, task, dim=8, heads=2, depth=2, kernels=(1, 3, 2)),
+    "MulT causal": lambda spec, task: MulT(spec, task, dim=8, heads=2, depth=1, causal=True),
+    "MulT text-only": lambda spec, task: MulT(spec, task, dim=8, heads=2, depth=1, targets=["text"]),
+    "MulT released": lambda spec, task: MulT(spec, task, dim=8, heads=2, depth=1, variant="released"),
+    "EFLSTM": lambda spec, task: EFLSTM(spec, task, dim=8),
+    "EFLSTM released": lambda spec, task: EFLSTM(spec, task, dim=8, variant="released"),
+    "LFLSTM": lambda spec, task: LFLSTM(spec, task, dim=8),
     "CIDerNet": lambda spec, task: CIDerNet(spec, task, dim=8, heads=2, mask_padding=True),
-    "CUMDFNet": lambda spec, task: CUMDFNet(spec, task, dim=8, dropout=0.0),
-    "DMD": lambda spec, task: DMD(spec, task, dim=8, heads=2, layers=1, kernels=(1, 1, 1)),
-    "DLF": lambda spec, task: DLF(spec, task, dim=8, heads=2, layers=1, kernels=(1, 1, 1)),
+    "CUMDFNet": lambda spec, task: CUMDFNet(spec, task, dim=8, out_dropout=0.0),
+    "DMD": lambda spec, task: DMD(spec, task, dim=8, heads=2, depth=1, kernels=(1, 1, 1)),
+    "DLF": lambda spec, task: DLF(spec, task, dim=8, heads=2, depth=1, kernels=(1, 1, 1)),
     "LNLN": lambda spec, task: LNLN(spec, task, dim=8, heads=1, hyper_heads=2, tokens=3),
     "EMTDLFR": lambda spec, task: EMTDLFR(
-        spec, task, dim=8, heads=2, layers=2, lstm_dims=(4, 6), fusion_dim=8, predictor_dims=(8, 8, 8, 8)
+        spec, task, dim=8, heads=2, depth=2, lstm_dims=(4, 6), fusion_dim=8, predictor_dims=(8, 8, 8, 8)
     ),
     "CIDerNet released": lambda spec, task: CIDerNet(spec, task, dim=8, heads=2),
-    "PMR": lambda spec, task: PMR(spec, task, d_model=8, num_heads=2, layers=2),
+    "PMR": lambda spec, task: PMR(spec, task, dim=8, heads=2, depth=2),
     "TFN": lambda spec, task: TFN(spec, task, hidden_dims=(8, 6, 6), text_out=4, fusion_dim=8),
     "TFN released": lambda spec, task: TFN(
         spec, task, hidden_dims=(8, 6, 6), text_out=4, fusion_dim=8, mask_padding=False
@@ -68,9 +68,9 @@ SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
     "MFN released": lambda spec, task: MFN(spec, task, hidden_dims=(8, 6, 6), memory_dim=8, mask_padding=False),
     "MISA": lambda spec, task: MISA(spec, task, dim=8, ffn_dim=16),
     "SelfMM": lambda spec, task: SelfMM(spec, task, fusion_dim=8, post_dims=(6, 4, 6)),
-    "MAGBERT": lambda spec, task: MAGBERT(spec, task, dim=8, layers=1, heads=2, gate_dropout=0.0),
+    "MAGBERT": lambda spec, task: MAGBERT(spec, task, dim=8, depth=1, heads=2, embed_dropout=0.0),
     "CubeMLP": lambda spec, task: CubeMLP(spec, task, dim=8, hidden_dims=((6, 3, 8), (4, 3, 8))),
-    "MPLMM": lambda spec, task: MPLMM(spec, task, d_model=8, num_heads=2, layers=1, prompt_length=2, drop_rate=1.0),
+    "MPLMM": lambda spec, task: MPLMM(spec, task, dim=8, heads=2, depth=1, prompt_length=2, drop_rate=1.0),
 }
 # The released behaviour and these networks read padding; they say so by fixed_length and are exempt from invariance to
 # padding.

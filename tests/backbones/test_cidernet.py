@@ -227,7 +227,7 @@ def test_scores_of_inner_layers_are_not_asked_for(monkeypatch: pytest.MonkeyPatc
         return forward(self, *args, **options)
 
     monkeypatch.setattr(MCTLayer, "forward", spy)
-    small(DataSpec(), layers=3)(Batch.random(DataSpec(), TASK))
+    small(DataSpec(), depth=3)(Batch.random(DataSpec(), TASK))
     assert asked == [False, False, True]
 
 
@@ -256,5 +256,5 @@ def test_dropping_the_head_offers_features() -> None:
 def test_impossible_sizes_are_refused() -> None:
     with pytest.raises(MERError, match="5 heads do not divide a width of 32"):
         CIDerNet(DataSpec(), TASK, heads=5)
-    with pytest.raises(MERError, match="layers is 0"):
-        CIDerNet(DataSpec(), TASK, layers=0)
+    with pytest.raises(MERError, match="depth is 0"):
+        CIDerNet(DataSpec(), TASK, depth=0)

@@ -14,7 +14,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.layers.positions import embed_positions
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
 
-SMALL: dict[str, Any] = {"dim": 8, "heads": 2, "layers": 1, "kernels": (3, 3, 3)}
+SMALL: dict[str, Any] = {"dim": 8, "heads": 2, "depth": 1, "kernels": (3, 3, 3)}
 TASK = SentimentRegression()
 
 

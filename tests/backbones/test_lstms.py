@@ -11,7 +11,7 @@ TASK = SentimentRegression()
 
 def test_early_fusion_offers_one_sequence_under_every_name() -> None:
     spec = DataSpec()
-    hidden = EFLSTM(spec, TASK, hidden_dim=8)(Batch.random(spec, TASK)).hidden
+    hidden = EFLSTM(spec, TASK, dim=8)(Batch.random(spec, TASK)).hidden
     assert hidden is not None
     assert set(hidden) == {"text", "audio", "vision"}
     assert hidden["text"] is hidden["audio"] is hidden["vision"]
@@ -19,7 +19,7 @@ def test_early_fusion_offers_one_sequence_under_every_name() -> None:
 
 def test_early_fusion_joins_aligned_words_step_by_step() -> None:
     spec = DataSpec(text_len=5, audio_len=5, vision_len=5, aligned=True)
-    model = EFLSTM(spec, TASK, hidden_dim=8).eval()
+    model = EFLSTM(spec, TASK, dim=8).eval()
     batch = Batch.random(spec, TASK, size=1)
     joined = torch.cat([batch.text.x, batch.audio.x, batch.vision.x], 2)
     hidden = model(batch).hidden
@@ -29,7 +29,7 @@ def test_early_fusion_joins_aligned_words_step_by_step() -> None:
 
 def test_early_fusion_hears_every_step_of_unaligned_audio() -> None:
     spec = DataSpec(text_len=3, audio_len=11)
-    model = EFLSTM(spec, TASK, hidden_dim=8).eval()
+    model = EFLSTM(spec, TASK, dim=8).eval()
     batch = Batch.random(spec, TASK, size=1)
     x = batch.audio.x.clone().requires_grad_()
     torch.autograd.backward(model(batch.replace(audio=batch.audio.replace(x=x))).logits.sum())

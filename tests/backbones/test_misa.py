@@ -93,7 +93,7 @@ def test_adversarial_codes_learn_against_their_judge() -> None:
 
 
 def test_losses_of_weight_zero_have_no_parameters() -> None:
-    model = small(restore_weight=0.0, similarity_weight=0.0, difference_weight=0.0, similarity="adversarial")
+    model = small(reconstruction_weight=0.0, similarity_weight=0.0, difference_weight=0.0, similarity="adversarial")
     batch = Batch.random(DataSpec(), TASK, size=3)
     assert model.losses(model(batch), batch) == {}
     torch.autograd.backward(loss_of(model, batch))
@@ -133,8 +133,8 @@ def test_bad_options_are_refused() -> None:
         small(heads=0)
     with pytest.raises(MERError, match="unknown similarity 'cmd' of MISA"):
         small(similarity="cmd")
-    with pytest.raises(MERError, match="restore_weight of MISA is -1"):
-        small(restore_weight=-1)
+    with pytest.raises(MERError, match="reconstruction_weight of MISA is -1"):
+        small(reconstruction_weight=-1)
     with pytest.raises(MERError, match="text is not in use"):
         small(DataSpec(modalities=["audio", "vision"]), lengths="text")
 

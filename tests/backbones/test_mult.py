@@ -9,17 +9,17 @@ from mer_zoo.errors import MERError
 from mer_zoo.task import SentimentRegression
 
 TASK = SentimentRegression()
-SMALL: dict[str, Any] = {"d_model": 8, "num_heads": 2, "layers": 1}
+SMALL: dict[str, Any] = {"dim": 8, "heads": 2, "depth": 1}
 
 
 def test_variant_is_a_shorthand_for_five_options() -> None:
     def options(model: MulT) -> tuple[object, ...]:
-        return model.causal_mask, model.pool, model.positions, model.always_project, model.mask_padding
+        return model.causal, model.pool, model.positions, model.always_project, model.mask_padding
 
     assert options(MulT(DataSpec(), TASK, **SMALL)) == (False, "last_valid", "time", True, True)
     released = MulT(DataSpec(), TASK, **SMALL, variant="released")
     assert options(released) == (True, "last_position", "released", False, False)
-    mixed = MulT(DataSpec(), TASK, **SMALL, variant="released", causal_mask=False, pool="last_valid")
+    mixed = MulT(DataSpec(), TASK, **SMALL, variant="released", causal=False, pool="last_valid")
     assert options(mixed) == (False, "last_valid", "released", False, False)
 
 
@@ -31,7 +31,7 @@ def test_options_that_read_padding_ask_for_fixed_length(option: dict[str, Any]) 
     assert model(batch).logits.isfinite().all()
 
 
-@pytest.mark.parametrize("option", [{"causal_mask": True}, {"pool": "last_position"}, {"positions": "released"},
+@pytest.mark.parametrize("option", [{"causal": True}, {"pool": "last_position"}, {"positions": "released"},
                                     {"mask_padding": False}])  # fmt: skip
 def test_each_option_changes_the_scores_of_padded_data(option: dict[str, Any]) -> None:
     ours = MulT(DataSpec(), TASK, **SMALL).eval()
@@ -56,7 +56,7 @@ def test_widths_and_depths() -> None:
         assert model.hidden_shape is not None
         assert {shape[1] for shape in model.hidden_shape.values()} == {width}
         assert len(model.crossmodal) == len(modalities) * (len(modalities) - 1)
-    deep = MulT(DataSpec(), TASK, d_model=8, num_heads=2, layers=5)
+    deep = MulT(DataSpec(), TASK, dim=8, heads=2, depth=5)
     assert {len(memory.layers) for memory in deep.memory.values()} == {5}  # type: ignore[arg-type]
     assert {len(memory.layers) for memory in model.memory.values()} == {3}  # type: ignore[arg-type]
 
@@ -65,9 +65,9 @@ def test_attention_dropout_is_the_source_s() -> None:
     model = MulT(DataSpec(), TASK, **SMALL, attn_dropout=0.1, attn_dropout_audio=0.2, attn_dropout_vision=0.3)
     expected = {"text": 0.1, "audio": 0.2, "vision": 0.3}
     for name, encoder in model.crossmodal.items():
-        assert encoder.layers[0].attention.dropout == expected[name.split("_from_")[1]]  # type: ignore[union-attr, index]
+        assert encoder.layers[0].attention.attn_dropout == expected[name.split("_from_")[1]]  # type: ignore[union-attr, index]
     for encoder in model.memory.values():
-        assert encoder.layers[0].attention.dropout == 0.1  # type: ignore[union-attr, index]
+        assert encoder.layers[0].attention.attn_dropout == 0.1  # type: ignore[union-attr, index]
 
 
 def test_released_kernels_shorten_and_masks_follow() -> None:
@@ -87,10 +87,10 @@ def test_refusals() -> None:
     with pytest.raises(MERError, match="targets is"):
         MulT(DataSpec(), TASK, **SMALL, targets=[])
     with pytest.raises(MERError, match="3 heads do not divide a width of 8"):
-        MulT(DataSpec(), TASK, d_model=8, num_heads=3)
+        MulT(DataSpec(), TASK, dim=8, heads=3)
     with pytest.raises(MERError, match="audio kernel is 9, but must lie between 1 and the 8 steps"):
         MulT(DataSpec(), TASK, **SMALL, kernels=(1, 9, 1), variant="released")
     with pytest.raises(MERError, match="text kernel is 0"):
         MulT(DataSpec(), TASK, **SMALL, kernels=(0, 1, 1))
     with pytest.raises(MERError, match="width of at least 4"):
-        MulT(DataSpec(), TASK, d_model=2, num_heads=1)
+        MulT(DataSpec(), TASK, dim=2, heads=1)

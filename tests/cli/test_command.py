@@ -22,8 +22,8 @@ SMALL = [
     "--trainer.accelerator=cpu",
     "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
-    "--model.backbone.d_model=8",
-    "--model.backbone.num_heads=2",
+    "--model.backbone.dim=8",
+    "--model.backbone.heads=2",
     "--data.batch_size=8",
     "--data.scm.train=16",
     "--data.scm.valid=8",
@@ -234,7 +234,7 @@ def test_a_checkpoint_of_another_model_is_named(capsys: pytest.CaptureFixture[st
     best = fit(tmp_path)
     sentence = failure(capsys, "test", *SMALL, f"--ckpt_path={best}", "--model.wrappers+=CausalMER")
     assert "checkpoint holds model MulT, not CausalMER(MulT); use the config.yaml of its run" in sentence
-    sentence = failure(capsys, "test", *SMALL, f"--ckpt_path={best}", "--model.backbone.d_model=16")
+    sentence = failure(capsys, "test", *SMALL, f"--ckpt_path={best}", "--model.backbone.dim=16")
     assert "does not fit this MulT" in sentence
 
 

@@ -52,7 +52,7 @@ def network(stem: str) -> CIDerNet:
         vocab_size=bert["vocab_size"],
     )
     task, encoder = SentimentClassification(hyp["output_dim"]), {"model_type": "bert", **bert}
-    sizes = {"dim": hyp["embed_dim"], "heads": hyp["num_heads"], "layers": hyp["multimodal_layers"]}
+    sizes = {"dim": hyp["embed_dim"], "heads": hyp["num_heads"], "depth": hyp["multimodal_layers"]}
     torch.manual_seed(0)
     return CIDerNet(spec, task, encoder, positions="released", **sizes).eval()
 

@@ -30,7 +30,7 @@ def released() -> dict[str, Tensor]:
 )
 def test_the_state_dict_is_found(tmp_path: Path, content: dict[str, Any]) -> None:
     torch.save(content, tmp_path / "net.pt")
-    encoder = TransformerEncoder(8, heads=2, layers=0)
+    encoder = TransformerEncoder(8, heads=2, depth=0)
     report = load_released_file(encoder, tmp_path / "net.pt", source="mult")
     assert report.used == {"layer_norm.weight": "norm.weight", "layer_norm.bias": "norm.bias"}
     assert encoder.get_parameter("norm.bias").tolist() == [3.0] * 8

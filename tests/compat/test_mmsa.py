@@ -28,7 +28,7 @@ CASES = ("tfn", "lmf", "lf_dnn", "ef_lstm", "mfn")
 def build(name: str, spec: DataSpec, config: dict[str, Any], **options: Any) -> Backbone:
     if name == "ef_lstm":
         layers = config["num_layers"]
-        return EFLSTM(spec, TASK, hidden_dim=config["hidden_dims"], layers=layers, variant="released", **options)
+        return EFLSTM(spec, TASK, dim=config["hidden_dims"], depth=layers, variant="released", **options)
     dims = tuple(config["hidden_dims"])
     if name == "lmf":
         return LMF(spec, TASK, hidden_dims=dims, rank=config["rank"], **options)

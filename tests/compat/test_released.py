@@ -86,7 +86,7 @@ def build(tensors: dict[str, Tensor], config: dict[str, Any], **options: Any) ->
     sizes: dict[str, Any] = {f"{name}_dim": value.shape[2] for name, value in x.items()}
     sizes |= {f"{name}_len": value.shape[1] for name, value in x.items()}
     tasks: dict[int, Task] = {8: EmotionDetection(), 7: SentimentClassification(7), 1: SentimentRegression()}
-    common = {"d_model": config["d_model"], "layers": config["layers"], "variant": "released"} | options
+    common = {"dim": config["d_model"], "depth": config["layers"], "variant": "released"} | options
     model = MulT(DataSpec(**sizes), tasks[config["output_dim"]], **common).eval()
     text, audio, vision = (Modality(value, torch.ones(value.shape[:2], dtype=torch.bool)) for value in x.values())
     target = tensors.get("in.labels", torch.zeros(len(text.x)))
@@ -114,7 +114,7 @@ def run(model: MulT, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
 def test_whole_mult(stem: str) -> None:
     tensors, config = load(stem)
     targets = ["text"] if not config["aonly"] else None
-    options = {"num_heads": config["num_heads"], "causal_mask": config["attn_mask"], "targets": targets}
+    options = {"heads": config["num_heads"], "causal": config["attn_mask"], "targets": targets}
     model, batch = build(tensors, config, **options)
     report = load_released(model, group(tensors, "param"))
     real = [key for key in report.unused if not key.endswith((".version", "._float_tensor"))]
@@ -149,7 +149,7 @@ def test_whole_mult(stem: str) -> None:
 )
 def test_mult_of_causalmer(stem: str, kernels: tuple[int, int, int]) -> None:
     tensors, config = load(stem)
-    model, batch = build(tensors, config, num_heads=10, kernels=kernels)
+    model, batch = build(tensors, config, heads=10, kernels=kernels)
     load_released(model, group(tensors, "param"))
     logits, r, _ = run(model, batch)
     close(logits.flatten(1), tensors["out.output"])

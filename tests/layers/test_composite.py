@@ -169,7 +169,7 @@ def test_the_folded_maps_are_the_product_of_three() -> None:
 @pytest.mark.parametrize("letters", ["l", "av", "lav"])
 def test_composite_transformer_ignores_padding(letters: str) -> None:
     torch.manual_seed(0)
-    mct = MCT(8, heads=2, layers=2, letters=letters).eval()
+    mct = MCT(8, heads=2, depth=2, letters=letters).eval()
     lengths = {letter: LENGTHS[letter] for letter in letters}
     parts = {letter: torch.randn(2, length, 8) for letter, length in lengths.items()}
     padded = {letter: F.pad(x, (0, 0, 2, 3), value=5.0) for letter, x in parts.items()}
@@ -185,7 +185,7 @@ def test_composite_transformer_ignores_padding(letters: str) -> None:
 
 
 def test_empty_blocks_and_samples_stay_finite() -> None:
-    mct, x = MCT(8, heads=2, layers=2), torch.randn(3, 13, 8, requires_grad=True)
+    mct, x = MCT(8, heads=2, depth=2), torch.randn(3, 13, 8, requires_grad=True)
     mask = torch.ones(3, 13, dtype=torch.bool)
     mask[0, :4], mask[1] = False, False
     y, scores = mct(x, LENGTHS, mask)
@@ -211,7 +211,7 @@ def test_attention_dropout_acts_in_the_block_of_all_alone() -> None:
 
 @pytest.mark.parametrize("option", ["relu_dropout", "res_dropout", "embed_dropout", "attn_dropout"])
 def test_every_dropout_is_random_in_training_only(option: str) -> None:
-    mct, x = MCT(8, heads=2, layers=1, **{option: 0.5}), torch.randn(2, 13, 8)  # type: ignore[arg-type]
+    mct, x = MCT(8, heads=2, depth=1, **{option: 0.5}), torch.randn(2, 13, 8)  # type: ignore[arg-type]
     assert not torch.equal(mct(x, LENGTHS)[0], mct(x, LENGTHS)[0])
     mct.eval()
     assert torch.equal(mct(x, LENGTHS)[0], mct(x, LENGTHS)[0])
@@ -220,7 +220,7 @@ def test_every_dropout_is_random_in_training_only(option: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast_keeps_scores_in_single_precision(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    mct, x = MCT(8, heads=2, layers=2).eval(), torch.randn(2, 13, 8)
+    mct, x = MCT(8, heads=2, depth=2).eval(), torch.randn(2, 13, 8)
     exact, exact_scores = mct(x, LENGTHS)
     with torch.autocast("cpu", dtype):
         y, scores = mct(x, LENGTHS)
@@ -232,5 +232,5 @@ def test_autocast_keeps_scores_in_single_precision(dtype: torch.dtype) -> None:
 def test_refuses_impossible_sizes() -> None:
     with pytest.raises(MERError, match="3 heads do not divide a width of 8"):
         MCTLayer(8, heads=3)
-    with pytest.raises(MERError, match="layers is 0, but the composite transformer needs at least 1"):
-        MCT(8, heads=2, layers=0)
+    with pytest.raises(MERError, match="depth is 0, but the composite transformer needs at least 1"):
+        MCT(8, heads=2, depth=0)

@@ -117,12 +117,12 @@ def test_bad_options() -> None:
         LGMMT(THREE, ["text"], dim=8)
     with pytest.raises(MERError, match="3 heads do not divide a width of 8"):
         LGMMT(THREE, NAMES, dim=8, heads=3)
-    with pytest.raises(MERError, match=r"dropout is 1\.0"):
-        LGMMT(THREE, NAMES, dim=8, dropout=1.0)
+    with pytest.raises(MERError, match=r"out_dropout is 1\.0"):
+        LGMMT(THREE, NAMES, dim=8, out_dropout=1.0)
 
 
 def test_dropout_stands_before_the_classifier_alone() -> None:
-    fusion = lgmmt(dropout=0.5).train()
+    fusion = lgmmt(out_dropout=0.5).train()
     x, mask = sequences()
     assert torch.equal(fusion(x, mask), fusion(x, mask))
     assert (fusion.drop(torch.ones(100)) == 0).any()

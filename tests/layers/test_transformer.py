@@ -38,7 +38,7 @@ def plain(encoder: TransformerEncoder, x: Tensor, source: Tensor | None) -> Tens
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("lengths", [(5, 5), (5, 9), (9, 5), (3, 110), (110, 120), (5, None)])
 def test_equals_its_equations(lengths: tuple[int, int | None], causal: bool) -> None:
-    encoder = TransformerEncoder(8, heads=2, layers=3, causal=causal)
+    encoder = TransformerEncoder(8, heads=2, depth=3, causal=causal)
     randomise(encoder)
     x = torch.randn(2, lengths[0], 8)
     source = None if lengths[1] is None else torch.randn(2, lengths[1], 8)
@@ -50,7 +50,7 @@ def test_equals_its_equations(lengths: tuple[int, int | None], causal: bool) -> 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("cross", [False, True])
 def test_padding_is_invisible(cross: bool, causal: bool) -> None:
-    encoder = TransformerEncoder(8, heads=2, layers=2, causal=causal)
+    encoder = TransformerEncoder(8, heads=2, depth=2, causal=causal)
     randomise(encoder)
     x, source = torch.randn(1, 5, 8), torch.randn(1, 7, 8)
     bare = encoder(x, source if cross else None)
@@ -62,7 +62,7 @@ def test_padding_is_invisible(cross: bool, causal: bool) -> None:
 
 
 def test_input_is_left_alone() -> None:
-    encoder = TransformerEncoder(8, heads=2, layers=2, embed_dropout=0.5, res_dropout=0.5, relu_dropout=0.5)
+    encoder = TransformerEncoder(8, heads=2, depth=2, embed_dropout=0.5, res_dropout=0.5, relu_dropout=0.5)
     x, source = torch.randn(2, 5, 8), torch.randn(2, 3, 8)
     copies = x.clone(), source.clone()
     encoder(x, source)
@@ -73,7 +73,7 @@ def test_input_is_left_alone() -> None:
 
 @pytest.mark.parametrize("name", ["attn_dropout", "relu_dropout", "res_dropout", "embed_dropout"])
 def test_each_dropout_acts_in_training_only(name: str) -> None:
-    encoder = TransformerEncoder(8, heads=2, layers=1, **{name: 0.5})  # type: ignore[arg-type]
+    encoder = TransformerEncoder(8, heads=2, depth=1, **{name: 0.5})  # type: ignore[arg-type]
     x, source = torch.randn(2, 5, 8), torch.randn(2, 3, 8)
     assert not torch.equal(encoder(x, source), encoder(x, source))
     encoder.eval()
@@ -82,14 +82,14 @@ def test_each_dropout_acts_in_training_only(name: str) -> None:
 
 def test_refuses_heads_that_do_not_divide() -> None:
     with pytest.raises(MERError, match="3 heads do not divide a width of 8"):
-        TransformerEncoder(8, heads=3, layers=1)
+        TransformerEncoder(8, heads=3, depth=1)
 
 
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("length", [5, 110])
 def test_one_step_read_by_itself_is_that_step(length: int, causal: bool, padded: bool) -> None:
-    encoder = TransformerEncoder(8, heads=2, layers=2, causal=causal)
+    encoder = TransformerEncoder(8, heads=2, depth=2, causal=causal)
     randomise(encoder)
     x, step = torch.randn(3, length, 8), torch.tensor([length - 1, 2, 0])
     mask = (torch.arange(length) < torch.tensor([[length], [3], [0]])) if padded else None

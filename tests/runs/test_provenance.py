@@ -15,7 +15,7 @@ from mer_zoo.cli import main
 from mer_zoo.runs import provenance
 
 FIT = ["fit", "--data=SyntheticMER", "--data.task=binary", "--data.batch_size=4", "--model.backbone=LFLSTM"]
-FIT += ["--data.scm.train=8", "--data.scm.valid=4", "--data.scm.test=4", "--model.backbone.hidden_dim=4"]
+FIT += ["--data.scm.train=8", "--data.scm.valid=4", "--data.scm.test=4", "--model.backbone.dim=4"]
 FIT += ["--trainer.accelerator=cpu", "--trainer.max_epochs=1", "--model.wrappers+=MSSD", "--model.wrappers.alpha=0"]
 FIT += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", "--record.pictures=false"]
 

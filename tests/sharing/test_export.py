@@ -221,7 +221,7 @@ def test_the_card_tells_how_to_use_the_model(
 
 
 def tiny(bias: float) -> Model:
-    model = LFLSTM(DataSpec(), SentimentClassification(3), hidden_dim=4)
+    model = LFLSTM(DataSpec(), SentimentClassification(3), dim=4)
     head = model.get_parameter("head.bias")
     torch.nn.init.constant_(head, bias)
     return model

@@ -24,7 +24,7 @@ from mer_zoo.errors import MERError
 
 @pytest.fixture
 def export(tmp_path: Path) -> Path:
-    save_pretrained(LFLSTM(DataSpec(), SentimentRegression(), hidden_dim=4), tmp_path / "export")
+    save_pretrained(LFLSTM(DataSpec(), SentimentRegression(), dim=4), tmp_path / "export")
     return tmp_path / "export"
 
 
@@ -69,7 +69,7 @@ def test_a_named_class_is_not_imported(export: Path, trap: Path, place: list[Any
     assert trap.exists()  # the caller's own words do import it, so that the trap is one
 
 
-@pytest.mark.parametrize("key", ["text_encoder", "hidden_dim", "dropout"])
+@pytest.mark.parametrize("key", ["text_encoder", "dim", "out_dropout"])
 def test_a_nested_class_is_not_imported(export: Path, trap: Path, key: str) -> None:
     change(export, ["backbone", "arguments", key], NEST)
     with pytest.raises(MERError, match=r"config\.json is refused"):
@@ -133,7 +133,7 @@ def test_elements_that_are_in_no_file_are_counted(tmp_path: Path, monkeypatch: p
 
 def test_a_file_of_very_many_tensors_is_refused_at_once(export: Path) -> None:
     with_tensor(export, [0], copies=20_000)
-    change(export, ["backbone", "arguments", "layers"], 60_000)
+    change(export, ["backbone", "arguments", "depth"], 60_000)
     begin = time.process_time()
     with pytest.raises(MERError, match=r"model\.safetensors holds 200\d\d tensors, more than any model"):
         load_pretrained(export)

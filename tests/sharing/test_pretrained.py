@@ -127,7 +127,7 @@ def test_deep_nests_bring_their_buffers(tmp_path: Path) -> None:
     assert tau_of(again) == 0.75
     assert theirs["prepared"]
     assert all(torch.equal(value, theirs[name]) for name, value in maci.named_buffers())
-    clue = CLUE(LFLSTM(spec, task, hidden_dim=4))
+    clue = CLUE(LFLSTM(spec, task, dim=4))
     clue.strength.tau.fill_(0.5)
     assert tau_of(assert_comes_back(clue, tmp_path / "clue")) == 0.5
 
@@ -140,7 +140,7 @@ def test_text_encoders_are_rebuilt_from_their_sizes(tmp_path: Path) -> None:
     TextEncoder(config=TINY_BERT | {"vocab_size": 200}).model.save_pretrained(tmp_path / "bert")
     spec, task = SPECS["tokens"], TASKS["three"]
     encoder = {"path": str(tmp_path / "bert"), "frozen": True}
-    model = LFLSTM(spec, task, text_encoder=encoder, hidden_dim=4)
+    model = LFLSTM(spec, task, text_encoder=encoder, dim=4)
     assert isinstance(AutoModel.from_pretrained(tmp_path / "bert"), torch.nn.Module)
     for file in (tmp_path / "bert").iterdir():
         file.unlink()
@@ -152,7 +152,7 @@ def test_text_encoders_are_rebuilt_from_their_sizes(tmp_path: Path) -> None:
     assert inner.text_encoder.frozen
     assert_comes_back(MAGBERT(spec, task, text_encoder=TINY_BERT | {"vocab_size": 200}), tmp_path / "magbert")
     tiny = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    paper = CausalMER(LFLSTM(SPECS["features"], task, hidden_dim=4), branches={"text": "paper"}, albert=tiny)
+    paper = CausalMER(LFLSTM(SPECS["features"], task, dim=4), branches={"text": "paper"}, albert=tiny)
     assert_comes_back(paper, tmp_path / "albert")
 
 
@@ -160,7 +160,7 @@ def test_files_of_training_are_not_asked_for(tmp_path: Path) -> None:
     spec, task = SPECS["features"], TASKS["three"]
     model = MPLMM(spec, task, pretrained="/nowhere/stage1.ckpt", **TINY["MPLMM"])
     assert_comes_back(model, tmp_path / "mplmm")
-    taught = CUMDF(LFLSTM(spec, task, hidden_dim=8), teacher="/nowhere/teacher.ckpt")
+    taught = CUMDF(LFLSTM(spec, task, dim=8), teacher="/nowhere/teacher.ckpt")
     again = assert_comes_back(taught, tmp_path / "cumdf")
     assert isinstance(again, CUMDF)
     assert again.teacher_path is None
@@ -229,7 +229,7 @@ def shared(tmp_path: Path) -> Path:
     """An exported CLUE(LFLSTM) on token ids with a text encoder."""
     torch.manual_seed(0)
     encoder = TINY_BERT | {"vocab_size": 200}
-    net = LFLSTM(SPECS["tokens"], TASKS["three"], text_encoder=encoder, hidden_dim=4)
+    net = LFLSTM(SPECS["tokens"], TASKS["three"], text_encoder=encoder, dim=4)
     save_pretrained(CLUE(net, lstm_dim=4, dim=4), tmp_path / "shared")
     return tmp_path / "shared"
 
@@ -299,16 +299,16 @@ CHANGES: dict[str, tuple[Callable[[Config], object], str]] = {
     "dunder": (backbone("__class__", "x"), "LFLSTM has no option '__class__'"),
     "self": (backbone("self", None), "LFLSTM has no option 'self'"),
     "the spec twice": (backbone("spec", {}), "LFLSTM has no option 'spec'"),
-    "text for a number": (backbone("hidden_dim", "4"), "hidden_dim of LFLSTM is '4', which is no int"),
-    "truth for a number": (backbone("hidden_dim", True), "which is no int"),
-    "a class for a number": (backbone("hidden_dim", NEST), "which is no int"),
-    "a large width": (backbone("hidden_dim", 10**9), "beyond any sensible size"),
-    "another width": (backbone("hidden_dim", 60_000), "does not fit this"),
-    "a negative width": (backbone("hidden_dim", -4), "config.json is refused"),
-    "far too many layers": (backbone("layers", 60_000), "more layers than its file of weights"),
-    "layers without end": (backbone("layers", 10**9), "beyond any sensible size"),
-    "a huge number": (backbone("hidden_dim", 10**30), "beyond any sensible size"),
-    "a huge fraction": (backbone("dropout", 1e300), "beyond any sensible size"),
+    "text for a number": (backbone("dim", "4"), "dim of LFLSTM is '4', which is no int"),
+    "truth for a number": (backbone("dim", True), "which is no int"),
+    "a class for a number": (backbone("dim", NEST), "which is no int"),
+    "a large width": (backbone("dim", 10**9), "beyond any sensible size"),
+    "another width": (backbone("dim", 60_000), "does not fit this"),
+    "a negative width": (backbone("dim", -4), "config.json is refused"),
+    "far too many layers": (backbone("depth", 60_000), "more layers than its file of weights"),
+    "layers without end": (backbone("depth", 10**9), "beyond any sensible size"),
+    "a huge number": (backbone("dim", 10**30), "beyond any sensible size"),
+    "a huge fraction": (backbone("out_dropout", 1e300), "beyond any sensible size"),
     "an encoder by path": (backbone("text_encoder", "bert-base-uncased"), "is not given by its config alone"),
     "an encoder by path in options": (backbone("text_encoder", {"path": "/etc"}), "is not given by its config alone"),
     "code of an encoder": (encoder("auto_map", {"AutoModel": "a/b--c.D"}), "sets 'auto_map', which is no size"),
@@ -430,7 +430,7 @@ def test_links_are_followed_in_the_folder_and_in_a_cache_only(shared: Path, tmp_
 
 
 def test_weights_of_another_model_are_refused(shared: Path, tmp_path: Path) -> None:
-    other = CLUE(LFLSTM(SPECS["tokens"], TASKS["three"], hidden_dim=4), lstm_dim=4, dim=4)
+    other = CLUE(LFLSTM(SPECS["tokens"], TASKS["three"], dim=4), lstm_dim=4, dim=4)
     save_pretrained(other, tmp_path / "other")
     (tmp_path / "other" / "model.safetensors").replace(shared / "model.safetensors")
     with pytest.raises(MERError, match=r"does not fit this CLUE\(LFLSTM\)"):
@@ -555,7 +555,7 @@ def test_a_hub_of_this_machine(shared: Path, tmp_path: Path) -> None:
 def test_data_are_scaled_as_in_training(tmp_path: Path) -> None:
     small = SyntheticConfig(train=8, valid=4, test=4)
     data = SyntheticMER(small, task="regression", batch_size=4)
-    model = LFLSTM(data.spec, data.task, hidden_dim=4)
+    model = LFLSTM(data.spec, data.task, dim=4)
     data.setup("fit")
     model.scaler_state = data.scaler_state()
     save_pretrained(model, tmp_path)

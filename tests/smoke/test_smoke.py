@@ -25,9 +25,9 @@ DATA = ["--data=SyntheticMER", "--data.task=seven", "--data.batch_size=8"]
 DATA += ["--data.scm.train=16", "--data.scm.valid=8", "--data.scm.test=8"]
 MULT = [
     "--model.backbone=MulT",
-    "--model.backbone.d_model=8",
-    "--model.backbone.num_heads=2",
-    "--model.backbone.layers=1",
+    "--model.backbone.dim=8",
+    "--model.backbone.heads=2",
+    "--model.backbone.depth=1",
 ]
 NEST = ["--model.wrappers+=CausalMER", "--model.wrappers.fusion=sum", "--model.wrappers+=MSSD"]
 TINY_BERT: dict[str, Any] = {"model_type": "bert", "hidden_size": 8, "num_hidden_layers": 1, "vocab_size": 1536}
@@ -106,10 +106,10 @@ def test_nests_from_python(name: str, tmp_path: Path) -> None:
     small = mer_zoo.data.SyntheticConfig(train=16, valid=8, test=8)
     data = mer_zoo.SyntheticMER(small, task="binary", batch_size=8, conditions="robustness")
     if name == "cider":
-        inner: Any = mer_zoo.CIDerNet(data.spec, data.task, dim=8, heads=2, layers=1)
+        inner: Any = mer_zoo.CIDerNet(data.spec, data.task, dim=8, heads=2, depth=1)
         module = mer_zoo.MERModule(inner, wrappers=[mer_zoo.MACI, mer_zoo.MSSD])
     else:
-        inner = mer_zoo.LFLSTM(data.spec, data.task, text_encoder=TINY_BERT, hidden_dim=4)
+        inner = mer_zoo.LFLSTM(data.spec, data.task, text_encoder=TINY_BERT, dim=4)
         module = mer_zoo.MERModule(mer_zoo.CLUE(mer_zoo.GEAR(inner, dim=8)))
     quiet: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     trainer = Trainer(max_epochs=1, logger=False, default_root_dir=tmp_path, **quiet)

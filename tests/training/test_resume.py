@@ -185,11 +185,11 @@ def of(backbone: Any, *wrappers: Any, **options: Any) -> Net:
 
 STATEFUL: dict[str, Net] = {
     "MSSD(MACI(CIDerNet))": of(CIDerNet, MACI, MSSD),
-    "CUMDF(CUMDFNet)": of(CUMDFNet, CUMDF, dropout=0.1),
+    "CUMDF(CUMDFNet)": of(CUMDFNet, CUMDF, out_dropout=0.1),
     "CLUE": of(LFLSTM, partial(CLUE, lstm_dim=4, dim=8)),
     "CausalMER(GEAR)": of(LFLSTM, partial(GEAR, dim=8, branch_dim=8, swap_epochs=1), CausalMER),
     "PropensityWeighting": of(LFLSTM, PropensityWeighting),
-    "EMTDLFR": of(EMTDLFR, fusion_dropout=0.1, seed=None),
+    "EMTDLFR": of(EMTDLFR, out_dropout=0.1, seed=None),
 }
 
 
@@ -254,7 +254,7 @@ def test_a_run_that_stopped_early_stays_stopped(tmp_path: Path) -> None:
 
 
 FIT = ["fit", "--data=SyntheticMER", "--data.task=binary", "--data.batch_size=4", "--model.backbone=LFLSTM"]
-FIT += ["--data.scm.train=8", "--data.scm.valid=4", "--data.scm.test=4", "--model.backbone.hidden_dim=4"]
+FIT += ["--data.scm.train=8", "--data.scm.valid=4", "--data.scm.test=4", "--model.backbone.dim=4"]
 FIT += ["--trainer.accelerator=cpu", "--trainer.max_epochs=3", "--record.pictures=false"]
 FIT += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 

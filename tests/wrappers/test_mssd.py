@@ -178,7 +178,7 @@ def test_decoders_of_the_published_size() -> None:
 
 
 def test_a_text_of_another_length_is_restored_over_time_too() -> None:
-    shrinking = MulT(SPEC, THREE, d_model=8, num_heads=2, layers=1, kernels=(3, 1, 1), mask_padding=False)
+    shrinking = MulT(SPEC, THREE, dim=8, heads=2, depth=1, kernels=(3, 1, 1), mask_padding=False)
     model, batch = MSSD(shrinking), Batch.random(SPEC, THREE, size=4)
     output = model(batch)
     assert output.hidden is not None
@@ -187,7 +187,7 @@ def test_a_text_of_another_length_is_restored_over_time_too() -> None:
 
 
 def test_only_modalities_with_hidden_states_are_restored() -> None:
-    model = MSSD(MulT(SPEC, THREE, d_model=8, num_heads=2, layers=1, targets=["vision"]))
+    model = MSSD(MulT(SPEC, THREE, dim=8, heads=2, depth=1, targets=["vision"]))
     assert list(model.decoders) == ["vision"]
     _, incomplete = model.steps(Batch.random(SPEC, THREE, size=4))
     assert incomplete.losses["mssd/recon"] > 0

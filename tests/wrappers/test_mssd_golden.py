@@ -55,7 +55,7 @@ def build() -> tuple[MSSD, dict[str, str]]:
     dims = {"text_dim": HYP["orig_d_l"], "audio_dim": HYP["orig_d_a"], "vision_dim": HYP["orig_d_v"]}
     lengths = {"text_len": HYP["l_len"], "audio_len": HYP["a_len"], "vision_len": HYP["v_len"]}
     spec = DataSpec(**dims, **lengths, tokens=True, vocab_size=BERT["vocab_size"])
-    options: dict[str, Any] = {"dim": HYP["embed_dim"], "heads": HYP["num_heads"], "layers": HYP["multimodal_layers"]}
+    options: dict[str, Any] = {"dim": HYP["embed_dim"], "heads": HYP["num_heads"], "depth": HYP["multimodal_layers"]}
     options |= {"positions": "released", "relu_dropout": 0.0, "res_dropout": 0.0}
     net = CIDerNet(spec, SentimentClassification(HYP["output_dim"]), {"model_type": "bert", **BERT}, **options)
     maci = MACI(net, dim=HYP["embed_dim"])

@@ -213,7 +213,7 @@ def test_both_views_and_both_networks() -> None:
         added = complete.output.logits - model.backbone.backbone(split()).logits
         close(added, expected if inner is product else torch.zeros(60, 3))
     torch.manual_seed(0)
-    net = CUMDF(PropensityWeighting(LFLSTM(SPEC, task, hidden_dim=4)), dim=4, heads=2, views=2)
+    net = CUMDF(PropensityWeighting(LFLSTM(SPEC, task, dim=4)), dim=4, heads=2, views=2)
     net.prepare([split()])
     teacher, student = net.steps(split())
     weights = propensities(net)
@@ -473,7 +473,7 @@ def test_behind_a_closed_gate_training_is_plain(mode: Any, tmp_path: Path) -> No
     for wrapper in (partial(PropensityWeighting, mode=mode), None):
         source = data(rho=1 / 3)
         torch.manual_seed(0)
-        net = LFLSTM(source.spec, source.task, hidden_dim=4)
+        net = LFLSTM(source.spec, source.task, dim=4)
         module = MERModule(net, [] if wrapper is None else [wrapper], partial(torch.optim.Adam, lr=1e-2))
         trainer = train(module, source, tmp_path)
         states.append(net.state_dict())

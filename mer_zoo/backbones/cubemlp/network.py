@@ -83,8 +83,8 @@ class CubeMLP(Backbone):
         norm_first: Normalise what enters a network instead of what leaves it.
         project: Whether the residuals of each block are mapped linearly; None where a size changes.
         bias: Whether the networks of the blocks have biases.
-        dropout: Dropout of the sequences that enter the cube.
-        mlp_dropout: Dropout inside the networks of the blocks.
+        embed_dropout: Dropout of the sequences that enter the cube.
+        relu_dropout: Dropout behind the activation, a GELU, inside the networks of the blocks.
         out_dropout: Dropout inside a classifier of two layers.
 
     Raises:
@@ -116,12 +116,12 @@ class CubeMLP(Backbone):
         norm_first: bool = True,
         project: Sequence[bool] | None = None,
         bias: bool = True,
-        dropout: float = 0.1,
-        mlp_dropout: float = 0.1,
+        embed_dropout: float = 0.1,
+        relu_dropout: float = 0.1,
         out_dropout: float = 0.1,
     ) -> None:
         super().__init__(spec, task, text_encoder)
-        self.words, self.dropout = spec.modalities[0], dropout
+        self.words, self.embed_dropout = spec.modalities[0], embed_dropout
         self.compose_time, self.compose_modality = compose_time, compose_modality
         for name, choice in {"compose_time": compose_time, "compose_modality": compose_modality}.items():
             check_choice("CubeMLP", name, choice, get_args(Compose))
@@ -146,7 +146,7 @@ class CubeMLP(Backbone):
         sizes = [cube, *(_at_most(sizes, cube[1]) for sizes in outputs)]
         self.blocks = nn.Sequential(
             *(
-                CubeBlock(before, hidden, behind, norm_first, mapped, mlp_dropout, bias)
+                CubeBlock(before, hidden, behind, norm_first, mapped, relu_dropout, bias)
                 for (before, behind), hidden, mapped in zip(pairwise(sizes), hiddens, projects, strict=True)
             )
         )
@@ -170,11 +170,11 @@ class CubeMLP(Backbone):
         """(B, T, d) at the words."""
         if name == "text":
             assert self.project is not None
-            return dropout(self.project(modality.x), self.dropout, self.training)
+            return dropout(self.project(modality.x), self.embed_dropout, self.training)
         rnn = self.rnns[name]
         assert isinstance(rnn, (nn.GRU, nn.LSTM))
         forward, backward = masked_rnn(rnn, self._at_words(modality, words), words)[0].chunk(2, 2)
-        return dropout(F.relu(self.norms[name](forward + backward)), self.dropout, self.training)
+        return dropout(F.relu(self.norms[name](forward + backward)), self.embed_dropout, self.training)
 
     def _at_words(self, modality: Modality, words: Tensor) -> Tensor:
         if self.spec.aligned and modality.x.shape[1] == words.shape[1] - 2:

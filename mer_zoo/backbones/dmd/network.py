@@ -116,7 +116,7 @@ class DMD(Backbone):
         text_encoder: See :class:`~mer_zoo.model.Backbone`.
         dim: Width d of each sequence, at least 4.
         heads: Heads of every encoder; divides d.
-        layers: Layers of an encoder; a memory has max(layers, 3).
+        depth: Layers of an encoder; a memory has max(depth, 3).
         kernels: Convolution kernels of text, audio and vision, in steps.
         causal: Whether to hide keys j > i + |Tk - Tq|.
         orthogonality: Whether private and shared vectors are compared over "features" or, as the released code does,
@@ -126,7 +126,7 @@ class DMD(Backbone):
         distillation_weight: Weight of the losses of both kernels.
         reconstruction_weight: Weight of reconstruction and cycle losses.
         disentanglement_weight: Weight of margin and orthogonality losses.
-        text_dropout: Dropout of the text input.
+        text_dropout: Dropout of the text input, which comes before the projection and has a share of its own.
         attn_dropout: Attention dropout where text is the source, and of the memories.
         attn_dropout_audio: Attention dropout where audio is the source.
         attn_dropout_vision: Attention dropout where vision is the source.
@@ -143,7 +143,7 @@ class DMD(Backbone):
     Example:
         >>> from mer_zoo.task import SentimentRegression
         >>> spec, task = DataSpec(), SentimentRegression()
-        >>> model = DMD(spec, task, dim=8, heads=2, layers=1, kernels=(3, 3, 3))
+        >>> model = DMD(spec, task, dim=8, heads=2, depth=1, kernels=(3, 3, 3))
         >>> batch = Batch.random(spec, task, size=3)
         >>> output = model(batch)
         >>> output.logits.shape, output.features.shape
@@ -161,7 +161,7 @@ class DMD(Backbone):
         text_encoder: TextEncoderSpec = None,
         dim: int = 50,
         heads: int = 10,
-        layers: int = 4,
+        depth: int = 4,
         kernels: tuple[int, int, int] = (5, 5, 5),
         causal: bool = True,
         orthogonality: Orthogonality = "features",
@@ -185,17 +185,17 @@ class DMD(Backbone):
             raise MERError(
                 f"DMD distils between modalities, but the data is used with {used[0]} only; use at least two"
             )
-        if dim < 4 or layers < 1:
-            raise MERError(f"DMD is given width {dim} and {layers} layers; it needs a width of at least 4 and a layer")
+        if dim < 4 or depth < 1:
+            raise MERError(f"DMD is given width {dim} and {depth} layers; it needs a width of at least 4 and a layer")
         check_choice("DMD", "orthogonality", orthogonality, get_args(Orthogonality))
         self.weights = (distillation_weight, reconstruction_weight, disentanglement_weight)
         if self.text_encoder is not None:
             self.text_encoder.zero_padding = False
         dropouts = dict(zip(MODALITIES, (attn_dropout, attn_dropout_audio, attn_dropout_vision), strict=True))
 
-        def encoder(source: str, width: int = dim, depth: int = layers) -> TransformerEncoder:
+        def encoder(source: str, width: int = dim, layers: int = depth) -> TransformerEncoder:
             common = (relu_dropout, res_dropout, embed_dropout, causal)
-            return TransformerEncoder(width, heads, depth, dropouts[source], *common)
+            return TransformerEncoder(width, heads, layers, dropouts[source], *common)
 
         self.project = ShrinkingProjection("DMD", spec, self.input_dims, dim, kernels, text_dropout)
         lengths = self.project.lengths
@@ -205,7 +205,7 @@ class DMD(Backbone):
         self.sources = {name: [other for other in used if other != name] for name in used}
         self.crossmodal = nn.ModuleDict({f"{a}_from_{b}": encoder(b) for a in used for b in self.sources[a]})
         n, outputs, width = len(used), task.num_outputs, (len(used) - 1) * dim
-        self.memory = nn.ModuleDict({name: encoder("text", width, max(layers, 3)) for name in used})
+        self.memory = nn.ModuleDict({name: encoder("text", width, max(depth, 3)) for name in used})
         self.shared_heads = nn.ModuleDict(
             {name: PredictionHead(dim * steps, outputs, dim, out_dropout) for name, steps in lengths.items()}
         )

@@ -54,7 +54,7 @@ class PromotionUnit(nn.Module):
         heads: Heads of both attentions; divides d.
         expansion: Width of a and b, in multiples of d.
         attn_dropout: Dropout of the attention weights.
-        ff_dropout: Dropout of what the feed-forward part adds.
+        res_dropout: Dropout of what the feed-forward part adds.
 
     Raises:
         MERError: If the number of heads does not divide the width.
@@ -73,12 +73,12 @@ class PromotionUnit(nn.Module):
     """
 
     def __init__(
-        self, dim: int, heads: int, expansion: int = 4, attn_dropout: float = 0.0, ff_dropout: float = 0.0
+        self, dim: int, heads: int, expansion: int = 4, attn_dropout: float = 0.0, res_dropout: float = 0.0
     ) -> None:
         super().__init__()
         if heads < 1 or dim % heads:
             raise MERError(f"{heads} heads do not divide a width of {dim}; choose a number of heads that divides it")
-        self.heads, self.attn_dropout, self.ff_dropout = heads, attn_dropout, ff_dropout
+        self.heads, self.attn_dropout, self.res_dropout = heads, attn_dropout, res_dropout
         self.norm_query, self.norm_context, self.cross = nn.LayerNorm(dim), nn.LayerNorm(dim), _Attention(dim)
         self.norm_self, self.attention = nn.LayerNorm(dim), _Attention(dim)
         self.norm_inner, self.fc1 = nn.LayerNorm(dim), nn.Linear(dim, 2 * expansion * dim)
@@ -147,7 +147,7 @@ class PromotionUnit(nn.Module):
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         a, b = self.fc1(self.norm_inner(x)).chunk(2, -1)
-        return x + dropout(self.fc2(a * F.gelu(b)), self.ff_dropout, self.training)
+        return x + dropout(self.fc2(a * F.gelu(b)), self.res_dropout, self.training)
 
 
 class EMT(nn.Module):
@@ -159,14 +159,14 @@ class EMT(nn.Module):
         modalities: Names of the modalities.
         dim: Width d.
         heads: Heads of every attention; divides d.
-        layers: Number of layers, at least one.
+        depth: Number of layers, at least one.
         expansion: See :class:`PromotionUnit`.
         share_directions: Whether steps and tokens are promoted by the same unit.
         share_modalities: Whether all modalities have the same units.
         share_layers: Whether all layers have the same units and the same pooling.
         activation: Of the pooling, "tanh" or "relu".
         attn_dropout: Dropout of the attention weights.
-        ff_dropout: Dropout of what the feed-forward parts add.
+        res_dropout: Dropout of what the feed-forward parts add.
 
     Raises:
         MERError: Without a layer, for another activation, or if the number of heads does not divide the width.
@@ -177,7 +177,7 @@ class EMT(nn.Module):
     Example:
         >>> packing = Packing(torch.ones(2, 5, dtype=torch.bool))
         >>> x, tokens = packing.pack(torch.randn(2, 5, 8)), torch.randn(2, 1, 8)
-        >>> x, tokens = EMT(["audio"], 8, heads=2, layers=2)({"audio": x}, tokens, {"audio": packing})
+        >>> x, tokens = EMT(["audio"], 8, heads=2, depth=2)({"audio": x}, tokens, {"audio": packing})
         >>> x["audio"].shape, tokens.shape
         (torch.Size([2, 5, 8]), torch.Size([2, 1, 8]))
     """
@@ -187,32 +187,32 @@ class EMT(nn.Module):
         modalities: Sequence[str],
         dim: int,
         heads: int,
-        layers: int,
+        depth: int,
         expansion: int = 4,
         share_directions: bool = True,
         share_modalities: bool = True,
         share_layers: bool = True,
         activation: str = "tanh",
         attn_dropout: float = 0.0,
-        ff_dropout: float = 0.0,
+        res_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if layers < 1:
-            raise MERError(f"layers is {layers}; give at least 1")
+        if depth < 1:
+            raise MERError(f"depth is {depth}; give at least 1")
         check_choice("EMT", "activation", activation, tuple(ACTIVATIONS))
-        self.layers = layers
+        self.depth = depth
         self.shared = {"layers": share_layers, "modalities": share_modalities, "directions": share_directions}
         names, directions = modalities[:1] if share_modalities else modalities, ("steps", "tokens")
 
         def units() -> nn.ModuleDict:
             own = directions[: 1 if share_directions else 2]
-            return nn.ModuleDict({key: PromotionUnit(dim, heads, expansion, attn_dropout, ff_dropout) for key in own})
+            return nn.ModuleDict({key: PromotionUnit(dim, heads, expansion, attn_dropout, res_dropout) for key in own})
 
-        depth = 1 if share_layers else layers
-        self.units = nn.ModuleList(nn.ModuleDict({name: units() for name in names}) for _ in range(depth))
+        own = 1 if share_layers else depth
+        self.units = nn.ModuleList(nn.ModuleDict({name: units() for name in names}) for _ in range(own))
         width = len(modalities) * dim
         # With one modality there is one set of tokens, and nothing to pool.
-        pools = depth if len(modalities) > 1 else 0
+        pools = own if len(modalities) > 1 else 0
         self.pools = nn.ModuleList(NaiveAttention(width, ACTIVATIONS[activation]) for _ in range(pools))
 
     @override
@@ -240,12 +240,12 @@ class EMT(nn.Module):
             The global tokens (B, n, d).
         """
         x = dict(x)
-        for layer in range(self.layers):
+        for layer in range(self.depth):
             x_hat = {name: packings[name].unpack(normalise(states)) for name, states in x.items()}
             promoted = [
                 self._unit(layer, name, "tokens").tokens(tokens, x_hat[name], packings[name]).flatten(1) for name in x
             ]
-            last = layer == self.layers - 1
+            last = layer == self.depth - 1
             first = start if last else 0
             for name in x:
                 packing, states = packings[name].rows(x[name], first)

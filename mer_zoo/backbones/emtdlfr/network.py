@@ -110,7 +110,7 @@ class EMTDLFR(Backbone):
         task: What the logits mean.
         text_encoder: See :class:`~mer_zoo.model.Backbone`.
         dim: Width d of steps and global tokens.
-        layers: Layers of the transformer.
+        depth: Layers of the transformer.
         heads: Heads of its attentions; divides d.
         lstm_dims: Width of the state of the LSTMs of audio and vision.
         utterance_dims: Width of the utterance vectors of audio and vision.
@@ -122,10 +122,10 @@ class EMTDLFR(Backbone):
         text_pool: The utterance vector of the text: its "first" token, or the "mean"; None for the first token, [CLS],
             with a text encoder, and the mean without, where [CLS] is the same in every text.
         attn_dropout: Dropout of the attention weights.
-        ff_dropout: Dropout of what the feed-forward parts add.
-        lstm_dropout: Dropout of the last state of the LSTMs before it becomes the utterance vector.
+        res_dropout: Dropout of what the feed-forward parts add.
+        lstm_dropout: Dropout of the last state of the LSTMs, between an LSTM and its map to the utterance vector.
         fusion_dim: Width f of the joint representation.
-        fusion_dropout: Dropout of what enters the layers before the classifier.
+        out_dropout: Dropout of what enters the layers before the classifier.
         predictor_dims: Hidden widths of SimSiam's predictors for the global tokens, text, audio and vision.
         frame_loss: Error of predicted frames, "smooth_l1" or "mse".
         attraction_weight: Weight of the attractions and of the complete view's task loss.
@@ -150,7 +150,7 @@ class EMTDLFR(Backbone):
         task: Task,
         text_encoder: TextEncoderSpec = None,
         dim: int = 128,
-        layers: int = 3,
+        depth: int = 3,
         heads: int = 4,
         lstm_dims: tuple[int, int] = (32, 64),
         utterance_dims: tuple[int, int] = (16, 32),
@@ -161,10 +161,10 @@ class EMTDLFR(Backbone):
         pool_activation: Activation = "tanh",
         text_pool: TextPool | None = None,
         attn_dropout: float = 0.3,
-        ff_dropout: float = 0.1,
+        res_dropout: float = 0.1,
         lstm_dropout: float = 0.0,
         fusion_dim: int = 256,
-        fusion_dropout: float = 0.3,
+        out_dropout: float = 0.3,
         predictor_dims: tuple[int, int, int, int] = (128, 256, 8, 16),
         frame_loss: FrameLoss = "smooth_l1",
         attraction_weight: float = 1.0,
@@ -180,7 +180,7 @@ class EMTDLFR(Backbone):
         self.attraction_weight, self.reconstruction_weight = attraction_weight, reconstruction_weight
         weights = {"attraction_weight": attraction_weight, "reconstruction_weight": reconstruction_weight}
         check_weights("EMTDLFR", weights)
-        self.frame_loss, self.fusion_dropout = frame_loss, fusion_dropout
+        self.frame_loss, self.out_dropout = frame_loss, out_dropout
         self.views = IncompleteViews(RMFM(rate), seed)
         sizes = {"audio": (lstm_dims[0], utterance_dims[0]), "vision": (lstm_dims[1], utterance_dims[1])}
         self.encoders = nn.ModuleDict(
@@ -191,7 +191,7 @@ class EMTDLFR(Backbone):
             {name: nn.Linear(width, dim, bias=False) for name, width in widths.items() if width != dim}
         )
         sharing = (share_directions, share_modalities, share_layers)
-        self.fusion = EMT(used, dim, heads, layers, ff_expansion, *sharing, pool_activation, attn_dropout, ff_dropout)
+        self.fusion = EMT(used, dim, heads, depth, ff_expansion, *sharing, pool_activation, attn_dropout, res_dropout)
         widths = {"tokens": len(used) * dim} | widths
         hidden = dict(zip(("tokens", *MODALITIES), predictor_dims, strict=True))
         self.simsiam = nn.ModuleDict({name: SimSiam(width, hidden[name]) for name, width in widths.items()})
@@ -273,7 +273,7 @@ class EMTDLFR(Backbone):
         tokens = torch.stack([self._equalise(name, vector) for name, vector in utterances.items()], 1)
         hidden, tokens = self.fusion(x, tokens, packings, start, wanted)
         vectors = {"tokens": tokens.flatten(1)} | utterances
-        joint = dropout(torch.cat([*utterances.values(), vectors["tokens"]], 1), self.fusion_dropout, self.training)
+        joint = dropout(torch.cat([*utterances.values(), vectors["tokens"]], 1), self.out_dropout, self.training)
         features = F.relu(self.fc2(F.relu(self.fc1(joint))))
         return View(features, vectors), hidden
 

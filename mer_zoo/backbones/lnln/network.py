@@ -118,7 +118,7 @@ class LNLN(Backbone):
         discriminator_dim: Hidden width of the adversary.
         completeness_weight: Weight of the error of the completeness.
         adversarial_weight: Weight of the adversary's loss.
-        restoration_weight: Weight of the error of the restored tokens.
+        reconstruction_weight: Weight of the error of the restored tokens.
         seed: Seed of the incomplete views; None for the global one.
 
     Raises:
@@ -152,7 +152,7 @@ class LNLN(Backbone):
         discriminator_dim: int = DISCRIMINATOR_DIM,
         completeness_weight: float = 0.9,
         adversarial_weight: float = 0.8,
-        restoration_weight: float = 0.1,
+        reconstruction_weight: float = 0.1,
         seed: int | None = None,
     ) -> None:
         super().__init__(spec, task, text_encoder)
@@ -163,8 +163,8 @@ class LNLN(Backbone):
         self.fixed_length = True
         if self.text_encoder is not None:
             self.text_encoder.zero_padding = False
-        self.weights = (completeness_weight, adversarial_weight, restoration_weight)
-        losses = ("completeness_weight", "adversarial_weight", "restoration_weight")
+        self.weights = (completeness_weight, adversarial_weight, reconstruction_weight)
+        losses = ("completeness_weight", "adversarial_weight", "reconstruction_weight")
         check_weights("LNLN", dict(zip(losses, self.weights, strict=True)))
         if tokens < 1:
             raise MERError(f"tokens of LNLN is {tokens}; give at least 1")

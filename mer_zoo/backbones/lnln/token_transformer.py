@@ -91,7 +91,7 @@ class TokenTransformer(nn.Module):
     Args:
         dim: Width d.
         heads: Heads of each layer.
-        layers: Number of layers, at least one.
+        depth: Number of layers, at least one.
         frames: Length of the sequences, which the table of positions has built in.
         tokens: Number of learned tokens in front; with any, the result is what they have gathered.
 
@@ -102,20 +102,20 @@ class TokenTransformer(nn.Module):
         Zhang, Wang, Yu, "Towards Robust Multimodal Sentiment Analysis with Incomplete Data", NeurIPS 2024.
 
     Example:
-        >>> gather = TokenTransformer(8, heads=2, layers=1, frames=30, tokens=4)
+        >>> gather = TokenTransformer(8, heads=2, depth=1, frames=30, tokens=4)
         >>> gather(torch.randn(2, 30, 8)).shape
         torch.Size([2, 4, 8])
     """
 
-    def __init__(self, dim: int, heads: int, layers: int, frames: int, tokens: int = 0) -> None:
+    def __init__(self, dim: int, heads: int, depth: int, frames: int, tokens: int = 0) -> None:
         super().__init__()
-        if layers < 1:
-            raise MERError(f"layers is {layers}; give at least 1")
+        if depth < 1:
+            raise MERError(f"depth is {depth}; give at least 1")
         self.frames, self.count = frames, tokens
         self.positions = nn.Parameter(torch.randn(1, frames + tokens, dim))
         self.tokens = nn.Parameter(torch.zeros(1, tokens, dim)) if tokens else None
         self.layers: Sequence[TokenLayer] = nn.ModuleList(  # type: ignore[assignment]
-            TokenLayer(dim, heads) for _ in range(layers)
+            TokenLayer(dim, heads) for _ in range(depth)
         )
 
     @override
@@ -199,7 +199,7 @@ class TokenCrossTransformer(nn.Module):
     Args:
         dim: Width d.
         heads: Heads of each layer.
-        layers: Number of layers, at least one.
+        depth: Number of layers, at least one.
         frames: Length of source and target.
 
     Raises:
@@ -210,13 +210,13 @@ class TokenCrossTransformer(nn.Module):
         torch.Size([2, 4, 8])
     """
 
-    def __init__(self, dim: int, heads: int, layers: int, frames: int) -> None:
+    def __init__(self, dim: int, heads: int, depth: int, frames: int) -> None:
         super().__init__()
-        if layers < 1:
-            raise MERError(f"layers is {layers}; give at least 1")
+        if depth < 1:
+            raise MERError(f"depth is {depth}; give at least 1")
         self.source_positions, self.target_positions = (nn.Parameter(torch.randn(1, frames + 1, dim)) for _ in range(2))
         self.token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.layers = nn.ModuleList(TokenLayer(dim, heads) for _ in range(layers))
+        self.layers = nn.ModuleList(TokenLayer(dim, heads) for _ in range(depth))
 
     @override
     def forward(self, source: Tensor, target: Tensor) -> Tensor:

@@ -62,13 +62,15 @@ class MAGBERT(Backbone):
         spec: Shapes of the data; text and at least one other modality.
         task: What the logits mean.
         text_encoder: See :class:`~mer_zoo.model.Backbone`; the gate stands between its embeddings and its layers.
-        beta: Largest move of a word vector, relative to its length.
-        gate_dropout: Dropout behind the gate.
-        dropout: Dropout in front of the classifier.
+        beta: The paper's beta, the largest move of a word vector, relative to its length.
+        embed_dropout: Dropout of the words that the gate has moved, on their way into the layers.
+        out_dropout: Dropout in front of the classifier.
         dim: Width without an encoder, at least 4.
-        layers: Layers without an encoder.
+        depth: Layers without an encoder.
         heads: Heads without an encoder; divides ``dim``.
-        layer_dropout: Dropout inside the layers without an encoder.
+        attn_dropout: Dropout of the attention weights of these layers.
+        relu_dropout: Dropout behind their ReLU.
+        res_dropout: Dropout of what they add to their input.
         text_pool: Pool the ``first`` position or the ``mean``; None is the first for token ids and the mean for
             features.
 
@@ -90,12 +92,14 @@ class MAGBERT(Backbone):
         task: Task,
         text_encoder: TextEncoderSpec = None,
         beta: float = 1.0,
-        gate_dropout: float = 0.5,
-        dropout: float = 0.1,
+        embed_dropout: float = 0.5,
+        out_dropout: float = 0.1,
         dim: int = 64,
-        layers: int = 2,
+        depth: int = 2,
         heads: int = 4,
-        layer_dropout: float = 0.1,
+        attn_dropout: float = 0.1,
+        relu_dropout: float = 0.1,
+        res_dropout: float = 0.1,
         text_pool: TextPool | None = None,
     ) -> None:
         super().__init__(spec, task, text_encoder)
@@ -113,12 +117,12 @@ class MAGBERT(Backbone):
         self.layers: TransformerEncoder | None = None
         if self.text_encoder is None:
             self.project = nn.Linear(self.input_dims["text"], dim)
-            self.layers = TransformerEncoder(dim, heads, layers, layer_dropout, layer_dropout, layer_dropout)
+            self.layers = TransformerEncoder(dim, heads, depth, attn_dropout, relu_dropout, res_dropout)
         else:
             dim = self.text_encoder.embedding_dim
             _check_encoder(self.text_encoder.model)
-        self.gate = MAG(dim, {name: spec.dim(name) for name in self.others}, beta, gate_dropout)
-        self.pooler, self.dropout = nn.Linear(dim, dim), nn.Dropout(dropout)
+        self.gate = MAG(dim, {name: spec.dim(name) for name in self.others}, beta, embed_dropout)
+        self.pooler, self.dropout = nn.Linear(dim, dim), nn.Dropout(out_dropout)
         self.head = nn.Linear(dim, task.num_outputs)
         self.feature_dim = dim
         self.hidden_shape = dict.fromkeys(spec.modalities, (spec.text_len, dim))

@@ -104,15 +104,15 @@ class MPLMM(Backbone):
         drop_rate: Share of the training samples that lose one or two modalities, drawn anew every time.
         prompt_init: How prompts start, "normal" or, all zero, "released".
         prompt_length: Steps P of a generative prompt, and number of type tokens of a modality.
-        d_model: Width d of each sequence and of the prompts, at least 4.
-        num_heads: Heads of every encoder; divides d.
-        layers: Layers of a cross-modal encoder; a memory has max(layers, 3).
+        dim: Width d of each sequence and of the prompts, at least 4.
+        heads: Heads of every encoder; divides d.
+        depth: Layers of a cross-modal encoder; a memory has max(depth, 3).
         attn_dropout: Dropout of attention weights.
         relu_dropout: Dropout behind the ReLU of each layer.
         res_dropout: Dropout of what a layer adds to its input.
         embed_dropout: Dropout of the text input and of every embedded sequence.
         out_dropout: Dropout inside the block before the classifier.
-        causal_mask: Hide keys j > i + |Tk - Tq| from query i.
+        causal: Hide keys j > i + |Tk - Tq| from query i.
         positions: "released" gives no position where the first channel is 0, "time" gives every step one.
         seed: Seed of what is missing in training; None for the global one.
 
@@ -124,7 +124,7 @@ class MPLMM(Backbone):
     Example:
         >>> from mer_zoo.task import SentimentRegression
         >>> spec, task = DataSpec(), SentimentRegression()
-        >>> model = MPLMM(spec, task, d_model=8, num_heads=2, layers=1, prompt_length=2, seed=0)
+        >>> model = MPLMM(spec, task, dim=8, heads=2, depth=1, prompt_length=2, seed=0)
         >>> batch = Batch.random(spec, task, size=3)
         >>> (step,) = model.steps(batch)
         >>> model(batch).logits.shape, step.batch.vision.observed.any(1).tolist()
@@ -143,41 +143,41 @@ class MPLMM(Backbone):
         drop_rate: float = 0.7,
         prompt_init: PromptInit = "normal",
         prompt_length: int = 16,
-        d_model: int = 30,
-        num_heads: int = 5,
-        layers: int = 5,
+        dim: int = 30,
+        heads: int = 5,
+        depth: int = 5,
         attn_dropout: float = 0.1,
         relu_dropout: float = 0.1,
         res_dropout: float = 0.1,
         embed_dropout: float = 0.25,
         out_dropout: float = 0.1,
-        causal_mask: bool = True,
+        causal: bool = True,
         positions: PositionRule = "released",
         seed: int | None = None,
     ) -> None:
         super().__init__(spec, task, text_encoder)
-        _check_options(spec, d_model, layers, prompt_length)
+        _check_options(spec, dim, depth, prompt_length)
         check_choice("MPLMM", "positions", positions, get_args(PositionRule))
         self.pretrained, self.prompt_init, self.positions = pretrained, prompt_init, positions
         self.embed_dropout = embed_dropout
         self.lengths = {name: spec.length(name) for name in MODALITIES}
         self.views = IncompleteViews(RandomSMM(drop_rate), seed)
-        self.project = nn.ModuleDict({name: TemporalConv(self.input_dims[name], d_model, 1) for name in MODALITIES})
-        self.prompts = MissingPrompts(self.input_dims, self.lengths, d_model, prompt_length, prompt_init)
+        self.project = nn.ModuleDict({name: TemporalConv(self.input_dims[name], dim, 1) for name in MODALITIES})
+        self.prompts = MissingPrompts(self.input_dims, self.lengths, dim, prompt_length, prompt_init)
 
         def encoder(dim: int, depth: int) -> TransformerEncoder:
             drops = (attn_dropout, relu_dropout, res_dropout, embed_dropout)
-            return TransformerEncoder(dim, num_heads, depth, *drops, causal=causal_mask)
+            return TransformerEncoder(dim, heads, depth, *drops, causal=causal)
 
         self.sources = {name: [other for other in MODALITIES if other != name] for name in MODALITIES}
         self.crossmodal = nn.ModuleDict(
-            {f"{a}_from_{b}": encoder(d_model, layers) for a in MODALITIES for b in self.sources[a]}
+            {f"{a}_from_{b}": encoder(dim, depth) for a in MODALITIES for b in self.sources[a]}
         )
-        self.memory = nn.ModuleDict({name: encoder(2 * d_model, max(layers, 3)) for name in MODALITIES})
-        self.feature_dim = 6 * d_model
+        self.memory = nn.ModuleDict({name: encoder(2 * dim, max(depth, 3)) for name in MODALITIES})
+        self.feature_dim = 6 * dim
         self.joint = ResidualBlock(self.feature_dim, None, out_dropout)
         self.head = nn.Linear(self.feature_dim, task.num_outputs)
-        self.hidden_shape = {name: (length, 2 * d_model) for name, length in self.lengths.items()}
+        self.hidden_shape = {name: (length, 2 * dim) for name, length in self.lengths.items()}
         if pretrained is not None:
             for part in (self.crossmodal, self.memory, self.joint):
                 part.requires_grad_(False)
@@ -241,16 +241,16 @@ class MPLMM(Backbone):
         return ["The type prompts of MPLMM start at zero, as released, and get no gradient: they never move."]
 
 
-def _check_options(spec: DataSpec, d_model: int, layers: int, prompt_length: int) -> None:
+def _check_options(spec: DataSpec, dim: int, depth: int, prompt_length: int) -> None:
     if len(spec.modalities) < len(MODALITIES):
         raise MERError(
             f"MPLMM knows six ways in which text, audio and vision can be missing and needs all three, but the data is"
             f" used with"
             f" {', '.join(spec.modalities)}; take another network"
         )
-    if d_model < 4:
-        raise MERError(f"d_model is {d_model}, but positions need a width of at least 4")
-    for name, number in {"layers": layers, "prompt_length": prompt_length}.items():
+    if dim < 4:
+        raise MERError(f"dim is {dim}, but positions need a width of at least 4")
+    for name, number in {"depth": depth, "prompt_length": prompt_length}.items():
         if number < 1:
             raise MERError(f"{name} of MPLMM is {number}, but must be at least 1")
 

@@ -91,9 +91,9 @@ class PMR(Backbone):
         spec: Shapes of the data; one, two or three modalities. With one there is nothing to be weighed.
         task: What the logits mean.
         text_encoder: See :class:`~mer_zoo.model.Backbone`.
-        d_model: Width d of each sequence, at least 4.
-        num_heads: Heads of every attention; divides d.
-        layers: Layers of reinforcement and update.
+        dim: Width d of each sequence, at least 4.
+        heads: Heads of every attention; divides d.
+        depth: Layers of reinforcement and update.
         interaction_layers: Layers of the encoder over hub and modalities.
         kernels: Convolution kernels of text, audio and vision, in steps.
         attn_dropout: Dropout of attention weights.
@@ -108,7 +108,7 @@ class PMR(Backbone):
         scoring: What weighs the modalities: their "pooled" message, the "full" one (padding takes part), or nothing
             ("mean").
         sharing: Whether units are shared by "none", by all "layers", or by "all" layers and directions.
-        causal_mask: Hide keys j > i + |Tk - Tq| from query i, as the third-party code does.
+        causal: Hide keys j > i + |Tk - Tq| from query i, as the third-party code does.
         pool: What is classified of the last encoder: its "last" real step, its "first", or the "mean" of all.
 
     Raises:
@@ -120,7 +120,7 @@ class PMR(Backbone):
         >>> from mer_zoo.batch import Batch
         >>> from mer_zoo.task import SentimentRegression
         >>> spec, task = DataSpec(), SentimentRegression()
-        >>> output = PMR(spec, task, d_model=8, num_heads=2, layers=1)(Batch.random(spec, task, size=3))
+        >>> output = PMR(spec, task, dim=8, heads=2, depth=1)(Batch.random(spec, task, size=3))
         >>> output.logits.shape, output.aux.hub.shape
         (torch.Size([3, 1]), torch.Size([3, 21, 8]))
     """
@@ -130,9 +130,9 @@ class PMR(Backbone):
         spec: DataSpec,
         task: Task,
         text_encoder: TextEncoderSpec = None,
-        d_model: int = 40,
-        num_heads: int = 8,
-        layers: int = 4,
+        dim: int = 40,
+        heads: int = 8,
+        depth: int = 4,
         interaction_layers: int = 1,
         kernels: tuple[int, int, int] = (3, 5, 3),
         attn_dropout: float = 0.25,
@@ -145,43 +145,41 @@ class PMR(Backbone):
         residual: Residual | None = None,
         scoring: Scoring = "pooled",
         sharing: Sharing = "none",
-        causal_mask: bool = False,
+        causal: bool = False,
         pool: Pool = "last",
     ) -> None:
         super().__init__(spec, task, text_encoder)
-        _check_sizes(d_model, layers, interaction_layers, kernels)
+        _check_sizes(dim, depth, interaction_layers, kernels)
         check_choice("PMR", "sharing", sharing, get_args(Sharing))
         check_choice("PMR", "pool", pool, get_args(Pool))
         self.names = in_order(spec.modalities)
-        self.layers, self.sharing, self.pool, self.causal_mask = layers, sharing, pool, causal_mask
+        self.depth, self.sharing, self.pool, self.causal = depth, sharing, pool, causal
         self.embed_dropout = embed_dropout
         self.fixed_length = scoring == "full"
         if len(self.names) == 1:
             scoring = "mean"  # the softmax of one score is 1, so that it could not be learned
         self.project = nn.ModuleDict(
             {
-                name: TemporalConv(self.input_dims[name], d_model, kernel)
+                name: TemporalConv(self.input_dims[name], dim, kernel)
                 for name, kernel in zip(MODALITIES, kernels, strict=True)
                 if name in spec.modalities
             }
         )
         drops = (attn_dropout, relu_dropout, res_dropout)
         directions = [f"{end}_{name}" for end in ("to", "from") for name in self.names]
-        keys = dict.fromkeys(self._key(i, direction) for i in range(layers) for direction in directions)
-        self.units = nn.ModuleDict(
-            {key: ReinforcementUnit(d_model, num_heads, unit, gate, residual, *drops) for key in keys}
-        )
-        length, updates = sum(spec.length(name) for name in self.names), layers if sharing == "none" else 1
+        keys = dict.fromkeys(self._key(i, direction) for i in range(depth) for direction in directions)
+        self.units = nn.ModuleDict({key: ReinforcementUnit(dim, heads, unit, gate, residual, *drops) for key in keys})
+        length, updates = sum(spec.length(name) for name in self.names), depth if sharing == "none" else 1
         if scoring == "full":
-            _check_full(updates * len(self.names) * (length * d_model) ** 2)
+            _check_full(updates * len(self.names) * (length * dim) ** 2)
         self.updates = nn.ModuleList(
-            MessageUpdate(self.names, d_model, scoring, length, relu_dropout, res_dropout) for _ in range(updates)
+            MessageUpdate(self.names, dim, scoring, length, relu_dropout, res_dropout) for _ in range(updates)
         )
-        self.interaction = TransformerEncoder(d_model, num_heads, interaction_layers, *drops, causal=causal_mask)
-        self.feature_dim = d_model
-        self.joint = ResidualBlock(d_model, None, out_dropout)
-        self.head = nn.Linear(d_model, task.num_outputs)
-        self.hidden_shape = {name: (spec.length(name), d_model) for name in spec.modalities}
+        self.interaction = TransformerEncoder(dim, heads, interaction_layers, *drops, causal=causal)
+        self.feature_dim = dim
+        self.joint = ResidualBlock(dim, None, out_dropout)
+        self.head = nn.Linear(dim, task.num_outputs)
+        self.hidden_shape = {name: (spec.length(name), dim) for name in spec.modalities}
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
@@ -218,12 +216,12 @@ class PMR(Backbone):
             z[name].new_ones(len(hub), 1, dtype=torch.bool) if masks is None else masks[name] for name in self.names
         ]
         real = torch.stack([row.any(1) for row in rows], 1)
-        own = {name: visibility(x, x, self.causal_mask, seen[name], seen[name]) for name, x in z.items()}
-        read = {name: visibility(x, hub, self.causal_mask, seen[name], whole) for name, x in z.items()}
-        written = {name: visibility(hub, x, self.causal_mask, whole, seen[name]) for name, x in z.items()}
-        hub_own = visibility(hub, hub, self.causal_mask, whole, whole)
+        own = {name: visibility(x, x, self.causal, seen[name], seen[name]) for name, x in z.items()}
+        read = {name: visibility(x, hub, self.causal, seen[name], whole) for name, x in z.items()}
+        written = {name: visibility(hub, x, self.causal, whole, seen[name]) for name, x in z.items()}
+        hub_own = visibility(hub, hub, self.causal, whole, whole)
         weights, gates = [], {}
-        for i in range(self.layers):
+        for i in range(self.depth):
             for name in self.names:
                 x, gates[name] = self._unit(i, f"to_{name}")(z[name], hub, own[name], read[name])
                 z = {**z, name: _hide(x, seen[name])}
@@ -255,11 +253,11 @@ def _hide(x: Tensor, mask: Tensor | None) -> Tensor:
     return x if mask is None else torch.where(mask[..., None], x, 0.0)
 
 
-def _check_sizes(d_model: int, layers: int, interaction_layers: int, kernels: tuple[int, int, int]) -> None:
-    if d_model < 4:
-        raise MERError(f"d_model is {d_model}, but positions need a width of at least 4")
+def _check_sizes(dim: int, depth: int, interaction_layers: int, kernels: tuple[int, int, int]) -> None:
+    if dim < 4:
+        raise MERError(f"dim is {dim}, but positions need a width of at least 4")
     for name, number in {
-        "layers": layers,
+        "depth": depth,
         "interaction_layers": interaction_layers,
         "the smallest kernel": min(kernels),
     }.items():

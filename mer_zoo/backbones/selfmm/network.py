@@ -86,9 +86,9 @@ class SelfMM(Backbone):
         out_dims: Width of their utterance vectors.
         fusion_dim: Width of the fused features.
         post_dims: Width of the features of text, audio and vision that enter the label generation.
-        lstm_dropout: Dropout of the last LSTM states.
-        fusion_dropout: Dropout of the joined utterance vectors.
-        post_dropout: Dropout of each utterance vector in front of its own head.
+        lstm_dropout: Dropout of the last LSTM states, between the LSTM and its map, where no other network has one.
+        out_dropout: Dropout of the joined utterance vectors.
+        post_dropout: Dropout of each utterance vector in front of its own head, which only training has.
         text_pool: Utterance vector of the text, its ``first`` position or the ``mean``; None is the first position with
             an encoder and the mean without.
 
@@ -115,7 +115,7 @@ class SelfMM(Backbone):
         fusion_dim: int = 128,
         post_dims: tuple[int, int, int] = (32, 16, 32),
         lstm_dropout: float = 0.0,
-        fusion_dropout: float = 0.0,
+        out_dropout: float = 0.0,
         post_dropout: float = 0.1,
         text_pool: TextPool | None = None,
     ) -> None:
@@ -132,7 +132,7 @@ class SelfMM(Backbone):
         )
         widths = {name: sizes[name][1] if name in sizes else self.input_dims[name] for name in spec.modalities}
         dims = {name: dim for name, dim in zip(MODALITIES, post_dims, strict=True) if name in widths}
-        self.fusion = Tower(sum(widths.values()), fusion_dim, fusion_dropout)
+        self.fusion = Tower(sum(widths.values()), fusion_dim, out_dropout)
         self.head = nn.Linear(fusion_dim, task.num_outputs)
         self.towers = nn.ModuleDict({name: Tower(widths[name], dim, post_dropout) for name, dim in dims.items()})
         self.unimodal = nn.ModuleDict({name: nn.Linear(dim, task.num_outputs) for name, dim in dims.items()})

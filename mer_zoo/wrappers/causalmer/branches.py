@@ -42,7 +42,7 @@ class GRUBranch(nn.Module):
     Args:
         input_dim: Width of the features.
         outputs: Number of logits.
-        hidden_dim: Width of the GRU.
+        dim: Width of the GRU.
 
     Example:
         >>> mask = torch.tensor([[True, True, False], [False] * 3])
@@ -50,10 +50,10 @@ class GRUBranch(nn.Module):
         torch.Size([2, 2])
     """
 
-    def __init__(self, input_dim: int, outputs: int, hidden_dim: int = 64) -> None:
+    def __init__(self, input_dim: int, outputs: int, dim: int = 64) -> None:
         super().__init__()
-        self.gru = nn.GRU(input_dim, hidden_dim, batch_first=True)
-        self.head = nn.Linear(hidden_dim, outputs)
+        self.gru = nn.GRU(input_dim, dim, batch_first=True)
+        self.head = nn.Linear(dim, outputs)
 
     @override
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ def build_branches(
     spec: DataSpec,
     input_dims: Mapping[str, int],
     outputs: int,
-    hidden_dim: int = 64,
+    dim: int = 64,
     albert: str | Mapping[str, Any] | None = None,
 ) -> nn.ModuleDict:
     """Build one branch for each modality in use.
@@ -171,7 +171,7 @@ def build_branches(
         spec: Shapes of the data.
         input_dims: Width of each modality's features.
         outputs: Number of logits.
-        hidden_dim: Width of the GRUs.
+        dim: Width of the GRUs.
         albert: See :class:`AlbertBranch`.
 
     Returns:
@@ -198,7 +198,7 @@ def build_branches(
         if isinstance(choice, nn.Module):
             return choice
         if choice == "light":
-            return GRUBranch(input_dims[name], outputs, hidden_dim)
+            return GRUBranch(input_dims[name], outputs, dim)
         if name == "text":
             return AlbertBranch(input_dims[name], spec.length(name), outputs, albert)
         return ResNetBranch(outputs)

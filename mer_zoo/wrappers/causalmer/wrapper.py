@@ -82,8 +82,8 @@ class CausalMER(Wrapper):
         backbone: The model to debias.
         fusion: The fusion function h; ``mask`` gave the paper's main results.
         variant: ``paper``, or ``released`` for the formulas of the authors' code.
-        alpha: Weight of all cross-entropies, the main one too.
-        beta: Weight of the divergences.
+        alpha: The paper's alpha, weight of all cross-entropies, the main one too.
+        beta: The paper's beta, weight of the divergences.
         branches: ``light`` (a GRU for each modality), ``paper`` (ALBERT for text, ResNet-18 for audio and vision), or
             one of these words or a module of your own for each modality, see
             :func:`~mer_zoo.wrappers.causalmer.branches.build_branches`.

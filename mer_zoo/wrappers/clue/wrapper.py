@@ -89,7 +89,7 @@ class CLUE(Wrapper):
         lstm_dim: Width of each direction of the text branch's LSTMs.
         dim: Width of its linear layers.
         alpha_selection: How the strength is chosen; see the module's text.
-        alpha: The strength if it is ``fixed``.
+        alpha: The strength, alpha in the module's formula, if it is ``fixed``.
 
     Raises:
         MERError: If the task is a single-output regression, text is not in use, or an option is out of range.

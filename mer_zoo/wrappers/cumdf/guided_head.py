@@ -54,7 +54,7 @@ class GuidedHead(nn.Module):
         dim: Width of LG-MMT; None for that of the first hidden sequence.
         heads: Heads of LG-MMT; None for 4.
         guided: Whether LG-MMT is guided, see :class:`~mer_zoo.layers.label_guided.LGMMT`; None for true.
-        dropout: Dropout of LG-MMT's joint representation; None for 0.
+        out_dropout: Dropout of LG-MMT's joint representation; None for 0.
 
     Raises:
         MERError: If the network has no hidden sequences of two modalities, or has an LG-MMT and an option of one is
@@ -76,7 +76,7 @@ class GuidedHead(nn.Module):
         dim: int | None = None,
         heads: int | None = None,
         guided: bool | None = None,
-        dropout: float | None = None,
+        out_dropout: float | None = None,
     ) -> None:
         super().__init__()
         self.spec, self.task, self.axes = model.spec, model.task, _axes(model)
@@ -84,14 +84,14 @@ class GuidedHead(nn.Module):
         self.fusion: LGMMT | None = None
         shared = model.offered(LGMMT)
         if shared is not None:
-            _check_options(model, {"dim": dim, "heads": heads, "guided": guided, "dropout": dropout})
+            _check_options(model, {"dim": dim, "heads": heads, "guided": guided, "out_dropout": out_dropout})
             self.dim, self.joint_dim, self.context_dim = shared.dim, shared.feature_dim, 0
         else:
             assert model.hidden_shape is not None
             widths = {name: width for name, (_, width) in model.hidden_shape.items()}
             self.dim = next(iter(widths.values())) if dim is None else dim
             self.project.update({n: nn.Linear(w, self.dim) for n, w in widths.items() if w != self.dim})
-            options = (self.dim, 4 if heads is None else heads, guided is not False, dropout or 0.0)
+            options = (self.dim, 4 if heads is None else heads, guided is not False, out_dropout or 0.0)
             self.fusion = LGMMT(self.task, list(widths), *options)
             self.joint_dim, self.context_dim = self.fusion.feature_dim, model.feature_dim
         self.feature_dim = self.joint_dim + self.context_dim

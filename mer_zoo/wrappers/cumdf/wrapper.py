@@ -83,11 +83,11 @@ class CUMDF(Wrapper):
         dim: Width of LG-MMT behind a network that has none; by default that of its first hidden sequence.
         heads: Its heads; by default 4.
         guided: Whether it is guided by labels (false: the ablation "w/o LG-MMT"); by default it is.
-        dropout: Its dropout in front of the classifier; by default 0.
+        out_dropout: Its dropout in front of the classifier; by default 0.
         srd_weight: Weight of the distance to the teacher.
         attribution_weight: Weight of the attribution's loss (0: the ablation "w/o attribution").
         penalty_weight: Weight of the penalty of LG-MMT's attention.
-        alpha: Strength alpha_st inside the distance.
+        alpha: The manuscript's alpha_st, the strength inside the distance.
         label_drop: Probability p_drop that a label is hidden from a teacher in training.
         teacher_labels: Whether what the student is drawn to is guided by the ``truth`` or by the ``expected`` label.
         projection: Whether the distance has learned projections on ``both`` sides, or ``none``.
@@ -124,7 +124,7 @@ class CUMDF(Wrapper):
         dim: int | None = None,
         heads: int | None = None,
         guided: bool | None = None,
-        dropout: float | None = None,
+        out_dropout: float | None = None,
         srd_weight: float = 0.1,
         attribution_weight: float = 0.1,
         penalty_weight: float = 0.1,
@@ -149,7 +149,7 @@ class CUMDF(Wrapper):
         _check_numbers(label_drop, views)
         self.role, self.penalty_weight, self.attribution_weight = role, penalty_weight, attribution_weight
         self.label_drop, self.teacher_labels, self.num_views = label_drop, teacher_labels, views
-        self.guided = GuidedHead(backbone, dim, heads, guided, dropout)
+        self.guided = GuidedHead(backbone, dim, heads, guided, out_dropout)
         self.feature_dim = self.guided.feature_dim
         self.views = IncompleteViews(UncertainMissing(max_rate, set_rate), seed)
         backbone.drop_head()

@@ -63,7 +63,7 @@ class ContentBias(nn.Module):
         input_dim: Width of the joint representation.
         outputs: Number of logits.
         dim: Width of content and of bias.
-        dropout: Dropout of the joint representation.
+        out_dropout: Dropout of the joint representation.
 
     Example:
         >>> split = ContentBias(6, 3, dim=4)
@@ -72,9 +72,9 @@ class ContentBias(nn.Module):
         (torch.Size([2, 4]), torch.Size([2, 3]), torch.Size([2, 3]))
     """
 
-    def __init__(self, input_dim: int, outputs: int, dim: int = 128, dropout: float = 0.0) -> None:
+    def __init__(self, input_dim: int, outputs: int, dim: int = 128, out_dropout: float = 0.0) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(out_dropout)
         self.content_encoder, self.bias_encoder = nn.Linear(input_dim, dim), nn.Linear(input_dim, dim)
         self.content_head, self.bias_head = _classifier(dim, outputs), _classifier(dim, outputs)
 

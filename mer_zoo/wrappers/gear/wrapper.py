@@ -76,11 +76,11 @@ class GEAR(Wrapper):
         branch_dim: Width of the bias branches.
         criterion: The bias criterion, see :func:`~mer_zoo.functional.gear.bias_loss`.
         weight: How a sample's bias errors are taken together, see :func:`~mer_zoo.functional.gear.sample_weight`.
-        lambda_dis: Weight of the bias terms.
-        lambda_swap: Weight of the terms of swapped biases; 0 never swaps.
+        lambda_dis: The paper's lambda of that name, weight of the bias terms.
+        lambda_swap: Likewise, weight of the terms of swapped biases; 0 never swaps.
         swap_epochs: Passes through the training split before the first swap.
         q: How fast the criterion ``tanh`` falls.
-        dropout: Dropout of the joint representation.
+        out_dropout: Dropout of the joint representation.
         seed: Seed of the swaps; None for the global one.
 
     Raises:
@@ -114,7 +114,7 @@ class GEAR(Wrapper):
         lambda_swap: float = 1.0,
         swap_epochs: int = 5,
         q: float = 0.7,
-        dropout: float = 0.0,
+        out_dropout: float = 0.0,
         seed: int | None = None,
     ) -> None:
         super().__init__(backbone)
@@ -127,7 +127,7 @@ class GEAR(Wrapper):
         self.weight_rule: WeightRule = weight
         self.lambda_dis, self.lambda_swap, self.swap_epochs, self.q = lambda_dis, lambda_swap, swap_epochs, q
         self.branches = self._build_branches(branches or {}, branch_dim)
-        self.fusion = ContentBias(backbone.feature_dim, self.task.num_outputs, dim, dropout)
+        self.fusion = ContentBias(backbone.feature_dim, self.task.num_outputs, dim, out_dropout)
         self.feature_dim = 2 * dim
         self.seed = (global_seed() or 0) if seed is None else seed
         # Plain numbers: as buffers they would lie on the device, and every batch would wait for them.

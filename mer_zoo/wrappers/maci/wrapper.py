@@ -96,7 +96,7 @@ class MACI(Wrapper):
         counterfactual: What the counterfactual changes: ``text`` keeps audio and vision as they are (the paper),
             ``text_alone`` takes them away, so that what they say is not subtracted.
         tau_selection: How the strength is chosen; see the module's text.
-        tau: The strength if it is ``fixed``.
+        tau: The strength, the paper's tau, if it is ``fixed``.
 
     Raises:
         MERError: If the task is a single-output regression, the inner model has replaced its logits, or an option is

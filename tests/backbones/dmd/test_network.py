@@ -14,7 +14,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
 
 CASES = ["dmd_feat_unaligned", "dmd_bert_nomask"]
-SMALL: dict[str, Any] = {"dim": 8, "heads": 2, "layers": 1, "kernels": (3, 3, 3)}
+SMALL: dict[str, Any] = {"dim": 8, "heads": 2, "depth": 1, "kernels": (3, 3, 3)}
 TASK = SentimentRegression()
 # Pairs (student, teacher) in the order of the case, l, v, a.
 PAIRS = [(s, t) for s in ("text", "vision", "audio") for t in ("text", "vision", "audio") if s != t]
@@ -151,7 +151,7 @@ def test_impossible_sizes_are_refused() -> None:
     with pytest.raises(MERError, match="the text kernel is 7, but must lie between 1 and the 6 steps"):
         DMD(DataSpec(), TASK, **{**SMALL, "kernels": (7, 1, 1)})
     with pytest.raises(MERError, match="width 8 and 0 layers"):
-        DMD(DataSpec(), TASK, **{**SMALL, "layers": 0})
+        DMD(DataSpec(), TASK, **{**SMALL, "depth": 0})
     with pytest.raises(MERError, match="3 heads do not divide a width of 8"):
         DMD(DataSpec(), TASK, **{**SMALL, "heads": 3})
     with pytest.raises(MERError, match="unknown orthogonality 'feature' of DMD; choose from features, batch"):

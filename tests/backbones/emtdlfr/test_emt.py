@@ -57,7 +57,7 @@ def test_dropped_weights_take_the_shift_of_the_context_with_them() -> None:
 
 def test_only_the_samples_from_start_on_are_promoted_last() -> None:
     torch.manual_seed(0)
-    emt, packing = EMT(["audio", "vision"], 8, heads=2, layers=3), Packing(MASK)
+    emt, packing = EMT(["audio", "vision"], 8, heads=2, depth=3), Packing(MASK)
     x = {name: packing.pack(torch.randn(2, 5, 8)) for name in ("audio", "vision")}
     tokens, packings = torch.randn(2, 2, 8), dict.fromkeys(x, packing)
     whole, fused = emt(x, tokens, packings)
@@ -77,7 +77,7 @@ def test_only_the_samples_from_start_on_are_promoted_last() -> None:
 
 
 def test_one_modality_has_nothing_to_pool() -> None:
-    emt, packing = EMT(["text"], 8, heads=2, layers=2, share_layers=False), Packing(MASK)
+    emt, packing = EMT(["text"], 8, heads=2, depth=2, share_layers=False), Packing(MASK)
     states, tokens = emt({"text": packing.pack(torch.randn(2, 5, 8))}, torch.randn(2, 1, 8), {"text": packing})
     assert len(emt.pools) == 0
     torch.autograd.backward(states["text"].square().sum() + tokens.square().sum())
@@ -87,5 +87,5 @@ def test_one_modality_has_nothing_to_pool() -> None:
 def test_sizes_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="3 heads do not divide a width of 8"):
         PromotionUnit(8, heads=3)
-    with pytest.raises(ValueError, match="layers is 0"):
-        EMT(["text"], 8, heads=2, layers=0)
+    with pytest.raises(ValueError, match="depth is 0"):
+        EMT(["text"], 8, heads=2, depth=0)

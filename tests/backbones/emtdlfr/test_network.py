@@ -52,7 +52,7 @@ def network(case: Case) -> tuple[EMTDLFR, LoadReport]:
         SentimentRegression(),
         bert,
         dim=config["d_model"],
-        layers=config["fusion_layers"],
+        depth=config["fusion_layers"],
         heads=config["heads"],
         lstm_dims=(config["a_lstm_hidden_size"], config["v_lstm_hidden_size"]),
         utterance_dims=(config["audio_out"], config["video_out"]),
@@ -158,9 +158,9 @@ def test_losses(run: tuple[Case, EMTDLFR, Output, Output]) -> None:
 
 
 SPEC = DataSpec(text_len=6, audio_len=110, vision_len=7)
-TINY: dict[str, Any] = {"dim": 8, "heads": 2, "layers": 2, "lstm_dims": (4, 6), "utterance_dims": (4, 8)}
+TINY: dict[str, Any] = {"dim": 8, "heads": 2, "depth": 2, "lstm_dims": (4, 6), "utterance_dims": (4, 8)}
 TINY |= {"fusion_dim": 8, "predictor_dims": (8, 6, 4, 4)}
-CALM: dict[str, Any] = {"attn_dropout": 0.0, "ff_dropout": 0.0, "fusion_dropout": 0.0}
+CALM: dict[str, Any] = {"attn_dropout": 0.0, "res_dropout": 0.0, "out_dropout": 0.0}
 
 
 def small(spec: DataSpec = SPEC, **options: Any) -> tuple[EMTDLFR, Batch]:
@@ -334,7 +334,7 @@ def test_text_features_may_have_an_utterance_token() -> None:
     ("options", "message"),
     [
         ({"heads": 3}, "3 heads do not divide a width of 8"),
-        ({"layers": 0}, "layers is 0"),
+        ({"depth": 0}, "depth is 0"),
         ({"text_pool": "last"}, "unknown text_pool 'last' of EMTDLFR"),
         ({"pool_activation": "gelu"}, "unknown activation 'gelu' of EMT"),
         ({"frame_loss": "l1"}, "unknown frame_loss 'l1'"),

@@ -236,7 +236,7 @@ def test_impossible_sizes_are_refused() -> None:
         with pytest.raises(MERError, match=f"{loss}_weight of LNLN is -1.0; weights are finite and at least 0"):
             tiny(DataSpec(), **{f"{loss}_weight": -1.0})
     for part in ("gather", "check", "proxy", "fusion", "restore", "language"):
-        with pytest.raises(MERError, match="layers is 0"):
+        with pytest.raises(MERError, match="depth is 0"):
             tiny(DataSpec(), **{f"{part}_layers": 0})
 
 

@@ -15,7 +15,7 @@ from mer_zoo.task import SentimentRegression
 TASK = SentimentRegression()
 TINY = {**TINY_BERT, "vocab_size": 210}
 TOKENS = DataSpec(tokens=True, vocab_size=210)
-SMALL: dict[str, Any] = {"dim": 8, "layers": 1, "heads": 2}
+SMALL: dict[str, Any] = {"dim": 8, "depth": 1, "heads": 2}
 
 
 def small(spec: DataSpec = TOKENS, encoder: Any = TINY, **options: Any) -> MAGBERT:
@@ -42,7 +42,7 @@ def test_embeddings_given_back_change_nothing() -> None:
 
 
 def test_a_closed_gate_leaves_the_language_model_as_it_is() -> None:
-    model, batch = small(dropout=0.0).eval(), Batch.random(TOKENS, TASK, size=3)
+    model, batch = small(out_dropout=0.0).eval(), Batch.random(TOKENS, TASK, size=3)
     for gate in model.gate.gates.values():
         torch.nn.init.constant_(gate.get_parameter("bias"), -1000.0)
     assert model.text_encoder is not None
@@ -75,7 +75,7 @@ def test_padding_does_not_matter(encoder: Any, padding: tuple[int, int]) -> None
 
 @pytest.mark.parametrize("frozen", [False, True])
 def test_gradients_go_through_the_language_model(frozen: bool) -> None:
-    model = small(encoder={"config": TINY, "frozen": frozen}, gate_dropout=0.0)
+    model = small(encoder={"config": TINY, "frozen": frozen}, embed_dropout=0.0)
     assert model.text_encoder is not None
     batch = Batch.random(TOKENS, TASK, size=3)
     torch.autograd.backward(model(batch).logits.square().sum())

@@ -15,7 +15,7 @@ from mer_zoo.model import Backbone
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
 
 TASK = SentimentRegression()
-SMALL: dict[str, Any] = {"d_model": 8, "num_heads": 2, "layers": 1, "prompt_length": 2, "seed": 0}
+SMALL: dict[str, Any] = {"dim": 8, "heads": 2, "depth": 1, "prompt_length": 2, "seed": 0}
 # What is left under each missing code of the released code.
 CODES = [("audio", "vision"), ("text", "vision"), ("text", "audio"), ("vision",), ("audio",), ("text",), MODALITIES]
 LETTERS = {"l": "text", "a": "audio", "v": "vision"}
@@ -89,9 +89,9 @@ def test_prompt_model_is_the_released_one(name: str) -> None:
     config, codes = case.config, case.config["missing_mode"]
     assert case.inputs["missing_mode"].tolist() == codes
     spec, batch = golden_batch(case, codes)
-    sizes = {"d_model": config["proj_dim"], "num_heads": config["num_heads"], "layers": config["nlevels"]}
+    sizes = {"dim": config["proj_dim"], "heads": config["num_heads"], "depth": config["nlevels"]}
     task = TASK if config["output_dim"] == 1 else FourClasses()
-    model = MPLMM(spec, task, **sizes, prompt_length=config["prompt_length"], causal_mask=config["attn_mask"])
+    model = MPLMM(spec, task, **sizes, prompt_length=config["prompt_length"], causal=config["attn_mask"])
     report = load_released(model, case.params, "mplmm")
     assert not report.unused
     assert set(report.kept) == {"views._extra_state"}
@@ -112,8 +112,8 @@ def test_stage_one_is_mult() -> None:
     case = golden("mplmm_pretrain_mult")
     config = case.config
     spec, batch = golden_batch(case, [6] * len(case.inputs["labels"]))
-    sizes = {"d_model": config["proj_dim"], "num_heads": config["num_heads"], "layers": config["nlevels"]}
-    model = MulT(spec, TASK, **sizes, variant="released", causal_mask=config["attn_mask"])
+    sizes = {"dim": config["proj_dim"], "heads": config["num_heads"], "depth": config["nlevels"]}
+    model = MulT(spec, TASK, **sizes, variant="released", causal=config["attn_mask"])
     load_released(model, case.params, "mult")
     check_golden(model, case, batch)
 
@@ -251,8 +251,8 @@ def test_conditions_name_what_is_missing(pattern: MissingPattern) -> None:
 def test_refusals() -> None:
     with pytest.raises(MERError, match="needs all three, but the data is used with text, audio; take another network"):
         make(DataSpec(modalities=["text", "audio"]))
-    with pytest.raises(MERError, match="d_model is 2, but positions"):
-        make(d_model=2)
+    with pytest.raises(MERError, match="dim is 2, but positions"):
+        make(dim=2)
     with pytest.raises(MERError, match="prompt_length of MPLMM is 0, but must be at least 1"):
         make(prompt_length=0)
     with pytest.raises(MERError, match="unknown prompt_init 'zero' of MPLMM; choose from released, normal"):

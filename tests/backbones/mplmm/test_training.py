@@ -18,7 +18,7 @@ from mer_zoo.model import Model
 from mer_zoo.module import MERModule
 from mer_zoo.wrappers import CausalMER
 
-SIZES: dict[str, Any] = {"d_model": 4, "num_heads": 2, "layers": 1}
+SIZES: dict[str, Any] = {"dim": 4, "heads": 2, "depth": 1}
 
 
 def data(task: str = "binary") -> SyntheticMER:
@@ -103,5 +103,5 @@ def test_files_that_are_no_stage_one(stage_one: Path, tmp_path: Path) -> None:
     wrapped = CausalMER(mult(source), branches="light").name
     torch.save({**content, "mer_zoo": {**record, "model": wrapped}}, tmp_path / "wrapped.ckpt")
     refused(tmp_path / "wrapped.ckpt", r"wrapped\.ckpt holds CausalMER\(MulT\); give the checkpoint of a run of MulT")
-    refused(stage_one, r"does not fit this MPLMM as its pretrained .*has shape \(12,\) there and \(24,\)", d_model=8)
-    refused(stage_one, "layers.1.* is only in the model", layers=2)
+    refused(stage_one, r"does not fit this MPLMM as its pretrained .*has shape \(12,\) there and \(24,\)", dim=8)
+    refused(stage_one, "layers.1.* is only in the model", depth=2)

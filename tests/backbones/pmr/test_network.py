@@ -14,7 +14,7 @@ from mer_zoo.layers.sequence import masked_first, masked_last
 from mer_zoo.task import SentimentRegression
 
 TASK = SentimentRegression()
-SMALL: dict[str, Any] = {"d_model": 8, "num_heads": 2, "layers": 2}
+SMALL: dict[str, Any] = {"dim": 8, "heads": 2, "depth": 2}
 OPTIONS: list[dict[str, Any]] = [
     {"unit": "r1"},
     {"gate": "cross"},
@@ -23,7 +23,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"scoring": "full"},
     {"sharing": "layers"},
     {"sharing": "all"},
-    {"causal_mask": True},
+    {"causal": True},
     {"pool": "first"},
     {"pool": "mean"},
     {"interaction_layers": 2},
@@ -101,16 +101,16 @@ def test_refusals() -> None:
     for option in ("unit", "gate", "residual", "scoring", "sharing", "pool"):
         with pytest.raises(MERError, match=f"unknown {option} 'x' of PMR; choose from"):
             PMR(DataSpec(), TASK, **{**SMALL, option: "x"})
-    with pytest.raises(MERError, match="d_model is 2, but positions need a width of at least 4"):
-        make(d_model=2)
+    with pytest.raises(MERError, match="dim is 2, but positions need a width of at least 4"):
+        make(dim=2)
     with pytest.raises(MERError, match="layers of PMR is 0, but must be at least 1"):
-        make(layers=0)
+        make(depth=0)
     with pytest.raises(MERError, match="the smallest kernel of PMR is 0"):
         make(kernels=(3, 0, 3))
     with pytest.raises(
         MERError, match=r"scoring: full of PMR would need .* weights at these lengths; choose pooled or mean"
     ):
-        make(DataSpec(audio_len=375, vision_len=500), d_model=40, scoring="full")
+        make(DataSpec(audio_len=375, vision_len=500), dim=40, scoring="full")
     with pytest.raises(MERError, match="PMR was built for 7 steps of vision, but the batch has 5; pad batches"):
         make(scoring="full")(Batch.random(DataSpec(vision_len=5), TASK))
 

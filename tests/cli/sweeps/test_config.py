@@ -53,13 +53,13 @@ def test_the_agent_of_wandb_starts_the_same_command(path: Path) -> None:
 def test_the_space_of_cider_is_that_of_its_paper() -> None:
     sweep = load_sweep(ROOT / "configs" / "sweeps" / "cider.yaml")
     space = {parameter.name.rsplit(".", 1)[-1]: parameter for parameter in sweep.parameters}
-    assert space["layers"].samples() == [1, 4]
+    assert space["depth"].samples() == [1, 4]
     assert space["heads"].samples() == [1, 2, 4, 8]
     for name in ("attn_dropout", "embed_dropout", "out_dropout"):
         assert dict(space.pop(name).options) == {"min": 0.0, "max": 0.5, "q": 0.1}
     for name in ("alpha", "beta", "gamma"):
         assert dict(space.pop(name).options) == {"min": 0.0, "max": 1.0, "q": 0.1}
-    assert space.keys() == {"layers", "heads"}
+    assert space.keys() == {"depth", "heads"}
 
 
 TOY = yaml.safe_load(sweep_toys.SWEEP)
@@ -159,7 +159,7 @@ ACC3 = {"name": "val/Acc3", "goal": "maximize"}
     ("changes", "words"),
     [
         ({"parameters": {"model.backbone.widht": {"value": 3}}}, "option 'widht' does not exist"),
-        ({"parameters": {"model.backbone.layers": {"values": [1, 2, "three"]}}}, "layers: .*three"),
+        ({"parameters": {"model.backbone.depth": {"values": [1, 2, "three"]}}}, "depth: .*three"),
         ({"parameters": {"model.backbone": {"values": ["MulT", "MulTT"]}}}, "'MulTT', did you mean MulT"),
         (
             {"metric": {"name": "val/loss"}},
@@ -171,12 +171,12 @@ ACC3 = {"name": "val/Acc3", "goal": "maximize"}
 def test_options_are_checked_by_the_parser_of_the_command_line(
     tmp_path: Path, changes: dict[str, Any], words: str
 ) -> None:
-    space = {"model.backbone.layers": {"min": 1, "max": 2}}
+    space = {"model.backbone.depth": {"min": 1, "max": 2}}
     sweep = load(tmp_path, **{"command": BASE, "metric": ACC3, "parameters": space, **changes})
     with pytest.raises(MERError, match=words):
         check_sweep(sweep)
 
 
 def test_the_seed_of_the_training_is_the_configurations(tmp_path: Path) -> None:
-    space = {"model.backbone.layers": {"min": 1, "max": 2}, "seed_everything": {"value": 7}}
+    space = {"model.backbone.depth": {"min": 1, "max": 2}, "seed_everything": {"value": 7}}
     assert check_sweep(load(tmp_path, command=BASE, metric=ACC3, parameters=space)) == 7

@@ -126,7 +126,7 @@ def test_released_checkpoint_of_the_whole_model() -> None:
     spec, task = DataSpec(**sizes), EmotionDetection()
 
     def build() -> CausalMER:
-        common: dict[str, Any] = {"d_model": config["d_model"], "layers": config["layers"], "variant": "released"}
+        common: dict[str, Any] = {"dim": config["d_model"], "depth": config["layers"], "variant": "released"}
         return CausalMER(MulT(spec, task, kernels=(3, 5, 3), **common), branches="paper", albert=TINY_ALBERT).eval()
 
     theirs, model = build(), build()

@@ -22,7 +22,7 @@ def _seed() -> None:
 
 
 def test_sequences_are_pooled_to_the_steps_of_the_text() -> None:
-    net, batch = LFLSTM(SPEC, THREE, hidden_dim=8).eval(), Batch.random(SPEC, THREE, size=4)
+    net, batch = LFLSTM(SPEC, THREE, dim=8).eval(), Batch.random(SPEC, THREE, size=4)
     output = net(batch)
     found = GuidedHead(net).eval()(net, output, batch)
     assert output.hidden is not None
@@ -43,7 +43,7 @@ def test_sequences_on_the_steps_of_the_text_stay(net: type[Backbone]) -> None:
 
 
 def test_another_width_is_projected_without_waking_padding() -> None:
-    net, batch = LFLSTM(SPEC, THREE, hidden_dim=8), Batch.random(SPEC, THREE, size=4)
+    net, batch = LFLSTM(SPEC, THREE, dim=8), Batch.random(SPEC, THREE, size=4)
     found = GuidedHead(net, dim=12)(net, net(batch), batch)
     assert {x.shape[2] for x in found.x.values()} == {12}
     assert not found.x["audio"][~found.mask].any()
@@ -66,7 +66,7 @@ def test_a_network_with_an_lgmmt_keeps_it() -> None:
 
 
 def test_rescoring_the_same_is_the_same() -> None:
-    net, batch = LFLSTM(SPEC, THREE, hidden_dim=8).eval(), Batch.random(SPEC, THREE, size=4)
+    net, batch = LFLSTM(SPEC, THREE, dim=8).eval(), Batch.random(SPEC, THREE, size=4)
     head = GuidedHead(net).eval()
     found = head(net, net(batch), batch)
     torch.testing.assert_close(head.rescore(net, found.mask, found.x, found.context), found.logits)
@@ -74,7 +74,7 @@ def test_rescoring_the_same_is_the_same() -> None:
 
 def test_aligned_data_is_not_pooled() -> None:
     spec = DataSpec(text_len=6, audio_len=6, vision_len=6, aligned=True)
-    net, batch = MulT(spec, THREE, d_model=8, num_heads=2, layers=1).eval(), Batch.random(spec, THREE, size=4)
+    net, batch = MulT(spec, THREE, dim=8, heads=2, depth=1).eval(), Batch.random(spec, THREE, size=4)
     output = net(batch)
     found = GuidedHead(net)(net, output, batch)
     assert output.hidden is not None

@@ -28,7 +28,7 @@ from mer_zoo.module import MERModule
 from mer_zoo.wrappers import CUMDF, CausalMER
 
 SIZES = SyntheticConfig(train=48, valid=24, test=24)
-QUIET: dict[str, Any] = dict.fromkeys(("dropout", "attn_dropout", "relu_dropout", "res_dropout"), 0.0)
+QUIET: dict[str, Any] = dict.fromkeys(("out_dropout", "attn_dropout", "relu_dropout", "res_dropout"), 0.0)
 
 
 def data(task: str = "binary", batch_size: int = 48) -> SyntheticMER:
@@ -42,7 +42,7 @@ def net(source: SyntheticMER, dim: int = 8) -> Model:
 
 def lstm(source: SyntheticMER) -> Model:
     torch.manual_seed(0)
-    return LFLSTM(source.spec, source.task, hidden_dim=8, dropout=0.0)
+    return LFLSTM(source.spec, source.task, dim=8, out_dropout=0.0)
 
 
 def module(source: SyntheticMER, make: Callable[[SyntheticMER], Model] = net, **options: Any) -> MERModule:

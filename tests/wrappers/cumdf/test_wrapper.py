@@ -47,7 +47,7 @@ def close(actual: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("inner", [net, lambda: LFLSTM(SPEC, THREE, hidden_dim=8)], ids=["CUMDFNet", "LFLSTM"])
+@pytest.mark.parametrize("inner", [net, lambda: LFLSTM(SPEC, THREE, dim=8)], ids=["CUMDFNet", "LFLSTM"])
 @pytest.mark.parametrize("labels", ["truth", "expected"])
 def test_losses_are_the_formulas(inner: Callable[[], Model], labels: Any) -> None:
     model = wrap(inner(), srd_weight=0.3, attribution_weight=0.7, penalty_weight=0.2, teacher_labels=labels).eval()

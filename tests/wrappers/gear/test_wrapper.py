@@ -203,7 +203,7 @@ def test_branches_of_your_own() -> None:
 
     spec = DataSpec(tokens=True, vocab_size=130, modalities=["text", "audio"])
     own = Own()
-    net = LFLSTM(spec, SCORE, hidden_dim=6, text_encoder={**TINY_BERT, "vocab_size": 130})
+    net = LFLSTM(spec, SCORE, dim=6, text_encoder={**TINY_BERT, "vocab_size": 130})
     model = GEAR(net, branches={"audio": own, "text": "first"}, swap_epochs=0)
     assert model.branches["audio"] is own
     assert list(model.branches) == ["text", "audio"]

@@ -109,7 +109,7 @@ def test_an_empty_modality_does_not_count() -> None:
 
 def test_prepare_leaves_modes_and_draws_alone() -> None:
     torch.manual_seed(0)
-    model = MACI(LFLSTM(TOKENS, THREE, dropout=0.9, text_encoder={**TINY_BERT, "vocab_size": 130}))
+    model = MACI(LFLSTM(TOKENS, THREE, out_dropout=0.9, text_encoder={**TINY_BERT, "vocab_size": 130}))
     before = torch.get_rng_state()
     model.prepare([split()])
     assert torch.equal(before, torch.get_rng_state())
