@@ -7,7 +7,7 @@ EPOCHS ?= 8
 # More worker threads than cores make small tensors slower, and two trainings run side by side below.
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: quickstart test lint types compat clean
+.PHONY: quickstart test lint types docs compat clean
 
 $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -33,10 +33,14 @@ lint: $(VENV)/installed
 types: $(VENV)/installed
 	$(BIN)/mypy
 
+# The site in build/docs; nothing is fetched.
+docs: $(VENV)/installed
+	$(THREADS) $(BIN)/python -m sphinx -b html -n --keep-going -q -d build/doctrees docs build/docs
+
 # The built package with the lowest declared and with the newest versions of what it needs, 6 GB and some minutes each;
 # LOWEST_PYTHON names an interpreter for the lowest, WHICH chooses one of the two.
 compat:
 	$(PYTHON) scripts/compat.py $(WHICH)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist docs/generated *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

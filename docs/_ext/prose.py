@@ -1,0 +1,227 @@
+"""The text of docstrings as reStructuredText.
+
+Module docstrings are written to be read in the file: a heading that ends in a colon, and below it, indented, bullets,
+two columns aligned by spaces, or sentences. Nothing in them is emphasised, so an asterisk or a bar is one. This module
+makes bold headings, bullets and tables of that, and leaves alone what is markup already: literals, roles, doctests,
+directives.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+__all__ = ["Part", "arguments", "escape", "escape_lines", "parts", "render", "summary", "table"]
+
+_MARKUP = re.compile(r"``.+?``|:[\w:]+:`[^`]+`|`[^`]+`_{0,2}", re.DOTALL)
+_LABEL = re.compile(r"(?P<title>[A-Z][^:;,.(`]{1,70})(?P<rest>[^:.]*?):(?: (?P<text>.*))?$", re.DOTALL)
+_GAP = re.compile(r"(?<=\S) {2,}(?=\S)")
+
+
+@dataclass
+class Part:
+    """A heading, what stands behind it on its line, and the blocks below it.
+
+    Attributes:
+        title: The heading, empty for what stands before the first.
+        rest: What the docstring says between heading and colon, such as "(by equation)".
+        blocks: Paragraphs, lists and tables, each as lines of reStructuredText.
+    """
+
+    title: str
+    rest: str = ""
+    blocks: list[list[str]] = field(default_factory=list)
+
+
+def escape(text: str) -> str:
+    r"""Backslashes before asterisks, bars and underscores that would be markup, but not in markup that is meant.
+
+    Example:
+        >>> print(escape("logits (B, *shape), ``*args``, |a - b|, x_ and T_m"))
+        logits (B, \*shape), ``*args``, \|a - b\|, x\_ and T_m
+    """
+    pieces, end = [], 0
+    for found in _MARKUP.finditer(text):
+        pieces += [_escape(text[end : found.start()]), found[0]]
+        end = found.end()
+    return "".join([*pieces, _escape(text[end:])])
+
+
+def _escape(text: str) -> str:
+    return re.sub(r"(?<!\\)(\*(?=\S)|(?<=\S)\*|\||(?<=\w)_+(?!\w))", r"\\\1", text)
+
+
+def summary(docstring: str | None) -> str:
+    """The first sentence of a docstring, escaped."""
+    first = (docstring or "").strip().split("\n\n")[0]
+    return escape(" ".join(first.split()))
+
+
+def table(rows: Iterable[Iterable[str]], header: Iterable[str] = (), widths: str = "auto") -> list[str]:
+    r"""A list-table; cells are reStructuredText of one paragraph.
+
+    Example:
+        >>> print("\n".join(table([["a", "1"]], ["name", "value"])))
+        .. list-table::
+           :widths: auto
+           :header-rows: 1
+        <BLANKLINE>
+           * - name
+             - value
+           * - a
+             - 1
+    """
+    header = list(header)
+    lines = [".. list-table::", f"   :widths: {widths}", *(["   :header-rows: 1"] if header else []), ""]
+    for row in [*([header] if header else []), *rows]:
+        lines += [f"   {'* -' if i == 0 else '  -'} {cell}".rstrip() for i, cell in enumerate(row)]
+    return lines
+
+
+def arguments(docstring: str) -> dict[str, str]:
+    r"""What the section Args of a docstring says of each argument, escaped.
+
+    Example:
+        >>> said = arguments("Sum.\n\nArgs:\n    a: One *number*,\n        or none.\n    b: Another.\n\nRaises: no.")
+        >>> print(said["a"], said["b"])
+        One \*number\*, or none. Another.
+    """
+    section = re.search(r"^Args:\n((?:    .*\n|\n)+)", f"{docstring}\n", re.MULTILINE)
+    items = re.findall(r"^    (\w+): (.*(?:\n     .*)*)", section[1] if section else "", re.MULTILINE)
+    return {name: escape(" ".join(text.split())) for name, text in items}
+
+
+def render(text: str) -> list[str]:
+    """The lines of a module docstring as reStructuredText, with headings in bold."""
+    lines: list[str] = []
+    for part in parts(text):
+        blocks = list(part.blocks)
+        if part.title:
+            lead = f"**{part.title}**{part.rest}:"
+            # A label and its sentence stay one paragraph; lists and tables start below.
+            inline = bool(blocks) and _is_paragraph(blocks[0])
+            blocks = [[f"{lead} {blocks[0][0]}"], *blocks[1:]] if inline else [[lead], *blocks]
+        for block in blocks:
+            lines += [*block, ""]
+    return lines
+
+
+def parts(text: str) -> list[Part]:
+    """A module docstring cut at its headings."""
+    found = [Part("")]
+    for head, body in _chunks(text.expandtabs().splitlines()):
+        label = _LABEL.match(" ".join(head)) if head else None
+        if head and head[-1].endswith("::"):
+            found[-1].blocks.append([escape("\n".join(head)), "", *body])
+        elif head and head[0].startswith(".. "):
+            found[-1].blocks.append([*head, *body])
+        elif head and (head[0].startswith(">>>")):
+            found[-1].blocks.append(head)
+        elif head and re.match(r"[*-] ", head[0]):
+            found[-1].blocks.append(_bullets([*head, *body]))
+        elif label and (body or label["text"]) and len(label["title"].split()) <= 10:
+            title = label["title"].rstrip()
+            found.append(Part(title, escape(label["title"][len(title) :] + label["rest"])))
+            if label["text"]:
+                found[-1].blocks.append([escape(" ".join(label["text"].split()))])
+            if body:
+                found[-1].blocks.append(_body(body))
+        else:
+            found[-1].blocks += [[escape(" ".join(head))]] if head else []
+            found[-1].blocks += [_body(body)] if body else []
+    return [part for part in found if part.title or part.blocks]
+
+
+def _chunks(lines: list[str]) -> Iterator[tuple[list[str], list[str]]]:
+    """Lines at the margin, and the indented ones that follow at once."""
+    head: list[str] = []
+    body: list[str] = []
+    for line in [*lines, ""]:
+        blank, indented = not line.strip(), line.startswith("  ")
+        if (blank and not body) or (not blank and not indented and body):
+            if head or any(map(str.strip, body)):
+                yield head, _dedent(body)
+            head, body = [], []
+        if blank and body:
+            body.append("")
+        elif not blank and (indented and (head or body)):
+            body.append(line)
+        elif not blank:
+            head.append(line.strip())
+    if head or any(map(str.strip, body)):
+        yield head, _dedent(body)
+
+
+def _dedent(lines: list[str]) -> list[str]:
+    margin = min((len(line) - len(line.lstrip()) for line in lines if line.strip()), default=0)
+    lines = [line[margin:].rstrip() for line in lines]
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def _is_paragraph(block: list[str]) -> bool:
+    return len(block) == 1 and not block[0].startswith(("* ", ".. "))
+
+
+def _body(lines: list[str]) -> list[str]:
+    if lines[0].startswith(">>>"):
+        return lines
+    if re.match(r"[*-] ", lines[0]):
+        return _bullets(lines)
+    return _columns(lines) or _sentences(lines)
+
+
+def _bullets(lines: list[str]) -> list[str]:
+    items: list[str] = []
+    for line in filter(None, lines):
+        if re.match(r"[*-] ", line):
+            items.append(line[2:])
+        else:
+            items[-1] += f" {line.strip()}"
+    return [f"* {escape(item)}" for item in items]
+
+
+def _columns(lines: list[str]) -> list[str]:
+    """A table, where spaces align a second column; nothing where they do not."""
+    gaps = [found.end() for line in lines if not line.startswith(" ") and (found := _GAP.search(line))]
+    if not gaps or len(set(gaps)) > 1:
+        return []
+    column, rows = gaps[0], list[list[str]]()
+    for line in filter(None, lines):
+        left, right = line[:column], line[column:].strip()
+        if left.strip() and not left.endswith(" "):
+            return []
+        if left.strip() and not left.startswith(" "):
+            rows.append([left.strip(), right])
+        else:
+            rows[-1] = [f"{rows[-1][0]} {left.strip()}".strip(), f"{rows[-1][1]} {right}".strip()]
+    return table([[escape(left), escape(right)] for left, right in rows])
+
+
+def _sentences(lines: list[str]) -> list[str]:
+    """Bullets, one for each line that begins after the end of a sentence or clause; a paragraph where there is one."""
+    items: list[str] = []
+    for line in filter(None, lines):
+        if not items or (items[-1][-1] in ".;:" and not line.startswith(" ")):
+            items.append(line)
+        else:
+            items[-1] += f" {line.strip()}"
+    return [escape(items[0])] if len(items) == 1 else [f"* {escape(item)}" for item in items]
+
+
+def escape_lines(lines: list[str]) -> list[str]:
+    """The lines of a docstring of a class or function, escaped but for doctests, literal blocks and directives."""
+    result: list[str] = []
+    kept: int | None = None
+    for line in lines:
+        margin = len(line) - len(line.lstrip())
+        if kept is not None and line.strip() and margin <= kept:
+            kept = None
+        if kept is None and line.lstrip().startswith((">>>", ".. ")):
+            kept = margin - 1 if line.lstrip().startswith(">>>") else margin
+        result.append(line if kept is not None else escape(line))
+        if kept is None and line.rstrip().endswith("::"):
+            kept = margin
+    return result

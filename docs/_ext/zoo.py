@@ -1,0 +1,138 @@
+"""One page a network and one a wrapper, from its docstrings, its signature, its configurations and its figures."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from inspect import Parameter, getdoc, signature
+from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
+
+from figures import measured_rows, printed_rows
+from nests import TASKS, parameters, refusals
+from prose import arguments, escape, parts, table
+
+import mer_zoo.backbones
+import mer_zoo.wrappers
+from mer_zoo.model import Model
+
+__all__ = ["write_zoo"]
+
+ROOT = Path(__file__).parents[2]
+GIVEN = {"spec", "task", "backbone"}
+
+
+def write_zoo(folder: Path) -> None:
+    """Write the pages of all networks and wrappers."""
+    for part, option in ((mer_zoo.backbones, "--model.backbone"), (mer_zoo.wrappers, "--model.wrappers")):
+        for name in part.__all__:
+            text = "\n".join([*_page(getattr(part, name), option), ""])
+            (folder / f"{name}.rst").write_text(text, encoding="utf-8")
+
+
+def _page(cls: type[Model], option: str) -> Iterator[str]:
+    name, module = cls.__name__, sys.modules[cls.__module__]
+    network = option == "--model.backbone"
+    yield from (name, "=" * len(name), "")
+    for part in parts(getdoc(module) or ""):
+        short = part.rest.startswith((",", ";")) and len(part.rest) < 20
+        lead = "" if short else part.rest.strip(" ;,()")
+        if part.blocks:
+            part.blocks[0][0] = _sentence(part.blocks[0][0])
+        if part.title and part.title != name:
+            yield from _heading(part.title + part.rest * short)
+            yield from ([f"{_sentence(lead)}:", ""] if lead else [])
+        for block in part.blocks:
+            yield from (*block, "")
+        if part.title == name:
+            yield from _facts(cls, network)
+    yield from _options(cls, option)
+    yield from _nests(name, network)
+    yield from _figures(name)
+    yield from (*_heading("Class"), f".. autoclass:: mer_zoo.{name}", "")
+
+
+def _heading(title: str) -> list[str]:
+    return [title, "-" * len(title), ""]
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _facts(cls: type[Model], network: bool) -> Iterator[str]:
+    source = Path(sys.modules[cls.__module__].__file__ or "").relative_to(ROOT)
+    rows = [["class", f":py:class:`mer_zoo.{cls.__name__}`"], ["source", f"``{source.as_posix()}``"]]
+    if network:
+        rows.append(["parameters", f"{parameters(cls.__name__):,} at the sizes of CMU-MOSI, without a text encoder"])
+    if named := _configurations(cls.__name__):
+        rows.append(["configurations", ", ".join(f"``{path}``" for path in named)])
+    yield from (*table(rows), "")
+
+
+def _configurations(name: str) -> list[str]:
+    """The configuration files that name a class; comments do not count."""
+    files = sorted((ROOT / "configs").rglob("*.yaml"))
+    texts = {path: re.sub(r"#.*", "", path.read_text(encoding="utf-8")) for path in files}
+    return [path.relative_to(ROOT).as_posix() for path, text in texts.items() if re.search(rf"\b{name}\b", text)]
+
+
+def _options(cls: type[Model], option: str) -> Iterator[str]:
+    """A table of what the constructor takes, but for what MERModule gives it."""
+    meaning, types = arguments(getdoc(cls) or ""), get_type_hints(cls.__init__)
+    rows = []
+    for name, parameter in signature(cls).parameters.items():
+        if name not in GIVEN:
+            default = "" if parameter.default is Parameter.empty else f"``{_shown(parameter.default)}``"
+            rows.append([f"``{name}``", default, f"{meaning.get(name, '')} {_choices(types[name])}".strip()])
+    if rows:
+        given = f"On the command line ``{option}.{rows[0][0].strip('`')}=...``, in Python arguments of the class."
+        yield from (*_heading("Options"), given, "", *table(rows, ["option", "default", "meaning"], "20 16 64"), "")
+
+
+def _shown(default: object) -> str:
+    return f'"{default}"' if isinstance(default, str) else str(default)
+
+
+def _choices(kind: object) -> str:
+    """The words between which an option chooses."""
+    if get_origin(kind) is not Literal:
+        return ""
+    return f"One of {', '.join(f'``{word}``' for word in get_args(kind))}."
+
+
+def _nests(name: str, network: bool) -> Iterator[str]:
+    """A table of the wrappers around a network, or of the networks inside a wrapper."""
+    partners = mer_zoo.wrappers.__all__ if network else mer_zoo.backbones.__all__
+    rows = []
+    for partner in sorted(partners, key=str.lower):
+        refused = refusals(name, partner) if network else refusals(partner, name)
+        works = [task for task in TASKS if task not in refused]
+        kinds = "all tasks" if len(works) == len(TASKS) else ", ".join(works) or "no"
+        rows.append(
+            [
+                f":py:class:`~mer_zoo.{partner}`",
+                kinds,
+                " ".join(f"{escape(r)}." for r in dict.fromkeys(refused.values())),
+            ]
+        )
+    yield from _heading("Under which wrappers" if network else "Around which networks")
+    yield from ("With default options; other options may allow more, as the sentence of a refusal says.", "")
+    yield from (*table(rows, ["wrapper" if network else "network", "works for", "refused with"], "20 20 60"), "")
+
+
+def _figures(name: str) -> Iterator[str]:
+    """What papers print, and what this library measured."""
+    printed, measured = printed_rows(name), list(measured_rows(name))
+    if printed:
+        yield from _heading("In the papers")
+        yield from (
+            "Percent, as printed; MAE as it is. Single rates, sets of modalities and ablations: "
+            ":py:func:`mer_zoo.reports.published`.",
+            "",
+            *printed,
+            "",
+        )
+    if measured:
+        yield from (*_heading("Measured with this library"), *measured)

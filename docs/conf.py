@@ -1,0 +1,81 @@
+"""Sphinx's settings; ``make docs`` builds the site into build/docs."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+DOCS = Path(__file__).parent
+sys.path[:0] = [str(DOCS.parent), str(DOCS / "_ext")]
+
+import mer_zoo
+import names
+import prose
+import reference
+import zoo
+
+project = "mer_zoo"
+author = "the authors of mer_zoo"
+copyright = "2026, the authors of mer_zoo; Apache-2.0"
+version = release = mer_zoo.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",
+]
+exclude_patterns = ["_ext"]
+default_role = "literal"
+html_theme = "furo"
+html_copy_source = False
+html_title = f"mer_zoo {version}"
+
+myst_enable_extensions = ["deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+autodoc_inherit_docstrings = False
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_typehints_format = "short"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+python_use_unqualified_type_names = True
+maximum_signature_line_length = 88
+
+FOREIGN = ["torch", "torchmetrics", "lightning", "numpy", "np", "transformers", "matplotlib"]
+FOREIGN += ["collections", "pathlib", "typing", "argparse"]
+# Objects of other packages, whose pages a build without network can't look up.
+nitpick_ignore_regex = [
+    (
+        "py:.*",
+        r"(torch|torchmetrics|lightning|numpy|np|transformers|matplotlib|collections|pathlib|typing|argparse)\..*",
+    ),
+]
+
+
+def escape_docstring(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
+    """Before napoleon: asterisks and bars of docstrings are meant as such."""
+    lines[:] = prose.escape_lines(lines)
+
+
+def write_pages(app: Sphinx) -> None:
+    """Write the generated part of the sources."""
+    for part, write in {"reference": reference.write_modules, "zoo": zoo.write_zoo}.items():
+        folder = DOCS / "generated" / part
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        write(folder)
+
+
+def setup(app: Sphinx) -> None:
+    """Connect the extensions of docs/_ext."""
+    app.connect("builder-inited", write_pages)
+    app.connect("autodoc-process-docstring", escape_docstring, priority=400)
+    app.connect("missing-reference", names.resolve)
