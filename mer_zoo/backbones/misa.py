@@ -90,8 +90,8 @@ class MISA(Backbone):
         dim: Width h of all codes.
         heads: Heads of the attention over the codes; divides h.
         ffn_dim: Width of its feed-forward part.
-        attn_dropout: Dropout of its attention weights and, by the one number that torch's layer has, behind its ReLU and
-            of what it adds.
+        attn_dropout: Dropout of its attention weights and, by the one number that torch's layer has, behind its ReLU
+            and of what it adds.
         out_dropout: Dropout in front of the last hidden layer's ReLU.
         difference_weight: Weight of the difference loss; 0.1 for MOSI, 0.3 for MOSEI in MMSA.
         similarity_weight: Weight of the similarity loss; 0.3 for MOSI, 0.8 for MOSEI in MMSA.
