@@ -1,0 +1,77 @@
+# ruff: noqa: I001  # "as" marks what is exported; one import a module reads better than one a name
+from . import (
+    backbones as backbones,
+    callbacks as callbacks,
+    compat as compat,
+    confounding as confounding,
+    data as data,
+    functional as functional,
+    layers as layers,
+    metrics as metrics,
+    reports as reports,
+    sharing as sharing,
+    training as training,
+    wrappers as wrappers,
+)
+from .backbones import (
+    DLF as DLF,
+    DMD as DMD,
+    EFLSTM as EFLSTM,
+    EMTDLFR as EMTDLFR,
+    LFDNN as LFDNN,
+    LFLSTM as LFLSTM,
+    LMF as LMF,
+    LNLN as LNLN,
+    MAGBERT as MAGBERT,
+    MFN as MFN,
+    MISA as MISA,
+    MPLMM as MPLMM,
+    PMR as PMR,
+    TFN as TFN,
+    CIDerNet as CIDerNet,
+    CubeMLP as CubeMLP,
+    CUMDFNet as CUMDFNet,
+    MulT as MulT,
+    SelfMM as SelfMM,
+)
+from .batch import (
+    Batch as Batch,
+    BatchSource as BatchSource,
+    DataSpec as DataSpec,
+    Modality as Modality,
+    Output as Output,
+    Step as Step,
+)
+from .data.datamodule import (
+    IEMOCAP as IEMOCAP,
+    MOSEI as MOSEI,
+    MOSI as MOSI,
+    MERDataModule as MERDataModule,
+    SyntheticMER as SyntheticMER,
+)
+from .distributed import distributed_mean as distributed_mean
+from .errors import MERError as MERError
+from .model import Backbone as Backbone, Model as Model, Wrapper as Wrapper, adapt as adapt
+from .module import MERModule as MERModule
+from .scores import Scores as Scores
+from .sharing.export import save_pretrained as save_pretrained
+from .sharing.pretrained import load_pretrained as load_pretrained
+from .task import (
+    EmotionDetection as EmotionDetection,
+    SentimentClassification as SentimentClassification,
+    SentimentRegression as SentimentRegression,
+    Task as Task,
+)
+from .training import LastCheckpoint as LastCheckpoint, WarmupCosine as WarmupCosine
+from .wrappers import (
+    CLUE as CLUE,
+    CUMDF as CUMDF,
+    GEAR as GEAR,
+    MACI as MACI,
+    MSSD as MSSD,
+    CausalMER as CausalMER,
+    PropensityWeighting as PropensityWeighting,
+)
+
+__all__: list[str]
+__version__: str
