@@ -12,9 +12,46 @@ from torch import Tensor
 
 from mer_zoo.errors import MERError
 
-__all__ = ["MODALITIES", "Batch", "BatchSource", "DataSpec", "Modality", "Output", "Step"]
+__all__ = ["LETTERS", "MODALITIES", "Batch", "BatchSource", "DataSpec", "Modality", "Output", "Step"]
+__all__ += ["availability_name", "available_modalities"]
 
 MODALITIES = ("text", "audio", "vision")
+LETTERS = dict(zip(MODALITIES, "lav", strict=True))  # in the papers' tables, l for language
+
+
+def available_modalities(available: Sequence[str]) -> tuple[str, ...]:
+    """Return a set of modalities in their order, or refuse it.
+
+    Args:
+        available: Names of modalities, in any order.
+
+    Raises:
+        MERError: For an empty set, or an unknown or repeated name.
+
+    Example:
+        >>> available_modalities(["vision", "text"])
+        ('text', 'vision')
+    """
+    names = [available] if isinstance(available, str) else list(available)
+    if not names or not all(isinstance(name, str) and names.count(name) == 1 and name in MODALITIES for name in names):
+        raise MERError(f"available is {available!r}; give a non-empty choice of {', '.join(MODALITIES)}")
+    return tuple(name for name in MODALITIES if name in names)
+
+
+def availability_name(available: Sequence[str]) -> str:
+    """Name a set of modalities as the papers do, l for language.
+
+    Args:
+        available: Names of modalities, in any order.
+
+    Raises:
+        MERError: For an empty set, or an unknown or repeated name.
+
+    Example:
+        >>> availability_name(("audio", "text"))
+        '{l,a}'
+    """
+    return "{" + ",".join(LETTERS[name] for name in available_modalities(available)) + "}"
 
 
 class TargetSource(Protocol):

@@ -17,6 +17,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from typing_extensions import override
 
 from mer_zoo.confounding.propensity import Propensity
+from mer_zoo.data.missing.conditions import described
 from mer_zoo.module import MERModule
 from mer_zoo.reports import write_results
 from mer_zoo.runs.curves import CurveWriter, curve_of, epoch_row
@@ -220,8 +221,7 @@ def results_of(trainer: Trainer, module: MERModule) -> dict[str, Any]:
         results["notes"] += results["data"].pop("notes")
         for condition in datamodule.conditions:
             if condition.name in module.results:
-                pattern = None if condition.pattern is None else repr(condition.pattern)
-                entry = {"split": condition.split, "pattern": pattern, "source": condition.source}
+                entry = described(condition, datamodule.conditions, list(datamodule.corpus.splits))
                 results["conditions"][condition.name] = {**entry, **module.results[condition.name]}
     return results
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 from typing import get_args
 
-from mer_zoo.batch import MODALITIES
-from mer_zoo.data.missing.pattern import AVAILABILITY, availability_name
+from mer_zoo.batch import MODALITIES, availability_name
+from mer_zoo.data.missing.pattern import AVAILABILITY
 from mer_zoo.data.synthetic.bayes import Accuracy, Predictor, bayes_accuracy
 from mer_zoo.data.synthetic.scm import SyntheticConfig
 

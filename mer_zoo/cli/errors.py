@@ -11,7 +11,7 @@ import mer_zoo.backbones
 import mer_zoo.wrappers
 from mer_zoo.errors import MERError, TrainingError
 
-__all__ = ["exit_code", "explain", "explain_place", "explain_trainer", "is_mistake"]
+__all__ = ["exit_code", "explain", "explain_place", "explain_trainer", "explain_unfit", "is_mistake"]
 
 DATA = ("IEMOCAP", "MOSEI", "MOSI", "MERDataModule", "SyntheticMER")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -88,6 +88,23 @@ def explain_trainer(error: Exception) -> str:
     return f"{' '.join(str(error).split()).rstrip('.')}; see mer-zoo fit --help for the options of --trainer"
 
 
+def explain_unfit(message: str) -> str | None:
+    r"""Say what a constructor refused where an option may be one of several types; None where nothing was said.
+
+    There jsonargparse keeps what it tried in a text of its own, and of the exceptions the first one alone.
+
+    Args:
+        message: What jsonargparse reports.
+
+    Example:
+        >>> explain_unfit("Does not validate against any of the Union subtypes\n  - no such rate")
+        'no such rate'
+    """
+    if "Does not validate against any of the Union subtypes" not in message:
+        return None
+    return "; ".join(_findings(message, ("Expected a", "Given value"))) or None
+
+
 def is_mistake(error: BaseException) -> bool:
     """Whether a :class:`MERError` stands anywhere in the chain of an exception.
 
@@ -136,16 +153,12 @@ def _unknown_class(name: str, key: str) -> str:
 
 def _essence(message: str) -> str:
     """The innermost findings of the report, without the types that were tried in vain."""
-    lines = [line.strip().removeprefix("- ").strip() for line in message.splitlines()]
-    noise = (
-        "Parser key",
-        "Does not validate",
-        "Subtypes:",
-        "Errors:",
-        "Expected a <class 'NoneType'>",
-        "Given value type:",
-    )
-    lines = [line for line in lines if line and not line.startswith(noise)]
-    text = "; ".join(dict.fromkeys(lines)) or message.strip()
+    text = "; ".join(_findings(message, ("Expected a <class 'NoneType'>", "Given value type:"))) or message.strip()
     text = re.sub(r"<class '([^']+)'>", r"\1", text)
     return re.sub(r'^Parser key "[^"]+":\s*', "", text) + ("" if "--help" in text else f"; {HELP}")
+
+
+def _findings(message: str, noise: tuple[str, ...]) -> list[str]:
+    lines = [line.strip().removeprefix("- ").strip() for line in message.splitlines()]
+    noise += ("Parser key", "Does not validate", "Subtypes:", "Errors:")
+    return list(dict.fromkeys(line for line in lines if line and not line.startswith(noise)))

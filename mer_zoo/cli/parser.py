@@ -20,7 +20,7 @@ import mer_zoo.data
 import mer_zoo.wrappers  # noqa: F401  # imported classes can be named without their module
 from mer_zoo.callbacks import RunRecord, SaveConfig
 from mer_zoo.cli.bases import with_bases
-from mer_zoo.cli.errors import explain, explain_trainer
+from mer_zoo.cli.errors import explain, explain_trainer, explain_unfit, is_mistake
 from mer_zoo.data import MERDataModule
 from mer_zoo.errors import MERError
 from mer_zoo.module import MERModule
@@ -103,7 +103,13 @@ class MERCLI(LightningCLI):
 
     @override
     def instantiate_classes(self) -> None:
-        super().instantiate_classes()
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            told = None if is_mistake(error) else explain_unfit(str(error))
+            if told is None:
+                raise
+            raise MERError(told) from error
         if self.logger_option is not None:  # config.yaml holds the configuration that was asked for
             self.config[str(self.subcommand)].trainer.logger.init_args[self.logger_option] = None
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]

@@ -16,7 +16,8 @@ from mer_zoo.errors import MERError
 from mer_zoo.metrics.confusion import ConfusionMetric
 from mer_zoo.metrics.significance import Interval, paired_bootstrap, paired_bootstrap_area
 from mer_zoo.reports.groups import Group, curve_names
-from mer_zoo.reports.tables import ABSENT, Table, condition_title, format_value, is_availability, is_fraction
+from mer_zoo.reports.record import ConditionResult
+from mer_zoo.reports.tables import ABSENT, Table, condition_title, format_value, is_fraction
 from mer_zoo.task import build_task
 
 __all__ = ["difference_table"]
@@ -31,19 +32,21 @@ class _Scored:
     index: Tensor
 
 
-def difference_table(groups: Sequence[Group], names: Sequence[str], metric: str, samples: int) -> Table | None:
+def difference_table(
+    groups: Sequence[Group], conditions: Sequence[ConditionResult], metric: str, samples: int
+) -> Table | None:
     """Each model minus the first one, with 95 % intervals, where nothing is missing and in AUILC of accuracies and F1.
 
     Args:
         groups: The models.
-        names: The conditions.
+        conditions: The conditions.
         metric: The metric.
         samples: Number of resamplings.
 
     Returns:
         None where no model can be compared with the first: another task, other samples, or no scores kept.
     """
-    complete = [name for name in names if not is_availability(name)]
+    complete = [condition.name for condition in conditions if not condition.available]
     measure = _metric(groups[0], metric)
     if measure is None:
         return None

@@ -11,9 +11,9 @@ from pathlib import Path
 from mer_zoo.errors import MERError
 from mer_zoo.functional.metrics import DropGap
 from mer_zoo.metrics.significance import mean_std
-from mer_zoo.reports.record import RunResults
+from mer_zoo.reports.record import ConditionResult, RunResults
 from mer_zoo.reports.robustness import Curve, curves_of, gaps_of
-from mer_zoo.reports.tables import is_availability, ordered_metrics
+from mer_zoo.reports.tables import ordered_metrics
 
 __all__ = ["Group", "choose_metric", "conditions_of", "curve_names", "group_runs"]
 
@@ -158,8 +158,9 @@ def choose_metric(runs: Sequence[RunResults], metric: str | None = None) -> str:
     return metric
 
 
-def conditions_of(runs: Sequence[RunResults]) -> list[str]:
-    """Names of all conditions in order of first appearance, availability sets last, those on curves left out."""
+def conditions_of(runs: Sequence[RunResults]) -> list[ConditionResult]:
+    """All conditions in order of first appearance, availability sets last, those on curves left out."""
+    found = {name: condition for run in reversed(runs) for name, condition in run.conditions.items()}
     names = dict.fromkeys(name for run in runs for name in run.conditions)
     on_curves = {
         condition.name
@@ -168,7 +169,7 @@ def conditions_of(runs: Sequence[RunResults]) -> list[str]:
         for _, condition in curve.points
         if not condition.complete
     }
-    return sorted((name for name in names if name not in on_curves), key=is_availability)
+    return sorted((found[name] for name in names if name not in on_curves), key=lambda one: bool(one.available))
 
 
 def curve_names(runs: Sequence[RunResults]) -> list[str]:

@@ -14,7 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from mer_zoo.reports.tables import condition_title, format_value, is_availability, is_fraction, split_place
+from mer_zoo.reports.record import ConditionResult
+from mer_zoo.reports.tables import condition_title, format_value, is_fraction
 from mer_zoo.runs.files import whole_file
 
 __all__ = ["COLOURS", "FAINT", "GRID", "INK", "MARKERS", "Series", "axis_title", "condition_picture", "save_picture"]
@@ -24,7 +25,6 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 INK, FAINT, GRID, _BAND = "#222222", "#767676", "#E2E2E2", "#F6F6F6"
 _NAMES = {"iid": "IID test", "ood": "OOD test", "rct": "randomised trial"}
-_LETTERS = {"l": "text", "a": "audio", "v": "vision"}
 _AXIS = {
     "Acc2_non0": "accuracy, negative against positive (Acc2_non0)",
     "Acc2_has0": "accuracy, negative against the rest (Acc2_has0)",
@@ -85,12 +85,12 @@ class _Layout:
 
 
 def condition_picture(
-    conditions: Sequence[str], series: Sequence[Series], majority: Sequence[float], metric: str, title: str
+    conditions: Sequence[ConditionResult], series: Sequence[Series], majority: Sequence[float], metric: str, title: str
 ) -> Figure:
     """Draw a metric under several conditions.
 
     Args:
-        conditions: Names of the conditions, from top to bottom.
+        conditions: The conditions, from top to bottom.
         series: The models.
         majority: The majority class's value under each condition, NaN where unknown.
         metric: Name of the metric.
@@ -100,7 +100,8 @@ def condition_picture(
         A figure that belongs to no window and no global state.
 
     Example:
-        >>> figure = condition_picture(["iid"], [Series("MulT", [0.8])], [0.55], "Acc2_non0", "MulT")
+        >>> iid = ConditionResult("iid", "test", complete=True)
+        >>> figure = condition_picture([iid], [Series("MulT", [0.8])], [0.55], "Acc2_non0", "MulT")
         >>> figure.axes[0].get_xlabel()
         'accuracy, negative against positive (Acc2_non0)'
     """
@@ -111,7 +112,7 @@ def condition_picture(
     spread = any(one.deviations for one in series)
     foot = 0.72 if spread else 0.56
     total = head + layout.end + foot
-    left = 0.45 + 0.075 * max([len(_row_name(name)) for name in conditions], default=0)
+    left = 0.45 + 0.075 * max([len(_row_name(condition)) for condition in conditions], default=0)
     figure = Figure(figsize=(_WIDTH, total), dpi=160, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_axes((left / _WIDTH, foot / total, (_WIDTH - left - 0.3) / _WIDTH, layout.end / total))
@@ -144,21 +145,21 @@ def _head(figure: Figure, title: str, handles: Sequence[Line2D], columns: int) -
     )
 
 
-def _section(condition: str) -> str:
-    if is_availability(condition):
+def _section(condition: ConditionResult) -> str:
+    if condition.available:
         return "only these modalities present"
-    return "all modalities present" if condition in _NAMES else "other conditions"
+    return "all modalities present" if condition.name in _NAMES else "other conditions"
 
 
-def _row_name(condition: str) -> str:
-    if is_availability(condition):
-        place, name = split_place(condition)
-        words = " + ".join(_LETTERS.get(letter, letter) for letter in name.strip("{}").split(","))
+def _row_name(condition: ConditionResult) -> str:
+    place, name = condition.place, condition.name
+    if condition.available and name == " ".join(filter(None, [place, condition.set_name])):
+        words = " + ".join(condition.available)
         return f"{words}, {_NAMES.get(place, place)}" if place else words
-    return _NAMES.get(condition, condition_title(condition))
+    return _NAMES.get(name, condition_title(name))
 
 
-def _lay_out(conditions: Sequence[str], models: int) -> _Layout:
+def _lay_out(conditions: Sequence[ConditionResult], models: int) -> _Layout:
     pitch = 0.19
     height = 0.34 if models == 1 else 0.17 + pitch * models
     several = len({_section(condition) for condition in conditions}) > 1
@@ -175,7 +176,7 @@ def _lay_out(conditions: Sequence[str], models: int) -> _Layout:
     return _Layout(height, pitch, centres, headings, y + 0.05)
 
 
-def _frame(axes: Axes, conditions: Sequence[str], layout: _Layout, metric: str, left: float) -> None:
+def _frame(axes: Axes, conditions: Sequence[ConditionResult], layout: _Layout, metric: str, left: float) -> None:
     axes.set_ylim(layout.end, 0)
     axes.set_yticks(layout.centres, [_row_name(condition) for condition in conditions])
     axes.tick_params(axis="y", length=0, labelsize=9.5, labelcolor=INK, pad=8)

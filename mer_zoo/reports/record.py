@@ -8,10 +8,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save
 
+from mer_zoo.batch import LETTERS, MODALITIES, availability_name, available_modalities
 from mer_zoo.errors import MERError
 from mer_zoo.runs.files import whole_file
 
@@ -35,20 +37,28 @@ class ConditionResult:
         metrics: The model's metrics.
         majority: The same of the majority class.
         constant: The same of the best constant prediction.
-        curve: Name without its rate, where it is a point on a pattern's curve, such as ``RMFM`` of ``RMFM 0.3``; else
-            None.
+        place: Name of the complete condition of its split; empty for the first test split.
+        curve: The curve that it is a point of, such as ``RMFM``, or ``ood RMFM`` at another place; else None.
         rate: The missing rate there.
+        available: The modalities that are there, where some are left out of every sample; else empty.
     """
 
     name: str
     split: str
     complete: bool
-    count: int
-    metrics: dict[str, float]
-    majority: dict[str, float]
-    constant: dict[str, float]
+    count: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    majority: dict[str, float] = field(default_factory=dict)
+    constant: dict[str, float] = field(default_factory=dict)
+    place: str = ""
     curve: str | None = None
     rate: float | None = None
+    available: tuple[str, ...] = ()
+
+    @property
+    def set_name(self) -> str:
+        """The set of modalities as the papers write it, such as ``{l,a}``; empty where there is none."""
+        return availability_name(self.available) if self.available else ""
 
 
 @dataclass(frozen=True)
@@ -116,6 +126,9 @@ def parse_results(raw: Any, path: Path) -> RunResults:
     if not raw["conditions"]:
         raise MERError(f"{path} holds no tested condition; {_REMEDY}")
     seed, parameters, data = raw.get("seed"), raw.get("parameters"), raw.get("data")
+    data = dict(data) if isinstance(data, Mapping) else {}
+    used = data.get("modalities")
+    used = used if isinstance(used, list) else list(MODALITIES)
     return RunResults(
         path=path,
         model=raw["model"],
@@ -123,15 +136,15 @@ def parse_results(raw: Any, path: Path) -> RunResults:
         convention=str(raw.get("convention") or "mmsa"),
         seed=seed if isinstance(seed, int) else None,
         parameters=parameters if isinstance(parameters, int) else None,
-        data=dict(data) if isinstance(data, Mapping) else {},
+        data=data,
         notes=[str(note) for note in raw.get("notes") or []],
         diagnostics=_numbers(raw.get("diagnostics") or {}, "the diagnostics", path),
         weights=str(raw.get("weights") or ""),
-        conditions={name: _condition(name, entry, path) for name, entry in raw["conditions"].items()},
+        conditions={name: _condition(name, entry, path, used) for name, entry in raw["conditions"].items()},
     )
 
 
-def _condition(name: str, entry: Any, path: Path) -> ConditionResult:
+def _condition(name: str, entry: Any, path: Path, used: Sequence[str]) -> ConditionResult:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("metrics"), Mapping):
         raise MERError(f"{path}: condition {name!r} has no 'metrics'; {_REMEDY}")
     source = entry.get("source")
@@ -141,18 +154,50 @@ def _condition(name: str, entry: Any, path: Path) -> ConditionResult:
         _numbers(entry.get(key) or {}, where, path) for key in ("metrics", "majority", "constant")
     )
     count = int(entry.get("count") or 0)
+    place, curve, rate, available = (
+        _position(entry, where, path) if "curve" in entry else _position_by_name(name, str(pattern))
+    )
+    if all(modality in available for modality in used):
+        available = ()
     return ConditionResult(
-        name, split, pattern is None, count, metrics, majority, constant, *_place_on_curve(name, str(pattern))
+        name, split, pattern is None, count, metrics, majority, constant, place, curve, rate, available
     )
 
 
-def _place_on_curve(name: str, pattern: str) -> tuple[str | None, float | None]:
-    """Curve and rate of a condition that is named as robustness presets do: by its pattern and that one's rate."""
+_Position = tuple[str, str | None, float | None, tuple[str, ...]]  # place, curve, rate, available
+
+
+def _position(entry: Mapping[str, Any], where: str, path: Path) -> _Position:
+    """What is missing, as the test wrote it down."""
+    place, curve, rate, available = (entry.get(key) for key in ("place", "curve", "rate", "available"))
+    fault = next((key for key in ("place", "curve") if not isinstance(entry.get(key), (str, NoneType))), None)
+    on_curve = isinstance(rate, (int, float)) and not isinstance(rate, bool) and 0 <= rate <= 1
+    if (fault is None and (curve is not None) != (rate is not None)) or (rate is not None and not on_curve):
+        fault = "rate"
+    modalities: tuple[str, ...] = ()
+    if available is not None:
+        try:
+            modalities = available_modalities(available)
+        except (MERError, TypeError):
+            fault = "available"
+    if fault is not None:
+        raise MERError(f"{path}: {fault} of {where} is {str(entry.get(fault))[:100]!r}; {_REMEDY}")
+    at = f"{place} " if place else ""
+    return place or "", f"{at}{curve}" if curve else None, None if rate is None else float(rate), modalities
+
+
+def _position_by_name(name: str, pattern: str) -> _Position:
+    """The same of a file that does not say it, but whose conditions are named as the presets do."""
     family, _, arguments = pattern.partition("(")
-    match = re.fullmatch(rf"((?:.* )?{re.escape(family)}) (\d+(?:\.\d+)?)", name)
-    if match is None or {float(number) for number in re.findall(r"=(\d+(?:\.\d+)?)", arguments)} != {float(match[2])}:
-        return None, None
-    return match[1], float(match[2])
+    rated = re.fullmatch(rf"(?:(.*) )?{re.escape(family)} (\d+(?:\.\d+)?)", name)
+    if rated and {float(number) for number in re.findall(r"=(\d+(?:\.\d+)?)", arguments)} == {float(rated[2])}:
+        return rated[1] or "", name.rpartition(" ")[0], float(rated[2]), ()
+    whole = re.fullmatch(r"(?:(.*) )?\{([lav](?:,[lav])*)\}", name)
+    letters = whole[2].split(",") if whole else []
+    if whole and family == "SMM" and len(set(letters)) == len(letters):
+        names = {letter: modality for modality, letter in LETTERS.items()}
+        return whole[1] or "", None, None, available_modalities([names[letter] for letter in letters])
+    return "", None, None, ()
 
 
 def _numbers(table: Any, where: str, path: Path) -> dict[str, float]:

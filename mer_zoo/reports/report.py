@@ -17,16 +17,14 @@ from mer_zoo.reports.curve_plots import curve_picture
 from mer_zoo.reports.groups import Group, choose_metric, conditions_of, curve_names, group_runs
 from mer_zoo.reports.plots import Series, condition_picture, save_picture
 from mer_zoo.reports.published import Published, paper_metric, paper_models, published
-from mer_zoo.reports.record import find_results
+from mer_zoo.reports.record import ConditionResult, find_results
 from mer_zoo.reports.run import CURVE_NOTE, GAP_NOTE
 from mer_zoo.reports.tables import (
     Table,
     condition_title,
     format_value,
-    is_availability,
     is_fraction,
     open_console,
-    split_place,
     with_deviation,
 )
 from mer_zoo.runs.files import whole_file
@@ -97,20 +95,20 @@ def report(
     results = find_results(runs)
     metric = choose_metric(results, metric)
     groups = group_runs(results)
-    names = conditions_of(results)
-    first = comparison_table(groups, names, metric)
-    tables: list[Table | None] = [first, *_curve_tables(groups, metric), _gap_table(groups, names, metric)]
+    conditions = conditions_of(results)
+    first = comparison_table(groups, conditions, metric)
+    tables: list[Table | None] = [first, *_curve_tables(groups, metric), _gap_table(groups, conditions, metric)]
     if samples:
-        tables.append(difference_table(groups, names, metric, samples))
+        tables.append(difference_table(groups, conditions, metric, samples))
     if with_published:
-        tables.append(_published_table(groups, names, metric))
+        tables.append(_published_table(groups, conditions, metric))
         if tables[-1] is None:
             first.notes.append("The papers print no figure for these models, data and conditions.")
     tables.append(_diagnostics_table(groups))
     title = _title(groups)
     curves = curve_picture(groups, metric, title) if curve_names(results) else None
     made = Report(
-        metric, [table for table in tables if table is not None], _picture(groups, names, metric, title), curves
+        metric, [table for table in tables if table is not None], _picture(groups, conditions, metric, title), curves
     )
     if dest is not None:
         save_picture(made.figure, dest / "report.png")
@@ -124,14 +122,15 @@ def report(
     return made
 
 
-def comparison_table(groups: Sequence[Group], names: Sequence[str], metric: str) -> Table:
+def comparison_table(groups: Sequence[Group], conditions: Sequence[ConditionResult], metric: str) -> Table:
     """The metric of each model under each condition, then what the majority class scores there.
 
     Args:
         groups: The models.
-        names: The conditions.
+        conditions: The conditions.
         metric: The metric.
     """
+    names = [condition.name for condition in conditions]
     rows = []
     majorities: dict[tuple[str, ...], str] = {}
     for group in groups:
@@ -169,12 +168,12 @@ def _curve_tables(groups: Sequence[Group], metric: str) -> list[Table]:
     return tables
 
 
-def _gap_table(groups: Sequence[Group], names: Sequence[str], metric: str) -> Table | None:
-    available = [split_place(name) for name in names if is_availability(name)]
-    columns = [*dict.fromkeys(name for _, name in available), "mean", "std"]
+def _gap_table(groups: Sequence[Group], conditions: Sequence[ConditionResult], metric: str) -> Table | None:
+    available = [condition for condition in conditions if condition.available]
+    columns = [*dict.fromkeys(condition.set_name for condition in available), "mean", "std"]
     rows = []
     for group in groups:
-        for place in dict.fromkeys(place for place, _ in available):
+        for place in dict.fromkeys(condition.place for condition in available):
             if group.gaps(metric, place):
                 values = [(column, *group.gap(metric, column, place)) for column in columns]
                 cells = [with_deviation(metric, mean, deviation, column != "std") for column, mean, deviation in values]
@@ -200,14 +199,15 @@ def _title(groups: Sequence[Group]) -> str:
     return f"Test results on {' and '.join(corpora)}" if corpora else "Test results"
 
 
-def _picture(groups: Sequence[Group], names: Sequence[str], metric: str, title: str) -> Figure:
+def _picture(groups: Sequence[Group], conditions: Sequence[ConditionResult], metric: str, title: str) -> Figure:
+    names = [condition.name for condition in conditions]
     series = []
     for group in groups:
         values = [group.value(name, metric) for name in names]
         deviations = [deviation or 0.0 for _, deviation in values] if len(group.runs) > 1 else None
         series.append(Series(group.label, [mean for mean, _ in values], deviations))
     majority = [_common_majority(groups, name, metric) for name in names]
-    return condition_picture(names, series, majority, metric, title)
+    return condition_picture(conditions, series, majority, metric, title)
 
 
 def _common_majority(groups: Sequence[Group], name: str, metric: str) -> float:
@@ -217,13 +217,13 @@ def _common_majority(groups: Sequence[Group], name: str, metric: str) -> float:
     return known.pop() if len(known) == 1 else math.nan
 
 
-def _published_table(groups: Sequence[Group], names: Sequence[str], metric: str) -> Table | None:
+def _published_table(groups: Sequence[Group], conditions: Sequence[ConditionResult], metric: str) -> Table | None:
     rows = []
     for group in groups:
         corpus = str(group.runs[0].data.get("corpus", ""))
         for model in paper_models(group.runs[0].model):
             for figure in published(model, corpus):
-                ours = _ours(group, figure, names, metric)
+                ours = _ours(group, figure, conditions, metric)
                 if ours is not None:
                     where = f"{figure.source}, table {figure.table}, {figure.alignment}"
                     what = f"{figure.metric} {figure.split} {_in_which(figure)}"
@@ -235,7 +235,7 @@ def _in_which(figure: Published) -> str:
     return figure.condition if figure.pattern in ("complete", "SMM") else f"{figure.pattern} {figure.condition}"
 
 
-def _ours(group: Group, figure: Published, names: Sequence[str], metric: str) -> str | None:
+def _ours(group: Group, figure: Published, conditions: Sequence[ConditionResult], metric: str) -> str | None:
     """Our figure for the same thing, None where there is none."""
     if figure.metric == f"{paper_metric(metric)}_drop":
         is_std = figure.condition == "std"
@@ -244,14 +244,16 @@ def _ours(group: Group, figure: Published, names: Sequence[str], metric: str) ->
     if figure.metric != paper_metric(metric):
         return None
     curve = figure.pattern if figure.split == "IID" else f"{figure.split.lower()} {figure.pattern}"
-    if group.rates(curve):
-        rate = float(figure.condition.removeprefix("rate=")) if figure.condition.startswith("rate=") else None
-        if figure.condition == "AUILC" or rate in group.rates(curve):
-            mean, deviation = group.area(curve, metric) if rate is None else group.at_rate(curve, rate, metric)
-            return None if math.isnan(mean) else with_deviation(metric, mean, deviation)
-    for name in names:
-        if (figure.split, figure.condition) in [*_PAPER_CONDITIONS.get(name, ()), ("IID", name)]:
-            mean, deviation = group.value(name, metric)
+    rate = float(figure.condition.removeprefix("rate=")) if figure.condition.startswith("rate=") else None
+    rates = group.rates(curve)
+    if rates and (figure.condition == "AUILC" or rate in rates):
+        mean, deviation = group.area(curve, metric) if rate is None else group.at_rate(curve, rate, metric)
+        return None if math.isnan(mean) else with_deviation(metric, mean, deviation)
+    for condition in conditions:
+        own_set = (condition.place.upper() or "IID", condition.set_name)
+        is_same = (figure.split, figure.condition) in (*_PAPER_CONDITIONS.get(condition.name, ()), own_set)
+        if is_same or (rate is not None and (condition.curve, condition.rate) == (curve, rate)):
+            mean, deviation = group.value(condition.name, metric)
             return None if math.isnan(mean) else with_deviation(metric, mean, deviation)
     return None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mer_zoo.functional.metrics import DropGap, auilc, drop_gap
 from mer_zoo.reports.record import ConditionResult, RunResults
-from mer_zoo.reports.tables import is_availability, ordered_metrics, split_place
+from mer_zoo.reports.tables import ordered_metrics
 
 __all__ = ["Curve", "curves_of", "gap_places", "gaps_of", "summarize"]
 
@@ -52,18 +52,21 @@ def curves_of(run: RunResults) -> dict[str, Curve]:
         if condition.curve is not None and condition.rate is not None:
             full = run.full(condition)
             points.setdefault(condition.curve, {} if full is None else {0.0: full})[condition.rate] = condition
-    return {name: Curve(name, sorted(found.items())) for name, found in points.items() if len(found) > 1}
+    return {
+        name: Curve(name, sorted(found.items()))
+        for name, found in points.items()
+        if sum(not condition.complete for condition in found.values()) > 1
+    }
 
 
 def gap_places(run: RunResults) -> list[str]:
     """The test splits that were tested with modalities missing: an empty name for the first, ``ood`` and the like."""
-    return list(dict.fromkeys(split_place(name)[0] for name in run.conditions if is_availability(name)))
+    return list(dict.fromkeys(condition.place for condition in run.conditions.values() if condition.available))
 
 
 def _sets(run: RunResults, place: str) -> tuple[dict[str, ConditionResult], ConditionResult | None]:
     """The availability conditions of one test split by set, and the complete condition beside them."""
-    names = [name for name in run.conditions if is_availability(name) and split_place(name)[0] == place]
-    sets = {split_place(name)[1]: run.conditions[name] for name in names}
+    sets = {c.set_name: c for c in run.conditions.values() if c.available and c.place == place}
     return sets, next((run.full(condition) for condition in sets.values()), None)
 
 

@@ -15,10 +15,8 @@ from mer_zoo.reports.tables import (
     Table,
     condition_title,
     format_value,
-    is_availability,
     open_console,
     ordered_metrics,
-    split_place,
 )
 from mer_zoo.runs.files import whole_file
 
@@ -64,11 +62,11 @@ def write_results(
         part.write_text(_markdown(run, pictures), encoding="utf-8")
     if pictures:
         metric = choose_metric([run])
-        group, names = Group(run.model, [run]), conditions_of([run])
-        series = Series(run.model, [group.value(name, metric)[0] for name in names])
-        majority = [group.majority(name, metric) for name in names]
+        group, conditions = Group(run.model, [run]), conditions_of([run])
+        series = Series(run.model, [group.value(condition.name, metric)[0] for condition in conditions])
+        majority = [group.majority(condition.name, metric) for condition in conditions]
         title = " on ".join(filter(None, [run.model, str(run.data.get("corpus", ""))]))
-        save_picture(condition_picture(names, [series], majority, metric, title), folder / "conditions.png")
+        save_picture(condition_picture(conditions, [series], majority, metric, title), folder / "conditions.png")
         if curves_of(run):
             save_picture(curve_picture([group], metric, title), folder / "robustness.png")
 
@@ -120,7 +118,7 @@ def condition_table(run: RunResults) -> Table:
 
     Conditions that are points of a curve stand in :func:`curve_tables`.
     """
-    metrics, names = ordered_metrics(run.metric_names), conditions_of([run])
+    metrics, names = ordered_metrics(run.metric_names), {condition.name for condition in conditions_of([run])}
     rows = []
     for split in dict.fromkeys(condition.split for condition in run.conditions.values()):
         members = [condition for condition in run.conditions.values() if condition.split == split]
@@ -140,7 +138,7 @@ def _row(name: str, condition: ConditionResult, table: Mapping[str, float], metr
 def gap_table(run: RunResults) -> Table | None:
     """The drop gap of each metric of a run; None where it was not tested with modalities missing."""
     group = Group(run.model, [run])
-    sets = list(dict.fromkeys(split_place(name)[1] for name in run.conditions if is_availability(name)))
+    sets = list(dict.fromkeys(condition.set_name for condition in run.conditions.values() if condition.available))
     columns, rows = [*sets, "mean", "std"], []
     for place in gap_places(run):
         for metric in ordered_metrics(run.metric_names):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,11 +17,9 @@ __all__ = [
     "Table",
     "condition_title",
     "format_value",
-    "is_availability",
     "is_fraction",
     "open_console",
     "ordered_metrics",
-    "split_place",
     "with_deviation",
 ]
 
@@ -144,27 +141,6 @@ def ordered_metrics(names: Iterable[str]) -> list[str]:
     """
     given = [name for name in names if name != "loss"]
     return [name for name in _ORDER if name in given] + sorted(name for name in given if name not in _ORDER)
-
-
-def is_availability(condition: str) -> bool:
-    """Whether a condition is named as the set of modalities that are there, maybe with the test split in front.
-
-    Example:
-        >>> is_availability("{l,a}"), is_availability("ood {l,a}"), is_availability("ood")
-        (True, True, False)
-    """
-    return re.fullmatch(r"(.+ )?\{[a-z](,[a-z])*\}", condition) is not None
-
-
-def split_place(condition: str) -> tuple[str, str]:
-    """Take the test split off the name of an availability condition; the first split's names have none.
-
-    Example:
-        >>> split_place("ood {l,a}"), split_place("{l}")
-        (('ood', '{l,a}'), ('', '{l}'))
-    """
-    place, _, name = condition.rpartition(" ")
-    return place, name
 
 
 def condition_title(condition: str) -> str:

@@ -1,6 +1,8 @@
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,8 +10,16 @@ from matplotlib.axes import Axes
 from report_toys import SETS
 
 from mer_zoo.reports.plots import Series, condition_picture, save_picture
+from mer_zoo.reports.record import ConditionResult, parse_results
 
-CONDITIONS = ["iid", "ood", *SETS]
+
+def conditions(*names: str) -> list[ConditionResult]:
+    """Conditions whose names say what is missing."""
+    entries: dict[str, Any] = {name: {"pattern": "SMM()" if "{" in name else None, "metrics": {}} for name in names}
+    return list(parse_results({"model": "M", "conditions": entries}, Path("results.json")).conditions.values())
+
+
+CONDITIONS = conditions("iid", "ood", *SETS)
 
 
 def dots(axes: Axes) -> list[tuple[float, float]]:
@@ -44,7 +54,7 @@ def test_every_value_is_drawn_in_its_row() -> None:
 
 def test_many_models_and_odd_conditions(tmp_path: Path) -> None:
     series = [Series(f"Wrapper{n}(Backbone)", [0.5 + 0.01 * n], [0.02]) for n in range(9)]
-    figure = condition_picture(["RMFM 0.3"], series, [math.nan], "MAE", "title")
+    figure = condition_picture(conditions("RMFM 0.3"), series, [math.nan], "MAE", "title")
     assert len(dots(figure.axes[0])) == 9
     assert "majority class" not in [text.get_text() for text in figure.legends[0].get_texts()]
     save_picture(figure, tmp_path / "picture.png")
@@ -52,19 +62,21 @@ def test_many_models_and_odd_conditions(tmp_path: Path) -> None:
 
 
 def test_sets_on_another_split() -> None:
-    figure = condition_picture(["iid", "{l,a}", "ood {v}"], [Series("A", [0.7, 0.6, 0.5])], [0.1] * 3, "Acc3", "title")
+    given = conditions("iid", "{l,a}", "ood {v}")
+    given += [replace(given[1], name="without a face")]  # a name of the user's own is no set's
+    figure = condition_picture(given, [Series("A", [0.7, 0.6, 0.5, 0.6])], [0.1] * 4, "Acc3", "title")
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert labels == ["IID test", "text + audio", "vision, OOD test"]
+    assert labels == ["IID test", "text + audio", "vision, OOD test", "without a face"]
 
 
 def test_whiskers_and_majority_stay_inside_the_frame() -> None:
-    figure = condition_picture(["iid"], [Series("A", [0.7], [0.2])], [0.1], "Acc3", "title")
+    figure = condition_picture(conditions("iid"), [Series("A", [0.7], [0.2])], [0.1], "Acc3", "title")
     low, high = figure.axes[0].get_xlim()
     assert low < 0.1
     assert high > 0.9
 
 
 def test_no_global_state() -> None:
-    condition_picture(["iid"], [Series("A", [0.7])], [0.5], "Acc3", "title")
+    condition_picture(conditions("iid"), [Series("A", [0.7])], [0.5], "Acc3", "title")
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or not pyplot.get_fignums()

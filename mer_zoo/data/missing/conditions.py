@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from mer_zoo.batch import MODALITIES
+from mer_zoo.batch import MODALITIES, availability_name
 from mer_zoo.data.missing.frames import MRMS, RMFM, STMFM, TMFM, TraditionalRMFM
-from mer_zoo.data.missing.pattern import AVAILABILITY, RMM, SMM, MissingPattern, availability_name
+from mer_zoo.data.missing.pattern import AVAILABILITY, RMM, SMM, MissingPattern
 from mer_zoo.errors import MERError
 
-__all__ = ["PRESETS", "RATED", "Condition", "build_conditions", "condition_name", "is_test_split"]
+__all__ = ["PRESETS", "RATED", "Condition", "build_conditions", "condition_name", "described", "is_test_split"]
 
 
 @dataclass(frozen=True)
@@ -24,15 +26,36 @@ class Condition:
         pattern: What is missing; nothing when left out.
         source: Path of another corpus to take the split from.
 
+    Attributes:
+        curve: The curve over missing rates that the pattern is a point of, whatever the condition is called; None where
+            no one number is its rate.
+        rate: The rate there.
+        available: The modalities that are there, where the pattern says so.
+
+    Raises:
+        MERError: Without a name.
+
     Example:
-        >>> Condition("half", "test", SMM(["text"]))
-        Condition(name='half', split='test', pattern=SMM(available=('text',)), source=None)
+        >>> half = Condition("half", "test", RMM(0.5))
+        >>> half, half.curve, half.rate
+        (Condition(name='half', split='test', pattern=RMM(rate=0.5), source=None), 'RMM', 0.5)
     """
 
     name: str
     split: str
     pattern: MissingPattern | None = None
     source: str | None = None
+    curve: str | None = field(init=False, repr=False, compare=False)
+    rate: float | None = field(init=False, repr=False, compare=False)
+    available: tuple[str, ...] | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise MERError(f"a condition on the split {self.split!r} has no name; give it one")
+        curve, rate = (None if self.pattern is None else self.pattern.point) or (None, None)
+        available = self.pattern.available if isinstance(self.pattern, SMM) else None
+        for name, value in {"curve": curve, "rate": rate, "available": available}.items():
+            object.__setattr__(self, name, value)
 
 
 def is_test_split(split: str) -> bool:
@@ -166,3 +189,42 @@ def _views(
         whole,
         *(Condition(prefix + name, whole.split, missing, whole.source) for name, missing in patterns.items()),
     ]
+
+
+def described(condition: Condition, conditions: Sequence[Condition], splits: Sequence[str]) -> dict[str, Any]:
+    """What results.json says about a condition, in plain values.
+
+    Args:
+        condition: The condition.
+        conditions: All conditions that are tested.
+        splits: The splits of the corpus.
+
+    Returns:
+        ``split``, ``source`` and ``pattern``; ``place``, the name of the complete condition of the split, which is
+        empty for the first test split; ``curve``, ``rate`` and ``available``.
+
+    Example:
+        >>> conditions = [Condition("ood", "test_ood"), Condition("a third", "test_ood", RMM(0.3))]
+        >>> about = described(conditions[1], conditions, ["train", "test_iid", "test_ood"])
+        >>> about["place"], about["curve"], about["rate"], about["available"]
+        ('ood', 'RMM', 0.3, None)
+    """
+    return {
+        "split": condition.split,
+        "source": condition.source,
+        "pattern": None if condition.pattern is None else repr(condition.pattern),
+        "place": _place(condition, conditions, splits),
+        "curve": condition.curve,
+        "rate": condition.rate,
+        "available": None if condition.available is None else list(condition.available),
+    }
+
+
+def _place(condition: Condition, conditions: Sequence[Condition], splits: Sequence[str]) -> str:
+    first = next(filter(is_test_split, splits), None)
+    if condition.source is None and condition.split == first:
+        return ""
+    where = (condition.split, condition.source)
+    whole = (other.name for other in conditions if other.pattern is None and (other.split, other.source) == where)
+    other_corpus = "" if condition.source is None else f" of {Path(condition.source).name}"
+    return next(whole, condition_name(condition.split, splits) + other_corpus)

@@ -88,6 +88,8 @@ class TraditionalRMFM(MissingPattern):
         TraditionalRMFM(text=0.2, audio=0.5, vision=1.0)
     """
 
+    rate_arguments = MODALITIES
+
     def __init__(self, text: float, audio: float, vision: float) -> None:
         self.text, self.audio, self.vision = check_rate(text), check_rate(audio), check_rate(vision)
 
@@ -117,6 +119,8 @@ class MRMS(MissingPattern):
         >>> MRMS(0.7)
         MRMS(ratio=0.7)
     """
+
+    rate_arguments = ("ratio",)
 
     def __init__(self, ratio: float) -> None:
         self.ratio = check_rate(ratio)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
+from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality, available_modalities
 from mer_zoo.errors import MERError
 from mer_zoo.functional.draws import dropped_at, uniform
 
@@ -24,7 +24,6 @@ __all__ = [
     "RMM",
     "SMM",
     "MissingPattern",
-    "availability_name",
     "check_rate",
     "derive_key",
     "drop",
@@ -42,30 +41,6 @@ AVAILABILITY: tuple[tuple[str, ...], ...] = (
     ("audio", "vision"),
     ("text", "audio", "vision"),
 )
-LETTERS = {"text": "l", "audio": "a", "vision": "v"}
-
-
-def availability_name(available: Sequence[str]) -> str:
-    """Name a set of modalities as the papers do, l for language.
-
-    Args:
-        available: Names of modalities, in any order.
-
-    Raises:
-        MERError: For an empty set, or an unknown or repeated name.
-
-    Example:
-        >>> availability_name(("audio", "text"))
-        '{l,a}'
-    """
-    return "{" + ",".join(LETTERS[name] for name in _in_order(available)) + "}"
-
-
-def _in_order(available: Sequence[str]) -> tuple[str, ...]:
-    names = [available] if isinstance(available, str) else list(available)
-    if not names or len(set(names)) < len(names) or not set(names) <= set(MODALITIES):
-        raise MERError(f"available is {available!r}; give a non-empty choice of {', '.join(MODALITIES)}")
-    return tuple(name for name in MODALITIES if name in names)
 
 
 def check_rate(rate: float) -> float:
@@ -194,6 +169,8 @@ class MissingPattern(ABC):
 
     Attributes:
         aligned_only: Whether the modalities have to share a time axis.
+        rate_arguments: The arguments that say how much is missing; where they are one number, it places the pattern on
+            a curve.
 
     Example:
         >>> from mer_zoo.task import SentimentRegression
@@ -206,6 +183,27 @@ class MissingPattern(ABC):
     """
 
     aligned_only: ClassVar[bool] = False
+    rate_arguments: ClassVar[tuple[str, ...]] = ("rate",)
+
+    @property
+    def point(self) -> tuple[str, float] | None:
+        """Name of the curve that the pattern is a point of, and its rate there; None where no one number is its rate.
+
+        Patterns that differ in more than the rate lie on different curves.
+
+        Example:
+            >>> RMM(0.3).point, SMM(["text"]).point
+            (('RMM', 0.3), None)
+        """
+        arguments = dict(vars(self))
+        rates = [arguments.pop(name, None) for name in self.rate_arguments]
+        rate = rates[0]
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
+            return None
+        if any(other != rate for other in rates):
+            return None
+        others = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+        return f"{type(self).__name__}({others})" if others else type(self).__name__, float(rate)
 
     @abstractmethod
     def kept(self, batch: Batch, spec: DataSpec, key: int) -> dict[str, Tensor]:
@@ -266,7 +264,7 @@ class SMM(MissingPattern):
     """
 
     def __init__(self, available: Sequence[str]) -> None:
-        self.available = _in_order(available)
+        self.available = available_modalities(available)
 
     @override
     def check(self, spec: DataSpec) -> None:

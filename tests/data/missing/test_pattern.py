@@ -8,14 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pattern_toys import GOLDEN, TASK, check_golden, golden_batch, make_batch, rows
 
-from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
+from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality, availability_name
 from mer_zoo.data.missing import pattern as missing
 from mer_zoo.data.missing.pattern import (
     AVAILABILITY,
     RMM,
     SMM,
     MissingPattern,
-    availability_name,
     derive_key,
     drop,
     protected,
