@@ -29,10 +29,38 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+_MISSING = object()
+
+
+class _FromInside:
+    """An attribute of a Model: what it or its class has set, else what the model inside it has, else the default."""
+
+    def __init__(self, default: object) -> None:
+        self.default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, model: Model | None, owner: type) -> Any:
+        if model is not None and len(model.nest) > 1:
+            return getattr(model.nest[1], self.name)
+        if self.default is not _MISSING:
+            return self.default
+        if model is None:
+            raise AttributeError(f"{owner.__name__} has no {self.name} before it is built")
+        raise MERError(f"{owner.__name__} has no {self.name}; set it in its constructor")
+
+
+def from_inside(default: object = _MISSING) -> Any:
+    """Declare an attribute that a wrapper has from the model inside it; to a type checker it is what is annotated."""
+    return _FromInside(default)
 
 
 class Model(Recorded, nn.Module, ABC):
     """Maps a Batch to an Output; what it offers is known at construction, so that a wrapper can check.
+
+    The attributes from ``spec`` to ``trains_other_logits`` are, for a wrapper, those of the model inside it, until the
+    wrapper sets its own, in its constructor or on its class.
 
     Attributes:
         spec: Shapes of the data.
@@ -51,6 +79,8 @@ class Model(Recorded, nn.Module, ABC):
         calibrating: Off while a split is tested or predicted: what only :meth:`calibrate` needs may then be left out.
         mark: What a reader of a table must know of this model, shown behind its class name.
         file_options: Options of the constructor that may name a file of training's, with the words that name none.
+        for_prediction: Options of the constructor without which parts are left out that only training needs, with the
+            values that leave them out; none where there are no such parts.
         scaler_state: Statistics by which the data of a model from :func:`mer_zoo.load_pretrained` are to be
             standardised, for :meth:`~mer_zoo.data.MERDataModule.load_scaler_state`.
 
@@ -64,22 +94,23 @@ class Model(Recorded, nn.Module, ABC):
         (torch.Size([4, 3]), torch.Size([4, 3]))
     """
 
-    spec: DataSpec
-    task: Task
-    num_steps: int = 1
-    feature_dim: int
-    input_dims: dict[str, int]
-    hidden_shape: dict[str, tuple[int, int]] | None = None
-    hidden_axes: dict[str, str] | None = None
-    attention_shape: tuple[int, ...] | None = None
-    replaces_logits: bool = False
-    fixed_length: bool = False
-    accumulates_stages: bool = False
-    trains_other_logits: bool = False
+    spec: DataSpec = from_inside()
+    task: Task = from_inside()
+    num_steps: int = from_inside(1)
+    feature_dim: int = from_inside()
+    input_dims: dict[str, int] = from_inside()
+    hidden_shape: dict[str, tuple[int, int]] | None = from_inside(None)
+    hidden_axes: dict[str, str] | None = from_inside(None)
+    attention_shape: tuple[int, ...] | None = from_inside(None)
+    replaces_logits: bool = from_inside(False)
+    fixed_length: bool = from_inside(False)
+    accumulates_stages: bool = from_inside(False)
+    trains_other_logits: bool = from_inside(False)
     weighs_validation: bool = False
     calibrating: bool = True
     mark: str = ""
     file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    for_prediction: ClassVar[Mapping[str, Any]] = {}
     scaler_state: dict[str, dict[str, Tensor]] | None = None
 
     @abstractmethod
@@ -318,22 +349,6 @@ def _embedding(spec: DataSpec) -> nn.Embedding:
     return embedding
 
 
-_OFFERED = (
-    "spec",
-    "task",
-    "num_steps",
-    "feature_dim",
-    "input_dims",
-    "hidden_shape",
-    "hidden_axes",
-    "attention_shape",
-    "replaces_logits",
-    "fixed_length",
-    "accumulates_stages",
-    "trains_other_logits",
-)
-
-
 class Wrapper(Model):
     """A model around another model; everything is the inner model's until overridden.
 
@@ -364,11 +379,6 @@ class Wrapper(Model):
         if type(self) in {type(model) for model in backbone.nest}:
             raise MERError(f"{type(self).__name__} stands twice in the nest {backbone.name}; name each wrapper once")
         self.backbone = backbone
-        classes = type(self).__mro__
-        declared = {name for cls in classes[: classes.index(Wrapper)] for name in vars(cls)}
-        for name in _OFFERED:
-            if name not in declared:  # what a wrapper declares on its class stands
-                setattr(self, name, getattr(backbone, name))
 
     @override
     def forward(self, batch: Batch) -> Output:

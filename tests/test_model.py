@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from mer_zoo.batch import Batch, DataSpec, Modality, Output
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError
-from mer_zoo.model import Wrapper, adapt
+from mer_zoo.model import Model, Wrapper, adapt
 from mer_zoo.module import MERModule
 from mer_zoo.scores import Scores
 from mer_zoo.task import SentimentClassification, SentimentRegression
@@ -136,6 +137,44 @@ def test_what_a_wrapper_declares_on_its_class_stands() -> None:
     assert model.feature_dim == 8
     assert CausalMER(model).num_steps == 2
     assert not MERModule(model).automatic_optimization
+
+
+class Widening(Wrapper):
+    """Sets in its constructor what it changes, one thing by what the model inside has."""
+
+    def __init__(self, backbone: Model) -> None:
+        super().__init__(backbone)
+        self.feature_dim = 2 * self.feature_dim
+        self.replaces_logits |= True
+
+    @property
+    def attention_shape(self) -> tuple[int, ...]:  # type: ignore[override]  # worked out
+        return (self.feature_dim,)
+
+
+def test_what_a_model_does_not_set_is_that_of_the_model_inside() -> None:
+    inner = MeanNet(DataSpec(), TASK)
+    inner.hidden_shape = {"text": (6, 8)}
+    model = Declared(Widening(inner))
+    assert (inner.feature_dim, model.feature_dim, model.num_steps) == (8, 16, 2)
+    assert (model.spec, model.task, model.input_dims) == (inner.spec, inner.task, inner.input_dims)
+    assert model.hidden_shape is inner.hidden_shape
+    assert (inner.replaces_logits, model.replaces_logits) == (False, True)
+    assert (inner.attention_shape, model.attention_shape) == (None, (16,))
+    twin = deepcopy(model)
+    twin.backbone.feature_dim = 3
+    assert (twin.feature_dim, model.feature_dim) == (3, 16)
+
+
+def test_a_network_that_sets_no_width_is_told_so() -> None:
+    class Forgetful(MeanNet):
+        def __init__(self) -> None:
+            super().__init__(DataSpec(), TASK)
+            del self.feature_dim
+
+    with pytest.raises(MERError, match="Forgetful has no feature_dim; set it in its constructor"):
+        Widening(Forgetful())
+    assert not hasattr(Forgetful, "feature_dim")
 
 
 def test_calibration_is_seen_anywhere_in_the_nest() -> None:

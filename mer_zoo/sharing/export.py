@@ -24,9 +24,8 @@ from mer_zoo.reports.record import RunResults, load_results
 from mer_zoo.runs.files import whole_file
 from mer_zoo.runs.provenance import weights_sha256
 from mer_zoo.sharing.card import about_model, model_card
-from mer_zoo.sharing.recipe import Modules, describe, foreign_modules, outline
+from mer_zoo.sharing.recipe import Modules, describe, foreign_modules, outline, without_teachers
 from mer_zoo.training.checkpoint import RECORD, check_file, check_record, check_state, describe_model, needed_state
-from mer_zoo.wrappers.cumdf.wrapper import CUMDF
 
 __all__ = ["export_checkpoint", "load_exported", "main", "save_pretrained"]
 
@@ -82,7 +81,7 @@ def export_checkpoint(
         checkpoint: A checkpoint of a run; nothing in it is executed. Results of its test stand in the card if they are
             beside it.
         dest: The folder, new or without an export; it gets all files or none.
-        student: Leave out the teacher of CUMDF and all that only its training needs.
+        student: Leave out the teacher, as of CUMDF, and all else that only training needs.
         licence: Name of the licence, for the model card.
         modules: Modules of models that are not of the zoo.
         overwrite: Replace the export that is there.
@@ -106,7 +105,10 @@ def export_checkpoint(
     if "refused" in recipe:
         raise MERError(f"{checkpoint} can't be exported: {recipe['refused']}")
     if student:
-        recipe = _student(recipe, f"{checkpoint} holds {record['model']}")
+        alone = without_teachers(recipe, modules)
+        if alone is None:
+            raise MERError(f"{checkpoint} holds {record['model']}, which has no student; leave out --student")
+        recipe = alone
     state = {name.removeprefix("model."): value for name, value in content["state_dict"].items()}
     results = _results(checkpoint, content["state_dict"])
     about = {**record["about"], "selection": _selection(content, checkpoint), "licence": licence}
@@ -243,20 +245,6 @@ def _scaler(names: Iterable[str], tensors: dict[str, Tensor], path: Path) -> Sca
     if state["mean"].keys() != state["std"].keys():
         raise MERError(f"{path} holds means and deviations of different modalities; export again")
     return state if state["mean"] else None
-
-
-def _student(recipe: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """The description without what only the training of CUMDF's student needs."""
-    wrappers = recipe["wrappers"]
-    if CUMDF.__name__ not in [wrapper["class"] for wrapper in wrappers]:
-        raise MERError(f"{what}, which has no student; leave out --student")
-    alone = [
-        {**entry, "arguments": {**entry["arguments"], **CUMDF.FOR_PREDICTION}}
-        if entry["class"] == CUMDF.__name__
-        else entry
-        for entry in wrappers
-    ]
-    return {**recipe, "wrappers": alone}
 
 
 def main(args: list[str]) -> None:

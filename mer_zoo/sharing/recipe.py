@@ -20,7 +20,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.model import Backbone, Model, Wrapper
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
 
-__all__ = ["Modules", "build", "describe", "foreign_modules", "outline", "recipe_or_reason"]
+__all__ = ["Modules", "build", "describe", "foreign_modules", "outline", "recipe_or_reason", "without_teachers"]
 
 Modules = Sequence[str | ModuleType]
 
@@ -164,6 +164,40 @@ def _find(kind: type[Any], name: object, modules: Mapping[str, ModuleType]) -> t
         f" modules"
         " (mer-zoo export --module)"
     )
+
+
+def without_teachers(recipe: Mapping[str, Any], modules: Modules = ()) -> dict[str, Any] | None:
+    """The description of a model without the parts of its wrappers that only training needs.
+
+    Args:
+        recipe: See :func:`build`.
+        modules: See :func:`build`.
+
+    Returns:
+        The description; None where no wrapper says that it has such parts.
+
+    Raises:
+        MERError: If it names a wrapper that there is not.
+
+    Example:
+        >>> from mer_zoo.backbones import LFLSTM
+        >>> from mer_zoo.wrappers import CUMDF
+        >>> whole = describe(CUMDF(LFLSTM(DataSpec(), SentimentClassification(3))))
+        >>> alone = without_teachers(whole)
+        >>> [recipe["wrappers"][0]["arguments"]["teacher"] for recipe in (whole, alone)]
+        ['joint', None]
+        >>> print(without_teachers(alone | {"wrappers": []}))
+        None
+    """
+    known = _imported(modules)
+    classes: list[type[Wrapper]] = [_find(Wrapper, entry["class"], known) for entry in recipe["wrappers"]]
+    if not any(cls.for_prediction for cls in classes):
+        return None
+    alone = [
+        {**entry, "arguments": {**entry["arguments"], **cls.for_prediction}}
+        for cls, entry in zip(classes, recipe["wrappers"], strict=True)
+    ]
+    return {**recipe, "wrappers": alone}
 
 
 def outline(recipe: Mapping[str, Any], modules: Modules = (), tensors: int = 1000) -> Model:

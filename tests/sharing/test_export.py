@@ -63,7 +63,7 @@ def test_a_student_predicts_without_its_teacher(
     assert any(".teacher." in name for name in content["state_dict"])
     assert not any(part in name for name in kept for part in ("teacher", "distillation", "attribution"))
     options = json.loads(Path("student/config.json").read_text())["wrappers"][0]["arguments"]
-    assert options.items() >= CUMDF.FOR_PREDICTION.items()
+    assert options.items() >= CUMDF.for_prediction.items()
     data = corpus()
     whole = MERModule(net(data), [CLASSES[name] for name in wrappers])
     whole.load_state_dict(content["state_dict"])

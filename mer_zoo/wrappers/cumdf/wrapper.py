@@ -114,7 +114,7 @@ class CUMDF(Wrapper):
     """
 
     file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"teacher": ("joint",)}
-    FOR_PREDICTION: ClassVar[Mapping[str, Any]] = {"role": "student", "teacher": None, "attribution_weight": 0.0}
+    for_prediction: ClassVar[Mapping[str, Any]] = {"role": "student", "teacher": None, "attribution_weight": 0.0}
 
     def __init__(
         self,
