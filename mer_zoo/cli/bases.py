@@ -24,8 +24,8 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def with_bases(text: str, path: Path) -> str:
     r"""A configuration that stands alone.
 
-    Mappings are merged key by key; lists and plain values are replaced, and so is a mapping whose ``class_path`` names
-    another class, because options of one class mean nothing to the next.
+    Mappings are merged key by key; lists and plain values are replaced. A mapping is replaced where the new one is
+    empty, or names another class as ``class_path``, because options of one class mean nothing to the next.
 
     Args:
         text: Content of the file.
@@ -119,6 +119,8 @@ def _merge(below: yaml.MappingNode, above: yaml.MappingNode) -> yaml.MappingNode
 
 def _may_share(below: yaml.MappingNode, above: yaml.MappingNode) -> bool:
     """Whether options of one go with the other: a class has its own, under whichever of its paths it is named."""
+    if not above.value:
+        return False
     first, second = (
         next((value.value for key, value in node.value if _name(key) == "class_path"), None) for node in (below, above)
     )

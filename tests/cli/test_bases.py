@@ -50,11 +50,11 @@ def test_a_file_without_a_base_is_left_as_it_is(write: Any) -> None:
 
 def test_mappings_are_merged_and_lists_and_values_replaced(write: Any) -> None:
     folder = write(
-        base="a: {deep: {x: 1, y: 2}, list: [1, 2, 3], gone: {z: 1}, kept: true}\n",
-        own="base: base.yaml\na: {deep: {y: 3}, list: [4], gone: null}\n",
+        base="a: {deep: {x: 1, y: 2}, list: [1, 2, 3], gone: {z: 1}, empty: {z: 1}, kept: true}\n",
+        own="base: base.yaml\na: {deep: {y: 3}, list: [4], gone: null, empty: {}}\n",
     )
     assert resolved(folder / "own.yaml") == {
-        "a": {"deep": {"x": 1, "y": 3}, "list": [4], "gone": None, "kept": True},
+        "a": {"deep": {"x": 1, "y": 3}, "list": [4], "gone": None, "empty": {}, "kept": True},
     }
 
 
@@ -172,7 +172,7 @@ def test_files_that_build_on_each_other_twice_are_read_once(write: Any, monkeypa
 
 BASES = {
     "base": "trainer: {max_epochs: 7, logger: {class_path: CSVLogger, init_args: {save_dir: runs/x, name: base}}}\n",
-    "one__own": "base: ../base.yaml\nmodel: {backbone: {class_path: MulT, init_args: {layers: 2}}, clip_norm: 1e-1}\n"
+    "one__own": "base: ../base.yaml\nmodel: {backbone: {class_path: MulT, init_args: {depth: 2}}, clip_norm: 1e-1}\n"
     "data: {class_path: SyntheticMER, init_args: {task: binary}}\n",
     "one__second": "base: ../base.yaml\ntrainer: {logger: {init_args: {name: second}}}\n",
 }
@@ -190,7 +190,7 @@ def test_the_command_line_reads_them_from_any_folder(write: Any, monkeypatch: py
         found = settings(f"--config={name}")
         assert (found.trainer.max_epochs, found.model.clip_norm) == (7, 0.1)
         assert found.trainer.logger.init_args.name == "base"
-        assert found.model.backbone.init_args.layers == 2
+        assert found.model.backbone.init_args.depth == 2
 
 
 def test_options_and_later_configurations_win(write: Any) -> None:
@@ -200,7 +200,7 @@ def test_options_and_later_configurations_win(write: Any) -> None:
     assert settings("--trainer.max_epochs=3", own).trainer.max_epochs == 7
     both = settings(own, second)
     assert both.trainer.logger.init_args.name == "second"
-    assert both.model.backbone.init_args.layers == 2
+    assert both.model.backbone.init_args.depth == 2
 
 
 def test_base_is_no_option_of_the_command_line(write: Any) -> None:
