@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
 import yaml
 
 from mer_zoo.cli import main
+from mer_zoo.cli.bases import with_bases
 from mer_zoo.data.ood.resplit import split_ood
 
 pytestmark = [
@@ -18,7 +20,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:(PropensityWeighting|deconfounded metrics)"),  # so few samples tell nothing
 ]
 ROOT = Path(__file__).parents[1] / "configs"
-FOUND = [path for path in sorted(ROOT.rglob("*.yaml")) if path.parent.name != "sweeps"]  # those: tests/sweeps
+# Sweeps are run by tests/cli/sweeps, and what stands in base/ by the configurations that name it.
+FOUND = [path for path in sorted(ROOT.rglob("*.yaml")) if path.parent.name not in ("sweeps", "base")]
 CONFIGS = {str(path.relative_to(ROOT)): path for path in FOUND}
 FILES = {"MOSI": "mult_mosi_noalign", "MOSEI": "mmsa_unaligned", "IEMOCAP": "mult_iemocap"}
 CIDER = {"cider_patterns_aligned.yaml": "mmsa_aligned", "cider_mosei.yaml": "casp", "cider_mosi.yaml": "casp"}
@@ -48,7 +51,19 @@ def test_there_are_configs() -> None:
 @pytest.mark.parametrize("table", PAPER)
 def test_each_experiment_of_cider_has_its_file(table: str) -> None:
     for name in PAPER[table]:
-        assert f"Table {table}" in CONFIGS[f"{name}.yaml"].read_text().split("seed_everything")[0]
+        assert f"Table {table}" in CONFIGS[f"{name}.yaml"].read_text().split("base:")[0]
+
+
+def test_a_configuration_says_what_differs() -> None:
+    assert median(len(path.read_text().splitlines()) for path in FOUND) <= 16
+
+
+def test_every_base_is_built_on() -> None:
+    named: set[Path] = set()
+    for path in ROOT.rglob("*.yaml"):
+        bases = yaml.safe_load(path.read_text()).get("base", [])
+        named |= {(path.parent / base).resolve() for base in ([bases] if isinstance(bases, str) else bases)}
+    assert set((ROOT / "base").glob("*.yaml")) <= named
 
 
 def corpus_of(config: Path, content: dict[str, Any], files: dict[str, Path]) -> Path:
@@ -65,7 +80,7 @@ def corpus_of(config: Path, content: dict[str, Any], files: dict[str, Path]) -> 
 
 def options_of(config: Path, files: dict[str, Path]) -> list[str]:
     """What makes a configuration small: a tiny corpus and a tiny text encoder, one batch of each loop."""
-    content = yaml.safe_load(config.read_text())
+    content = yaml.safe_load(with_bases(config.read_text(), config))
     options = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--data.batch_size=3"]
     options += [f"--trainer.limit_{loop}_batches=1" for loop in ("train", "val", "test")]
     options += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]

@@ -264,6 +264,7 @@ def _parts(model: CUMDF) -> tuple[Any, Any]:
 
 
 CONFIG = Path(__file__).parents[3] / "configs/mosi/cumdf.yaml"
+ABLATIONS = CONFIG.parents[1] / "base/cumdf.yaml"
 OVERRIDES: dict[
     str, Callable[[Any], bool]
 ] = {  # what the file's comments promise, and what is left of the network then
@@ -279,7 +280,7 @@ OVERRIDES: dict[
 def test_each_ablation_is_one_override(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_files: dict[str, Path]
 ) -> None:
-    (line,) = (each for each in CONFIG.read_text().splitlines() if each.startswith(f"#   {name} "))
+    (line,) = (each for each in ABLATIONS.read_text().splitlines() if each.startswith(f"#   {name} "))
     seen: list[Any] = []
     monkeypatch.setattr(MERModule, "on_fit_end", lambda self: seen.append(self.model))
     monkeypatch.chdir(tmp_path)
