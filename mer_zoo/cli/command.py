@@ -1,38 +1,61 @@
-"""The command ``mer-zoo``: fit, validate, test and predict, and the data and report tools."""
+"""The command ``mer-zoo``: fit, validate, test and predict, and the tools around them.
+
+What a command needs is imported when it is called, so that help and lists come at once.
+"""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-
-from mer_zoo.cli.errors import exit_code, explain, explain_place, explain_trainer, is_mistake
-from mer_zoo.cli.parser import MERCLI
-from mer_zoo.cli.sweeps import main as sweep
-from mer_zoo.data import convert, validate
-from mer_zoo.data.ood import resplit
+from mer_zoo.cli.errors import exit_code, explain, explain_place, is_mistake
 from mer_zoo.errors import MERError
-from mer_zoo.reports import report
-from mer_zoo.sharing import export
 
-__all__ = ["TOOLS", "main"]
+__all__ = ["COMMANDS", "main"]
 
-TOOLS: dict[str, tuple[Callable[[list[str]], int | None], str]] = {
-    "convert": (convert.main, "convert a corpus to a memory-mapped store"),
-    "split-ood": (resplit.main, "new splits of a corpus, the test split out of distribution"),
-    "validate-data": (validate.main, "list every fault of a corpus"),
-    "export": (export.main, "the weights of a checkpoint and their configuration, for predictions"),
-    "sweep": (sweep, "search hyper-parameters by a sweep file, offline with Optuna"),
-    "report": (report.main, "compare finished runs in one table and one picture"),
+
+class Command(NamedTuple):
+    """A command and where it is done.
+
+    Attributes:
+        what: What it does, in a line of the help.
+        module: The module of the package whose ``main`` is called with what stands behind the command; None for what
+            Lightning's command line does.
+    """
+
+    what: str
+    module: str | None = None
+
+
+GROUPS = {
+    "Train a model and use it": {
+        "fit": Command("train; the run's folder keeps configuration, curves and checkpoints"),
+        "validate": Command("metrics of a checkpoint on the validation split"),
+        "test": Command("metrics of a checkpoint under every test condition"),
+        "predict": Command("scores of a checkpoint for each sample, as a CSV file"),
+        "sweep": Command("search hyper-parameters by a sweep file, offline with Optuna", "cli.sweeps.command"),
+    },
+    "Data": {
+        "validate-data": Command("list every fault of a corpus", "data.validate"),
+        "convert": Command("convert a corpus to a memory-mapped store", "data.convert"),
+        "split-ood": Command("new splits of a corpus, the test split out of distribution", "data.ood.resplit"),
+    },
+    "Results": {
+        "report": Command("compare finished runs in one table and one picture", "reports.report"),
+        "export": Command("weights of a checkpoint with their configuration, for predictions", "sharing.export"),
+    },
 }
-EPILOG = "Tools: " + "; ".join(f"mer-zoo {name}: {what}" for name, (_, what) in TOOLS.items())
+COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line; a user's mistake ends with one sentence and exit code 2, training that can't go on with 1.
+    """Run the command line; a mistake of the user's ends with one sentence and exit code 2, training that fails with 1.
 
     Args:
         args: Command line without the program name; None takes it from the process.
@@ -56,22 +79,58 @@ def main(args: Sequence[str] | None = None) -> None:
     ):
         warnings.filterwarnings("ignore", message=message)
     try:
-        if given and given[0] in TOOLS:
-            sys.exit(TOOLS[given[0]][0](given[1:]))
-        # With args given, Lightning warns about the arguments of the process; None makes it read them itself.
-        MERCLI(None if args is None else given, EPILOG)
+        code = _run(given, by_process=args is None)
     except (MERError, ValueError, TypeError) as error:
         # jsonargparse wraps what a constructor raises; anything that is not a user's mistake keeps its traceback.
         if not is_mistake(error):
             raise
         sys.stderr.write(f"mer-zoo: error: {explain(str(error), error)}\n")
         sys.exit(exit_code(error))
-    except MisconfigurationException as error:
-        sys.stderr.write(f"mer-zoo: error: {explain_trainer(error)}\n")
-        sys.exit(2)
     except OSError as error:
         told = explain_place(error)
         if told is None:
             raise
         sys.stderr.write(f"mer-zoo: error: {told}\n")
         sys.exit(exit_code(error))
+    if code is not None:
+        sys.exit(code)
+
+
+def _run(given: list[str], by_process: bool) -> int | None:
+    """Do what the first word asks for; the exit code, None where Lightning's command line has come to its end."""
+    word = given[0] if given else None
+    if word in (None, "-h", "--help"):
+        (sys.stderr if word is None else sys.stdout).write(_screen())
+        return 2 if word is None else 0
+    if word == "--version":
+        sys.stdout.write(f"mer-zoo {version('mer-zoo')}\n")
+        return 0
+    command = COMMANDS.get(str(word))
+    if command is not None and command.module is not None:
+        return import_module(f"mer_zoo.{command.module}").main(given[1:]) or 0
+    if command is None and not str(word).startswith("-"):
+        close = get_close_matches(str(word), COMMANDS, 1)
+        guess = f", did you mean {close[0]}" if close else ""
+        raise MERError(f"there is no command {word!r}{guess}; choose from {', '.join(COMMANDS)}")
+    from mer_zoo.cli.parser import run
+
+    # With arguments given, Lightning warns about those of the process; None makes it read them itself.
+    run(None if by_process else given)
+    return None
+
+
+def _screen() -> str:
+    """What ``mer-zoo --help`` says: every command, on one screen."""
+    lines = [
+        "usage: mer-zoo COMMAND [OPTIONS]",
+        "",
+        "Multimodal emotion recognition: networks, and wrappers that debias them.",
+    ]
+    for title, group in GROUPS.items():
+        lines += ["", title, *(f"  {name:<15}{command.what}" for name, command in group.items())]
+    lines += [
+        "",
+        "mer-zoo COMMAND --help tells the options of a command, mer-zoo --version the version.",
+        "To begin with, on data that is made up: mer-zoo fit --config configs/quickstart.yaml",
+    ]
+    return "\n".join(lines) + "\n"

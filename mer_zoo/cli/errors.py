@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 
-import mer_zoo.backbones
-import mer_zoo.wrappers
 from mer_zoo.errors import MERError, TrainingError
 
 __all__ = ["exit_code", "explain", "explain_place", "explain_trainer", "explain_unfit", "is_mistake"]
@@ -142,6 +140,9 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _unknown_class(name: str, key: str) -> str:
+    import mer_zoo.backbones
+    import mer_zoo.wrappers
+
     kinds = {"backbone": mer_zoo.backbones.__all__, "wrappers": mer_zoo.wrappers.__all__, "data": DATA}
     names = next((known for kind, known in kinds.items() if kind in key), None)
     if names is None:

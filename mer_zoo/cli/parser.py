@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -29,7 +30,22 @@ from mer_zoo.runs.folder import CHECKPOINTS, is_trial, newest_run
 from mer_zoo.training.checkpoint import check_if_local
 from mer_zoo.training.resume import LastCheckpoint
 
-__all__ = ["MERCLI"]
+__all__ = ["MERCLI", "run"]
+
+
+def run(args: Sequence[str] | None = None) -> None:
+    """Train, validate, test or predict as the command line says.
+
+    Args:
+        args: Command line without the program name; None takes it from the process.
+
+    Raises:
+        MERError: If the Trainer can't be had as it was asked for.
+    """
+    try:
+        MERCLI(args)
+    except MisconfigurationException as error:
+        raise MERError(explain_trainer(error)) from error
 
 
 class MERParser(LightningArgumentParser):
@@ -52,14 +68,13 @@ class MERCLI(LightningCLI):
 
     Args:
         args: Command line without the program name.
-        epilog: What the help says behind the list of commands.
 
     Example:
         >>> MERCLI.subcommands()["test"] >= {"model", "dataloaders", "datamodule"}
         True
     """
 
-    def __init__(self, args: Sequence[str] | None = None, epilog: str = "") -> None:
+    def __init__(self, args: Sequence[str] | None = None) -> None:
         self.given = args
         self.logger_option: str | None = None
         super().__init__(
@@ -69,7 +84,6 @@ class MERCLI(LightningCLI):
             auto_configure_optimizers=False,  # would replace MERModule's own, without a word, by --optimizer
             save_config_callback=SaveConfig,
             parser_class=MERParser,
-            parser_kwargs={"epilog": epilog},
             seed_everything_default=0,
             trainer_defaults={
                 "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": "runs", "name": "mer_zoo"}}

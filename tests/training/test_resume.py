@@ -358,7 +358,7 @@ def test_the_newest_run_of_each_logger(tmp_path: Path) -> None:
     assert newest_run(None, str(tmp_path)) is None
 
 
-EACH = "import json, sys; from mer_zoo.cli.parser import main; [main(args) for args in json.loads(sys.argv[1])]"
+EACH = "import json, sys; from mer_zoo.cli import main; [main(args) for args in json.loads(sys.argv[1])]"
 
 
 @pytest.mark.slow

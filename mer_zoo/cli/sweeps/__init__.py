@@ -1,6 +1,5 @@
 """Sweeps: search spaces in the syntax of W&B, run offline with Optuna."""
 
-from mer_zoo.cli.sweeps.command import main, run_sweep
-from mer_zoo.cli.sweeps.config import Sweep, load_sweep
+import lazy_loader
 
-__all__ = ["Sweep", "load_sweep", "main", "run_sweep"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

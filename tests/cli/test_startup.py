@@ -1,0 +1,81 @@
+"""What the command line says at once: without torch, which takes seconds to import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from mer_zoo.cli import main
+from mer_zoo.cli.command import COMMANDS
+
+HEAVY = ("torch", "lightning", "transformers", "matplotlib")
+PROBE = f"""
+import sys
+from mer_zoo.cli import main
+code = 0
+try:
+    main(sys.argv[1:])
+except SystemExit as leaving:
+    code = leaving.code or 0
+sys.stderr.write(" ".join(name for name in {HEAVY} if name in sys.modules))
+sys.exit(code)
+"""
+
+
+def probe(*args: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own, whose stderr then names the heavy packages that it has imported."""
+    return subprocess.run([sys.executable, "-c", PROBE, *args], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("args", [["--help"], ["--version"], ["sweep", "--help"]], ids=" ".join)
+def test_what_comes_at_once_imports_no_torch(args: list[str]) -> None:
+    done = probe(*args)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
+def test_the_probe_finds_torch() -> None:
+    assert "torch" in probe("convert", "nowhere.pkl", "store").stderr.splitlines()[-1].split()
+
+
+def test_a_trial_of_a_sweep_watches_before_it_imports() -> None:
+    code = "import sys, mer_zoo.cli.sweeps.trial; sys.exit('torch' in sys.modules or 'optuna' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_help_is_one_screen_of_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main(["--help"])
+    assert not leaving.value.code
+    lines = capsys.readouterr().out.splitlines()
+    assert {"fit", "test", "predict", "report", "export", "sweep"} <= COMMANDS.keys()
+    assert {line.split()[0] for line in lines if line.startswith("  ")} == COMMANDS.keys()
+    assert len(lines) <= 30
+    assert max(map(len, lines)) <= 100
+
+
+def test_nothing_to_do_is_told_with_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main([])
+    assert leaving.value.code == 2
+    assert "usage: mer-zoo COMMAND" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("word", "guess"), [("fti", ", did you mean fit; "), ("xyzzy", "'; choose from fit, ")])
+def test_a_word_that_is_no_command(capsys: pytest.CaptureFixture[str], word: str, guess: str) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main([word])
+    assert leaving.value.code == 2
+    told = capsys.readouterr().err
+    assert f"there is no command '{word}'" in told
+    assert guess in told
+
+
+@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.module is not None])
+def test_every_tool_is_there(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main([name, "--help"])
+    assert not leaving.value.code
+    assert capsys.readouterr().out.startswith(f"usage: mer-zoo {name} ")
