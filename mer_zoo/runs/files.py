@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,15 +13,16 @@ __all__ = ["whole_file"]
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Hand out a temporary path that takes the place of ``path`` when the block ends without an error.
+    """Hand out a temporary file that takes the place of ``path`` when the block ends without an error.
 
-    What was written lies on the disk before it does, so that a power cut leaves the old file or the new one.
+    What was written lies on the disk before it does, so that a power cut leaves the old file or the new one. The
+    temporary file is new, so that writing it follows no link and empties nothing.
 
     Args:
         path: The file to write; its folder is made.
 
     Yields:
-        Where to write.
+        Where to write, an empty file.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -31,7 +33,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         'done'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{os.getpid()}.{path.name}")
+    part = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.{path.name}")
+    _make(part, path)
     try:
         yield part
         with part.open("rb") as file:
@@ -43,3 +46,11 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def _make(part: Path, path: Path) -> None:
+    try:
+        part.touch(exist_ok=False)
+    except OSError as error:
+        error.filename = str(path)
+        raise

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -19,3 +20,15 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
         fail()
     assert target.read_text() == "first"
     assert [path.name for path in target.parent.iterdir()] == ["results.json"]
+
+
+def test_the_temporary_file_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies at its place beforehand, such as a link that someone planted, is not written through."""
+    precious, target = tmp_path / "precious.txt", tmp_path / "results.json"
+    precious.write_text("precious")
+    monkeypatch.setattr("secrets.token_hex", lambda _: "known")
+    (tmp_path / f".{os.getpid()}-known.results.json").symlink_to(precious)
+    with pytest.raises(FileExistsError), whole_file(target) as part:
+        part.write_text("evil")
+    assert precious.read_text() == "precious"
+    assert not target.exists()

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import os
 import re
 import shutil
-import sys
+import stat
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from mer_zoo.data.files.sources import source_files
 from mer_zoo.errors import MERError
 
-if sys.platform != "win32":
-    import fcntl
-
 __all__ = ["cache_folder", "lock", "part_of", "remove_leftovers", "remove_parts", "sync_folder", "version_key"]
 
 CACHE_NAME = ".mer_zoo_cache"
+_NO_LOCKS = (None, errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of some network file systems
+_POLL = 0.05  # seconds
 
 
 def cache_folder(source: Path, given: str | Path | None = None) -> Path:
@@ -90,33 +92,55 @@ def remove_parts(store: Path) -> None:
 def lock(path: Path) -> Iterator[bool]:
     """Hold a lock file; another process waits until it is released, also by the death of its holder.
 
+    What else lies at its place, such as a link, is neither followed nor touched; there is no lock then.
+
+    Args:
+        path: The file; its folder is made.
+
     Yields:
-        Whether the lock excludes others, which depends on the system.
+        Whether the lock excludes others, which depends on the file system too.
     """
-    file, exclusive = _open_locked(path)
+    held = FileLock(path)
+    if not _acquire(held, path):
+        yield False
+        return
     try:
-        yield exclusive
+        yield True
     finally:
-        path.unlink(missing_ok=True)
-        file.close()
+        with suppress(PermissionError):  # Windows removes no file that another process is about to open
+            path.unlink(missing_ok=True)
+        held.release()
 
 
-def _open_locked(path: Path) -> tuple[IO[str], bool]:
+def _acquire(held: FileLock, path: Path) -> bool:
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
-        if sys.platform == "win32":  # conversions are still safe there, but two may do the same work
-            return file, False
+        before = _found(path)
+        if before is not None and not (stat.S_ISREG(before.st_mode) and before.st_size == 0):
+            return False
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:  # some network file systems have no locks
-            return file, False
-        with suppress(
-            FileNotFoundError
-        ):  # also between a look and the next: an error here would keep the lock for ever
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file, True
-        file.close()  # its holder has removed it while we waited, so that it excludes nobody any more
+            held.acquire(timeout=0)
+        except Timeout:
+            time.sleep(_POLL)
+            continue
+        except NotImplementedError:  # older versions of the package say so of a file system without locks
+            return False
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return False
+            raise
+        after = _found(path)
+        if before is not None and after is not None and os.path.samestat(before, after):
+            return True
+        held.release()  # a holder has removed the file meanwhile, so that it excludes nobody any more
+
+
+def _found(path: Path) -> os.stat_result | None:
+    """What lies there itself; None for nothing."""
+    try:
+        return path.lstat()
+    except FileNotFoundError:
+        return None
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from mer_zoo.data.store import store
+from mer_zoo.data.store.cache import lock
 from mer_zoo.data.store.store import open_corpus
 from mer_zoo.errors import MERError
 
@@ -108,3 +110,56 @@ def test_several_at_once_without_locks_are_safe(tmp_path: Path, monkeypatch: pyt
         opened = list(pool.map(lambda _: open_corpus(path, cache_dir=tmp_path / "cache"), range(8)))
     assert {len(corpus.split("train")) for corpus in opened} == {8}
     assert len(stores(tmp_path / "cache")) == 1
+
+
+@pytest.mark.parametrize("kind", ["link to a file", "link to nothing", "text", "folder"])
+def test_a_lock_follows_no_link_and_empties_nothing(tmp_path: Path, kind: str) -> None:
+    precious, place = tmp_path / "precious.txt", tmp_path / "x.lock"
+    precious.write_text("precious")
+    if kind == "text":
+        place.write_text("mine")
+    elif kind == "folder":
+        place.mkdir()
+    else:
+        place.symlink_to(precious if kind == "link to a file" else tmp_path / "new")
+    with lock(place) as exclusive:
+        assert not exclusive
+    assert precious.read_text() == "precious"
+    assert not (tmp_path / "new").exists()
+    assert place.is_symlink() or place.exists()
+    assert kind != "text" or place.read_text() == "mine"
+
+
+def test_a_lock_is_held_until_the_block_ends(tmp_path: Path) -> None:
+    place, order = tmp_path / "new" / "x.lock", []
+
+    def wait() -> None:
+        with lock(place):
+            order.append("second")
+
+    with ThreadPoolExecutor(1) as pool:
+        with lock(place) as exclusive:
+            assert exclusive
+            waiting = pool.submit(wait)
+            time.sleep(0.2)
+            order.append("first")
+        waiting.result(timeout=10)
+    assert order == ["first", "second"]
+    assert not place.exists()
+
+
+def test_a_lock_excludes_all_others(tmp_path: Path) -> None:
+    place, inside, most = tmp_path / "x.lock", [], []
+
+    def work(number: int) -> bool:
+        with lock(place) as exclusive:
+            inside.append(number)
+            most.append(len(inside))
+            time.sleep(0.001)
+            inside.remove(number)
+        return exclusive
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(100)))
+    assert max(most) == 1
+    assert not list(tmp_path.iterdir())
