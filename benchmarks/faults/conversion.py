@@ -21,7 +21,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from unittest import mock
@@ -185,14 +185,19 @@ def full_disk(folder: Path, source: Path, needed: int) -> str:
     return "\n".join(messages)
 
 
-def main() -> None:
-    """Inject the faults and print what became of them."""
+def parser() -> argparse.ArgumentParser:
+    """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="a scratch folder, which is emptied")
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--samples", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Inject the faults and print what became of them."""
+    options = parser().parse_args(args)
     folder: Path = options.folder.resolve() / "fault_conversion"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

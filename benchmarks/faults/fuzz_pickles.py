@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -58,14 +59,19 @@ def row(target: str, tally: Tally) -> list[str]:
     return [target, f"{tally.inputs}", f"{100 * tally.reach:.1f} %", *map(str, counts), *measured]
 
 
-def main() -> int:
-    """Run, and print the table and every finding."""
+def parser() -> argparse.ArgumentParser:
+    """Options of the command line."""
     parser = argparse.ArgumentParser(description="Read many hostile files, and tell what became of them.")
     parser.add_argument("--count", type=int, default=100_000, help="pickles; of other files a twentieth")
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
     parser.add_argument("--only", choices=SHARES, action="append", help="one kind of file")
-    options = parser.parse_args()
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run, and print the table and every finding."""
+    options = parser().parse_args(args)
     console = Console(width=160)
     headings = [HEADINGS.get(key, key) for key in COUNTS if key != "reached"]
     table = Table("file", "inputs", "reached", *headings, "slowest", "memory", "inputs/s")

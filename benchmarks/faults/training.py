@@ -18,7 +18,7 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -219,20 +219,25 @@ def report(console: Console, title: str, places: Counter[str], survived: Counter
     console.print(table)
 
 
-def main() -> None:
-    """Run everything; the exit code is 1 if a kill was not survived."""
+def parser() -> argparse.ArgumentParser:
+    """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--kills", type=int, default=30, help="kills at moments drawn over the whole run")
     parser.add_argument("--writing", type=int, default=10, help="kills while a checkpoint is being written")
     parser.add_argument("--chain", type=int, default=6, help="kills of one run, one after the other")
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run everything; the exit code is 1 if a kill was not survived."""
+    options = parser().parse_args(args)
     console, draw = Console(), random.Random(options.seed)
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         expected, duration = {}, {}
-        for name, args in CASES.items():
-            ended = train(root / name, args)
+        for name, command in CASES.items():
+            ended = train(root / name, command)
             if ended.code:
                 raise SystemExit((root / name / "log.txt").read_text())
             expected[name], duration[name] = outcome(root / name), ended.seconds

@@ -82,7 +82,7 @@ def distance(x: Parts, y: Parts) -> Tensor:
 
 def embedding_loss(x: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
     """max(0, cos) of rows, averaged."""
-    return F.cosine_embedding_loss(x, y, torch.full((len(x),), -1.0), reduction=reduction)
+    return F.cosine_embedding_loss(x, y, x.new_full((len(x),), -1.0), reduction=reduction)
 
 
 def margin_loss(x: Tensor, labels: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class PlainLayer(nn.Module):
         query = self.layer_norms[0](x)
         key = query if source is None else self.layer_norms[0](source)
         offset = 1 + abs(len(key) - len(query))
-        mask = torch.triu(torch.full((len(query), len(key)), -torch.inf), offset)
+        mask = torch.triu(query.new_full((len(query), len(key)), -torch.inf), offset)
         attention = self.self_attn
         mixed, _ = F.multi_head_attention_forward(
             query,

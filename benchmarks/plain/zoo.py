@@ -17,6 +17,7 @@ from benchmarks.plain.dlf import PlainDLF
 from benchmarks.plain.dmd import PlainDMD
 from benchmarks.plain.emt import PlainEMTDLFR
 from benchmarks.plain.mult import Drop, PlainMulT
+from benchmarks.plain.same import assert_same, backward, in_double
 from mer_zoo.backbones import DLF, DMD, EMTDLFR, MulT
 from mer_zoo.batch import Batch, DataSpec, Modality
 from mer_zoo.compat import load_released
@@ -31,7 +32,6 @@ __all__ = [
     "Pair",
     "Sizes",
     "Terms",
-    "backward",
     "build",
     "check",
     "make_batch",
@@ -157,26 +157,25 @@ def our_terms(model: Backbone, batch: Batch) -> tuple[Tensor, Terms]:
     return step.output.logits, {"task": task, **{name.split("/")[1]: loss for name, loss in step.losses.items()}}
 
 
-def backward(terms: Terms) -> None:
-    """Gradients of the sum of the losses."""
-    torch.autograd.backward(torch.stack(list(terms.values())).sum())
-
-
 def check(pair: Pair, batch: Batch, drop: Drop) -> None:
-    """Compare scores, losses and gradients; in training mode where nothing is dropped out."""
-    for module in (pair.ours, pair.plain):
-        module.train(not any(drop.values()))
-        module.zero_grad()
-    (mine, my_terms), (theirs, their_terms) = our_terms(pair.ours, batch), pair.plain_terms(batch)
-    torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(my_terms, {name: their_terms[name] for name in my_terms}, atol=1e-5, rtol=1e-4)
-    if my_terms.keys() != their_terms.keys():
-        raise RuntimeError(f"the losses differ: {sorted(my_terms.keys() ^ their_terms.keys())}")
-    backward(my_terms)
-    backward(their_terms)
-    own = dict(pair.ours.named_parameters())
-    for name, parameter in pair.plain.named_parameters():
-        if name in pair.names and parameter.grad is not None:
-            torch.testing.assert_close(own[pair.names[name]].grad, parameter.grad, atol=1e-5, rtol=1e-3)
-    for module in (pair.ours, pair.plain):
-        module.train()
+    """Compare scores, losses and gradients; in training mode where nothing is dropped out.
+
+    Raises:
+        AssertionError: Where they differ.
+    """
+    networks = (pair.ours, pair.plain)
+    for network in networks:
+        network.train(not any(drop.values()))
+        network.zero_grad()
+    with in_double(batch, *networks) as given:
+        (mine, my_terms), (theirs, their_terms) = our_terms(pair.ours, given), pair.plain_terms(given)
+        assert_same(mine, theirs)
+        assert_same(my_terms, their_terms)
+        backward(my_terms)
+        backward(their_terms)
+        own = dict(pair.ours.named_parameters())
+        for name, parameter in pair.plain.named_parameters():
+            if name in pair.names and parameter.grad is not None:
+                assert_same(own[pair.names[name]].grad, parameter.grad)
+    for network in networks:
+        network.train()

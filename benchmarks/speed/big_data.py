@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.speed.big_corpus import MOSEI, SHAPES, split_sizes, write_corpus
-from benchmarks.speed.timing import resident
+from benchmarks.speed.timing import in_fresh_process, resident
 from mer_zoo.data.convert import convert
 from mer_zoo.data.store.progress import progress_bar
 from mer_zoo.data.store.store import is_store, open_store
 
 CONSOLE = Console()
+MODULE = "benchmarks.speed.big_data"
 STEPS = sum(steps * width for steps, width in SHAPES.values())
 
 
@@ -55,7 +55,7 @@ def measure_conversion(folder: Path, *_: Any) -> None:
     """Convert in a fresh process and compare its memory with the largest array."""
     if is_store(folder / "store"):
         return
-    figures = json.loads(_child(folder, "conversion"))
+    figures = json.loads(in_fresh_process(MODULE, "conversion", str(folder)))
     largest = report(folder)["make"]["largest_array"]
     growth = figures["peak"] - figures["rest"]
     figures |= {"growth": growth, "growth_ratio": growth / largest, "peak_ratio": figures["peak"] / largest}
@@ -72,7 +72,7 @@ def conversion(folder: Path) -> None:
 
 def share(folder: Path, *_: Any) -> None:
     """Let two processes hold the whole store at once and look at how its pages are accounted for."""
-    command = [sys.executable, "-m", "benchmarks.speed.big_data", "reader", str(folder)]
+    command = [sys.executable, "-m", MODULE, "reader", str(folder)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     readers = [subprocess.Popen(command, **pipes) for _ in range(2)]  # type: ignore[call-overload]
     try:
@@ -112,10 +112,9 @@ def _pages(pid: int, prefix: str) -> dict[str, int]:
 
 def loader(folder: Path, *_: Any) -> None:
     """Compare epochs in a fresh process with one thread."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "benchmarks.speed.big_loader", str(folder / "store")]
-    result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    note(folder, "loader", {"rows": json.loads(result.stdout)})
+    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    rows = json.loads(in_fresh_process("benchmarks.speed.big_loader", str(folder / "store"), **threads))
+    note(folder, "loader", {"rows": rows})
 
 
 def clean(folder: Path, *_: Any) -> None:
@@ -191,11 +190,6 @@ def _giga(value: float) -> float:
     return value / 1e9 if value > 100 else value
 
 
-def _child(folder: Path, task: str) -> str:
-    command = [sys.executable, "-m", "benchmarks.speed.big_data", task, str(folder)]
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-
-
 STEPS_BY_NAME: dict[str, Callable[..., None]] = {
     "make": make,
     "convert": measure_conversion,
@@ -205,25 +199,30 @@ STEPS_BY_NAME: dict[str, Callable[..., None]] = {
     "clean": clean,
     "all": everything,
 }
+CHILDREN: dict[str, Callable[[Path], None]] = {"conversion": conversion, "reader": reader}  # in fresh processes
 
 
-def main() -> None:
+def parser() -> argparse.ArgumentParser:
+    """Options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("step", choices=[*STEPS_BY_NAME, *CHILDREN], metavar="{" + ",".join(STEPS_BY_NAME) + "}")
+    parser.add_argument("folder", type=Path, help="a scratch folder with room for 1.2 MB a sample")
+    parser.add_argument("--samples", type=int, default=8000)
+    parser.add_argument("--full", action="store_true", help="every sample as long as the longest: no padding")
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> None:
     """Do the step asked for."""
-    if sys.argv[1:2] == ["conversion"]:
-        conversion(Path(sys.argv[2]))
-    elif sys.argv[1:2] == ["reader"]:
-        reader(Path(sys.argv[2]))
-    else:
-        parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-        parser.add_argument("step", choices=list(STEPS_BY_NAME))
-        parser.add_argument("folder", type=Path, help="a scratch folder with room for 1.2 MB a sample")
-        parser.add_argument("--samples", type=int, default=8000)
-        parser.add_argument("--full", action="store_true", help="every sample as long as the longest: no padding")
-        options = parser.parse_args()
-        options.folder.mkdir(parents=True, exist_ok=True)
-        STEPS_BY_NAME[options.step](options.folder.resolve(), options.samples, options.full)
-        if options.step not in ("show", "clean", "all"):
-            show(options.folder)
+    options = parser().parse_args(args)
+    folder: Path = options.folder.resolve()
+    if options.step in CHILDREN:
+        CHILDREN[options.step](folder)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    STEPS_BY_NAME[options.step](folder, options.samples, options.full)
+    if options.step not in ("show", "clean", "all"):
+        show(folder)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -27,7 +25,8 @@ from rich.table import Table
 from torch import nn
 
 from benchmarks.plain.cider import DIM, DIMS, HEADS, LAYERS, NAMES, WEIGHT, Drop, PlainCIDer, PlainTraining, Terms
-from benchmarks.speed.timing import Step, peak_memory, time_steps
+from benchmarks.plain.same import assert_same, backward, in_double
+from benchmarks.speed.timing import Step, in_fresh_process, peak_memory, time_steps
 from mer_zoo.backbones import CIDerNet
 from mer_zoo.batch import Batch, DataSpec, Modality
 from mer_zoo.compat import load_released
@@ -79,29 +78,33 @@ def stepper(parameters: Iterator[nn.Parameter], stages: Callable[[Batch], Iterat
     def step(batch: Batch) -> None:
         for losses in stages(batch):
             optimizer.zero_grad()
-            torch.autograd.backward(torch.stack(list(losses.values())).sum())
+            backward(losses)
             optimizer.step()
 
     return step
 
 
 def check(ours: MSSD, plain: PlainTraining, names: dict[str, str], batch: Batch) -> None:
-    """Compare scores, losses and gradients of both stages."""
+    """Compare scores, losses and gradients of both stages.
+
+    Raises:
+        AssertionError: Where they differ.
+    """
     ours.eval()
     plain.network.eval()
     plain.views.eval()
-    joint, hidden, scores = plain.network(batch)
-    output = ours(batch)
-    expected = [plain.network.log_probabilities(joint, plain.prior, plain.means), joint, scores, *hidden.values()]
-    found = [output.logits, output.features, output.attention, *output.hidden.values()]
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
-    for mine, theirs in zip(our_stages(ours, batch), plain.stages(batch), strict=True):
-        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
-        for module, losses in ((ours, mine), (plain.network, theirs)):
-            module.zero_grad()
-            torch.autograd.backward(torch.stack(list(losses.values())).sum())
-        for name, parameter in plain.network.named_parameters():
-            torch.testing.assert_close(ours.get_parameter(names[name]).grad, parameter.grad, atol=1e-5, rtol=1e-3)
+    with in_double(batch, ours, plain.network) as given:
+        joint, hidden, scores = plain.network(given)
+        output = ours(given)
+        expected = [plain.network.log_probabilities(joint, plain.prior, plain.means), joint, scores, *hidden.values()]
+        assert_same([output.logits, output.features, output.attention, *output.hidden.values()], expected)
+        for mine, theirs in zip(our_stages(ours, given), plain.stages(given), strict=True):
+            assert_same(mine, theirs)
+            for module, losses in ((ours, mine), (plain.network, theirs)):
+                module.zero_grad()
+                backward(losses)
+            for name, parameter in plain.network.named_parameters():
+                assert_same(ours.get_parameter(names[name]).grad, parameter.grad)
 
 
 def train_steps(ours: MSSD, plain: PlainTraining) -> dict[str, Step]:
@@ -140,20 +143,24 @@ def measure_memory(kind: str, lengths: tuple[int, int, int], size: int, drop: Dr
     return peak_memory(train_steps(ours, plain)[kind], make_batch(lengths, 1), make_batch(lengths, size))
 
 
-def in_fresh_process(**request: Any) -> Any:
-    """Run :func:`measure_memory` in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.speed.cider_step", "--request", json.dumps(request)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def mebibytes(**request: Any) -> float:
+    """MiB that :func:`measure_memory` finds in a process of its own."""
+    return float(in_fresh_process("benchmarks.speed.cider_step", "--request", json.dumps(request))) / 2**20
 
 
-def main() -> None:
-    """Print the tables."""
+def parser() -> argparse.ArgumentParser:
+    """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=7, help="timed steps of each network")
     parser.add_argument("--size", type=int, default=128, help="samples of a batch")
     parser.add_argument("--lengths", type=int, nargs=3, default=(50, 375, 500), help="of text, audio and vision")
     parser.add_argument("--request", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Print the tables."""
+    options = parser().parse_args(args)
     torch.set_num_threads(1)
     if options.request:
         print(json.dumps(measure_memory(**json.loads(options.request))))
@@ -163,7 +170,7 @@ def main() -> None:
     for title, drop in DROPOUTS.items():
         seconds = compare(lengths, size, drop, options.repeats)
         kinds = ("ours", "plain")
-        memory = {kind: in_fresh_process(kind=kind, lengths=lengths, size=size, drop=drop) / 2**20 for kind in kinds}
+        memory = {kind: mebibytes(kind=kind, lengths=lengths, size=size, drop=drop) for kind in kinds}
         ratios = f"{seconds['plain'] / seconds['ours']:.2f}", f"{memory['ours'] / memory['plain']:.2f}"
         rates = [f"{1000 * seconds[kind]:.0f}" for kind in kinds]
         table.add_row(title, *rates, ratios[0], *(f"{memory[kind]:.0f}" for kind in kinds), ratios[1])

@@ -13,16 +13,14 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.speed.timing import resident
+from benchmarks.speed.timing import in_fresh_process, resident
 from mer_zoo.backbones import CUMDFNet
 from mer_zoo.batch import Batch, DataSpec
 from mer_zoo.model import Model
@@ -78,8 +76,7 @@ def speed(repeats: int) -> None:
     base = times["views, no teacher"][1:]
     for kind, each in times.items():
         ratio = statistics.median(a / b for a, b in zip(each[1:], base, strict=True))
-        command = [sys.executable, "-m", "benchmarks.speed.cumdf_step", "--memory", kind]
-        memory = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 2**20
+        memory = int(in_fresh_process("benchmarks.speed.cumdf_step", "--memory", kind)) / 2**20
         shown.add_row(kind, f"{SIZE / statistics.median(each[1:]):.1f}", f"{ratio:.2f}", f"{memory:.0f}")
     Console(width=120).print(shown)
 
@@ -94,12 +91,17 @@ def memory(kind: str) -> None:
     print(resident("VmHWM") - before)
 
 
-def main() -> None:
-    """Print the table."""
+def parser() -> argparse.ArgumentParser:
+    """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=7, help="timed steps of each model")
     parser.add_argument("--memory", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Print the table."""
+    options = parser().parse_args(args)
     if options.memory:
         memory(options.memory)
     else:

@@ -22,7 +22,7 @@ import math
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -128,8 +128,8 @@ def ddp(options: argparse.Namespace) -> Table:
     return table
 
 
-def main() -> None:
-    """Measure, and show the table."""
+def parser() -> argparse.ArgumentParser:
+    """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["losses", "times", "ddp"])
     parser.add_argument("--device", default="cpu")
@@ -137,7 +137,12 @@ def main() -> None:
     parser.add_argument("--compile", help="a backend of torch.compile, such as inductor")
     parser.add_argument("--only", action="append", default=[], help="one case; may be given again")
     parser.add_argument("--repeats", type=int, default=10)
-    options = parser.parse_args()
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Measure, and show the table."""
+    options = parser().parse_args(args)
     warnings.simplefilter("ignore")  # so few samples tell nothing, and the compiler leaves some lines to Python
     if options.what == "ddp":
         CONSOLE.print(ddp(options))

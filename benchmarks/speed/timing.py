@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mer_zoo.batch import Batch
 
-__all__ = ["Step", "peak_memory", "resident", "time_steps"]
+__all__ = ["Step", "in_fresh_process", "peak_memory", "resident", "time_steps"]
 
 Step = Callable[[Batch], None]
+ROOT = Path(__file__).parents[2]
 
 
 def time_steps(steps: Mapping[str, Step], batches: Mapping[str, Batch], repeats: int) -> dict[str, float]:
@@ -33,6 +37,20 @@ def peak_memory(step: Step, small: Batch, batch: Batch) -> int:
     for _ in range(3):
         step(batch)
     return resident("VmHWM") - before
+
+
+def in_fresh_process(module: str, *args: str, **environment: str) -> str:
+    """What a script of the benchmarks prints in a process of its own.
+
+    Args:
+        module: The script as ``python -m`` takes it.
+        args: Its arguments.
+        environment: Variables that it gets beside those of this process.
+    """
+    command = [sys.executable, "-m", module, *args]
+    return subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | environment
+    ).stdout
 
 
 def resident(key: str) -> int:

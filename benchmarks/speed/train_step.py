@@ -21,24 +21,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import mer_zoo.backbones
-from benchmarks.plain.zoo import CASES, MOSI, TASK, Pair, Terms, backward, build, check, make_batch, our_terms
-from benchmarks.speed.timing import Step, peak_memory, time_steps
+from benchmarks.plain.same import backward
+from benchmarks.plain.zoo import CASES, MOSI, TASK, Pair, Terms, build, check, make_batch, our_terms
+from benchmarks.speed.timing import Step, in_fresh_process, peak_memory, time_steps
 from mer_zoo.batch import Batch
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError
 
 COLUMNS = ("samples/s", "plain", "times", "MiB", "plain", "share", "data wait")
+NAMES = [*CASES, *(name for name in mer_zoo.backbones.__all__ if name not in CASES)]
 
 
 def stepper(model: nn.Module, terms: Callable[[Batch], tuple[Tensor, Terms]]) -> Step:
@@ -80,10 +80,9 @@ def measure_memory(case: str, kind: str, title: str = "") -> int:
     return peak_memory(step, make_batch(network, 2), make_batch(network))
 
 
-def in_fresh_process(**request: Any) -> float:
+def mebibytes(**request: Any) -> float:
     """MiB that :func:`measure_memory` finds in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.speed.train_step", "--request", json.dumps(request)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 2**20
+    return float(in_fresh_process("benchmarks.speed.train_step", "--request", json.dumps(request))) / 2**20
 
 
 def data_wait(name: str) -> float | None:
@@ -117,7 +116,7 @@ def show_pair(case: str, title: str, repeats: int) -> None:
     pair, batch = build(CASES[case], CASES[case].dropouts[title]), make_batch(CASES[case])
     check(pair, batch, CASES[case].dropouts[title])
     seconds = time_steps(pair_steps(pair), dict.fromkeys(("ours", "plain"), batch), repeats)
-    memory = {kind: in_fresh_process(case=case, kind=kind, title=title) for kind in seconds}
+    memory = {kind: mebibytes(case=case, kind=kind, title=title) for kind in seconds}
     sizes = CASES[case].sizes
     network, lengths = case.removesuffix(" long").removesuffix(" short"), "/".join(map(str, sizes.lengths))
     name = f"{network} {lengths} x {sizes.size}, {title}"
@@ -137,23 +136,27 @@ def show_alone(name: str, repeats: int) -> None:
     seconds = time_steps({name: step}, {name: batch}, repeats)[name]
     wait = data_wait(name)
     share = "" if wait is None else f"{100 * wait:.2f} %"
-    show(name, f"{MOSI.size / seconds:.2f}", "", "", f"{in_fresh_process(case=name, kind='alone'):.0f}", "", "", share)
+    show(name, f"{MOSI.size / seconds:.2f}", "", "", f"{mebibytes(case=name, kind='alone'):.0f}", "", "", share)
 
 
-def main() -> None:
-    """Print the rows."""
+def parser() -> argparse.ArgumentParser:
+    """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = [*CASES, *(name for name in mer_zoo.backbones.__all__ if name not in CASES)]
-    parser.add_argument("--only", action="append", choices=names, help="only this one; may be repeated")
+    parser.add_argument("--only", action="append", choices=NAMES, help="only this one; may be repeated")
     parser.add_argument("--repeats", type=int, default=7, help="timed steps of each network")
     parser.add_argument("--request", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Print the rows."""
+    options = parser().parse_args(args)
     torch.set_num_threads(1)
     if options.request:
         print(measure_memory(**json.loads(options.request)))
         return
     show("step", *COLUMNS)
-    chosen = options.only or names
+    chosen = options.only or NAMES
     for case in (name for name in CASES if name in chosen):
         for title in CASES[case].dropouts:
             show_pair(case, title, options.repeats)

@@ -1,11 +1,13 @@
 """Prints the best possible accuracies on SyntheticMER (the tables of docs/synthetic.md).
 
-Usage: python -m benchmarks.studies.bayes_synthetic [--samples 200000] [--rho 0.8]
+python -m benchmarks.studies.bayes_synthetic
+python -m benchmarks.studies.bayes_synthetic --samples 200000 --rho 0.9
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import get_args
 
 from mer_zoo.batch import MODALITIES, availability_name
@@ -21,12 +23,17 @@ def cell(accuracy: Accuracy) -> str:
     return f"{100 * accuracy.three:.1f} / {100 * accuracy.non_neutral:.1f}"
 
 
-def main() -> None:
-    """Print the two tables."""
+def parser() -> argparse.ArgumentParser:
+    """Options of the command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--samples", type=int, default=200_000)
     parser.add_argument("--rho", type=float, default=0.8)
-    options = parser.parse_args()
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Print the two tables."""
+    options = parser().parse_args(args)
     config = SyntheticConfig(rho=options.rho)
     worst = 0.0
     print("| predictor | topic | seen | IID | OOD | randomised trial |\n|---|---|---|---|---|---|")

@@ -12,7 +12,7 @@ the command may be stopped and started again; several may run side by side on ot
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -154,8 +154,8 @@ def _under(
     return {"model": label, "conditions": tables, "diagnostics": numbers}, all_scores
 
 
-def main() -> None:
-    """Run every model with every seed."""
+def parser() -> argparse.ArgumentParser:
+    """Options of the command line."""
     runs = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     runs.add_argument("--path", help="a CMU-MOSI file; SyntheticMER when left out")
     runs.add_argument(
@@ -168,7 +168,12 @@ def main() -> None:
     runs.add_argument("--lr", type=float, default=2e-3)
     runs.add_argument("--batch_size", type=int, default=64)
     runs.add_argument("--out", type=Path, default=Path("runs/cider"))
-    options = runs.parse_args()
+    return runs
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run every model with every seed."""
+    options = parser().parse_args(args)
     for seed in options.seeds.split(","):
         for name in options.models.split(","):
             run(name, int(seed), options)

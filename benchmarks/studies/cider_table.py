@@ -114,12 +114,17 @@ def confusion(model: Answers, condition: str) -> str:
     return " | ".join(" ".join(f"{100 * n / counts.sum():.1f}" for n in row) for row in counts.tolist())
 
 
-def main() -> None:
-    """Print the tables."""
+def parser() -> argparse.ArgumentParser:
+    """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--against", help="the model to compare with; the plain network when left out")
-    options = parser.parse_args()
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Print the tables."""
+    options = parser().parse_args(args)
     console = Console(width=220)
     found = {name: Answers(paths) for name, paths in variants(options.folder).items()}
     widest = max(found.values(), key=lambda model: len(model.conditions))

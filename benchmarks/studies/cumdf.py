@@ -275,8 +275,8 @@ def _cosines(model: CUMDF, batch: Batch, spec: DataSpec, others: Tensor, order: 
     return rows
 
 
-def main() -> None:
-    """Run models, or print a table."""
+def parser() -> argparse.ArgumentParser:
+    """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("run", "shares", "probe"):
@@ -292,7 +292,12 @@ def main() -> None:
     shown = commands.add_parser("table")
     shown.add_argument("folder", type=Path)
     shown.add_argument("--against", default="views")
-    options = parser.parse_args()
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run models, or print a table."""
+    options = parser().parse_args(args)
     if options.command == "table":
         table(options.folder, options.against)
     elif options.command == "run":

@@ -100,8 +100,8 @@ def _percent(shares: Sequence[float]) -> str:
     return " / ".join(f"{100 * share:.0f}" for share in shares) if any(shares) else "-"
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Run methods, or show what came of them."""
+def parser() -> argparse.ArgumentParser:
+    """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     runs = commands.add_parser("run")
@@ -116,7 +116,12 @@ def main(args: Sequence[str] | None = None) -> None:
     )
     listed.add_argument("--keep", nargs="*", default=[], metavar="WORD", help="words that are meant, as keep_words")
     listed.add_argument("--shown", type=int, default=30)
-    options = parser.parse_args(args)
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run methods, or show what came of them."""
+    options = parser().parse_args(args)
     if options.command == "table":
         write_tables(options.folder, options.choice, options.methods, options.against)
     elif options.command == "words":

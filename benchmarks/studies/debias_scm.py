@@ -46,8 +46,8 @@ def study(options: argparse.Namespace) -> Study:
     return Study(options.out, load, kept, list(rhos), reference=setting("1/3"))
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Run methods, or show what came of them."""
+def parser() -> argparse.ArgumentParser:
+    """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     runs = commands.add_parser("run")
@@ -58,7 +58,12 @@ def main(args: Sequence[str] | None = None) -> None:
     drawn = commands.add_parser("picture")
     add_table_options(drawn)
     add_picture_options(drawn)
-    options = parser.parse_args(args)
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run methods, or show what came of them."""
+    options = parser().parse_args(args)
     if options.command == "table":
         write_tables(options.folder, options.choice, options.methods, options.against)
     elif options.command == "picture":

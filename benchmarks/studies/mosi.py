@@ -11,6 +11,7 @@ A finished run is skipped, so the command may be stopped and started again; seve
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from mer_zoo.cli import main as mer_zoo
@@ -51,15 +52,20 @@ def run(job: str, seed: int, options: argparse.Namespace) -> Path:
     return folder
 
 
-def main() -> None:
-    """Run every job with every seed, then report."""
+def parser() -> argparse.ArgumentParser:
+    """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path)
     parser.add_argument("--modalities", default="text,audio,vision")
     parser.add_argument("--seeds", default="0,1,2,3,4")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--out", type=Path, default=Path("runs/mosi_benchmark"))
-    options = parser.parse_args()
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run every job with every seed, then report."""
+    options = parser().parse_args(args)
     for seed in options.seeds.split(","):
         for job in JOBS:
             run(job, int(seed), options)

@@ -16,7 +16,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,8 +147,8 @@ def table(folder: Path) -> None:
             console.print(f"{wrapper} against plain, {metric}: {difference(folder, wrapper, metric)}")
 
 
-def main() -> None:
-    """Run models, or print their table."""
+def parser() -> argparse.ArgumentParser:
+    """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     runs = commands.add_parser("run")
@@ -162,7 +162,12 @@ def main() -> None:
     runs.add_argument("--out", type=Path, default=Path("runs/zoo_mosi"))
     shown = commands.add_parser("table")
     shown.add_argument("folder", type=Path)
-    options = parser.parse_args()
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run models, or print their table."""
+    options = parser().parse_args(args)
     if options.command == "table":
         table(options.folder)
         return
