@@ -11,6 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from typing_extensions import Self
 
 from mer_zoo.errors import MERError
+from mer_zoo.renames import former_option
 
 __all__ = ["LARGEST", "Recorded", "fit_arguments", "plain"]
 
@@ -24,6 +25,9 @@ class Recorded:
     Attributes:
         given: Arguments by name.
 
+    Raises:
+        MERError: For an option that is called otherwise today, see :mod:`mer_zoo.renames`.
+
     Example:
         >>> class Scale(Recorded):
         ...     def __init__(self, factor: float, bias: bool = True) -> None: ...
@@ -36,6 +40,10 @@ class Recorded:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102
         made = super().__new__(cls)
         signature = inspect.signature(cls.__init__)
+        for name in kwargs.keys() - signature.parameters.keys():
+            told = former_option(cls, name)
+            if told is not None:
+                raise MERError(told)
         # Copying and unpickling pass nothing and restore the rest themselves; a wrong call is told by __init__.
         with suppress(TypeError):
             bound = signature.bind(made, *args, **kwargs)

@@ -18,7 +18,7 @@ import pytest
 import mer_zoo
 
 LADDER = (
-    ("errors", "runs", "distributed"),
+    ("errors", "renames", "runs", "distributed"),
     ("options", "arguments", "functional", "compat"),
     ("batch",),
     ("metrics", "layers.encoder_config", "layers.text_encoder", "data.corpus"),

@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from functools import partial
+from inspect import signature
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ import mer_zoo.data
 import mer_zoo.wrappers
 from mer_zoo.cli import main
 from mer_zoo.data import SyntheticConfig
+from mer_zoo.renames import current_path
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:(MACI|CLUE) chose .* by an effective sample size"),
@@ -257,6 +259,11 @@ def test_a_checkpoint_is_exported(run: str, tmp_path: Path) -> None:
         main(["export", str(checkpoint), str(tmp_path / "shared"), *options])
     assert not leaving.value.code
     model = mer_zoo.load_pretrained(tmp_path / "shared")
+    written = json.loads((tmp_path / "shared" / "config.json").read_text())
+    assert (
+        written["backbone"]["arguments"].keys()
+        <= signature(getattr(mer_zoo, written["backbone"]["class"])).parameters.keys()
+    )
     assert model.name == stored(f"{run}/results.json")["model"]
     if not options:  # else what only training needs is gone
         kept = torch.load(checkpoint, weights_only=True)["state_dict"]
@@ -295,7 +302,7 @@ def test_a_printed_configuration_is_read_and_trained_with(
 
 @pytest.mark.parametrize("path", (BEFORE / "class_paths.txt").read_text().split())
 def test_a_class_path_of_a_configuration_leads_to_its_class(path: str) -> None:
-    module, _, name = path.rpartition(".")
+    module, _, name = current_path(path).rpartition(".")
     assert isinstance(getattr(importlib.import_module(module), name), type)
 
 

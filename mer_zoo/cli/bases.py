@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from mer_zoo.cli.former import use_current_names
 from mer_zoo.errors import MERError
 
 __all__ = ["with_bases"]
@@ -32,8 +33,8 @@ def with_bases(text: str, path: Path) -> str:
         path: The file; its bases are relative to its folder.
 
     Returns:
-        The text itself where it has no key ``base``; otherwise YAML of the bases, in their order, under what the file
-        says.
+        The text itself where it has no key ``base`` and names nothing as before; otherwise YAML of the bases, in their
+        order, under what the file says, with the names of today.
 
     Raises:
         MERError: For a base that is missing, no configuration, or built on the file itself, aliases in files that are
@@ -49,10 +50,10 @@ def with_bases(text: str, path: Path) -> str:
           logger: false
     """
     root = _compose(text, path)
-    if not isinstance(root, yaml.MappingNode) or all(_name(key) != BASE for key, _ in root.value):
-        return text
-    whole = _whole(root, text, path.resolve(), [], {})
-    return str(yaml.serialize(whole, Dumper=yaml.SafeDumper, allow_unicode=True))
+    changed = use_current_names(root, text)
+    if isinstance(root, yaml.MappingNode) and any(_name(key) == BASE for key, _ in root.value):
+        root, changed = _whole(root, text, path.resolve(), [], {}), True
+    return str(yaml.serialize(root, Dumper=yaml.SafeDumper, allow_unicode=True)) if changed else text
 
 
 def _whole(
@@ -80,6 +81,7 @@ def _whole(
         if base not in read:
             content = _read(base, name, place)
             node = _compose(content, base)
+            use_current_names(node, content)
             if not isinstance(node, yaml.MappingNode):
                 raise MERError(f"{place}: base {name} holds no settings; give a configuration")
             read[base] = _whole(node, content, base, [*above, path], read)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 
 from mer_zoo.errors import MERError, TrainingError
+from mer_zoo.renames import current_path, former_option
 
 __all__ = ["exit_code", "explain", "explain_place", "explain_trainer", "explain_unfit", "is_mistake"]
 
@@ -17,12 +18,13 @@ BARRED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, e
 HELP = "see mer-zoo fit --help, or --model.backbone.help CLASS for the options of a class"
 
 
-def explain(message: str, error: BaseException | None = None) -> str:
+def explain(message: str, error: BaseException | None = None, owner: type | None = None) -> str:
     r"""Say in one sentence what is wrong with a command line or a configuration.
 
     Args:
         message: What jsonargparse reports, often a tree of every type that was tried.
         error: The exception behind it; a :class:`MERError` anywhere in its chain says it best.
+        owner: The class whose options were being read.
 
     Returns:
         One line.
@@ -40,7 +42,11 @@ def explain(message: str, error: BaseException | None = None) -> str:
     where = f"{key.group(1)}: " if key else ""
     option = re.search(r"Option '([^']+)' is not accepted", message)
     if option:
-        return f"{where}option {option.group(1)!r} does not exist; {HELP}"
+        called = None if owner is None else former_option(owner, option.group(1))
+        return called or f"{where}option {option.group(1)!r} does not exist; {HELP}"
+    path = re.search(r"given class_path '([^']+)'", message)
+    if path and current_path(path.group(1)) != path.group(1):
+        return f"{where}{path.group(1)} has moved; it is {current_path(path.group(1))}"
     if key and key.group(1) == "model.wrappers" and "Expected a <class 'list'>" in message:
         return f"{where}this is a list; add to it with --model.wrappers+=NAME"
     required = re.search(r"the following arguments are required: ([\w, ]+)", message)

@@ -51,6 +51,14 @@ def run(args: Sequence[str] | None = None) -> None:
 class MERParser(LightningArgumentParser):
     """Reports a mistake as one sentence, and reads configurations that build on others."""
 
+    options_of: type | None = None  # the class whose options it reads, where it reads those of one alone
+
+    @override
+    def add_class_arguments(self, theclass: type, *args: Any, **kwargs: Any) -> list[str]:
+        self.options_of = theclass
+        added: list[str] = super().add_class_arguments(theclass, *args, **kwargs)
+        return added
+
     @override
     def parse_string(self, content: str, path: str | os.PathLike[str] = "", *args: Any, **kwargs: Any) -> Namespace:
         # A file's content comes with its name, and is parsed in its folder.
@@ -60,7 +68,7 @@ class MERParser(LightningArgumentParser):
 
     @override
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise MERError(explain(message, ex)) from ex
+        raise MERError(explain(message, ex, self.options_of)) from ex
 
 
 class MERCLI(LightningCLI):

@@ -24,7 +24,14 @@ from mer_zoo.reports.record import RunResults, load_results
 from mer_zoo.runs.files import whole_file
 from mer_zoo.runs.provenance import weights_sha256
 from mer_zoo.sharing.card import about_model, model_card
-from mer_zoo.sharing.recipe import Modules, describe, foreign_modules, outline, without_teachers
+from mer_zoo.sharing.recipe import (
+    Modules,
+    describe,
+    foreign_modules,
+    outline,
+    under_current_names,
+    without_teachers,
+)
 from mer_zoo.training.checkpoint import RECORD, check_file, check_record, check_state, describe_model, needed_state
 
 __all__ = ["export_checkpoint", "load_exported", "main", "save_pretrained"]
@@ -133,7 +140,7 @@ def _write(
     for kind, statistics in (scaler or {}).items():
         tensors |= {f"{SCALER}{kind}.{name}": value.contiguous().clone() for name, value in statistics.items()}
     about["seed"] = record["seed"]
-    config = {**recipe, "about": about}
+    config = {**under_current_names(recipe), "about": about}
     described, card = json.dumps(config, indent=2, allow_nan=False), model_card(config, results, scaler is not None)
     with _all_or_none(dest) as folder:
         # by way of bytes: the library's own writer makes files that only their owner may read

@@ -18,9 +18,19 @@ from mer_zoo.arguments import LARGEST, fit_arguments, plain
 from mer_zoo.batch import DataSpec
 from mer_zoo.errors import MERError
 from mer_zoo.model import Backbone, Model, Wrapper
+from mer_zoo.renames import current_options, rename_options
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
 
-__all__ = ["Modules", "build", "describe", "foreign_modules", "outline", "recipe_or_reason", "without_teachers"]
+__all__ = [
+    "Modules",
+    "build",
+    "describe",
+    "foreign_modules",
+    "outline",
+    "recipe_or_reason",
+    "under_current_names",
+    "without_teachers",
+]
 
 Modules = Sequence[str | ModuleType]
 
@@ -85,6 +95,17 @@ def foreign_modules(recipe: Mapping[str, Any]) -> list[str]:
     return sorted({entry["class"].rpartition(".")[0] for entry in entries} - {""})
 
 
+def under_current_names(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A description whose options of the zoo's classes are called as they are today, whenever it was written."""
+
+    def current(entry: Mapping[str, Any]) -> dict[str, Any]:
+        cls = ZOO.get(entry["class"], object)
+        return {**entry, "arguments": rename_options(entry["arguments"], current_options(cls))}
+
+    wrappers = [current(entry) for entry in recipe["wrappers"]]
+    return {**recipe, "backbone": current(recipe["backbone"]), "wrappers": wrappers}
+
+
 def build(recipe: Mapping[str, Any], modules: Modules = ()) -> Model:
     """Build a model from its description; only classes of the zoo, and of the modules named, are ever called.
 
@@ -146,7 +167,9 @@ def _make(kind: type[Any], entry: Any, modules: Mapping[str, ModuleType], *place
     ):
         raise MERError(f"the description of a {kind.__name__} has its class and arguments by name, and nothing else")
     cls = _find(kind, entry["class"], modules)
-    arguments = cls.check_arguments(entry["arguments"]) if issubclass(cls, Model) else entry["arguments"]
+    arguments: Mapping[str, Any] = rename_options(entry["arguments"], current_options(cls))
+    if issubclass(cls, Model):
+        arguments = cls.check_arguments(arguments)
     largest = _LARGEST_OPTION if cls in ZOO.values() else LARGEST
     return cls(*places, **fit_arguments(cls, arguments, len(places), largest))
 

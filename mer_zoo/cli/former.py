@@ -1,0 +1,66 @@
+"""Configurations from before: their classes and options under the names of today."""
+
+from __future__ import annotations
+
+import yaml
+
+from mer_zoo.renames import OPTIONS, current_path, rename_options
+
+__all__ = ["use_current_names"]
+
+WRITTEN = "# lightning.pytorch=="  # how a file begins that the command wrote itself
+
+
+def use_current_names(root: yaml.Node | None, text: str) -> bool:
+    r"""Rename, in place, what a configuration calls by its old name.
+
+    Classes whose modules moved are found in any file. Options are renamed only in one that the command itself wrote, as
+    a run's config.yaml or by ``--print_config``: whoever writes a file by hand is told the new name by the parser.
+
+    Args:
+        root: The tree of the file.
+        text: What it was composed from.
+
+    Returns:
+        Whether anything was renamed.
+
+    Example:
+        >>> text = "# lightning.pytorch==2.6\nmodel: {class_path: mer_zoo.MulT, init_args: {d_model: 20}}"
+        >>> root = yaml.compose(text)
+        >>> use_current_names(root, text), yaml.serialize(root).rstrip()
+        (True, 'model: {class_path: mer_zoo.MulT, init_args: {dim: 20}}')
+    """
+    written, changed = text.startswith(WRITTEN), False
+    seen: set[int] = set()  # what a file refers to again and again is one node
+    waiting = [] if root is None else [root]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.ScalarNode):
+            path = current_path(node.value)
+            changed |= path != node.value
+            node.value = path
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif isinstance(node, yaml.MappingNode):
+            waiting += [value for _, value in node.value]
+            changed |= written and _rename_options(node)
+    return changed
+
+
+def _rename_options(node: yaml.MappingNode) -> bool:
+    """Rename the options of a class of the zoo, where the mapping names one."""
+    parts = {key.value: value for key, value in node.value if isinstance(key, yaml.ScalarNode)}
+    path, options = parts.get("class_path"), parts.get("init_args")
+    if not isinstance(path, yaml.ScalarNode) or not isinstance(options, yaml.MappingNode):
+        return False
+    package, _, name = path.value.rpartition(".")
+    renamed = OPTIONS.get(name, {}) if package.partition(".")[0] in ("", "mer_zoo") else {}
+    given = {key.value: value for key, value in options.value if isinstance(key, yaml.ScalarNode)}
+    if len(given) < len(options.value) or not given.keys() & renamed.keys():
+        return False
+    current = rename_options(given, renamed)
+    options.value = [(yaml.ScalarNode("tag:yaml.org,2002:str", key), value) for key, value in current.items()]
+    return True
