@@ -19,6 +19,7 @@ from mer_zoo.batch import Batch, BatchSource, Output, Step
 from mer_zoo.confounding.trace import Words
 from mer_zoo.confounding.validation import ValidationWeights
 from mer_zoo.data.datamodule import MERDataModule
+from mer_zoo.data.dataset import MappedSource
 from mer_zoo.distributed import distributed_mean, global_count
 from mer_zoo.errors import MERError
 from mer_zoo.functional.draws import global_seed
@@ -225,7 +226,7 @@ class MERModule(ResumableModule):
     def _train_source(self) -> BatchSource:
         if self.datamodule is None:
             return _NoSource()
-        return _Converted(
+        return MappedSource(
             self.datamodule.batch_source("train", self.device), self.trainer.precision_plugin.convert_input
         )
 
@@ -437,16 +438,6 @@ class MERModule(ResumableModule):
 
 def _factual(effects: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value for name, value in effects.items() if name == "factual"}
-
-
-class _Converted:
-    """A source whose batches are converted as the Trainer converts those of training, such as to float64."""
-
-    def __init__(self, source: BatchSource, convert: Callable[[Batch], Batch]) -> None:
-        self.source, self.convert = source, convert
-
-    def __iter__(self) -> Iterator[Batch]:
-        return map(self.convert, self.source)
 
 
 class _NoSource:

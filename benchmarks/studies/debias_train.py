@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,6 @@ from benchmarks.studies.debias import (
     labels,
     read_records,
 )
-from mer_zoo.batch import Batch
 from mer_zoo.confounding.strength import Selection
 from mer_zoo.data.corpus.overlap import recordings
 from mer_zoo.data.datamodule import MERDataModule
@@ -41,9 +41,9 @@ from mer_zoo.module import MERModule
 from mer_zoo.runs.files import whole_file
 from mer_zoo.runs.provenance import git_state
 from mer_zoo.scores import Scores, measure
+from mer_zoo.training import score
 from mer_zoo.wrappers import MACI
 
-Keep = Callable[[Batch], dict[str, Tensor]]
 QUIET: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
 
 
@@ -122,11 +122,11 @@ def _test(study: Study, job: Job, module: MERModule, data: MERDataModule) -> dic
         "code": git_state(Path(mer_zoo.__file__).parent, "__init__.py"),
         "parameters": sum(p.numel() for p in model.parameters()),
     }
-    valid, records = weights.attach(score(model, data, "valid", weights.effects)), {}
+    valid, records = weights.attach(score(model, data.batch_source("valid"), weights.effects)), {}
     for setting in job.tested:
         place = data if setting == job.trained else study.load(setting, job.seed)
         place.load_scaler_state(data.scaler_state())
-        scores = {"valid": valid, **{c.name: score(model, place, c.split) for c in place.conditions}}
+        scores = {"valid": valid, **{c.name: score(model, place.condition_source(c)) for c in place.conditions}}
         truth = {name: digits(data.task.encode(each.target)) for name, each in scores.items()}
         ids = {} if study.fresh else {c.name: _recordings(place.corpus.split(c.split).ids) for c in place.conditions}
         for label, result in answers(job.method, model, scores).items():
@@ -137,26 +137,6 @@ def _test(study: Study, job: Job, module: MERModule, data: MERDataModule) -> dic
 
 def _recordings(ids: Sequence[str]) -> list[str]:
     return recordings(ids) or list(ids)
-
-
-def score(model: Model, data: MERDataModule, split: str, keep: Keep | None = None) -> Scores:
-    """Test-time scores of a split with everything that a choice of tau needs.
-
-    Args:
-        model: The trained model.
-        data: The data.
-        split: Name of the split.
-        keep: What else is kept of each batch.
-    """
-    for each in model.nest:
-        each.calibrating = True
-    parts = []
-    with torch.no_grad():
-        for batch in data.batch_source(split):
-            output = model.predict(batch if model.fixed_length else batch.trim())
-            effects = {**output.effects, **(keep(batch) if keep is not None else {})}
-            parts.append(Scores(output.logits, effects, batch.target, batch.index))
-    return Scores.gather(parts)
 
 
 def answers(method: str, model: Model, scores: Mapping[str, Scores]) -> dict[str, Record]:
@@ -171,15 +151,17 @@ def answers(method: str, model: Model, scores: Mapping[str, Scores]) -> dict[str
     found = {}
     taus: Iterable[tuple[Selection, float]] = TAUS.values() if macis else [("fixed", 0.0)]
     for label, (selection, tau) in zip(labels(method), taus, strict=True):
-        candidates = {name: [each.logits] for name, each in scores.items()}
-        for maci in macis:
-            maci.language_bias.selection, maci.language_bias.fixed = selection, tau
-            model.calibrate(scores["valid"])
-            candidates = {name: model.oracle(each) or [model.rescore(each)] for name, each in scores.items()}
-        splits = {name: _result(model, scores[name], logits) for name, logits in candidates.items()}
-        found[label] = {"splits": splits, "diagnostics": model.diagnostics()}
-    for maci in macis:
-        maci.language_bias.selection = "deconfounded"  # which keeps the most when scores are taken
+        with ExitStack() as stack:
+            for maci in macis:
+                stack.enter_context(maci.language_bias.selecting(selection, tau))
+            if macis:
+                model.calibrate(scores["valid"])
+            candidates = {
+                name: model.oracle(each) or [model.rescore(each) if macis else each.logits]
+                for name, each in scores.items()
+            }
+            splits = {name: _result(model, scores[name], logits) for name, logits in candidates.items()}
+            found[label] = {"splits": splits, "diagnostics": model.diagnostics()}
     return found
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal, get_args
 
 import torch
@@ -150,6 +151,38 @@ class Strength(nn.Module):
         for buffer, values in zip((self.tau, self.temperature, self.ess), zip(*chosen, strict=True), strict=True):
             buffer.copy_(torch.tensor(values).view_as(buffer))
         self.chosen_by.fill_(SELECTIONS.index(self.selection))
+
+    @contextmanager
+    def selecting(self, selection: Selection, fixed: float = 0.0) -> Iterator[None]:
+        """Select in another way for a while, for several choices from one evaluation; then all is as it was before.
+
+        Scores that are taken under ``deconfounded`` hold what every way needs; see :func:`mer_zoo.training.score`.
+
+        Args:
+            selection: How the strength is chosen.
+            fixed: The strength if it is not chosen.
+
+        Raises:
+            MERError: For a selection that there is not, or a strength that it would not use.
+
+        Example:
+            >>> strength = Strength("CLUE", "alpha", (), "validation", fixed=0.0, values=(0.0, 0.5, 1.0))
+            >>> with strength.selecting("fixed", 0.7):
+            ...     print(round(float(strength.tau_in_use), 6))
+            0.7
+            >>> strength.selection, float(strength.tau_in_use)
+            ('validation', 0.0)
+        """
+        check_strength(self.owner, self.symbol, selection, fixed)
+        asked = self.selection, self.fixed
+        chosen = [(buffer, buffer.clone()) for buffer in (self.tau, self.temperature, self.ess, self.chosen_by)]
+        self.selection, self.fixed = selection, fixed
+        try:
+            yield
+        finally:
+            self.selection, self.fixed = asked
+            for buffer, before in chosen:
+                buffer.copy_(before)
 
     def diagnostics(self, names: Sequence[str]) -> dict[str, float]:
         """The strength in use and the effective sample size behind it, by the name of each problem.

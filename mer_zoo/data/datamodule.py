@@ -16,7 +16,7 @@ from typing_extensions import override
 from mer_zoo.batch import MODALITIES, Batch, BatchSource, DataSpec
 from mer_zoo.data.corpus.corpus import Corpus, check_compatible
 from mer_zoo.data.corpus.overlap import check_different, check_unseen
-from mer_zoo.data.dataset import Scaler, SplitDataset, SplitSource, check_labels
+from mer_zoo.data.dataset import MappedSource, Scaler, SplitDataset, SplitSource, check_labels
 from mer_zoo.data.files.features import check_present
 from mer_zoo.data.loader import ResumableLoader
 from mer_zoo.data.missing.conditions import Condition, build_conditions, is_test_split
@@ -164,6 +164,16 @@ class MERDataModule(LightningDataModule):
         """A re-iterable over one split: unshuffled, complete on every rank, already on the device."""
         return SplitSource(self.dataset(split), self.batch_size, device)
 
+    def condition_source(self, condition: Condition, device: torch.device | str = "cpu") -> BatchSource:
+        """A re-iterable over what a condition tests on, with its modalities missing, like :meth:`batch_source`."""
+        source = SplitSource(self.dataset(condition.split, condition.source), self.batch_size, device)
+        return MappedSource(source, lambda batch: self._under(condition, batch))
+
+    def _under(self, condition: Condition, batch: Batch) -> Batch:
+        if condition.pattern is None:
+            return batch
+        return condition.pattern(batch, self.spec, derive_key(self.seed, condition.split, condition.pattern))
+
     def _loader(self, split: str, source: str | None = None, shuffle: bool = False) -> DataLoader[Batch]:
         dataset = self.dataset(split, source)
         if dataset.split.labels is None and split != self.predict_split:
@@ -226,10 +236,7 @@ class MERDataModule(LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         if self.trainer is None or not self.trainer.testing:
             return batch
-        condition = self.conditions[dataloader_idx]
-        if condition.pattern is None:
-            return batch
-        return condition.pattern(batch, self.spec, derive_key(self.seed, condition.split, condition.pattern))
+        return self._under(self.conditions[dataloader_idx], batch)
 
     def origin(self) -> dict[str, Any]:
         """Where the data come from and how they are used; no split is looked at, so a training run may record it."""

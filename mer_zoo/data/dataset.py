@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import override
 
-from mer_zoo.batch import Batch, DataSpec, Modality
+from mer_zoo.batch import Batch, BatchSource, DataSpec, Modality
 from mer_zoo.data.corpus.corpus import SplitData
 from mer_zoo.errors import MERError
 from mer_zoo.task import EmotionDetection, Task
 
-__all__ = ["Scaler", "SplitDataset", "SplitSource", "check_labels"]
+__all__ = ["MappedSource", "Scaler", "SplitDataset", "SplitSource", "check_labels"]
 
 CHUNK = 256  # samples read at a time while statistics are fitted; bounds memory on mapped corpora
 
@@ -218,6 +218,21 @@ def _fit_length(modality: Modality, length: int) -> Modality:
 
     ids = None if modality.token_ids is None else fit(modality.token_ids)
     return Modality(fit(modality.x), fit(modality.mask), token_ids=ids)
+
+
+class MappedSource:
+    """A source whose batches are changed on their way.
+
+    Args:
+        source: The batches.
+        change: What becomes of each.
+    """
+
+    def __init__(self, source: BatchSource, change: Callable[[Batch], Batch]) -> None:
+        self.source, self.change = source, change
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(self.change, self.source)
 
 
 class SplitSource:
