@@ -7,7 +7,7 @@ EPOCHS ?= 8
 # More worker threads than cores make small tensors slower, and two trainings run side by side below.
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: quickstart test lint types docs compat clean
+.PHONY: quickstart quickstart-table test lint types docs compat clean
 
 $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -22,6 +22,10 @@ $(VENV)/installed: pyproject.toml
 quickstart: $(VENV)/installed
 	@$(BIN)/python -m compileall -q mer_zoo
 	@$(THREADS) PYTHON=$(BIN)/python OUT=$(OUT) EPOCHS=$(EPOCHS) sh scripts/quickstart.sh
+
+# What README.md and docs/ show of it.
+quickstart-table: quickstart
+	@$(THREADS) $(BIN)/python scripts/quickstart_table.py $(OUT)
 
 test: $(VENV)/installed
 	$(THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile

@@ -1,4 +1,4 @@
-"""What the README says can be done: its Python runs, its commands run, its links lead somewhere."""
+"""What README and guide say can be done: their Python runs, their commands run, their links lead somewhere."""
 
 from __future__ import annotations
 
@@ -12,39 +12,60 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripts.quickstart_table import PAGE, RUNS, first_steps, provenance_of, settings, table_of
 from transformers import BertConfig, BertModel
 
 from mer_zoo import load_pretrained
 from mer_zoo.cli import main
+from mer_zoo.cli.sweeps.config import check_sweep, load_sweep
 from mer_zoo.compat.released import SOURCES
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = ROOT / "README.md"
+GUIDE = [README, *(ROOT / "docs" / f"{page}.md" for page in ("install", "train", "test", "sweeps", "sharing", "zoo"))]
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in GUIDE)
+DOCS = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 SMALL = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
 SMALL += ["--trainer.enable_model_summary=false", "--model.backbone.depth=1"]
-RUNS = {"RUN_A": "runs/mosi/mult/version_0", "RUN_B": "runs/seeds/mult_0", "RUN": "runs/mosi/mult/version_0"}
+PLACES = {"RUN_A": "runs/mosi/mult/version_0", "RUN_B": "runs/seeds/mult_0", "RUN": "runs/mosi/mult/version_0"}
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 130
+
+
+def test_the_table_of_the_quickstart_is_the_one_that_was_made() -> None:
+    assert table_of(README) == table_of(PAGE)
+    assert provenance_of(PAGE).items() >= settings().items(), "make quickstart-table"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", RUNS)
+def test_the_table_of_the_quickstart_is_of_this_code(run: str) -> None:
+    """Three batches in place of the minute and a half that the table takes."""
+    recorded = float(provenance_of(PAGE)[f"validation loss of {run} after three batches"])
+    assert first_steps(run) == pytest.approx(recorded, abs=1e-3), "make quickstart-table"
 
 
 def test_every_source_of_released_checkpoints_is_named() -> None:
-    listed = re.search(r"load_released\(model, state_dict, source=([^)]*)\)", README)
+    listed = re.search(r"load_released\(model, state_dict, source=([^)]*)\)", TEXT)
     assert listed is not None
     assert sorted(re.findall(r'"(\w+)"', listed[1])) == sorted(SOURCES)
 
 
 def commands(folder: Path) -> list[list[str]]:
-    """Arguments of every mer-zoo command in the README, after a shell has read them."""
+    """Arguments of every mer-zoo command on the pages, after a shell has read them."""
     tools = folder / "tools"
     tools.mkdir()
     for name in ("git", "pip", "make", "mer-zoo"):
         body = "printf '%s\\037' \"$@\"; echo" if name == "mer-zoo" else "true"
         (tools / name).write_text(f"#!/bin/sh\n{body}\n")
         (tools / name).chmod(0o755)
-    script = "cd() { :; }\n" + re.sub(r"\bRUN(_[AB])?\b", lambda found: RUNS[found[0]], "".join(blocks("sh")))
+    script = "cd() { :; }\n" + re.sub(r"\bRUN(_[AB])?\b", lambda found: PLACES[found[0]], "".join(blocks("sh")))
     path = os.pathsep.join([str(tools), os.environ["PATH"]])
     done = subprocess.run(
         ["sh", "-ec", script], env={"PATH": path}, capture_output=True, text=True, check=True, cwd=folder
@@ -61,11 +82,14 @@ def run(args: list[str]) -> int | str:
     return 0
 
 
+ORDER = {"fit": 1, "test": 2, "predict": 2, "report": 3, "export": 3}
+
+
 @pytest.mark.slow
 def test_python_runs() -> None:
     names: dict[str, Any] = {}
     for block in blocks("python"):
-        exec(compile(block, "README.md", "exec"), names)
+        exec(compile(block, "a page", "exec"), names)
     assert names["module"].model.name == "CausalMER(Mean)"
 
 
@@ -89,12 +113,13 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_fi
         shutil.copy(corpus_files["mmsa_unaligned"], name)
     shutil.copy(corpus_files["mmsa_lists"], "mosei_unaligned_50.pkl")
     (tmp_path / "configs").symlink_to(ROOT / "configs")
-    (tmp_path / "conditions.yaml").write_text(blocks("yaml")[0])
-    # RUN_A and RUN_B stand for finished runs, which the seeds make later in the page.
-    given.sort(key=lambda args: args[0] in ("report", "export"))
+    for block in blocks("yaml"):
+        (tmp_path / block.splitlines()[0].removeprefix("# ")).write_text(block)
+    # RUN, RUN_A and RUN_B stand for finished runs, which other commands make, some of them later in the page.
+    given.sort(key=lambda args: ORDER.get(args[0], 0))
     for args in given:
         assert run([*args, *(SMALL if args[0] == "fit" else [])]) == 0, args
-    conditions = (tmp_path / RUNS["RUN"] / "results.md").read_text()
+    conditions = (tmp_path / PLACES["RUN"] / "results.md").read_text()
     assert "half missing" in conditions
     assert "mosei" in conditions
     assert (tmp_path / "comparison" / "report.png").exists()
@@ -102,7 +127,7 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_fi
     assert load_pretrained("shared/mult").name == "MulT"
 
 
-ROWS = dict(re.findall(r"^\| ([^|]+?) \| (.*`--.+) \|$", README, flags=re.MULTILINE))
+ROWS = dict(re.findall(r"^\| ([^|]+?) \| (.*`--.+) \|$", TEXT, flags=re.MULTILINE))
 EXEMPT = {
     "use several GPUs, bf16",  # needs them
     "resume",  # tests/cli/test_command.py, with a run that can be resumed
@@ -128,6 +153,17 @@ def test_options_of_the_table(
     config = ROOT / "configs" / "mosi" / "mult.yaml"
     base = [f"--config={config}", f"--data.path={corpus_files['mmsa_unaligned']}", "--data.task=seven"]
     assert run(["fit", *base, *SMALL, *options]) == 0
+
+
+def test_sweeps_are_those_of_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("MOSI", "unaligned_50.pkl")
+    lines = [shlex.split(line) for block in blocks("text") for line in block.splitlines()]
+    files = [word for words in lines for word in words if word.startswith("configs/sweeps/")]
+    assert len(files) == len(lines) == 3
+    for words, file in zip(lines, files, strict=True):
+        extra = words[words.index("--") + 1 :] if "--" in words else []
+        assert check_sweep(load_sweep(file, extra)) == 0
 
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda path: str(path.name))

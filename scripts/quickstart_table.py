@@ -1,0 +1,121 @@
+"""Writes the quickstart's table into README.md and docs/quickstart.md, and its picture into docs/, from its results.
+
+The page says what the table belongs to: the configuration, and the validation loss after three batches, which changes
+with data, networks, losses and optimiser and takes seconds to compare (tests/test_readme.py).
+
+    python scripts/quickstart_table.py runs/quickstart
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from mer_zoo.cli.bases import with_bases
+from mer_zoo.cli.parser import MERCLI
+
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / "configs" / "quickstart.yaml"
+PAGE = ROOT / "docs" / "quickstart.md"
+README = ROOT / "README.md"
+RUNS = {"mult": [], "mult_causalmer": ["--model.wrappers+=CausalMER"]}  # as scripts/quickstart.sh trains them
+TABLE = re.compile(r"^\| model \|.*\n(?:\|.*\n)+", flags=re.MULTILINE)
+INTRODUCTION = """# The quickstart's table
+
+`make quickstart` trains MulT, plain and under CausalMER, on [SyntheticMER](synthetic.md), and tests both on the
+training distribution (IID), with the confounder reversed (OOD), in a randomised trial (RCT) and with modalities
+missing (`{l,a}`: only text and audio are present). Accuracy without neutral samples in per cent:"""
+
+
+def settings() -> dict[str, str]:
+    """What the configuration says, in short: another one makes the table another one."""
+    content = yaml.safe_load(with_bases(CONFIG.read_text(encoding="utf-8"), CONFIG))
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return {
+        "configuration, SHA-256": digest[:16],
+        "seed": str(content["seed_everything"]),
+        "epochs": str(content["trainer"]["max_epochs"]),
+    }
+
+
+def first_steps(run: str) -> float:
+    """Validation loss after three batches of training.
+
+    Args:
+        run: Which of the two.
+    """
+    small = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--trainer.accelerator=cpu"]
+    small += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+    with TemporaryDirectory() as folder, redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        place = [f"--trainer.logger.save_dir={folder}"]
+        cli = MERCLI(["fit", f"--config={CONFIG}", *RUNS[run], *small, *place])
+        return float(cli.trainer.callback_metrics["val/loss"])
+
+
+def table_of(page: Path) -> str:
+    """The first table of models in a page, without the number of runs.
+
+    Args:
+        page: README.md, docs/quickstart.md or the report of the run.
+    """
+    found = TABLE.search(page.read_text(encoding="utf-8"))
+    if found is None:
+        raise SystemExit(f"{page} has no table of models; run make quickstart first")
+    rows = [line.strip("|").split("|") for line in found[0].splitlines()]
+    if rows[0][1].strip() == "runs":
+        rows = [[row[0], *row[2:]] for row in rows]
+    return "".join(f"|{'|'.join(row)}|\n" for row in rows)
+
+
+def provenance_of(page: Path) -> dict[str, str]:
+    """What the page says that its table belongs to.
+
+    Args:
+        page: docs/quickstart.md.
+    """
+    section = page.read_text(encoding="utf-8").partition("## What it belongs to")[2]
+    return dict(re.findall(r"^\| ([^|]+) \| `([^`|]+)` \|$", section, flags=re.MULTILINE))
+
+
+def _origin(out: Path) -> dict[str, str]:
+    """The settings, with the versions that were at work; refused where the run was made with others."""
+    wanted = settings()
+    record: dict[str, Any] = json.loads((out / "mult" / "provenance.json").read_text(encoding="utf-8"))
+    for run in RUNS:
+        used = yaml.safe_load((out / run / "config.yaml").read_text(encoding="utf-8"))
+        for name, value in {"seed": used["seed_everything"], "epochs": used["trainer"]["max_epochs"]}.items():
+            if str(value) != wanted[name]:
+                raise SystemExit(f"{out / run} has {name} {value}, not {wanted[name]}; run make quickstart as it is")
+    steps = {f"validation loss of {run} after three batches": f"{first_steps(run):.4f}" for run in RUNS}
+    versions = {package: record["packages"][package] for package in ("torch", "lightning")}
+    return {**wanted, **steps, **versions}
+
+
+def main(out: Path) -> None:
+    """Write table, picture and provenance.
+
+    Args:
+        out: The folder of make quickstart.
+    """
+    table, origin = table_of(out / "report.md"), _origin(out)
+    lines = "".join(f"| {name} | `{value}` |\n" for name, value in origin.items())
+    page = f"{INTRODUCTION}\n\n{table}\n![the same as a picture](quickstart.png)\n\n## What it belongs to\n\n"
+    page += "`make quickstart-table` writes table and picture from the results of this configuration:\n\n"
+    page += f"| | |\n|---|---|\n{lines}"
+    PAGE.write_text(page, encoding="utf-8")
+    README.write_text(TABLE.sub(lambda _: table, README.read_text(encoding="utf-8"), count=1), encoding="utf-8")
+    shutil.copyfile(out / "report.png", ROOT / "docs" / "quickstart.png")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
