@@ -46,6 +46,10 @@ GROUPS = {
         "convert": Command("convert a corpus to a memory-mapped store", "data.convert"),
         "split-ood": Command("new splits of a corpus, the test split out of distribution", "data.ood.resplit"),
     },
+    "What there is": {
+        "list": Command("names of networks, wrappers, corpora, metrics and configurations", "cli.catalogue"),
+        "info": Command("paper, options, size and published figures of one of them", "cli.info"),
+    },
     "Results": {
         "report": Command("compare finished runs in one table and one picture", "reports.report"),
         "export": Command("weights of a checkpoint with their configuration, for predictions", "sharing.export"),

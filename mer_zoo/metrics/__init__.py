@@ -12,27 +12,6 @@ Papers disagree on what they call accuracy and F1, so every variant has its own 
 Without samples that count (an all-neutral split in ``Acc2_non0``) accuracy and F1 are 0, as in torchmetrics.
 """
 
-from mer_zoo.metrics.collections import emotion_metrics, sentiment_metrics
-from mer_zoo.metrics.confusion import ClassMetric, ConfusionMetric, Convention, EmotionMetric, PolarityMetric
-from mer_zoo.metrics.contribution import ModalityContribution
-from mer_zoo.metrics.regression import Corr, MeanAbsoluteError
-from mer_zoo.metrics.robustness import AUILC
-from mer_zoo.metrics.significance import Interval, mean_std, paired_bootstrap, paired_bootstrap_area
+import lazy_loader
 
-__all__ = [
-    "AUILC",
-    "ClassMetric",
-    "ConfusionMetric",
-    "Convention",
-    "Corr",
-    "EmotionMetric",
-    "Interval",
-    "MeanAbsoluteError",
-    "ModalityContribution",
-    "PolarityMetric",
-    "emotion_metrics",
-    "mean_std",
-    "paired_bootstrap",
-    "paired_bootstrap_area",
-    "sentiment_metrics",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-__all__ = ["Published", "paper_metric", "paper_models", "published"]
+__all__ = ["Published", "figures_about", "paper_metric", "paper_models", "published"]
 
 _METRICS = {"Acc2_non0": "Acc2", "F1_non0": "F1", "Acc": "Acc_average", "F1": "F1_average"}
 _DATASETS = {"MOSI": "CMU-MOSI", "MOSEI": "CMU-MOSEI", "IEMOCAP": "IEMOCAP"}
@@ -95,6 +95,35 @@ def paper_models(model: str) -> list[str]:
         return [inner, f"{inner} (reimplemented)"]
     name = "+".join(reversed(wrappers))
     return [f"{inner} (reimplemented) + {name}"] if name == "CausalMER" else [f"{inner}+{name}"]
+
+
+def figures_about(name: str) -> list[Published]:
+    """Printed figures of a network or wrapper of ours, by itself and in nests.
+
+    Args:
+        name: Its name here; papers write EMT-DLFR and Self-MM, and CUMDF's own network goes by the method's name.
+
+    Example:
+        >>> {figure.model for figure in figures_about("SelfMM")}
+        {'Self-MM'}
+        >>> sorted({figure.model for figure in figures_about("CausalMER")})[0]
+        'DMD (reimplemented) + CausalMER'
+    """
+    alone = {_letters(paper) for nest in (name, *_OWN_NESTS.get(name, ())) for paper in paper_models(nest)}
+    return [
+        figure
+        for figure in _figures()
+        if _letters(figure.model) in alone
+        or _letters(name) in map(_letters, re.sub(r" \(.*?\)", "", figure.model).split("+"))
+    ]
+
+
+# Methods whose papers print them with their own network.
+_OWN_NESTS = dict.fromkeys(("CIDerNet", "MACI", "MSSD"), ("MSSD(MACI(CIDerNet))",))
+
+
+def _letters(model: str) -> str:
+    return re.sub(r"[^a-z0-9+/]", "", model.lower())
 
 
 def paper_metric(metric: str) -> str:

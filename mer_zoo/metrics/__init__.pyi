@@ -1,0 +1,21 @@
+# ruff: noqa: I001  # "as" marks what is exported; one import a module reads better than one a name
+from .collections import emotion_metrics as emotion_metrics, sentiment_metrics as sentiment_metrics
+from .confusion import (
+    ClassMetric as ClassMetric,
+    ConfusionMetric as ConfusionMetric,
+    Convention as Convention,
+    EmotionMetric as EmotionMetric,
+    PolarityMetric as PolarityMetric,
+)
+from .contribution import ModalityContribution as ModalityContribution
+from .regression import Corr as Corr, MeanAbsoluteError as MeanAbsoluteError
+from .robustness import AUILC as AUILC
+from .significance import (
+    Interval as Interval,
+    mean_std as mean_std,
+    paired_bootstrap as paired_bootstrap,
+    paired_bootstrap_area as paired_bootstrap_area,
+)
+from .names import METRICS as METRICS
+
+__all__: list[str]
