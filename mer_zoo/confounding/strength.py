@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, get_args
@@ -10,6 +11,7 @@ from typing import Literal, get_args
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
+from typing_extensions import override
 
 from mer_zoo.errors import MERError
 from mer_zoo.functional.deconfounding import (
@@ -20,15 +22,17 @@ from mer_zoo.functional.deconfounding import (
 )
 from mer_zoo.options import check_choice
 
-__all__ = ["Selection", "Strength", "check_strength"]
+__all__ = ["PlainStrength", "Selection", "Strength", "check_strength"]
 
 Selection = Literal["deconfounded", "validation", "fixed", "oracle", "propensity"]
 SELECTIONS: tuple[Selection, ...] = get_args(Selection)
 LEAST_SAMPLES = 30  # effective sample size below which the choice is not to be trusted
 
 
-class Strength(nn.Module):
+class Strength(nn.Module, ABC):
     """The strength tau for each problem of a task, in buffers of fixed shape.
+
+    Subclasses say in :attr:`is_on` whether anything is subtracted at all.
 
     Args:
         owner: The wrapper, for messages and the log.
@@ -43,13 +47,6 @@ class Strength(nn.Module):
         temperature: Temperature of the bias prediction at that choice.
         ess: Effective sample size of that choice; 0 where it was not weighted.
         chosen_by: Place of the rule of that choice in ``SELECTIONS``; -1 before any.
-
-    Example:
-        >>> strength = Strength("CLUE", "alpha", (), "validation", fixed=0.0, values=(0.0, 0.5, 1.0))
-        >>> y, y_cf = torch.tensor([[[1.0, 0.9]]]), torch.tensor([[[1.0, 0.0]]])
-        >>> strength.choose(y, y_cf, torch.tensor([[1]]), None, torch.full((1, 2), 0.5))
-        >>> strength.diagnostics([""])
-        {'clue/alpha': 0.5}
     """
 
     tau: Tensor
@@ -75,6 +72,11 @@ class Strength(nn.Module):
         self.register_buffer("ess", torch.zeros(shape))
         self.register_buffer("chosen_by", torch.tensor(-1))
         self._has_warned = False
+
+    @property
+    @abstractmethod
+    def is_on(self) -> bool:
+        """Whether anything is subtracted; where not, there is nothing to say of the strength."""
 
     @property
     def chooses(self) -> bool:
@@ -166,7 +168,7 @@ class Strength(nn.Module):
             MERError: For a selection that there is not, or a strength that it would not use.
 
         Example:
-            >>> strength = Strength("CLUE", "alpha", (), "validation", fixed=0.0, values=(0.0, 0.5, 1.0))
+            >>> strength = PlainStrength("CLUE", "alpha", (), "validation", fixed=0.0, values=(0.0, 0.5, 1.0))
             >>> with strength.selecting("fixed", 0.7):
             ...     print(round(float(strength.tau_in_use), 6))
             0.7
@@ -190,6 +192,8 @@ class Strength(nn.Module):
         Args:
             names: "" for one problem, else the problems' names.
         """
+        if not self.is_on:
+            return {}
         numbers = {}
         if self.selection != "oracle":
             numbers[self.symbol] = self.tau_in_use
@@ -205,7 +209,7 @@ class Strength(nn.Module):
     def warning(self) -> str:
         """What is to be said of a choice that rests on few samples; else nothing."""
         fewest = float(self.ess.min())
-        if not self.is_weighted or not self.is_chosen or fewest >= LEAST_SAMPLES:
+        if not self.is_on or not self.is_weighted or not self.is_chosen or fewest >= LEAST_SAMPLES:
             return ""
         return (
             f"{self.owner} chose {self.symbol} by an effective sample size of {fewest:.1f}, below {LEAST_SAMPLES}; "
@@ -231,6 +235,23 @@ class Strength(nn.Module):
             asked = f"{self.symbol}_selection {self.selection} asks"
             return [f"{self.owner}'s {self.symbol} was not chosen as {asked}; run validation before the test"]
         return [self.warning()] if self.warning() else []
+
+
+class PlainStrength(Strength):
+    """The strength of what is always subtracted; see :class:`Strength` for its options.
+
+    Example:
+        >>> strength = PlainStrength("CLUE", "alpha", (), "validation", fixed=0.0, values=(0.0, 0.5, 1.0))
+        >>> y, y_cf = torch.tensor([[[1.0, 0.9]]]), torch.tensor([[[1.0, 0.0]]])
+        >>> strength.choose(y, y_cf, torch.tensor([[1]]), None, torch.full((1, 2), 0.5))
+        >>> strength.diagnostics([""])
+        {'clue/alpha': 0.5}
+    """
+
+    @property
+    @override
+    def is_on(self) -> bool:
+        return True
 
 
 def check_strength(owner: str, symbol: str, selection: str, value: float) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
+from torch.optim import Optimizer
 
 from mer_zoo.errors import MERError
 
-__all__ = ["ParamGroups", "group_parameters"]
+__all__ = ["DEFAULT_GROUPS", "OptimizerFactory", "ParamGroups", "build_optimizer", "group_parameters"]
 
 ParamGroups = Mapping[str, Mapping[str, Any]]
+OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
+DEFAULT_GROUPS: ParamGroups = {"*.text_encoder.*": {"lr": 5e-5}}
 
 
 def group_parameters(
@@ -57,3 +61,23 @@ def group_parameters(
     if not any(members.values()):
         raise MERError("the model has no trainable parameter; unfreeze something")
     return [{"params": found, **(groups[p] if p is not None else {})} for p, found in members.items() if found]
+
+
+def build_optimizer(
+    factory: OptimizerFactory, named: Iterable[tuple[str, nn.Parameter]], groups: ParamGroups
+) -> Optimizer:
+    """Make an optimiser of parameters that are grouped by name.
+
+    Args:
+        factory: Makes it from parameters or groups of them.
+        named: See :func:`group_parameters`.
+        groups: See :func:`group_parameters`; options that the optimiser does not have are refused.
+
+    Example:
+        >>> net = nn.Linear(2, 1)
+        >>> optimizer = build_optimizer(torch.optim.Adam, net.named_parameters(), {"*bias": {"lr": 0.5}})
+        >>> [group["lr"] for group in optimizer.param_groups]
+        [0.5, 0.001]
+    """
+    known = factory([nn.Parameter(torch.zeros(1))]).defaults
+    return factory(group_parameters(named, groups, known))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -118,16 +119,16 @@ def _settle_progress(loops: Mapping[str, Any]) -> None:
             states[place] = {} if is_over else {**state, "batches": batches["current"]["ready"]}
 
 
-class ResumableModule(LightningModule):
-    """A LightningModule whose training goes on from a checkpoint as if it had never stopped.
+class ResumableModule(LightningModule, ABC):
+    """A LightningModule whose training goes on from a checkpoint as if it had never stopped."""
 
-    Attributes:
-        monitor: Metric that a scheduler follows, which a checkpoint keeps.
-    """
-
-    monitor: str
     _monitored: float | None = None
     _resumed: dict[str, Any] | None = None  # what is still to be put back of the checkpoint
+
+    @property
+    @abstractmethod
+    def monitor(self) -> str:
+        """Metric that a scheduler follows, which a checkpoint keeps."""
 
     @override
     def setup(self, stage: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mer_zoo.confounding.strength import Selection, Strength, check_strength
+from mer_zoo.confounding.strength import PlainStrength, Selection, Strength, check_strength
 from mer_zoo.errors import MERError
 from mer_zoo.functional.deconfounding import choose_tau, deconfounding_weights, effective_sample_size, fit_temperature
 
@@ -15,7 +15,7 @@ def chosen(selection: Selection, seed: int = 0) -> tuple[Strength, list[torch.Te
     generator = torch.Generator().manual_seed(seed)
     y, y_cf, bias = (torch.randn(50, 2, 3, generator=generator) for _ in range(3))
     target = torch.randint(3, (50, 2), generator=generator)
-    strength = Strength("CLUE", "alpha", (2,), selection, 0.0, VALUES)
+    strength = PlainStrength("CLUE", "alpha", (2,), selection, 0.0, VALUES)
     strength.choose(y, y_cf, target, bias, torch.full((2, 3), 1 / 3))
     return strength, [y, y_cf, bias, target]
 
@@ -38,7 +38,7 @@ def test_each_problem_is_chosen_alone(seed: int) -> None:
 def test_a_choice_is_known_by_its_rule() -> None:
     strength, _ = chosen("validation")
     assert strength.is_chosen
-    other = Strength("CLUE", "alpha", (2,), "deconfounded", 0.0, VALUES)
+    other = PlainStrength("CLUE", "alpha", (2,), "deconfounded", 0.0, VALUES)
     other.load_state_dict(strength.state_dict())
     assert not other.is_chosen
     assert "CLUE's alpha was not chosen as alpha_selection deconfounded asks" in other.notes()[0]
@@ -47,7 +47,7 @@ def test_a_choice_is_known_by_its_rule() -> None:
 
 
 def test_an_oracle_tries_all() -> None:
-    oracle = Strength("CLUE", "alpha", (2,), "oracle", 0.0, VALUES)
+    oracle = PlainStrength("CLUE", "alpha", (2,), "oracle", 0.0, VALUES)
     assert oracle.mark == "[oracle alpha]"
     assert tuple(oracle.candidates) == VALUES
     assert not oracle.tau_in_use.any()

@@ -55,7 +55,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.batch import Batch, Output, Step
-from mer_zoo.confounding.strength import Selection, Strength, check_strength
+from mer_zoo.confounding.strength import PlainStrength, Selection, check_strength
 from mer_zoo.distributed import distributed_mean
 from mer_zoo.errors import MERError
 from mer_zoo.functional.backdoor import class_prior
@@ -131,7 +131,7 @@ class CLUE(Wrapper):
         self.main_weight, self.text_weight, self.divergence_weight = main_weight, text_weight, divergence_weight
         self.text_branch = TextBranch(self.input_dims["text"], self.task.num_outputs, lstm_dim, dim)
         self.constant = nn.Parameter(torch.tensor(float(init_constant)))
-        self.strength = Strength("CLUE", "alpha", self.task.shape[:-1], alpha_selection, alpha, ALPHAS)
+        self.strength = PlainStrength("CLUE", "alpha", self.task.shape[:-1], alpha_selection, alpha, ALPHAS)
         self.mark = self.strength.mark
         self.weighs_validation = alpha_selection == "propensity"
         self.replaces_logits = True

@@ -90,17 +90,14 @@ class LanguageBias(Strength):
         distinct, which = torch.unique(texts, dim=0, return_inverse=True)
         return [batch.replace(text=_with_ids(batch.text, ids, changed)) for changed in distinct], which.tolist()
 
+    @property
     @override
-    def diagnostics(self, names: Sequence[str]) -> dict[str, float]:
-        return super().diagnostics(names) if self.on else {}
-
-    @override
-    def warning(self) -> str:
-        return super().warning() if self.on else ""
+    def is_on(self) -> bool:
+        return bool(self.on)
 
     @override
     def notes(self) -> list[str]:
-        if not self.on:
+        if not self.is_on:
             return ["MACI removed the label bias only: the language was switched off, or there were no token ids"]
         return super().notes()
 
