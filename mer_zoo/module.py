@@ -11,8 +11,7 @@ from torch.optim import Optimizer
 from typing_extensions import override
 
 from mer_zoo.batch import Batch, BatchSource, Output, Step
-from mer_zoo.confounding.trace import Words
-from mer_zoo.confounding.validation import ValidationWeights
+from mer_zoo.confounding import ValidationWeights, Words
 from mer_zoo.data.datamodule import MERDataModule
 from mer_zoo.data.dataset import MappedSource
 from mer_zoo.functional.draws import global_seed
