@@ -110,7 +110,7 @@ class TokenTransformer(nn.Module):
     def __init__(self, dim: int, heads: int, depth: int, frames: int, tokens: int = 0) -> None:
         super().__init__()
         if depth < 1:
-            raise MERError(f"depth is {depth}; give at least 1")
+            raise MERError(f"the number of layers is {depth}; give at least 1")
         self.frames, self.count = frames, tokens
         self.positions = nn.Parameter(torch.randn(1, frames + tokens, dim))
         self.tokens = nn.Parameter(torch.zeros(1, tokens, dim)) if tokens else None
@@ -213,7 +213,7 @@ class TokenCrossTransformer(nn.Module):
     def __init__(self, dim: int, heads: int, depth: int, frames: int) -> None:
         super().__init__()
         if depth < 1:
-            raise MERError(f"depth is {depth}; give at least 1")
+            raise MERError(f"the number of layers is {depth}; give at least 1")
         self.source_positions, self.target_positions = (nn.Parameter(torch.randn(1, frames + 1, dim)) for _ in range(2))
         self.token = nn.Parameter(torch.zeros(1, 1, dim))
         self.layers = nn.ModuleList(TokenLayer(dim, heads) for _ in range(depth))

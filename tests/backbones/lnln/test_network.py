@@ -232,11 +232,11 @@ def test_impossible_sizes_are_refused() -> None:
         tiny(DataSpec(), heads=0)
     with pytest.raises(MERError, match="tokens of LNLN is 0; give at least 1"):
         tiny(DataSpec(), tokens=0)
-    for loss in ("completeness", "adversarial", "restoration"):
+    for loss in ("completeness", "adversarial", "reconstruction"):
         with pytest.raises(MERError, match=f"{loss}_weight of LNLN is -1.0; weights are finite and at least 0"):
             tiny(DataSpec(), **{f"{loss}_weight": -1.0})
     for part in ("gather", "check", "proxy", "fusion", "restore", "language"):
-        with pytest.raises(MERError, match="depth is 0"):
+        with pytest.raises(MERError, match="number of layers is 0"):
             tiny(DataSpec(), **{f"{part}_layers": 0})
 
 

@@ -104,5 +104,5 @@ def test_an_extra_token_of_the_target_would_change_nothing() -> None:
 
 
 def test_stacks_without_layers_are_refused() -> None:
-    with pytest.raises(MERError, match="depth is 0; give at least 1"):
+    with pytest.raises(MERError, match="number of layers is 0; give at least 1"):
         TokenCrossTransformer(6, 2, 0, frames=4)

@@ -103,7 +103,7 @@ def test_refusals() -> None:
             PMR(DataSpec(), TASK, **{**SMALL, option: "x"})
     with pytest.raises(MERError, match="dim is 2, but positions need a width of at least 4"):
         make(dim=2)
-    with pytest.raises(MERError, match="layers of PMR is 0, but must be at least 1"):
+    with pytest.raises(MERError, match="depth of PMR is 0, but must be at least 1"):
         make(depth=0)
     with pytest.raises(MERError, match="the smallest kernel of PMR is 0"):
         make(kernels=(3, 0, 3))
