@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.arguments import Recorded
-from mer_zoo.batch import Batch, BatchSource, DataSpec, Modality, Output, Step
+from mer_zoo.batch import MODALITIES, Batch, BatchSource, DataSpec, Modality, Output, Step
 from mer_zoo.errors import MERError
 from mer_zoo.layers.encoder_config import check_encoder_config, encoder_sizes
 from mer_zoo.layers.text_encoder import EMBEDDING_DIM, TextEncoderSpec, build_text_encoder
@@ -237,6 +237,9 @@ class Backbone(Model):
         text_encoder: A Hugging Face encoder by name, path or options (see :class:`TextEncoder`); needs token ids.
             Token ids without an encoder go through a trained embedding of width 64.
 
+    Attributes:
+        reads_padding: Whether :meth:`fuse` is given what a text encoder says of padding; otherwise zeros.
+
     Raises:
         MERError: If an encoder is given but the data has text features.
 
@@ -257,6 +260,7 @@ class Backbone(Model):
     """
 
     head: nn.Module
+    reads_padding: bool = False
 
     def __init__(self, spec: DataSpec, task: Task, text_encoder: TextEncoderSpec = None) -> None:
         super().__init__()
@@ -291,7 +295,7 @@ class Backbone(Model):
         return arguments
 
     def encode_text(self, text: Modality) -> Modality:
-        """Turn token ids into (B, T, d) features, zero at padding; features pass through."""
+        """Turn token ids into (B, T, d) features, zero at padding that is not to be read; features pass through."""
         if not self.spec.tokens or "text" not in self.spec.modalities:
             return text
         if not text.is_tokens:
@@ -299,7 +303,7 @@ class Backbone(Model):
                 "this model was built for token ids, but the batch holds text features; set data.text: tokens"
             )
         if self.text_encoder is not None:
-            x = self.text_encoder(text.x, text.mask)
+            x = self.text_encoder(text.x, text.mask, keep_padding=self.reads_padding)
         else:
             assert self.text_embedding is not None
             x = self.text_embedding(text.x) * text.mask[..., None]
@@ -313,7 +317,12 @@ class Backbone(Model):
 
     @abstractmethod
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        """Map float sequences to scores; a modality that is not in ``spec.modalities`` is to be ignored."""
+        """Map float sequences to scores; a modality that is not :meth:`in_use` is to be ignored."""
+
+    def in_use(self, text: Modality, audio: Modality, vision: Modality) -> dict[str, Modality]:
+        """What :meth:`fuse` is given, by name: the modalities of ``spec.modalities``, in their order."""
+        given = dict(zip(MODALITIES, (text, audio, vision), strict=True))
+        return {name: given[name] for name in self.spec.modalities}
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:  # noqa: ARG002
         """Losses of a training step beside the task's: scalars, already weighted, by name."""

@@ -30,7 +30,7 @@ class MeanNet(Backbone):
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        given = {"text": text, "audio": audio, "vision": vision}
+        given = self.in_use(text, audio, vision)
         means = []
         for name in self.spec.modalities:
             mask = given[name].mask[..., None]

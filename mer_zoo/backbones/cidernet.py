@@ -117,9 +117,7 @@ class CIDerNet(Backbone):
         super().__init__(spec, task, text_encoder)
         check_choice("CIDerNet", "positions", positions, get_args(PositionRule))
         self.mask_padding = mask_padding
-        self.fixed_length = not mask_padding
-        if self.text_encoder is not None:
-            self.text_encoder.zero_padding = mask_padding
+        self.fixed_length = self.reads_padding = not mask_padding
         used = spec.modalities
         compressed = [name for name in used if name != "text"] if "text" in used and not spec.aligned else []
         self.project = nn.ModuleDict({name: TemporalConv(self.input_dims[name], dim, kernel=1) for name in used})
@@ -139,8 +137,7 @@ class CIDerNet(Backbone):
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        given = dict(zip(MODALITIES, (text, audio, vision), strict=True))
-        sequences, masks = self._read({name: given[name] for name in self.spec.modalities})
+        sequences, masks = self._read(self.in_use(text, audio, vision))
         lengths = {LETTERS[name]: x.shape[1] for name, x in sequences.items()}
         mask = torch.cat(list(masks.values()), 1) if self.mask_padding else None
         y, scores = self.mct(torch.cat(list(sequences.values()), 1), lengths, mask)

@@ -120,10 +120,10 @@ class CUMDFNet(Backbone):
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        given = dict(zip(MODALITIES, (text, audio, vision), strict=True))
-        masks = {name: given[name].mask for name in self.spec.modalities}
+        given = self.in_use(text, audio, vision)
+        masks = {name: modality.mask for name, modality in given.items()}
         mask = common_mask(masks, self.spec.aligned)
-        x = self._embed({name: given[name].x for name in masks}, masks, mask)
+        x = self._embed({name: modality.x for name, modality in given.items()}, masks, mask)
         x = x if self.extract is None else self.extract(x, mask)
         h = self.fusion(x, mask)
         return Output(self.classify(self.fusion.drop(h)), h, x)

@@ -130,7 +130,7 @@ class DLF(Backbone):
         ['dlf/text', 'dlf/vision', 'dlf/audio']
     """
 
-    fixed_length = True
+    fixed_length = reads_padding = True
 
     def __init__(
         self,
@@ -168,8 +168,6 @@ class DLF(Backbone):
         if chunk < 1 or dim % chunk:
             raise MERError(f"ortho_chunk of DLF is {ortho_chunk}; give a divisor of the width, {dim}")
         self.text_weight, self.weights = text_weight, (reconstruction_weight, disentanglement_weight)
-        if self.text_encoder is not None:
-            self.text_encoder.zero_padding = False
         dropouts = dict(zip(MODALITIES, (attn_dropout, attn_dropout_audio, attn_dropout_vision), strict=True))
         dropouts["shared"] = attn_dropout
 
@@ -198,8 +196,8 @@ class DLF(Backbone):
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        given = dict(zip(MODALITIES, (text, audio, vision), strict=True))
-        projected = self.project({name: given[name].x for name in self.spec.modalities})
+        given = self.in_use(text, audio, vision)
+        projected = self.project({name: modality.x for name, modality in given.items()})
         parts = self.decouple(projected)
         common = self.common(parts.shared)
         attracted = self._attract(parts.private)

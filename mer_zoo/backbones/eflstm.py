@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mer_zoo.batch import MODALITIES, DataSpec, Modality, Output
+from mer_zoo.batch import DataSpec, Modality, Output
 from mer_zoo.errors import MERError
 from mer_zoo.layers.batch_norm import BatchNorm
 from mer_zoo.layers.recurrent import masked_rnn
@@ -94,13 +94,12 @@ class EFLSTM(Backbone):
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        given = dict(zip(MODALITIES, (text, audio, vision), strict=True))
-        used = [given[name] for name in self.spec.modalities]
+        given = self.in_use(text, audio, vision)
         if self.fixed_length:
-            states, last = self._read_positions(torch.cat([modality.x for modality in used], 2))
+            states, last = self._read_positions(torch.cat([modality.x for modality in given.values()], 2))
         else:
             mask = given[self.words].mask
-            joined = torch.cat([at_words(modality, mask, self.spec.aligned) for modality in used], 2)
+            joined = torch.cat([at_words(modality, mask, self.spec.aligned) for modality in given.values()], 2)
             states, last = masked_rnn(self.lstm, self.norm(joined), mask)
         inner = F.relu(self.linear(F.dropout(last, self.out_dropout, self.training)))
         features = F.dropout(inner, self.out_dropout, self.training)

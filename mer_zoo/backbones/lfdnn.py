@@ -75,9 +75,8 @@ class LFDNN(Backbone):
         mask_padding: bool = True,
     ) -> None:
         super().__init__(spec, task, text_encoder)
-        self.fixed_length, self.out_dropout = not mask_padding, out_dropout
-        if self.text_encoder is not None:
-            self.text_encoder.zero_padding = mask_padding
+        self.fixed_length = self.reads_padding = not mask_padding
+        self.out_dropout = out_dropout
         self.subnets = UtteranceSubnets(self.input_dims, hidden_dims, text_out, embed_dropout, mask_padding)
         self.fc1 = nn.Linear(sum(self.subnets.output_dims.values()), fusion_dim)
         self.fc2 = nn.Linear(fusion_dim, fusion_dim)
@@ -86,7 +85,7 @@ class LFDNN(Backbone):
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        joined = torch.cat(list(self.subnets(text, audio, vision).values()), 1)
+        joined = torch.cat(list(self.subnets(self.in_use(text, audio, vision)).values()), 1)
         inner = F.relu(self.fc1(dropout(joined, self.out_dropout, self.training)))
         features = F.relu(self.fc2(inner))
         return Output(self.classify(features), features)

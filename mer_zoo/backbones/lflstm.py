@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import nn
 from typing_extensions import override
 
-from mer_zoo.batch import MODALITIES, DataSpec, Modality, Output
+from mer_zoo.batch import DataSpec, Modality, Output
 from mer_zoo.layers.recurrent import masked_rnn
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.model import Backbone
@@ -76,7 +76,7 @@ class LFLSTM(Backbone):
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        given = dict(zip(MODALITIES, (text, audio, vision), strict=True))
+        given = self.in_use(text, audio, vision)
         hidden, last = {}, []
         for name, lstm in self.lstms.items():
             assert isinstance(lstm, nn.LSTM)

@@ -109,9 +109,7 @@ class LMF(Backbone):
         super().__init__(spec, task, text_encoder)
         if rank < 1 or hidden_dims[0] < 2:
             raise MERError(f"LMF has rank {rank} and text width {hidden_dims[0]}; give at least rank 1 and width 2")
-        self.fixed_length = not mask_padding
-        if self.text_encoder is not None:
-            self.text_encoder.zero_padding = mask_padding
+        self.fixed_length = self.reads_padding = not mask_padding
         self.subnets = UtteranceSubnets(self.input_dims, hidden_dims, hidden_dims[0] // 2, embed_dropout, mask_padding)
         outputs = task.num_outputs
         self.factors = nn.ParameterDict(
@@ -125,6 +123,6 @@ class LMF(Backbone):
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        vectors = self.subnets(text, audio, vision)
+        vectors = self.subnets(self.in_use(text, audio, vision))
         features = low_rank_fusion(list(vectors.values()), [self.factors[name] for name in vectors]).flatten(1)
         return Output(self.classify(features), features)

@@ -99,12 +99,11 @@ class MFN(Backbone):
         mask_padding: bool = True,
     ) -> None:
         super().__init__(spec, task, text_encoder)
-        self.words, self.fixed_length, self.memory_dim = spec.modalities[0], not mask_padding, memory_dim
+        self.fixed_length = self.reads_padding = not mask_padding
+        self.words, self.memory_dim = spec.modalities[0], memory_dim
         steps = spec.length(self.words)
         if self.fixed_length and any(spec.length(name) != steps for name in spec.modalities):
             raise MERError("MFN with mask_padding=False needs aligned data; use aligned features or mask_padding=True")
-        if self.text_encoder is not None:
-            self.text_encoder.zero_padding = mask_padding
         widths = dict(zip(MODALITIES, hidden_dims, strict=True))
         self.cells = nn.ModuleDict({m: nn.LSTMCell(width, widths[m]) for m, width in self.input_dims.items()})
         self.widths = [widths[name] for name in spec.modalities]
@@ -120,12 +119,12 @@ class MFN(Backbone):
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        given = dict(zip(MODALITIES, (text, audio, vision), strict=True))
+        given = self.in_use(text, audio, vision)
         words = given[self.words].mask
         if self.fixed_length:
             words = torch.ones_like(words)
             given = {name: modality.replace(mask=words) for name, modality in given.items()}
-        joined = torch.cat([at_words(given[m], words, self.spec.aligned) for m in self.spec.modalities], 2)
+        joined = torch.cat([at_words(modality, words, self.spec.aligned) for modality in given.values()], 2)
         x, real, order = left_align(joined, words)
         h, c = self._read(x)
         features = masked_last(torch.cat([h, self.remember(c)], 2), real)

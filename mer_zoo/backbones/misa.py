@@ -50,7 +50,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality, Output
+from mer_zoo.batch import Batch, DataSpec, Modality, Output
 from mer_zoo.distributed import distributed_mean
 from mer_zoo.errors import MERError
 from mer_zoo.functional.moments import central_moment_discrepancy, difference_loss
@@ -138,7 +138,8 @@ class MISA(Backbone):
         self.text_network = default if text_network is None else text_network
         self._check(dim, heads, similarity, lengths)
         weights = {"difference": difference_weight, "similarity": similarity_weight, "restore": reconstruction_weight}
-        check_weights("MISA", {**{f"{name}_weight": weight for name, weight in weights.items()}, "reversal": reversal})
+        options = ("difference_weight", "similarity_weight", "reconstruction_weight")
+        check_weights("MISA", {**dict(zip(options, weights.values(), strict=True)), "reversal": reversal})
         self.weights, self.similarity, self.reversal, self.lengths = weights, similarity, reversal, lengths
         self.fixed_length = lengths == "text"  # steps are counted from the first column
         self.names = [name for name in _ORDER if name in spec.modalities]
@@ -177,7 +178,7 @@ class MISA(Backbone):
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        given = dict(zip(MODALITIES, (text, audio, vision), strict=True))
+        given = self.in_use(text, audio, vision)
         utterance = {name: self._utterance(name, given[name], text) for name in self.names}
         private = {name: torch.sigmoid(self.private[name](u)) for name, u in utterance.items()}
         shared = {name: torch.sigmoid(self.shared(u)) for name, u in utterance.items()}

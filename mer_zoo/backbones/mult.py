@@ -168,10 +168,10 @@ class MulT(Backbone):
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        given = dict(zip(MODALITIES, (text, audio, vision), strict=True))
+        given = self.in_use(text, audio, vision)
         sequences, masks = {}, {}
-        for name in self.spec.modalities:
-            sequences[name], masks[name] = self._embed(name, given[name])
+        for name, modality in given.items():
+            sequences[name], masks[name] = self._embed(name, modality)
         remembered = {name: self._remember(name, sequences, masks) for name in self.targets}
         hidden = {name: states for name, (states, _) in remembered.items()}
         r = torch.cat([read for _, read in remembered.values()], 1)

@@ -87,10 +87,9 @@ class TFN(Backbone):
         mask_padding: bool = True,
     ) -> None:
         super().__init__(spec, task, text_encoder)
-        self.fixed_length, self.out_dropout = not mask_padding, out_dropout
+        self.fixed_length = self.reads_padding = not mask_padding
+        self.out_dropout = out_dropout
         self.squash = squash and not task.is_classification
-        if self.text_encoder is not None:
-            self.text_encoder.zero_padding = mask_padding
         self.subnets = UtteranceSubnets(self.input_dims, hidden_dims, text_out, embed_dropout, mask_padding)
         self.fc1 = nn.Linear(prod(width + 1 for width in self.subnets.output_dims.values()), fusion_dim)
         self.fc2 = nn.Linear(fusion_dim, fusion_dim)
@@ -99,7 +98,7 @@ class TFN(Backbone):
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        z = tensor_fusion(list(self.subnets(text, audio, vision).values()))
+        z = tensor_fusion(list(self.subnets(self.in_use(text, audio, vision)).values()))
         inner = F.relu(self.fc1(dropout(z, self.out_dropout, self.training)))
         features = F.relu(self.fc2(inner))
         return Output(self.classify(features), features)

@@ -91,7 +91,8 @@ class UtteranceSubnets(nn.ModuleDict):
         >>> from mer_zoo.task import SentimentRegression
         >>> batch = Batch.random(DataSpec(), SentimentRegression(), size=2)
         >>> subnets = UtteranceSubnets({"text": 6, "audio": 5, "vision": 4}, (8, 3, 7), text_out=2)
-        >>> {name: h.shape[1] for name, h in subnets(batch.text, batch.audio, batch.vision).items()}
+        >>> given = {name: batch.modality(name) for name in ("text", "audio", "vision")}
+        >>> {name: h.shape[1] for name, h in subnets(given).items()}
         {'audio': 3, 'vision': 7, 'text': 2}
     """
 
@@ -116,9 +117,8 @@ class UtteranceSubnets(nn.ModuleDict):
             self.output_dims["text"] = text_out
 
     @override
-    def forward(self, text: Modality, audio: Modality, vision: Modality) -> dict[str, Tensor]:
-        """Vectors (B, output_dims[m]) of the modalities in use."""
-        given = {"text": text, "audio": audio, "vision": vision}
+    def forward(self, given: Mapping[str, Modality]) -> dict[str, Tensor]:
+        """Vectors (B, output_dims[m]) of the modalities in use, which are given by name."""
         return {name: subnet(given[name].x, self._steps(given[name])) for name, subnet in self.items()}
 
     def _steps(self, modality: Modality) -> Tensor:

@@ -29,10 +29,6 @@ class TextEncoder(nn.Module):
         config: Instead of ``path``: ``model_type`` and sizes of a randomly initialised encoder.
         frozen: Keep the encoder as it is, in evaluation mode.
 
-    Attributes:
-        zero_padding: Whether padding gets the zero vector (default) or, for networks that read it, what the encoder
-            says.
-
     Raises:
         MERError: If neither or both of path and config are given, or the encoder can't be built.
 
@@ -69,7 +65,6 @@ class TextEncoder(nn.Module):
             self.model.pooler = None
         self.embedding_dim = int(self.model.config.hidden_size)
         self.frozen = frozen
-        self.zero_padding = True
         if frozen:
             self.model.requires_grad_(False).eval()
         else:
@@ -88,8 +83,8 @@ class TextEncoder(nn.Module):
         return undo_left_align(self.model.embeddings(ids), order) * mask[..., None]
 
     @override
-    def forward(self, ids: Tensor, mask: Tensor, embedded: Tensor | None = None) -> Tensor:
-        """Encode (B, T) ids with a (B, T) mask into (B, T, d), zero at padding unless ``zero_padding`` is off.
+    def forward(self, ids: Tensor, mask: Tensor, embedded: Tensor | None = None, keep_padding: bool = False) -> Tensor:
+        """Encode (B, T) ids with a (B, T) mask into (B, T, d), zero at padding unless that is kept.
 
         Where ``embedded`` (B, T, d) is given, it enters the first layer in place of what :meth:`embed` gives.
         """
@@ -99,7 +94,7 @@ class TextEncoder(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not (self.frozen and embedded is None)), entering:
             states: Tensor = self.model(input_ids=ids, attention_mask=real.long()).last_hidden_state
         states = undo_left_align(states, order)
-        return states * mask[..., None] if self.zero_padding else states
+        return states if keep_padding else states * mask[..., None]
 
     @contextmanager
     def _entering(self, embedded: Tensor) -> Iterator[None]:

@@ -73,7 +73,7 @@ def test_scores_and_loss(name: str) -> None:
 def test_vectors_and_their_fusion(name: str) -> None:
     model, batch, case = load(name)
     assert isinstance(model, (TFN, LMF, LFDNN))
-    vectors = model.subnets(batch.text, batch.audio, batch.vision)
+    vectors = model.subnets(model.in_use(batch.text, batch.audio, batch.vision))
     for modality, letter in LETTERS.items():
         close(vectors[modality], case.outputs[f"Feature_{letter}"])
     ordered = list(vectors.values())

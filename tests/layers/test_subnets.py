@@ -34,12 +34,12 @@ def test_padding_counts_only_on_request() -> None:
     ours = UtteranceSubnets({"text": 6, "audio": 5, "vision": 4}, (8, 7, 7), text_out=3).eval()
     torch.manual_seed(0)
     usual = UtteranceSubnets({"text": 6, "audio": 5, "vision": 4}, (8, 7, 7), text_out=3, mask_padding=False).eval()
-    given = (batch.text, batch.audio, batch.vision)
-    full = [Modality(modality.x, torch.ones_like(modality.mask)) for modality in given]
-    for name, h in usual(*given).items():
-        torch.testing.assert_close(h, ours(*full)[name])
-        torch.testing.assert_close(h[0], ours(*given)[name][0])  # sample 0 has no padding
-        assert not torch.allclose(h[1:], ours(*given)[name][1:])
+    given = {name: batch.modality(name) for name in spec.modalities}
+    full = {name: Modality(modality.x, torch.ones_like(modality.mask)) for name, modality in given.items()}
+    for name, h in usual(given).items():
+        torch.testing.assert_close(h, ours(full)[name])
+        torch.testing.assert_close(h[0], ours(given)[name][0])  # sample 0 has no padding
+        assert not torch.allclose(h[1:], ours(given)[name][1:])
 
 
 def test_sizes_of_the_fusion_follow_the_modalities() -> None:

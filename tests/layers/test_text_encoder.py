@@ -53,8 +53,7 @@ def test_padding_is_encoded_for_networks_that_read_it() -> None:
     encoder = TextEncoder(config=TINY).eval()
     ids = torch.tensor([[101, 150, 102, 0, 0], [101, 102, 0, 0, 0]])
     zeroed = encoder(ids, ids > 0)
-    encoder.zero_padding = False
-    raw = encoder(ids, ids > 0)
+    raw = encoder(ids, ids > 0, keep_padding=True)
     assert raw[ids == 0].any(-1).all()
     assert torch.equal(raw * (ids > 0)[..., None], zeroed)
 

@@ -18,7 +18,7 @@ from typing_extensions import override
 from zoo_cases import BACKBONES, nest, refusal
 
 from mer_zoo.backbones import EFLSTM, LFLSTM, CIDerNet, MulT
-from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality, Output, Step
+from mer_zoo.batch import Batch, DataSpec, Modality, Output, Step
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.missing.pattern import RMM
 from mer_zoo.data.missing.views import IncompleteViews
@@ -49,7 +49,7 @@ class Attending(Backbone):
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        given = dict(zip(MODALITIES, (text, audio, vision), strict=True))
+        given = self.in_use(text, audio, vision)
         x = torch.cat([layer(given[name].x) for name, layer in self.project.items()], 1)
         scores = x @ x.transpose(1, 2)
         y = torch.tanh(scores.softmax(-1) @ x + x)

@@ -49,7 +49,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.backbones.cubemlp.cube import NORM_EPS, CubeBlock
-from mer_zoo.batch import MODALITIES, DataSpec, Modality, Output
+from mer_zoo.batch import DataSpec, Modality, Output
 from mer_zoo.errors import MERError
 from mer_zoo.functional.dropout import dropout
 from mer_zoo.layers.recurrent import masked_rnn
@@ -99,7 +99,7 @@ class CubeMLP(Backbone):
         (torch.Size([2, 24]), torch.Size([2, 4, 8]))
     """
 
-    fixed_length = True
+    fixed_length = reads_padding = True
 
     def __init__(
         self,
@@ -129,8 +129,6 @@ class CubeMLP(Backbone):
         self.time_len = steps if time_len is None else time_len
         if self.time_len < steps:
             raise MERError(f"time_len is {time_len}, but the data has {steps} steps; give at least as many")
-        if self.text_encoder is not None:
-            self.text_encoder.zero_padding = False
         self.project = nn.Linear(self.input_dims["text"], dim, bias=False) if "text" in spec.modalities else None
         read = {name: width for name, width in self.input_dims.items() if name != "text"}
         self.rnns = nn.ModuleDict({name: _encoder(encoder, width, dim) for name, width in read.items()})
@@ -159,9 +157,9 @@ class CubeMLP(Backbone):
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        given = dict(zip(MODALITIES, (text, audio, vision), strict=True))
+        given = self.in_use(text, audio, vision)
         words = given[self.words].mask
-        cube = self.mix([self._encode(name, given[name], words) for name in self.spec.modalities])
+        cube = self.mix([self._encode(name, modality, words) for name, modality in given.items()])
         features = self.compose(cube)
         hidden = dict(zip(self.spec.modalities, cube.unbind(2), strict=True)) if self.hidden_shape else None
         return Output(self.classify(features), features, hidden)

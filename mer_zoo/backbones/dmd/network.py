@@ -152,7 +152,7 @@ class DMD(Backbone):
         ['dmd/shared', 'dmd/private', 'dmd/common']
     """
 
-    fixed_length = True
+    fixed_length = reads_padding = True
 
     def __init__(
         self,
@@ -189,8 +189,6 @@ class DMD(Backbone):
             raise MERError(f"DMD is given width {dim} and {depth} layers; it needs a width of at least 4 and a layer")
         check_choice("DMD", "orthogonality", orthogonality, get_args(Orthogonality))
         self.weights = (distillation_weight, reconstruction_weight, disentanglement_weight)
-        if self.text_encoder is not None:
-            self.text_encoder.zero_padding = False
         dropouts = dict(zip(MODALITIES, (attn_dropout, attn_dropout_audio, attn_dropout_vision), strict=True))
 
         def encoder(source: str, width: int = dim, layers: int = depth) -> TransformerEncoder:
@@ -222,8 +220,8 @@ class DMD(Backbone):
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        given = dict(zip(MODALITIES, (text, audio, vision), strict=True))
-        projected = self.project({name: given[name].x for name in self.spec.modalities})
+        given = self.in_use(text, audio, vision)
+        projected = self.project({name: modality.x for name, modality in given.items()})
         parts = self.decouple(projected)
         common = self.common(parts.shared)
         reinforced = self._reinforce(parts.private)

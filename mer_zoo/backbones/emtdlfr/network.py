@@ -203,7 +203,7 @@ class EMTDLFR(Backbone):
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        (features, _), hidden = self._view(dict(zip(MODALITIES, (text, audio, vision), strict=True)))
+        (features, _), hidden = self._view(self.in_use(text, audio, vision))
         return Output(self.classify(features), features, hidden)
 
     @override

@@ -134,6 +134,8 @@ class LNLN(Backbone):
         (torch.Size([4, 1]), ['lnln/adversarial', 'lnln/completeness', 'lnln/restoration'])
     """
 
+    fixed_length = reads_padding = True
+
     def __init__(
         self,
         spec: DataSpec,
@@ -160,9 +162,6 @@ class LNLN(Backbone):
         self.sources = [name for name in used if name != "text"]
         if "text" not in used or not self.sources:
             raise MERError(f"LNLN needs text and audio or vision, but the data is used with {', '.join(used)} only")
-        self.fixed_length = True
-        if self.text_encoder is not None:
-            self.text_encoder.zero_padding = False
         self.weights = (completeness_weight, adversarial_weight, reconstruction_weight)
         losses = ("completeness_weight", "adversarial_weight", "reconstruction_weight")
         check_weights("LNLN", dict(zip(losses, self.weights, strict=True)))
@@ -191,7 +190,7 @@ class LNLN(Backbone):
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        h = self.gathered({"text": text, "audio": audio, "vision": vision})
+        h = self.gathered(self.in_use(text, audio, vision))
         others = {name: h[name] for name in self.sources}
         w = self.estimate(self.check(h["text"]).squeeze(1))
         start = self.proxy_start.expand(len(w), -1, -1)

@@ -42,7 +42,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.backbones.magbert.mag import MAG
-from mer_zoo.batch import MODALITIES, DataSpec, Modality, Output
+from mer_zoo.batch import DataSpec, Modality, Output
 from mer_zoo.errors import MERError
 from mer_zoo.layers.positions import embed_positions
 from mer_zoo.layers.sequence import TextPool, at_words, pool_text
@@ -136,7 +136,7 @@ class MAGBERT(Backbone):
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        given = dict(zip(MODALITIES, (text, audio, vision), strict=True))
+        given = self.in_use(text, audio, vision)
         shown = {name: at_words(given[name], text.mask, self.spec.aligned) for name in self.others}
         words = self._words(text, shown)
         states = torch.where(text.mask[..., None], words, 0.0)

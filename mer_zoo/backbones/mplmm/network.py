@@ -194,7 +194,7 @@ class MPLMM(Backbone):
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        given = dict(zip(MODALITIES, (text, audio, vision), strict=True))
+        given = self.in_use(text, audio, vision)
         x = {name: modality.x for name, modality in given.items()}
         check_lengths("MPLMM", x, self.lengths)
         missing = self._missing(given)

@@ -183,7 +183,7 @@ class PMR(Backbone):
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        given = dict(zip(MODALITIES, (text, audio, vision), strict=True))
+        given = self.in_use(text, audio, vision)
         if self.fixed_length:
             lengths = {name: self.spec.length(name) for name in self.names}
             check_lengths("PMR", {name: given[name].x for name in self.names}, lengths)

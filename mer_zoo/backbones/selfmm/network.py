@@ -141,8 +141,8 @@ class SelfMM(Backbone):
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        given = dict(zip(MODALITIES, (text, audio, vision), strict=True))
-        utterance = {name: self._utterance(name, given[name]) for name in self.spec.modalities}
+        given = self.in_use(text, audio, vision)
+        utterance = {name: self._utterance(name, modality) for name, modality in given.items()}
         fusion, features = self.fusion(torch.cat(list(utterance.values()), 1))
         own, predictions = {}, {}
         for name, vector in utterance.items():
