@@ -20,21 +20,23 @@ from file_fuzz import hostile_npy, hostile_safetensors
 from fuzzing import Target
 from json_fuzz import damage_bytes, hostile_json
 from pickle_fuzz import hostile_pickle
+from size_fuzz import grown
 from typing_extensions import override
 
 from mer_zoo import load_pretrained, save_pretrained
 from mer_zoo.backbones import LFLSTM, MulT
 from mer_zoo.batch import DataSpec
+from mer_zoo.cli.sweeps.config import load_sweep
 from mer_zoo.data.corpus.arrays import StoredArray
+from mer_zoo.data.corpus.checks import fault_error
 from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.dataset import SplitDataset, check_labels
 from mer_zoo.data.files import numpy_pickles
 from mer_zoo.data.files.drafts import Draft
 from mer_zoo.data.files.features import check_present, scan_split
-from mer_zoo.data.files.formats import describe
+from mer_zoo.data.files.formats import describe, read_draft
 from mer_zoo.data.files.pickles import load_pickle
-from mer_zoo.data.files.sources import read_tree
-from mer_zoo.data.store.store import META, open_store, write_store
+from mer_zoo.data.store.store import META, is_store, open_store, write_store
 from mer_zoo.errors import MERError
 from mer_zoo.task import SentimentClassification, SentimentRegression
 from mer_zoo.wrappers import CLUE, CausalMER
@@ -107,7 +109,7 @@ class Files(Target):
 
     @override
     def read(self) -> bool:
-        _use(describe(read_tree(self.path)))
+        _use(read_draft(self.path))
         return True
 
 
@@ -192,6 +194,33 @@ class Exports(Target):
         return True
 
 
+class Sizes(Target):
+    """Few bytes that stand for much: corpora, stores and sweep files."""
+
+    lazy = True
+
+    @override
+    def make(self, seed: int) -> None:
+        shutil.rmtree(self.folder / "grown", ignore_errors=True)
+        (self.folder / "grown").mkdir()
+        self.path = grown(seed, self.folder / "grown")
+
+    @override
+    def read(self) -> bool:
+        if self.path.suffix == ".yaml":
+            load_sweep(self.path)
+        elif is_store(self.path):
+            corpus = open_store(self.path, "store")
+            for name in corpus.splits:
+                use_corpus(corpus, name)
+        else:
+            draft = read_draft(self.path)
+            _use(draft)
+            if draft.faults:
+                raise fault_error("corpus", draft.faults)
+        return True
+
+
 class Faults(Target):
     """Does in turn what no reader may do, and now and then nothing."""
 
@@ -248,5 +277,6 @@ TARGETS: dict[str, type[Target]] = {
     "files": Files,
     "stores": Stores,
     "exports": Exports,
+    "sizes": Sizes,
     "faults": Faults,
 }

@@ -21,6 +21,7 @@ from typing_extensions import override
 from mer_zoo.data.files.numpy_pickles import ADMITTED
 from mer_zoo.data.files.pickle_machine import PickleMachine
 from mer_zoo.data.files.pickle_source import Source
+from mer_zoo.foreign import Budget
 
 __all__ = ["hostile_pickle", "instructions", "sound_pickles"]
 
@@ -116,7 +117,7 @@ def sound_pickles() -> dict[str, Ops]:
                 for kind in ("numpy1", "numpy2", "joblib"):
                     corpora.dump(tree, path, protocol, kind == "numpy1", kind == "joblib")
                     with path.open("rb") as file:
-                        finder = _GapFinder(Source(path, file))
+                        finder = _GapFinder(Source(path, file, Budget(key)))
                         finder.load()
                     found[f"{key} {kind} {protocol}"] = instructions(path.read_bytes(), finder.gaps)
     return found | {f"values {p}": instructions(pickle.dumps(trees["values"], p), {}) for p in (0, 1)}

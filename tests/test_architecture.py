@@ -19,6 +19,7 @@ import mer_zoo
 
 LADDER = (
     ("errors", "renames", "runs", "distributed"),
+    ("foreign",),
     ("options", "arguments", "functional", "compat"),
     ("batch",),
     ("metrics", "layers.encoder_config", "layers.text_encoder", "data.corpus"),

@@ -16,9 +16,8 @@ from mer_zoo.data.corpus.arrays import StoredArray, open_at
 from mer_zoo.data.corpus.checks import Fault, plural
 from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.files.features import NanPolicy, scan_split
-from mer_zoo.data.files.formats import Draft, SplitDraft, describe
+from mer_zoo.data.files.formats import Draft, SplitDraft, read_draft
 from mer_zoo.data.files.labels import count_labels
-from mer_zoo.data.files.sources import read_tree
 from mer_zoo.data.store.store import is_store, open_store
 from mer_zoo.errors import MERError
 
@@ -69,7 +68,7 @@ def examine(path: Path, nan: NanPolicy = "error") -> Report:
         nan: Whether NaN and infinity in features are faults or accepted as zero.
     """
     try:
-        draft = _draft_store(path) if is_store(path) else describe(read_tree(path))
+        draft = _draft_store(path) if is_store(path) else read_draft(path)
         scans = [scan_split(name, split, nan) for name, split in draft.splits.items()]
     except MERError as error:
         return Report(faults=[Fault("", "", str(error))])

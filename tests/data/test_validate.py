@@ -78,4 +78,5 @@ def test_the_command_prints_every_id_of_every_fault(tmp_path: Path, capsys: pyte
     assert all(f"_${row}'" in printed for row in range(7))
     assert "[bold]" in printed
     assert "\x1b" not in printed
-    assert "1 fault" in printed
+    assert "fault: train: id holds line ends, control characters" in printed
+    assert "2 faults" in printed

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import capture_parser
 
 from mer_zoo.cli.sweeps.space import Parameter, Value, build_parameter
 from mer_zoo.errors import MERError
+from mer_zoo.foreign import read_yaml
 
 __all__ = ["Sweep", "check_sweep", "folder_options", "load_sweep"]
 
@@ -135,10 +135,7 @@ def load_sweep(path: str | Path, extra: Sequence[str] = ()) -> Sweep:
 def _read(path: Path) -> dict[Any, Any]:
     if not path.is_file():
         raise MERError(f"{path} does not exist; give a sweep file, such as configs/sweeps/quickstart.yaml")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MERError(f"{path} is no YAML ({' '.join(str(error).split())}); give a sweep file") from None
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise MERError(f"{path} holds no settings; give a sweep file, such as configs/sweeps/quickstart.yaml")
     return content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 import tokenize
@@ -15,10 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mer_zoo.errors import MERError
+from mer_zoo.foreign import open_regular
 
 __all__ = ["CHUNK", "READ_ERRORS", "StoredArray", "open_at", "read_header"]
 
 CHUNK = 32 * 2**20
+_LONGEST_HEADER = 10_000
 _LARGEST = 2**62  # bytes; numpy's own limit also counts the other axes of an array without elements
 READ_ERRORS = (
     OSError,
@@ -41,8 +44,11 @@ def open_at(path: Path, offset: int) -> IO[bytes]:
     Args:
         path: The file.
         offset: Position in bytes.
+
+    Raises:
+        MERError: If it is no regular file.
     """
-    file = path.open("rb")
+    file = open_regular(path)
     file.seek(offset)
     return file
 
@@ -100,6 +106,8 @@ class StoredArray:
         try:
             with opener() as file:
                 shape, fortran, dtype, start = read_header(file)
+        except MERError:
+            raise
         except READ_ERRORS as error:
             raise MERError(f"{name} is not a .npy array; write it with numpy.save") from error
         if dtype.kind not in "biufSU" or dtype.itemsize == 0:
@@ -188,8 +196,12 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any], 
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
         raise ValueError(f"version {version} of the .npy format")
+    length = file.read(2 * version[0])
+    size = int.from_bytes(length, "little")
+    if size > _LONGEST_HEADER:  # numpy itself looks at the size after it has read as much
+        raise ValueError(f"a header of {size} bytes")
     try:
-        shape, fortran, dtype = readers[version](file)
+        shape, fortran, dtype = readers[version](io.BytesIO(length + file.read(size)))
     except (SyntaxError, tokenize.TokenError, MemoryError) as error:  # the last where brackets are nested too deeply
         raise ValueError(f"a header that is no dict ({error})") from None
     if any(size < 0 for size in shape):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import re
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +14,30 @@ import numpy.typing as npt
 
 from mer_zoo.data.corpus.arrays import StoredArray
 from mer_zoo.errors import MERError
+from mer_zoo.foreign import Budget
 
-__all__ = ["Fault", "as_numbers", "as_texts", "fault_error", "plural", "size_of"]
+__all__ = [
+    "NOT_IN_IDS",
+    "NOT_IN_TEXT",
+    "Fault",
+    "as_numbers",
+    "as_texts",
+    "fault_error",
+    "plural",
+    "size_of",
+    "take_array",
+    "unwritable",
+]
 
 MAX_ID = 1000
-MAX_TEXT = 2**28
 SHOWN_FAULTS = 8
+NOT_IN_TEXT = re.compile("[\\x00\\ud800-\\udfff]")
+"""Half a character has no bytes in any file, and no file of text holds a zero."""
+NOT_IN_IDS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
+"""What would also end a line, or be an order to the terminal."""
+_MAX_COLUMNS = 8
+_ROWS = 2**16
+_TIMES_HELD = 8  # checking numbers takes as many arrays of their size at a time
 
 
 @dataclass(frozen=True)
@@ -79,35 +100,109 @@ def size_of(value: Any) -> int | None:
     return len(value) if isinstance(value, (list, tuple)) else None
 
 
-def as_numbers(value: Any) -> npt.NDArray[Any] | None:
-    """Load a field of numbers, an array of any rank or a flat list; None if it is something else."""
+def as_numbers(value: Any, budget: Budget) -> npt.NDArray[Any] | None:
+    """Load a field of numbers, an array of any rank or a flat list; None if it is something else.
+
+    Args:
+        value: An array or a list.
+        budget: Of the file.
+    """
     if isinstance(value, StoredArray):
-        return value.load() if value.dtype.kind in "biuf" else None
+        if value.dtype.kind not in "biuf":
+            return None
+        take_array(value, budget)
+        budget.hold(_TIMES_HELD * 8 * math.prod(value.shape))
+        return value.load()
+    budget.take(len(value))
+    budget.hold(_TIMES_HELD * 8 * len(value))
     if all(isinstance(item, float) or (isinstance(item, int) and abs(item) < 2**63) for item in value):
         return np.array(value, dtype=np.float64)
     return None
 
 
-def as_texts(value: Any) -> list[list[str]] | None:
-    """Read a field of text: one row of columns a sample, one column where the field is flat; None if it is no text.
+def as_texts(value: Any, budget: Budget, columns: int = 1) -> list[list[str]] | None:
+    """Read the first columns of a field of text, one where it is flat or has rows of one; None if it is no text.
 
     Args:
         value: An array of text, bytes or whole numbers, or a list of those or of short lists of those.
+        budget: Of the file.
+        columns: How many columns are of interest.
+
+    Returns:
+        At least one column of N texts, and at most ``columns``.
     """
-    if isinstance(value, StoredArray):
-        if value.dtype.kind not in "SUiu":
+    found: list[list[str]] = []
+    for part in _text_columns(value, columns, budget):
+        texts = [_texts(column, budget) for column in part]
+        if not texts or any(column is None for column in texts):
             return None
-        try:
-            rows = [row for block in value.blocks() for row in block.reshape(len(block), -1).tolist()]
-        except ValueError:  # bytes that are no characters
-            return None
-    else:
-        rows = [list(item[:9]) if isinstance(item, (list, tuple)) else [item] for item in value]
-    if any(len(row) > 8 or any(not isinstance(item, (str, bytes, int)) for item in row) for row in rows):
+        found = [[*before, *column] for before, column in zip(found or [[]] * len(texts), texts, strict=True) if column]
+    return found
+
+
+def _texts(items: Sequence[Any], budget: Budget) -> list[str] | None:
+    budget.take(2 * len(items))
+    types = set(map(type, items))
+    if not types <= {str, bytes, int} or any(type(item) is int and abs(item) >= 2**64 for item in items):
         return None
-    if sum(len(item) for row in rows for item in row if isinstance(item, (str, bytes))) > MAX_TEXT:
-        return None
-    return [[item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in row] for row in rows]
+    texts = [item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in items]
+    size = sum(map(sys.getsizeof, texts))
+    budget.hold(size)
+    budget.take(size // 64)
+    return texts
+
+
+def take_array(array: StoredArray, budget: Budget) -> None:
+    """Account for reading an array that is no feature, however few bytes of the file it takes."""
+    budget.take(max(array.nbytes // 256, math.prod(array.shape) // 32))
+
+
+def _text_columns(value: Any, columns: int, budget: Budget) -> Iterator[list[Sequence[Any]]]:
+    """The first columns, a part of the samples at a time; none where it is no text."""
+    if not isinstance(value, StoredArray):
+        for start in range(0, len(value), _ROWS):
+            yield _columns_of(value[start : start + _ROWS], columns)
+        return
+    take_array(value, budget)
+    if value.dtype.kind not in "SUiu" or not 0 < math.prod(value.shape[1:]) <= _MAX_COLUMNS:
+        yield []
+        return
+    for block in value.blocks():
+        flat = np.ascontiguousarray(block).reshape(len(block), -1)
+        if flat.dtype.kind == "U" and _code_points(flat).max(initial=0) > sys.maxunicode:
+            yield []  # numpy would make Python fail
+            return
+        yield flat[:, :columns].T.tolist()
+
+
+def _columns_of(rows: Sequence[Any], columns: int) -> list[Sequence[Any]]:
+    if not {list, tuple} & set(map(type, rows)):
+        return [rows]
+    rows = [row if isinstance(row, (list, tuple)) else [row] for row in rows]
+    if not all(0 < len(row) <= _MAX_COLUMNS for row in rows):
+        return []
+    return [[row[place] for row in rows] for place in range(min(columns, *map(len, rows)))]
+
+
+def _code_points(texts: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
+    points: npt.NDArray[np.uint32] = texts.view(np.dtype("u4").newbyteorder(texts.dtype.byteorder))
+    return points
+
+
+def unwritable(texts: Sequence[str], pattern: re.Pattern[str]) -> npt.NDArray[np.bool_] | None:
+    r"""Which texts hold characters that a file could not, or not in a line; None where all can be written.
+
+    Args:
+        texts: N of them.
+        pattern: :data:`NOT_IN_TEXT` or :data:`NOT_IN_IDS`.
+
+    Example:
+        >>> unwritable(["a", "\ud800"], NOT_IN_TEXT).tolist()
+        [False, True]
+    """
+    # to ask whether all is printable takes a tenth of the time, and mostly it is
+    wrong = np.array([not text.isprintable() and pattern.search(text) is not None for text in texts], dtype=bool)
+    return wrong if wrong.any() else None
 
 
 def _some(ids: Sequence[str]) -> str:

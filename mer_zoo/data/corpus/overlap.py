@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import reduce
 from itertools import combinations
+from operator import or_
 from typing import Any
 
 import numpy as np
@@ -19,16 +22,19 @@ from mer_zoo.errors import MERError
 __all__ = [
     "check_different",
     "check_unseen",
+    "equal_splits",
     "id_overlaps",
     "named_samples",
+    "overlap_faults",
     "recordings",
-    "same_content",
     "shared_ids",
+    "sharing",
 ]
 
 Array = StoredArray | npt.NDArray[Any]
 Arrays = Mapping[str, Array | None]
 BLOCK = 2**20
+MAX_OVERLAPS = 16
 _MULT_MOSI = re.compile(r"[\w-]{11}_\d+", re.ASCII)
 REMEDY = "keep every sample in one split only (`mer-zoo split-ood` makes new ones)"
 
@@ -93,6 +99,30 @@ def recordings(ids: Sequence[str]) -> list[str] | None:
     return [name.rsplit("_", 1)[0] for name in ids] if all(map(_MULT_MOSI.fullmatch, ids)) else None
 
 
+def sharing(splits: Mapping[str, Collection[str]]) -> list[tuple[str, str]]:
+    """The pairs of splits that have an id in common, found without a look at every pair.
+
+    Args:
+        splits: Ids by split.
+
+    Example:
+        >>> sharing({"train": {"a", "b"}, "valid": {"c"}, "test": {"b"}})
+        [('train', 'test')]
+    """
+    seen, shared = set[str](), set[str]()
+    for ids in splits.values():
+        shared |= seen.intersection(ids)
+        seen.update(ids)
+    owners = dict.fromkeys(shared, 0)
+    shares = [shared.intersection(ids) for ids in splits.values()]
+    for place, ids in enumerate(shares):
+        for name in ids:
+            owners[name] |= 1 << place
+    met = [reduce(or_, map(owners.__getitem__, ids), 0) for ids in shares]
+    pairs = combinations(enumerate(splits), 2)
+    return [(one, other) for (place, one), (other_place, other) in pairs if met[place] >> other_place & 1]
+
+
 def id_overlaps(splits: Mapping[str, Sequence[str]]) -> list[Fault]:
     """List the splits that share samples.
 
@@ -103,40 +133,76 @@ def id_overlaps(splits: Mapping[str, Sequence[str]]) -> list[Fault]:
         >>> [fault.message for fault in id_overlaps({"train": ["a", "b"], "test": ["b", "c"]})]
         ['1 sample of train is in test too']
     """
-    faults = []
     named = {name: named_samples(name, ids) for name, ids in splits.items()}
-    for one, other in combinations(splits, 2):
+    return overlap_faults(splits, named, sharing(named))
+
+
+def overlap_faults(
+    splits: Mapping[str, Sequence[str]], named: Mapping[str, set[str]], pairs: Sequence[tuple[str, str]]
+) -> list[Fault]:
+    """Say of pairs of splits what they share.
+
+    Args:
+        splits: Ids by split.
+        named: The ids of each that name one sample, see :func:`named_samples`.
+        pairs: Those that share some.
+    """
+    faults = []
+    for one, other in pairs[:MAX_OVERLAPS]:
         common = named[one] & named[other]
-        both = [name for name in splits[one] if name in common] if common else []
+        both = [name for name in splits[one] if name in common]
         if len(both) == len(splits[one]) == len(splits[other]):
             faults.append(Fault("", "id", f"{one} and {other} hold the same {plural(len(both), 'sample')}", (), REMEDY))
-        elif both:
+        else:
             verb = "is" if len(both) == 1 else "are"
             message = f"{plural(len(both), 'sample')} of {one} {verb} in {other} too"
             faults.append(Fault("", "id", message, tuple(both), REMEDY))
+    if len(pairs) > MAX_OVERLAPS:
+        faults.append(Fault("", "id", "further splits share samples", (), REMEDY))
     return faults
 
 
-def same_content(one: Arrays, other: Arrays) -> bool:
-    """Whether two splits hold equal arrays in the same order, whatever their ids.
+def equal_splits(splits: Mapping[str, Arrays]) -> list[tuple[str, str]]:
+    """The pairs of splits that hold equal arrays in the same order, whatever their ids.
 
     Args:
-        one: Labels, tokens and features of a split, in memory or in their file; None for what it lacks.
-        other: The same of another one.
+        splits: Labels, tokens and features of each split, in memory or in their file; None for what one lacks. Of each
+            array the beginning is read, and the rest, once, only where all beginnings of another split are equal.
 
     Example:
         >>> x = np.ones((2, 3))
-        >>> same_content({"audio": x, "labels": None}, {"audio": x.copy(), "labels": None})
-        True
+        >>> equal_splits({"a": {"audio": x}, "b": {"audio": x.copy(), "labels": None}, "c": {"audio": 2 * x}})
+        [('a', 'b')]
     """
-    ours, theirs = ({key: array for key, array in split.items() if array is not None} for split in (one, other))
-    if not ours or ours.keys() != theirs.keys() or any(ours[key].shape != theirs[key].shape for key in ours):
-        return False
-    # Small arrays first: where splits differ, these tell already.
-    keys = sorted(ours, key=lambda key: len(ours[key].shape))
-    return all(
-        np.array_equal(a, b) for key in keys for a, b in zip(_blocks(ours[key]), _blocks(theirs[key]), strict=True)
-    )
+    arrays = {name: {key: array for key, array in split.items() if array is not None} for name, split in splits.items()}
+    outlines = {name: tuple(sorted((key, array.shape) for key, array in own.items())) for name, own in arrays.items()}
+    pairs = set()
+    for group in _parted([name for name, own in arrays.items() if own], outlines.__getitem__):
+        groups = [group]
+        for whole in (False, True):
+            # Small arrays first: where splits differ, these tell already.
+            for key in sorted(arrays[group[0]], key=lambda key: len(arrays[group[0]][key].shape)):
+                marks = {name: _digest(arrays[name][key], whole) for part in groups for name in part}
+                groups = [part for whole_part in groups for part in _parted(whole_part, marks.__getitem__)]
+        pairs |= {pair for part in groups for pair in combinations(part, 2)}
+    return [pair for pair in combinations(splits, 2) if pair in pairs]
+
+
+def _parted(names: Iterable[str], mark: Callable[[str], Hashable]) -> list[list[str]]:
+    """Those of the same mark together, as far as they are several."""
+    parts: dict[Hashable, list[str]] = {}
+    for name in names:
+        parts.setdefault(mark(name), []).append(name)
+    return [part for part in parts.values() if len(part) > 1]
+
+
+def _digest(array: Array, whole: bool) -> bytes:
+    digest = hashlib.blake2b()
+    for block in _blocks(array):
+        digest.update((np.asarray(block, dtype=np.float64) + 0.0).tobytes())  # of the two zeros one
+        if not whole:
+            break
+    return digest.digest()
 
 
 def check_unseen(trained: Corpus, tested: Corpus, split: str) -> None:
@@ -185,10 +251,9 @@ def check_different(conditions: Mapping[str, SplitData]) -> None:
         Traceback (most recent call last):
         mer_zoo.errors.MERError: the conditions 'ood' and 'iid' test on the same data; give each its own file
     """
-    for one, other in combinations(conditions, 2):
-        splits = (conditions[name] for name in (one, other))
-        if same_content(*({"labels": s.labels, "tokens": s.token_ids, **s.features} for s in splits)):
-            raise MERError(f"the conditions {other!r} and {one!r} test on the same data; give each its own file")
+    splits = {name: {"labels": s.labels, "tokens": s.token_ids, **s.features} for name, s in conditions.items()}
+    for one, other in equal_splits(splits):
+        raise MERError(f"the conditions {other!r} and {one!r} test on the same data; give each its own file")
 
 
 def _blocks(array: Array) -> Iterator[npt.NDArray[Any]]:

@@ -18,6 +18,7 @@ from mer_zoo.errors import MERError
 
 __all__ = ["NanPolicy", "Scan", "Write", "check_present", "scan_split"]
 
+SHOWN_ROWS = 3
 NanPolicy = Literal["error", "zero"]
 Blocks = Iterator[npt.NDArray[np.float32]]
 Write = Callable[[str, StoredArray, Blocks], None]
@@ -124,9 +125,13 @@ def _spans(name: str, key: str, split: SplitDraft, found: npt.NDArray[np.int32],
     if key not in split.lengths:
         return found
     lengths = split.lengths[key]
-    for row in np.flatnonzero((lengths == 0) & (found[:, 1] > 0)):
+    wrong = np.flatnonzero((lengths == 0) & (found[:, 1] > 0))
+    for row in wrong[:SHOWN_ROWS]:
         message = f"{key}_lengths[{row}] is 0, but the sample has steps that are not zero"
         scan.faults.append(Fault(name, f"{key}_lengths", message, (split.ids[row],)))
+    if len(wrong) > SHOWN_ROWS:
+        message = f"{len(wrong)} of {key}_lengths are 0, but the samples have steps that are not zero"
+        scan.faults.append(Fault(name, f"{key}_lengths", message, tuple(split.ids[row] for row in wrong)))
     cut = int((found[:, 1] > lengths).sum())
     if cut:
         scan.notes.append(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,45 +17,76 @@ import numpy.typing as npt
 
 from mer_zoo.batch import MODALITIES
 from mer_zoo.data.corpus.arrays import StoredArray
-from mer_zoo.data.corpus.checks import MAX_ID, Fault, as_numbers, as_texts, plural, size_of
-from mer_zoo.data.corpus.overlap import REMEDY, id_overlaps, named_samples, same_content
+from mer_zoo.data.corpus.checks import (
+    MAX_ID,
+    NOT_IN_IDS,
+    NOT_IN_TEXT,
+    Fault,
+    as_numbers,
+    as_texts,
+    plural,
+    size_of,
+    take_array,
+    unwritable,
+)
+from mer_zoo.data.corpus.overlap import MAX_OVERLAPS, REMEDY, equal_splits, named_samples, overlap_faults, sharing
 from mer_zoo.data.files.drafts import Draft, SplitDraft
 from mer_zoo.data.files.labels import LABEL_FIELDS, read_labels
+from mer_zoo.data.files.pickles import no_collection
+from mer_zoo.data.files.sources import read_tree
+from mer_zoo.foreign import Budget
 
-__all__ = ["Draft", "SplitDraft", "describe", "row_spans"]
+__all__ = ["Draft", "SplitDraft", "describe", "read_draft", "row_spans"]
 
 FIELDS = (*MODALITIES, "text_bert", "audio_lengths", "vision_lengths", "id", "raw_text", *LABEL_FIELDS)
 UNUSED = {"annotations"}  # what MMSA files hold beside the labels, as words
+SPLIT_NAME = re.compile(r"train|valid|test(_[A-Za-z0-9_]{1,40})?")
 MAX_SPLITS = 64
-MAX_SAMPLES = 2**22  # each takes far more memory than the byte that it may have in the file
+MAX_SAMPLES = 2**19  # each takes far more memory than the byte that it may have in the file
 MAX_USES = 3
 MAX_HELD = 2**29  # bytes; a compressed file of a megabyte can claim a gigabyte
 
 
-def describe(tree: Any) -> Draft:
+def read_draft(path: Path) -> Draft:
+    """Open a corpus of any format and describe it, all under one budget.
+
+    Args:
+        path: A file or folder as in :func:`~mer_zoo.data.files.sources.read_tree`.
+
+    Raises:
+        MERError: If it cannot be read safely.
+    """
+    budget = Budget(str(path))
+    with no_collection():
+        return describe(read_tree(path, budget), budget)
+
+
+def describe(tree: Any, budget: Budget | None = None) -> Draft:
     """Read every small field of a corpus and check all fields against each other; features are not read.
 
     Args:
         tree: Split -> field -> array or list, as in MMSA's and MulT's files.
+        budget: Of the file; by default one of its own.
 
     Returns:
         What the file holds and what is wrong with it. A faulty field is left out.
     """
-    draft = Draft()
+    draft, budget = Draft(), budget or Budget("the corpus")
     if not isinstance(tree, Mapping):
         draft.faults.append(Fault("", "", f"it holds a {type(tree).__name__}, not a dict of splits"))
         return draft
     named = {str(name): fields for name, fields in tree.items() if isinstance(fields, Mapping)}
-    known = [name for name in named if re.fullmatch(r"train|valid|test(_[A-Za-z0-9_]{1,40})?", name)][:MAX_SPLITS]
+    budget.take(4 * len(tree))
+    known = [name for name in named if SPLIT_NAME.fullmatch(name)][:MAX_SPLITS]
     known.sort(key=lambda name: ("train", "valid", name).index(name))
-    strange = [name for name in named if name not in known]
+    strange = [name for name in named if name not in set(known)] if len(named) > len(known) else []
     if strange or not known:
         found = ", ".join(str(name)[:40] or "unnamed ones" for name in list(tree)[:8]) or "nothing"
         draft.faults.append(Fault("", "", f"splits are called train, valid, test or test_NAME, but it has {found}"))
     unused: dict[str, None] = {}
     for name in _distinct(known or strange[:1], named, draft.faults):
         room = MAX_SAMPLES - sum(len(split.ids) for split in draft.splits.values())
-        reader = _SplitReader(name, named[name], draft.faults, room)
+        reader = _SplitReader(name, named[name], draft.faults, room, budget)
         draft.splits[name] = reader.read()
         unused |= dict.fromkeys(reader.unused)
     if unused:
@@ -81,8 +112,8 @@ def _distinct(names: Sequence[str], splits: Mapping[str, Mapping[Any, Any]], fau
 class _SplitReader:
     """Reads one split and collects its faults."""
 
-    def __init__(self, name: str, fields: Mapping[Any, Any], faults: list[Fault], room: int) -> None:
-        self.name, self.faults, self.room = name, faults, room
+    def __init__(self, name: str, fields: Mapping[Any, Any], faults: list[Fault], room: int, budget: Budget) -> None:
+        self.name, self.faults, self.room, self.budget = name, faults, room, budget
         self.fields = {key: fields[key] for key in FIELDS if key in fields}
         self.unused = [str(key)[:40] for key in list(fields)[:1000] if key not in FIELDS and key not in UNUSED]
         self.count = 0
@@ -106,14 +137,10 @@ class _SplitReader:
         draft.features = {key: self.fields[key] for key in MODALITIES if self._is_feature(key)}
         draft.lengths = {key: length for key in draft.features if (length := self._lengths(key)) is not None}
         self._tokens(draft)
-        texts = as_texts(self.fields.get("raw_text", []))
-        if texts is None:
-            self.fault("raw_text", "raw_text is not one text a sample")
-        elif texts:
-            draft.raw_text = [row[0] if row else "" for row in texts]
+        draft.raw_text = self._raw_text()
         for key in LABEL_FIELDS:
             if key in self.fields:
-                labels = read_labels(key, self.fields[key])
+                labels = read_labels(key, self.fields[key], self.budget)
                 for message, wrong in labels.faults:
                     self.fault(key, message, wrong)
                 draft.labels = labels.values
@@ -138,17 +165,37 @@ class _SplitReader:
                 sizes[key] = None
         self.fields = {key: self.fields[key] for key, size in sizes.items() if size == self.count and size}
 
+    def _raw_text(self) -> list[str] | None:
+        columns = as_texts(self.fields.get("raw_text", []), self.budget)
+        if columns is None:
+            self.fault("raw_text", "raw_text is not one text a sample")
+        if not columns:
+            return None
+        if (wrong := unwritable(columns[0], NOT_IN_TEXT)) is not None:
+            self.fault("raw_text", "raw_text holds halves of characters or zeros, which no file can hold", wrong)
+        return columns[0]
+
     def _ids(self) -> list[str]:
-        rows = as_texts(self.fields.get("id", []))
-        if rows is None or any(not row or max(map(len, row)) > MAX_ID for row in rows):
+        ids = self._chosen_ids()
+        if (wrong := unwritable(ids, NOT_IN_IDS)) is not None:
+            self.ids = ids
+            self.fault("id", "id holds line ends, control characters or halves of characters", wrong)
+        return ids
+
+    def _numbers(self) -> list[str]:
+        return [f"{self.name}_{row}" for row in range(self.count)]
+
+    def _chosen_ids(self) -> list[str]:
+        columns = as_texts(self.fields.get("id", []), self.budget, columns=2)
+        if columns is None or any(len(text) > MAX_ID for column in columns for text in column):
             self.fault("id", "id is not one short text a sample")
-            rows = None
-        if not rows:
-            return [f"{self.name}_{row}" for row in range(self.count)]
+            columns = None
+        if not columns:
+            return self._numbers()
         # MulT's MOSI names the clip in the first column; its MOSEI only the video there, and the start in the next
-        if len({row[0] for row in rows}) < len(rows) and min(map(len, rows)) > 1:
-            return [f"{row[0]}$_${row[1]}" for row in rows]
-        return [row[0] for row in rows]
+        if len(set(columns[0])) < self.count and len(columns) > 1:
+            return [f"{video}$_${start}" for video, start in zip(*columns, strict=True)]
+        return columns[0]
 
     def _is_feature(self, key: str) -> bool:
         value = self.fields.get(key)
@@ -166,7 +213,7 @@ class _SplitReader:
         name = f"{key}_lengths"
         if name not in self.fields:
             return None
-        values = as_numbers(self.fields[name])
+        values = as_numbers(self.fields[name], self.budget)
         if values is None or values.size != self.count or not np.all(values == np.floor(values)):
             self.fault(name, f"{name} is not one whole number a sample")
             return None
@@ -190,17 +237,22 @@ class _SplitReader:
             steps = draft.features["text"].shape[1]
             self.fault("text_bert", f"text_bert has {value.shape[2]} steps, but text has {steps}")
             return
-        numbers = as_numbers(value)
-        if numbers is None:
+        if value.dtype.kind not in "biuf":
             self.fault("text_bert", "text_bert holds no numbers")
             return
-        with np.errstate(invalid="ignore"):  # NaN
-            sound = (numbers >= 0) & (numbers < 2**31) & (numbers == np.floor(numbers))
-        if not sound.all():
-            self.fault("text_bert", "text_bert holds what is no token id", ~sound.all(axis=(1, 2)))
+        take_array(value, self.budget)
+        self.budget.hold(4 * self.count * value.shape[2])
+        tokens, spans, sound = [], [], []
+        for block in value.blocks(MAX_HELD // 64):
+            with np.errstate(invalid="ignore"):  # NaN
+                whole = (block >= 0) & (block < 2**31) & (block == np.floor(block))
+                sound.append(whole.all(axis=(1, 2)))
+                tokens.append(block[:, 0].astype(np.int32))
+            spans.append(row_spans(block[:, 1] > 0))
+        if not all(part.all() for part in sound):
+            self.fault("text_bert", "text_bert holds what is no token id", ~np.concatenate(sound))
             return
-        draft.tokens = np.ascontiguousarray(numbers[:, 0].astype(np.int32))
-        draft.token_spans = row_spans(numbers[:, 1] > 0)
+        draft.tokens, draft.token_spans = np.concatenate(tokens), np.concatenate(spans)
 
 
 def _to_be_held(key: str, array: StoredArray) -> int:
@@ -266,15 +318,16 @@ def _compare_samples(draft: Draft, tree: Mapping[str, Mapping[Any, Any]]) -> Non
         repeated = len(own) - len(set(own))
         if repeated:
             draft.notes.append(f"{name}: {plural(repeated, 'sample')} with an id that another one has")
-    draft.faults += id_overlaps(ids)
-    samples = {name: named_samples(name, split.ids) for name, split in draft.splits.items()}
+    named = {name: named_samples(name, own) for name, own in ids.items()}
+    overlapping = sharing(named)
+    draft.faults += overlap_faults(ids, named, overlapping)
     distinct = {name: set(split.ids) for name, split in draft.splits.items()}
-    for one, other in combinations(draft.splits, 2):
-        if not samples[one].isdisjoint(samples[other]):
-            continue
+    repeating = [name for name, own in distinct.items() if len(own) > len(named.get(name, ()))]
+    pairs = sharing(distinct) if repeating else []
+    for one, other in [pair for pair in pairs if pair not in set(overlapping)][:MAX_OVERLAPS]:
         shared = len(distinct[one] & distinct[other])
-        if shared:
-            draft.notes.append(f"{plural(shared, 'id')} both in {one} and in {other}")
-        ours, theirs = draft.splits[one], draft.splits[other]
-        if same_content(*({"labels": s.labels, "tokens": s.tokens, **s.features} for s in (ours, theirs))):
+        draft.notes.append(f"{plural(shared, 'id')} both in {one} and in {other}")
+    contents = {n: {"labels": s.labels, "tokens": s.tokens, **s.features} for n, s in draft.splits.items()}
+    for one, other in equal_splits(contents):
+        if (one, other) not in overlapping:
             draft.faults.append(Fault("", "", f"{one} and {other} hold the same data", (), REMEDY))

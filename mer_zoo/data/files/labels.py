@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mer_zoo.data.corpus.checks import as_numbers
+from mer_zoo.foreign import Budget
 
 __all__ = ["LABEL_FIELDS", "Labels", "count_labels", "read_labels"]
 
@@ -30,13 +31,14 @@ class Labels:
     faults: list[tuple[str, npt.NDArray[np.bool_] | None]] = field(default_factory=list)
 
 
-def read_labels(key: str, value: Any) -> Labels:
+def read_labels(key: str, value: Any, budget: Budget | None = None) -> Labels:
     """Read a label field.
 
     Args:
         key: ``regression_labels`` and ``labels`` hold sentiment as (N,), (N, 1) or (N, 1, 1), or emotions as (N, E)
             zeros and ones or (N, E, 2) one-hot; ``classification_labels`` hold classes from 0.
         value: An array or a flat list.
+        budget: Of the file; by default one of its own.
 
     Example:
         >>> read_labels("regression_labels", [-3.0, 0.5]).values.tolist()
@@ -44,7 +46,7 @@ def read_labels(key: str, value: Any) -> Labels:
         >>> read_labels("labels", [-3.0, 7.0]).faults[0][0]
         'labels hold a sentiment outside [-3, 3]'
     """
-    numbers = as_numbers(value)
+    numbers = as_numbers(value, budget or Budget(key))
     if numbers is None:
         return Labels(faults=[(f"{key} are not numbers", None)])
     flat = numbers.reshape(len(numbers), -1)

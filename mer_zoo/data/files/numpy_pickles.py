@@ -22,6 +22,7 @@ _NUMPY = {
 }
 _BUILTINS = {"set": "set", "frozenset": "frozenset", "bytearray": "bytes", "bytes": "bytes"}
 MAX_NUMBER_KEYS = 256
+MAX_KEY = 1000
 ADMITTED = {
     "numpy.ndarray": "class",
     "numpy.dtype": "dtype",
@@ -145,15 +146,17 @@ def check_keys(keys: list[Any], present: int = 0) -> list[Any]:
     """Check that items may be keys of a dict or items of a set.
 
     Hashing a nested tuple can take for ever, or more stack than there is, and numbers can be chosen so that many
-    of them collide; text can not.
+    of them collide; text can not, but long text takes long to be compared with its like.
 
     Args:
         keys: The items to be added.
         present: Number of items already there.
 
     Raises:
-        MalformedPickleError: If one is neither text nor a number, or numbers are many.
+        MalformedPickleError: If one is neither text nor a number, or long, or numbers are many.
     """
+    if any(isinstance(key, (str, bytes)) and len(key) > MAX_KEY for key in keys):
+        raise MalformedPickleError("a key is a long text")
     if any(not isinstance(key, (str, bytes)) for key in keys):
         if present + len(keys) > MAX_NUMBER_KEYS:
             raise MalformedPickleError("it has many numbers as keys")
@@ -215,6 +218,7 @@ def _array(dtype: np.dtype[Any], shape: Any, order: Any, data: Any, axes: Any = 
         # numbers only: to compare tuples within tuples can take for ever
         if (
             not isinstance(axes, tuple)
+            or len(axes) != len(shape)
             or any(type(axis) is not int for axis in axes)
             or sorted(axes) != [*range(len(shape))]
         ):

@@ -16,9 +16,10 @@ Handler = Callable[["PickleMachine"], object]
 
 _COPIED: dict[str, tuple[type[Sized], ...]] = {
     "scalar": (str, bytes),
-    "set": (str, bytes, list),
-    "frozenset": (str, bytes, list),
+    "set": (str, bytes, list, tuple),
+    "frozenset": (str, bytes, list, tuple),
 }
+MAX_ARGUMENTS = 16
 _ITEM_COST = {"set": 64, "frozenset": 64}  # bytes an item, where it is not one
 
 
@@ -101,7 +102,7 @@ class PickleMachine:
 
     def _reduce(self) -> None:
         arguments, target = self.stack.pop(), self.stack.pop()
-        if not isinstance(target, Pending) or not isinstance(arguments, tuple):
+        if not isinstance(target, Pending) or not isinstance(arguments, tuple) or len(arguments) > MAX_ARGUMENTS:
             raise MalformedPickleError("something is called that cannot be")
         self._spend(target.kind, arguments)
         self.stack.append(make(target.kind, arguments))
@@ -114,11 +115,11 @@ class PickleMachine:
 
     def _build(self) -> None:
         state, target = self.stack.pop(), self.stack[-1]
-        if not isinstance(target, Pending):
+        if not isinstance(target, Pending) or not isinstance(state, (tuple, dict)) or len(state) > MAX_ARGUMENTS:
             raise MalformedPickleError("a state is set on something that has none")
         if target.kind != "joblib array":
             if target.kind == "array":
-                self._spend(target.kind, state)
+                self._spend(target.kind, tuple(state))
             build(target, state)
         elif self.nested:
             raise MalformedPickleError("a joblib array lies inside another")
@@ -179,8 +180,7 @@ def _number(form: str) -> Handler:
 
 def _text(form: str) -> Handler:
     def push(machine: PickleMachine) -> None:
-        data = machine.source.read(machine.source.number(form))
-        machine.stack.append(data.decode("utf-8", "surrogatepass"))
+        machine.stack.append(machine.source.text(machine.source.number(form)))
 
     return push
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from pathlib import Path
 from typing import IO, Any
 
 from mer_zoo.data.files.numpy_pickles import FileSlice, MalformedPickleError
+from mer_zoo.foreign import Budget
 
-__all__ = ["MAX_INSTRUCTIONS", "SLICE_FROM", "Source"]
+__all__ = ["SLICE_FROM", "STEPS", "Source"]
 
 SLICE_FROM = 64 * 2**10
 # An instruction of one byte can make a set of 216 bytes; 100 000 clips as lists need about a million instructions.
-MAX_INSTRUCTIONS = 1_500_000
+STEPS = 3  # an instruction
+_FORMS = {form: struct.Struct(form) for form in ("<B", "<H", "<I", "<Q", "<i", ">d")}
 
 
 class Source:
@@ -22,13 +25,13 @@ class Source:
     Args:
         path: The file.
         file: The same file, open at its start.
+        budget: Of the file.
     """
 
-    def __init__(self, path: Path, file: IO[bytes]) -> None:
-        self.path, self.file = path, file
+    def __init__(self, path: Path, file: IO[bytes], budget: Budget) -> None:
+        self.path, self.file, self.budget = path, file, budget
         self.size = os.fstat(file.fileno()).st_size
         self.position = 0
-        self.instructions = 0
         self.spent = 0
 
     def peek(self) -> bytes:
@@ -39,9 +42,10 @@ class Source:
 
     def instruction(self) -> bytes:
         """Read the byte of the next instruction."""
-        self.instructions += 1
-        if self.instructions > MAX_INSTRUCTIONS:
-            raise MalformedPickleError("it holds too many objects; save features and labels as arrays")
+        budget = self.budget
+        budget.taken += STEPS
+        if budget.taken > budget.steps:
+            budget.take(0)  # says so
         code = self.file.read(1)
         if not code:
             self._require(1)
@@ -54,17 +58,27 @@ class Source:
         return self.file.read(count)
 
     def number(self, form: str) -> Any:
-        """Read one number, ``form`` as in the module struct."""
-        return struct.unpack(form, self.read(struct.calcsize(form)))[0]
+        """Read one number, ``form`` as in the module struct: one of those that pickles have."""
+        known = _FORMS[form]
+        return known.unpack(self.read(known.size))[0]
 
     def line(self) -> str:
         """Read up to the end of a line."""
-        self.instructions += 1  # it takes as long
         text = self.file.readline(1024)
+        self.budget.take(STEPS + len(text) // 16)
         self._require(len(text))
         if not text.endswith(b"\n"):
             raise MalformedPickleError("a line does not end")
         return text[:-1].decode("utf-8")
+
+    def text(self, count: int) -> str:
+        """Read text of so many bytes."""
+        text = self.read(count).decode("utf-8", "surrogatepass")
+        size = sys.getsizeof(text)
+        # Long text is an array in old pickles, a byte each, which is no more than stands in the file.
+        if count < SLICE_FROM or size > 2 * count:
+            self.budget.hold(size)
+        return text
 
     def data(self, count: int) -> bytes | FileSlice:
         """Read bytes, or skip them and remember where they are if they are many."""

@@ -28,8 +28,9 @@ from mer_zoo.data.files.numpy_pickles import MalformedPickleError
 from mer_zoo.data.files.pickle_machine import PickleMachine
 from mer_zoo.data.files.pickle_source import Source
 from mer_zoo.errors import MERError
+from mer_zoo.foreign import Budget, open_regular
 
-__all__ = ["load_pickle"]
+__all__ = ["load_pickle", "no_collection"]
 
 _REMEDY = "download or copy the file again, or save it with pickle.dump"
 _COMPRESSED = {
@@ -48,11 +49,12 @@ _OTHER_FORMATS = {
 }
 
 
-def load_pickle(path: Path) -> Any:
+def load_pickle(path: Path, budget: Budget | None = None) -> Any:
     """Read a pickle of plain data.
 
     Args:
         path: The file.
+        budget: Of what is read; by default one of its own.
 
     Returns:
         The object in it. Arrays are :class:`~mer_zoo.data.corpus.arrays.StoredArray`, object arrays are lists of their
@@ -71,11 +73,11 @@ def load_pickle(path: Path) -> Any:
     """
     if not path.is_file():
         raise MERError(f"{path} is not a file; give the path of a corpus file")
-    with path.open("rb") as file:
-        source = Source(path, file)
+    with open_regular(path) as file:
+        source = Source(path, file, budget or Budget(str(path)))
         _check_magic(path, source.peek())
         try:
-            with _no_collection():
+            with no_collection():
                 return PickleMachine(source).load()
         except MERError:
             raise
@@ -88,7 +90,7 @@ def load_pickle(path: Path) -> Any:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """Keep the garbage collector, most of the time for many small objects, from walking through what is built."""
     enabled = gc.isenabled()
     gc.disable()

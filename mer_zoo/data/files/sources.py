@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
+import io
+import os
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from typing_extensions import override
+
 from mer_zoo.data.corpus.arrays import READ_ERRORS, StoredArray, open_at
 from mer_zoo.data.files.pickles import load_pickle
 from mer_zoo.errors import MERError
+from mer_zoo.foreign import Budget, open_regular
 
 __all__ = ["read_tree", "source_files"]
 
 _ALIASES = {"dev": "valid", "val": "valid"}
-MAX_MEMBERS = 10_000
+MAX_MEMBERS = 2_000
+LARGEST_DIRECTORY = 2**20
+STEPS_OPENED = 300
 
 
-def read_tree(path: Path) -> Any:
+def read_tree(path: Path, budget: Budget | None = None) -> Any:
     """Open a corpus; no features are read yet.
 
     Args:
         path: A pickle, an .npz file with members called split/field, or a folder with files split/field.npy.
+        budget: Of what is read; by default one of its own.
 
     Raises:
         MERError: If there is nothing there, or it cannot be read safely.
     """
     if not path.exists():
         raise MERError(f"{path} does not exist; give the path of a corpus file or folder (data.path)")
+    budget = budget or Budget(str(path))
     try:
         if path.is_dir():
-            return _tree(_folder(path), f"{path} holds no split/field.npy files, such as train/audio.npy")
+            return _tree(_folder(path), budget, f"{path} holds no split/field.npy files, such as train/audio.npy")
         if path.suffix == ".npz":
-            return _tree(_npz(path), f"{path} holds no members called split/field, such as train/audio")
-        return load_pickle(path)
+            return _tree(_npz(path), budget, f"{path} holds no members called split/field, such as train/audio")
+        return load_pickle(path, budget)
     except MERError:
         raise
     except READ_ERRORS as error:
@@ -55,25 +64,46 @@ def _folder(path: Path) -> Iterator[Entry]:
 
 
 def _npz(path: Path) -> Iterator[Entry]:
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
+    archive = _open_archive(path)
+    members = archive.infolist()
     if len(members) > MAX_MEMBERS:
         raise MERError(f"{path} holds {len(members)} members; a corpus has a few for each split")
     for member in members:
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise MERError(f"{path} is compressed in an unusual way; write it with numpy.savez")
         split, _, key = member.filename.removesuffix(".npy").rpartition("/")
-        yield split, key, partial(_open_member, path, member.filename), member.file_size, f"{path}[{member.filename}]"
+        yield split, key, partial(archive.open, member), member.file_size, f"{path}[{member.filename}]"
 
 
-def _open_member(path: Path, name: str) -> IO[bytes]:
-    return zipfile.ZipFile(path).open(name)
+class _Archived(io.BufferedReader):
+    """The file of an archive, which is open for as long as arrays are read from it."""
+
+    listing = True
+
+    @override
+    def read(self, size: int | None = -1, /) -> bytes:
+        # An archive's directory is read at once, and a thousand times its size is made of it.
+        if self.listing and size is not None and size > LARGEST_DIRECTORY:
+            raise ValueError("it lists too many members, where a corpus has a few for each split")
+        return super().read(size)
+
+    def __del__(self) -> None:
+        self.close()
 
 
-def _tree(entries: Iterator[Entry], empty: str) -> dict[str, dict[str, StoredArray]]:
+def _open_archive(path: Path) -> zipfile.ZipFile:
+    with open_regular(path) as file:
+        opened = _Archived(io.FileIO(os.dup(file.fileno())))
+    archive = zipfile.ZipFile(opened)
+    opened.listing = False
+    return archive
+
+
+def _tree(entries: Iterator[Entry], budget: Budget, empty: str) -> dict[str, dict[str, StoredArray]]:
     tree: dict[str, dict[str, StoredArray]] = {}
     written: dict[str, str] = {}
     for split, key, opener, size, name in entries:
+        budget.take(STEPS_OPENED)
         own = _ALIASES.get(split, split)
         if written.setdefault(own, split) != split:
             raise MERError(f"{name} belongs to split {split}, but there is {written[own]} too; keep one of them")

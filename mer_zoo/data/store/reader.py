@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from mer_zoo.batch import MODALITIES
 from mer_zoo.data.corpus.arrays import read_header
 from mer_zoo.data.corpus.corpus import SplitData
+from mer_zoo.foreign import open_regular, read_json
 
 __all__ = ["open_splits", "read_index"]
 
@@ -29,7 +29,7 @@ def read_index(file: Path) -> dict[str, Any]:
     Raises:
         ValueError: If it is no index; other errors of arrays.READ_ERRORS if it can't be read.
     """
-    index = json.loads(file.read_text("utf-8"))
+    index = read_json(file)
     if not isinstance(index, dict) or "version" not in index:
         raise ValueError(f"{file.name} is no index")
     return index
@@ -88,7 +88,7 @@ def _map(file: Path, count: int, kinds: tuple[str, ...]) -> npt.NDArray[Any]:
     """Map an array; ``kinds``: the types and ranks that it may have."""
     if not file.is_file():  # opening a pipe would wait for ever
         raise ValueError(f"{file.name} is missing")
-    with file.open("rb") as opened:
+    with open_regular(file) as opened:
         shape, fortran, dtype, start = read_header(opened)
     if shape[:1] != (count,) or 0 in shape:
         raise ValueError(f"{file.name} has {shape[0] if shape else 'no'} samples, not {count}")

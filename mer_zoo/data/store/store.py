@@ -21,8 +21,7 @@ from mer_zoo.data.corpus.checks import fault_error
 from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.corpus.overlap import id_overlaps
 from mer_zoo.data.files.features import NanPolicy, Scan, scan_split
-from mer_zoo.data.files.formats import Draft, describe
-from mer_zoo.data.files.sources import read_tree
+from mer_zoo.data.files.formats import Draft, read_draft
 from mer_zoo.data.store.cache import cache_folder, lock, part_of, remove_leftovers, sync_folder, version_key
 from mer_zoo.data.store.files import NO_ROOM, check_room, room_error, write_features, write_small
 from mer_zoo.data.store.fingerprint import source_sha256
@@ -97,7 +96,7 @@ def open_store(path: Path, source: str) -> Corpus:
     try:
         meta = read_index(path / META)
         if meta["version"] != VERSION:
-            raise MERError(f"{path} is a store of version {meta['version']}; convert the source again")
+            raise MERError(f"{path} is a store of version {str(meta['version'])[:20]}; convert the source again")
         splits = open_splits(path, meta)
         overlaps = id_overlaps({name: split.ids for name, split in splits.items()})
         if overlaps:
@@ -124,7 +123,7 @@ def write_store(
     Raises:
         MERError: If the source is faulty, or there is no room for the store.
     """
-    draft = describe(read_tree(source))
+    draft = read_draft(source)
     if draft.faults:
         raise fault_error(
             str(source),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mer_zoo.data.convert import convert
-from mer_zoo.data.corpus.overlap import id_overlaps, named_samples, same_content, shared_ids
+from mer_zoo.data.corpus.overlap import equal_splits, id_overlaps, named_samples, shared_ids, sharing
 from mer_zoo.data.store.store import META, open_corpus
 from mer_zoo.data.validate import validate
 from mer_zoo.errors import MERError
@@ -86,9 +86,32 @@ def test_numbers_and_recordings_name_no_samples() -> None:
 def test_content_is_compared_array_by_array() -> None:
     x = np.arange(12.0).reshape(2, 3, 2)
     one = {"audio": x, "labels": np.zeros(2), "tokens": None}
-    assert same_content(one, {"audio": x.copy(), "labels": np.zeros(2)})
-    assert not same_content(one, {"audio": x + 1, "labels": np.zeros(2)})
-    assert not same_content(one, {"audio": x, "labels": np.ones(2)})
-    assert not same_content(one, {"audio": x[:, :2], "labels": np.zeros(2)})
-    assert not same_content(one, {"labels": np.zeros(2)})
-    assert not same_content({}, {})
+    others = {
+        "equal": {"audio": x.copy(), "labels": np.zeros(2, np.int64)},
+        "other audio": {"audio": x + 1, "labels": np.zeros(2)},
+        "other labels": {"audio": x, "labels": np.ones(2)},
+        "shorter": {"audio": x[:, :2], "labels": np.zeros(2)},
+        "less": {"labels": np.zeros(2)},
+        "nothing": {},
+        "nothing, too": {},
+    }
+    assert equal_splits({"one": one, **others}) == [("one", "equal")]
+
+
+def test_content_is_compared_to_its_last_row() -> None:
+    x = np.zeros((3, 2**17, 1))
+    y = x.copy()
+    y[-1, -1] = 1
+    splits = {"a": {"audio": x}, "b": {"audio": y}, "c": {"audio": y.copy()}, "d": {"audio": x.copy()}}
+    assert equal_splits(splits) == [("a", "d"), ("b", "c")]
+
+
+def test_pairs_that_share_ids_are_found_without_a_look_at_every_pair() -> None:
+    splits = {"a": {"x", "y"}, "b": {"z"}, "c": {"y", "z"}, "d": {"w"}}
+    assert sharing(splits) == [("a", "c"), ("b", "c")]
+    many = {f"test_{place}": ["same", f"own{place}"] for place in range(20)}
+    faults = id_overlaps(many)
+    assert [fault.message for fault in faults[-2:]] == [
+        "1 sample of test_0 is in test_16 too",
+        "further splits share samples",
+    ]

@@ -9,13 +9,15 @@ import pytest
 from fuzz_process import fuzz
 from fuzz_targets import Files, Stores
 from fuzzing import Tally, read_many
+from size_fuzz import KINDS
 
+GROWN = len(KINDS) + 20  # one of each kind, and some of sizes drawn by chance
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the limit of memory is Linux's")
 
 
 @pytest.fixture(scope="module")
 def tallies() -> list[Tally]:
-    return fuzz(("faults", 3, 11), ("pickles", 1_000_000, 2000), patience=4)
+    return fuzz(("faults", 3, 11), ("pickles", 1_000_000, 2000), ("sizes", 0, GROWN), patience=4)
 
 
 @linux
@@ -49,6 +51,15 @@ def test_hostile_pickles(tallies: list[Tally]) -> None:
     assert tally.counts["accepted"] >= 200
     assert tally.counts["refused"] >= 1000
     assert tally.counts["accepted"] + tally.counts["refused"] == 2000
+
+
+@linux
+def test_few_bytes_that_stand_for_much(tallies: list[Tally]) -> None:
+    tally = tallies[2]
+    assert tally.findings == []
+    assert tally.inputs == GROWN
+    assert tally.counts["accepted"] >= 3
+    assert tally.counts["refused"] >= len(KINDS) // 2
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy multiplies sizes before it refuses them

@@ -130,7 +130,7 @@ def make_pipe(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: (folder / META).write_text("{"), "is a damaged store"),
+        (lambda folder: (folder / META).write_text("{"), "is no JSON"),
         (lambda folder: (folder / META).write_text("[]"), "is a damaged store"),
         (lambda folder: (folder / "train.audio.npy").unlink(), "is a damaged store"),
         (lambda folder: np.save(folder / "train.audio.npy", np.zeros((3, 9, 3))), "has 3 samples, not 8"),
@@ -140,9 +140,9 @@ def make_pipe(path: Path) -> None:
             lambda folder: (folder / META).write_text((folder / META).read_text().replace('"train"', '"../train"')),
             r"a split is called '\.\./train'",
         ),
-        (lambda folder: (folder / META).write_text("[" * 100_000), "is a damaged store"),
+        (lambda folder: (folder / META).write_text("[" * 100_000), "is nested too deeply"),
         (lambda folder: edit(folder, "vocab_size", 50), "tokens of train lie outside the vocabulary"),
-        (lambda folder: edit(folder, "vocab_size", 10**400), "vocab_size or aligned"),
+        (lambda folder: edit(folder, "vocab_size", 10**400), "a number beyond 64 bits"),
         (lambda folder: edit(folder, "aligned", "no"), "vocab_size or aligned"),
         (lambda folder: edit(folder, "notes", [{}]), "notes or sha256 are no text"),
         (lambda folder: edit(folder, "splits", {}), "there are no splits"),
@@ -203,8 +203,8 @@ def test_damaged_corpora_open_or_are_refused(tmp_path: Path) -> None:
 
 def test_texts_that_json_finds_hard_survive(tmp_path: Path) -> None:
     tree = corpora.mmsa(lists=True)
-    tree["train"]["raw_text"][0] = 'a "quoted"\n\ud800 line\x00'
+    tree["train"]["raw_text"][0] = 'a "quoted"\n\u2028line'
     corpus = open_corpus(corpora.dump(tree, tmp_path / "corpus.pkl", 5), cache_dir=tmp_path / "cache")
-    assert corpus.split("train").raw_text[0] == 'a "quoted"\n\ud800 line\x00'
+    assert corpus.split("train").raw_text[0] == 'a "quoted"\n\u2028line'
     (folder,) = (tmp_path / "cache").iterdir()
     assert json.loads((folder / META).read_text())["splits"]["train"]["ids"] == tree["train"]["id"]

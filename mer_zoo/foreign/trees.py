@@ -1,0 +1,151 @@
+"""JSON and YAML of others: plain values of a bounded size and depth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mer_zoo.errors import MERError
+from mer_zoo.foreign.budget import Budget
+from mer_zoo.foreign.opening import read_regular
+
+__all__ = ["read_json", "read_yaml"]
+
+LARGEST_JSON = 64 * 2**20
+LARGEST_YAML = 64 * 2**10
+CONTAINERS = 2**19
+VALUES = 2**23
+LARGEST_INT = 2**63
+_SMALLER = "write less, and out in full where something stands for something else"
+
+
+def read_json(path: Path, limit: int = LARGEST_JSON) -> Any:
+    """Read a JSON file; whether it holds what is expected remains to be checked.
+
+    Args:
+        path: The file.
+        limit: Bytes that it may have.
+
+    Returns:
+        Dicts with text as keys, lists, text, numbers within 64 bits, booleans and None.
+
+    Raises:
+        MERError: If it can't be read within these limits.
+        OSError: If it can't be read at all.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> file = Path(mkdtemp()) / "a.json"
+        >>> _ = file.write_text('{"a": [1]}')
+        >>> read_json(file)
+        {'a': [1]}
+    """
+    data = read_regular(path, limit)
+    # Counted before they are made: an empty list takes two bytes here and fifty times as many in memory.
+    if data.count(b"[") + data.count(b"{") > CONTAINERS or data.count(b",") + data.count(b":") > VALUES:
+        raise MERError(f"{path} is refused: it holds too many values; give a smaller file")
+    try:
+        tree = json.loads(data.decode("utf-8"))
+    except RecursionError:
+        raise MERError(f"{path} is refused: it is nested too deeply; write it flatter") from None
+    except ValueError as error:
+        raise MERError(f"{path} is no JSON ({error}); write or copy it again") from None
+    check_plain(tree, Budget(str(path), steps=2 * VALUES, remedy=_SMALLER))
+    return tree
+
+
+def read_yaml(path: Path, limit: int = LARGEST_YAML) -> Any:
+    r"""Read a YAML file of settings; its aliases may not stand for more than a file could say.
+
+    Args:
+        path: The file.
+        limit: Bytes that it may have, and values that its aliases may stand for.
+
+    Returns:
+        Dicts with text as keys, lists, text, numbers within 64 bits, booleans and None.
+
+    Raises:
+        MERError: If it can't be read within these limits, or holds anything else.
+        OSError: If it can't be read at all.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> file = Path(mkdtemp()) / "a.yaml"
+        >>> _ = file.write_text("a: &b [1]\nc: *b")
+        >>> read_yaml(file)
+        {'a': [1], 'c': [1]}
+    """
+    data = read_regular(path, limit)
+    try:
+        loader = yaml.SafeLoader(data.decode("utf-8"))
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            _expanded(node, Budget(str(path), steps=limit, remedy=_SMALLER))
+            tree = loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except RecursionError:
+        raise MERError(f"{path} is refused: it is nested too deeply; write it flatter") from None
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        if isinstance(error, MERError):
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise MERError(f"{path} is no YAML ({reason}); write or copy it again") from None
+    check_plain(tree, Budget(str(path), steps=limit, remedy=_SMALLER))
+    return tree
+
+
+def _expanded(root: yaml.Node, budget: Budget) -> None:
+    """Account for every node as often as it is stood for, in the order in which they are met."""
+    todo = [(root, 0)]
+    while todo:
+        node, depth = todo.pop()
+        budget.take(1)
+        budget.nest(depth)
+        if isinstance(node, yaml.MappingNode):
+            todo += [(part, depth + 1) for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            todo += [(part, depth + 1) for part in node.value]
+        else:
+            budget.take(len(node.value) // 64)
+
+
+def check_plain(tree: Any, budget: Budget) -> None:
+    """Check that a tree is made of plain values only, not too many and not too deep.
+
+    Args:
+        tree: What a parser made.
+        budget: Of the file.
+
+    Raises:
+        MERError: Naming the file and what does not belong there.
+
+    Example:
+        >>> check_plain({"a": [1, 2**64]}, Budget("a.json"))
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: a.json is refused: it holds a number beyond 64 bits; write a smaller one
+    """
+    todo = [(tree, 0)]
+    while todo:
+        value, depth = todo.pop()
+        budget.take(1)
+        if isinstance(value, (dict, list)):
+            budget.nest(depth)
+            if isinstance(value, dict):
+                if any(not isinstance(key, str) for key in value):
+                    raise MERError(f"{budget.name} is refused: a key in it is no text; write it in quotes")
+                value = list(value.values())
+            plain = [item for item in value if isinstance(item, (str, bool, float)) or item is None]
+            budget.take(len(plain))
+            if len(plain) < len(value):
+                todo += [(item, depth + 1) for item in value if not isinstance(item, (str, float))]
+        elif isinstance(value, int):
+            if abs(value) > LARGEST_INT:
+                raise MERError(f"{budget.name} is refused: it holds a number beyond 64 bits; write a smaller one")
+        elif not isinstance(value, (str, float)) and value is not None:
+            raise MERError(f"{budget.name} is refused: it holds a {type(value).__name__}; write plain values")
