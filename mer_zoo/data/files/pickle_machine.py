@@ -47,8 +47,9 @@ class PickleMachine:
         return _settle(self._run())
 
     def _run(self) -> Any:
-        while (code := self.source.instruction()) != pickle.STOP:
-            handler = _HANDLERS.get(code)
+        instruction, handlers = self.source.instruction, _HANDLERS.get
+        while (code := instruction()) != pickle.STOP:
+            handler = handlers(code)
             if handler is None:
                 raise MalformedPickleError(f"instruction {code!r} has no place in a file of plain data")
             handler(self)

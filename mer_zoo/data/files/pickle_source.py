@@ -16,7 +16,7 @@ __all__ = ["SLICE_FROM", "STEPS", "Source"]
 SLICE_FROM = 64 * 2**10
 # An instruction of one byte can make a set of 216 bytes; 100 000 clips as lists need about a million instructions.
 STEPS = 3  # an instruction
-_FORMS = {form: struct.Struct(form) for form in ("<B", "<H", "<I", "<Q", "<i", ">d")}
+_FORMS = {form: struct.Struct(form) for form in ("<H", "<I", "<Q", "<i", ">d")}
 
 
 class Source:
@@ -30,6 +30,7 @@ class Source:
 
     def __init__(self, path: Path, file: IO[bytes], budget: Budget) -> None:
         self.path, self.file, self.budget = path, file, budget
+        self._read = file.read
         self.size = os.fstat(file.fileno()).st_size
         self.position = 0
         self.spent = 0
@@ -46,7 +47,7 @@ class Source:
         budget.taken += STEPS
         if budget.taken > budget.steps:
             budget.take(0)  # says so
-        code = self.file.read(1)
+        code = self._read(1)
         if not code:
             self._require(1)
         self.position += 1
@@ -54,11 +55,15 @@ class Source:
 
     def read(self, count: int) -> bytes:
         """Read exactly so many bytes."""
-        self._require(count)
-        return self.file.read(count)
+        if not 0 <= count <= self.size - self.position:
+            self._require(count)
+        self.position += count
+        return self._read(count)
 
     def number(self, form: str) -> Any:
         """Read one number, ``form`` as in the module struct: one of those that pickles have."""
+        if form == "<B":  # most of them
+            return self.read(1)[0]
         known = _FORMS[form]
         return known.unpack(self.read(known.size))[0]
 
