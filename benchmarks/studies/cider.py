@@ -1,45 +1,67 @@
-"""CIDer and its parts on SyntheticMER or a CMU-MOSI file: several seeds, one resumable command, one table.
+"""CIDer and its parts on SyntheticMER or a CMU-MOSI file: several seeds, one resumable command, tables.
 
-    python -m benchmarks.studies.cider --out runs/cider_synthetic
-    python -m benchmarks.studies.cider --path clean_unaligned_50.pkl --out runs/cider_mosi
-    python -m benchmarks.studies.cider_table runs/cider_synthetic
+    python -m benchmarks.studies.cider run --out runs/cider_synthetic
+    python -m benchmarks.studies.cider run --path clean_unaligned_50.pkl --out runs/cider_mosi
+    python -m benchmarks.studies.cider table runs/cider_synthetic
+    python -m benchmarks.studies.cider table runs/cider_synthetic --against "CIDerNet+MSSD+MACI paper, tau 0"
 
 Every network is trained once a seed and the epoch of the smallest validation loss is kept, which no choice of tau
-changes. A model with MACI is then tested under each choice of tau, from the same weights. A finished run is skipped, so
-the command may be stopped and started again; several may run side by side on other seeds.
+changes. A model with MACI is then tested under each choice of tau, from the same weights and the same scores: with the
+paper's counterfactual, and with that of the text alone. An oracle chooses tau by the accuracy without neutral of the
+very condition.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from torch import Tensor
-from typing_extensions import override
+from lightning.pytorch import seed_everything
 
+from benchmarks.studies.frame import (
+    Job,
+    Place,
+    Plan,
+    Record,
+    Study,
+    add_run_options,
+    fit,
+    parameters,
+    part_of,
+    read_records,
+    result_of,
+    score_conditions,
+    tested,
+    truth_of,
+)
+from benchmarks.studies.table import Answers, Column, accuracy_table, write_tables
 from mer_zoo.backbones import CIDerNet, MulT
+from mer_zoo.confounding.strength import Selection
 from mer_zoo.data.datamodule import MOSI, MERDataModule, SyntheticMER
 from mer_zoo.data.missing.conditions import Condition
 from mer_zoo.data.missing.frames import RMFM
-from mer_zoo.functional.deconfounding import TAUS
-from mer_zoo.functional.language_bias import debias
 from mer_zoo.model import Backbone, Model
 from mer_zoo.module import MERModule
-from mer_zoo.reports.record import save_results
-from mer_zoo.scores import Scores, measure
-from mer_zoo.task import Task
+from mer_zoo.reports.tables import Table
+from mer_zoo.scores import Scores
+from mer_zoo.training import score
 from mer_zoo.wrappers import MACI, MSSD
 
-Make = Callable[[MERDataModule], Model]
 RATES = [step / 10 for step in range(1, 11)]
-SELECTIONS = {"deconfounded": 0.0, "validation": 0.0, "tau 0": 0.0, "tau 1": 1.0, "oracle": 0.0}
-KINDS: dict[str, Literal["text", "text_alone"]] = {"paper": "text", "text alone": "text_alone"}
+CURVE = ("iid", *(f"RMFM {rate}" for rate in RATES))
+TAUS: dict[str, tuple[Selection, float]] = {
+    "deconfounded": ("deconfounded", 0.0),
+    "validation": ("validation", 0.0),
+    "tau 0": ("fixed", 0.0),
+    "tau 1": ("fixed", 1.0),
+    "oracle": ("oracle", 0.0),
+}
+KINDS = {"paper": "counterfactual", "text alone": "bias"}  # the effect that is subtracted
 
 
 def mult(data: MERDataModule) -> Backbone:
@@ -52,7 +74,7 @@ def cider(data: MERDataModule) -> Backbone:
     return CIDerNet(data.spec, data.task)
 
 
-MODELS: dict[str, Make] = {
+MODELS: dict[str, Callable[[MERDataModule], Model]] = {
     "MulT": mult,
     "MulT+MACI": lambda data: MACI(mult(data)),
     "CIDerNet": cider,
@@ -63,120 +85,134 @@ MODELS: dict[str, Make] = {
 }
 
 
+def labels(name: str) -> list[str]:
+    """Names of the results of one training."""
+    return [f"{name} {kind}, {tau}" for kind in KINDS for tau in TAUS] if "MACI" in name else [name]
+
+
 def corpus(options: argparse.Namespace, seed: int) -> MERDataModule:
     """The data with complete test splits and every rate of random frames missing."""
     first = "test_iid" if options.path is None else "test"
-    missing = [Condition(f"RMFM {rate}", first, RMFM(rate)) for rate in RATES]
+    missing = [] if options.ood else [Condition(f"RMFM {rate}", first, RMFM(rate)) for rate in RATES]
     common: dict[str, Any] = {"task": "binary", "batch_size": options.batch_size, "conditions": ["default", *missing]}
     if options.path is None:
         return SyntheticMER(**common)
-    if options.ood:
-        common["conditions"] = ["default"]
     return MOSI(options.path, **common, seed=seed)
 
 
-def run(name: str, seed: int, options: argparse.Namespace) -> None:
-    """Train one model with one seed and test it, unless that is done."""
-    folder = options.out / name / f"seed{seed}"
-    if (folder / "done").exists():
-        return
-    seed_everything(seed)
-    data = corpus(options, seed)
-    module = MERModule(MODELS[name](data), optimizer=lambda p: torch.optim.Adam(p, lr=options.lr), clip_norm=1.0)
-    best = ModelCheckpoint(folder, "best", monitor="val/loss", enable_version_counter=False)
-    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    stop = EarlyStopping("val/loss", patience=options.patience)
-    trainer = Trainer(max_epochs=options.epochs, callbacks=[best, stop], num_sanity_val_steps=0, **quiet)
-    if not (folder / "trained").exists():
-        trainer.fit(module, datamodule=data)
-        (folder / "trained").touch()
-    module.load_state_dict(torch.load(folder / "best.ckpt", weights_only=True)["state_dict"])
-    tester = Trainer(enable_checkpointing=False, callbacks=[KeepsBias()], **quiet)
-    for selection, (results, scores) in tested(module, data, tester).items():
-        save_results(folder / selection, results, scores)
-    (folder / "done").touch()
+def train(options: argparse.Namespace, job: Job) -> dict[Place, Record]:
+    """Train one model with one seed and test it."""
+    seed_everything(job.seed, verbose=False)
+    data, (name,) = corpus(options, job.seed), job.what
+    found = fit(MODELS[name](data), data, Plan(options.lr, options.epochs, patience=options.patience))
+    return tested(found, lambda module: _test(name, module, data))
 
 
-class KeepsBias(Callback):
-    """Lets MACI score the text alone in tests without missing frames, too, so that one pass serves every choice."""
-
-    @override
-    def on_test_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        assert isinstance(pl_module, MERModule)
-        assert pl_module.datamodule is not None
-        complete = pl_module.datamodule.conditions[dataloader_idx].pattern is None
-        for model in pl_module.model.nest:
-            model.calibrating = complete
-            if isinstance(model, MACI):  # an oracle scores the paper's counterfactual whatever tau is
-                model.language_bias.selection = "deconfounded" if complete else "oracle"
+def _test(name: str, module: MERModule, data: MERDataModule) -> dict[Place, Record]:
+    """Results under every choice of tau where there is MACI."""
+    model, scores = module.model, score_conditions(module.model, data, calibrating=True)
+    about = {"parameters": parameters(model), "truth": truth_of(data.task, scores), "ids": _same_samples(scores)}
+    maci = next((each for each in model.nest if isinstance(each, MACI)), None)
+    if maci is None:
+        splits = {condition: result_of(data.task, each) for condition, each in scores.items()}
+        return {(name,): {**about, "result": {"splits": splits, "diagnostics": model.diagnostics()}}}
+    scores["valid"] = score(model, data.batch_source("valid"))
+    results = dict(zip(labels(name), _choices(model, maci, scores), strict=True))
+    return {(label,): {**about, "result": result} for label, result in results.items()}
 
 
-def tested(
-    module: MERModule, data: MERDataModule, tester: Trainer
-) -> dict[str, tuple[dict[str, Any], dict[str, Scores]]]:
-    """Results and scores of one trained model from one pass over the test data; with MACI, for each choice of tau."""
-    macis = [model for model in module.model.nest if isinstance(model, MACI)]
-    chosen: dict[str, dict[str, float]] = {}
-    for kind, selection in [(k, s) for k in KINDS for s in SELECTIONS] if macis else []:
-        bias = macis[0].language_bias
-        macis[0].counterfactual, bias.fixed = KINDS[kind], SELECTIONS[selection]
-        bias.selection = "fixed" if "tau" in selection else selection  # type: ignore[assignment]
-        tester.validate(module, datamodule=data, verbose=False)
-        chosen[f"{kind}, {selection}"] = module.model.diagnostics()
-    for maci in macis:
-        maci.counterfactual = "text"
-    tester.test(module, datamodule=data, verbose=False)
-    return {
-        choice: _under(choice, numbers, module, data.task)
-        for choice, numbers in (chosen.items() if chosen else [("", {})])
-    }
+def _choices(model: Model, maci: MACI, scores: Mapping[str, Scores]) -> Iterator[Record]:
+    for effect in KINDS.values():
+        subtracted = {
+            name: replace(each, effects={**each.effects, "counterfactual": each.effects[effect]})
+            for name, each in scores.items()
+        }
+        for selection, tau in TAUS.values():
+            with maci.language_bias.selecting(selection, tau):
+                model.calibrate(subtracted["valid"])
+                splits = {
+                    name: result_of(model.task, each, model.oracle(each) or [model.rescore(each)], "Acc2_non0")
+                    for name, each in subtracted.items()
+                    if name != "valid"
+                }
+                yield {"splits": splits, "diagnostics": model.diagnostics()}
 
 
-def _under(
-    choice: str, numbers: dict[str, float], module: MERModule, task: Task
-) -> tuple[dict[str, Any], dict[str, Scores]]:
-    """Results and scores under one choice of the counterfactual and of tau."""
-    tables, all_scores = {}, {}
-    for condition, scores in module.test_scores.items():
-        candidates: list[Tensor] = []
-        if choice:
-            kept = scores.effects.get("counterfactual" if KINDS[choice.split(",")[0]] == "text" else "bias")
-            if kept is None:
-                continue
-            taus = TAUS if "oracle" in choice else [numbers["maci/tau"]]
-            candidates = [debias(scores.effects["plain"], kept, tau) for tau in taus]
-            scores = replace(scores, logits=candidates[0])
-        tables[condition] = {"metrics": measure(task, scores, candidates)}
-        all_scores[condition] = scores
-    label = f"{module.model.name} {choice}".strip()
-    return {"model": label, "conditions": tables, "diagnostics": numbers}, all_scores
+def _same_samples(scores: Mapping[str, Scores]) -> dict[str, list[str]]:
+    """Samples by their places, for all seeds are tested on the same."""
+    return {name: [str(place) for place in each.index.tolist()] for name, each in scores.items()}
+
+
+def show(folder: Path, against: str | None) -> None:
+    """Accuracies with their differences, the taus chosen, and which classes were taken for which."""
+    found = answers(folder)
+    known = next(iter(found.values()))
+    complete = [name for name in next(iter(known.records.values()))["truth"] if not name.startswith("RMFM")]
+    tables = []
+    for title, left_out in (("without neutral", 1), ("of three classes", None)):
+        columns = [Column("AUILC", CURVE, left_out, is_curve=True)] if known.has(Column("", CURVE)) else []
+        columns += [Column(name.upper(), (name,), left_out) for name in complete]
+        tables.append(accuracy_table(f"accuracy {title}, %", found, columns, against or next(iter(found))))
+    rows = [
+        [name, *(confusion(each, Column("", (condition,))) for condition in complete)] for name, each in found.items()
+    ]
+    title = "percent of samples, rows true negative / neutral / positive, columns predicted"
+    tables.append(Table(title, ["model", *complete], rows))
+    taus = [
+        [name, f"{each.diagnostics()['maci/tau']:.2f}"]
+        for name, each in found.items()
+        if "maci/tau" in each.diagnostics()
+    ]
+    tables.append(Table("tau, mean over seeds", ["model", "tau"], taus))
+    write_tables(folder, tables)
+
+
+def answers(folder: Path) -> dict[str, Answers]:
+    """What every model and choice of tau says, in the order of their names in this file."""
+    found: dict[str, list[Record]] = {}
+    for record in read_records(folder):
+        found.setdefault(record["place"][0], []).append(record)
+    order = [label for name in MODELS for label in labels(name)]
+    return {label: Answers(found[label]) for label in order if label in found}
+
+
+def confusion(model: Answers, column: Column) -> str:
+    """Percent of samples, rows true negative / neutral / positive, columns predicted."""
+    counts = sum((model.confusion(seed, column, 3) for seed in model.records), torch.zeros(3, 3))
+    return " | ".join(" ".join(f"{100 * n / counts.sum():.1f}" for n in row) for row in counts.tolist())
 
 
 def parser() -> argparse.ArgumentParser:
     """Options of the command line."""
-    runs = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    runs = commands.add_parser("run")
+    add_run_options(runs, seeds="0,1,2,3,4", epochs=15, batch_size=64)
     runs.add_argument("--path", help="a CMU-MOSI file; SyntheticMER when left out")
-    runs.add_argument(
-        "--ood", action="store_true", help="the file is an OOD split: test on it as it is, without missing data"
-    )
+    runs.add_argument("--ood", action="store_true", help="the file is an OOD split: without missing data")
     runs.add_argument("--models", default=",".join(MODELS))
-    runs.add_argument("--seeds", default="0,1,2,3,4")
-    runs.add_argument("--epochs", type=int, default=15)
     runs.add_argument("--patience", type=int, default=4)
     runs.add_argument("--lr", type=float, default=2e-3)
-    runs.add_argument("--batch_size", type=int, default=64)
-    runs.add_argument("--out", type=Path, default=Path("runs/cider"))
-    return runs
+    shown = commands.add_parser("table")
+    shown.add_argument("folder", type=Path)
+    shown.add_argument("--against", help="the model to compare with; the first when left out")
+    return parser
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run every model with every seed."""
+    """Run every model with every seed, or show what came of it."""
     options = parser().parse_args(args)
-    for seed in options.seeds.split(","):
-        for name in options.models.split(","):
-            run(name, int(seed), options)
+    if options.command == "table":
+        show(options.folder, options.against)
+        return
+    kept = {name: getattr(options, name) for name in ("path", "ood", "epochs", "patience", "lr", "batch_size")}
+    models = options.models.split(",")
+    jobs = [
+        Job((name,), tuple((label,) for label in labels(name)), int(seed))
+        for seed in options.seeds.split(",")
+        for name in models
+    ]
+    Study(options.out, kept, partial(train, options)).run(part_of(jobs, options.part))
 
 
 if __name__ == "__main__":

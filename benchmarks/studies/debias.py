@@ -15,10 +15,10 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import mer_zoo.wrappers
+from benchmarks.studies.frame import Job
 from mer_zoo.confounding.strength import Selection
 from mer_zoo.data.datamodule import MERDataModule
 from mer_zoo.errors import MERError
@@ -58,49 +58,26 @@ CHOICES = {
     "last": ("", 1),
 }
 METRIC = "Acc2_non0"
-NEUTRAL = 1
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Study:
+class Comparison:
     """A comparison of methods.
 
     Args:
-        out: Folder of the records.
         load: Makes the data of a setting and a seed.
-        options: What all records of the folder have in common.
+        options: What all records have in common.
         settings: Names of the settings.
         fresh: Whether every seed has test samples of its own; otherwise recordings are noted, which are resampled
             whole.
         reference: The setting without confounding, if there is one.
     """
 
-    out: Path
     load: Callable[[str, int], MERDataModule]
     options: Mapping[str, Any]
     settings: Sequence[str]
     fresh: bool = True
     reference: str | None = None
-
-
-@dataclass(frozen=True)
-class Job:
-    """One training, tested in one setting or, where that has no confounding, in all."""
-
-    method: str
-    backbone: str
-    trained: str
-    tested: tuple[str, ...]
-    seed: int
-
-    def records(self, study: Study) -> list[Path]:
-        """Where its results are."""
-        return [self.path(study, setting, label) for setting in self.tested for label in labels(self.method)]
-
-    def path(self, study: Study, setting: str, label: str) -> Path:
-        """Where one result is."""
-        return study.out / self.backbone / setting / label / f"seed{self.seed}.json"
 
 
 def labels(method: str) -> list[str]:
@@ -113,18 +90,26 @@ def split_names(methods: str) -> list[str]:
     return [name.strip() for name in re.split(r",(?![^\[]*\])", methods)]
 
 
-def make_jobs(study: Study, methods: str, backbones: str, settings: Sequence[str], seeds: str) -> list[Job]:
-    """All trainings asked for, in an order that fills the table evenly."""
+def make_jobs(comparison: Comparison, methods: str, backbones: str, settings: Sequence[str], seeds: str) -> list[Job]:
+    """All trainings asked for, in an order that fills the table evenly; ``what``: network, setting and method."""
     jobs: dict[Job, None] = {}
     for seed in map(int, seeds.split(",")):
         for method in split_names(methods):
             for setting in settings:
                 for backbone in backbones.split(","):
-                    if method != "unconfounded":
-                        jobs[Job(method, backbone, setting, (setting,), seed)] = None
-                    elif study.reference is not None:
-                        jobs[Job(method, backbone, study.reference, tuple(study.settings), seed)] = None
+                    trained, tested = setting, [setting]
+                    if method == "unconfounded":
+                        if comparison.reference is None:
+                            continue
+                        trained, tested = comparison.reference, list(comparison.settings)
+                    jobs[job(method, backbone, trained, tested, seed)] = None
     return list(jobs)
+
+
+def job(method: str, backbone: str, trained: str, tested: Sequence[str], seed: int) -> Job:
+    """A training in one setting, tested in one or, where the first has no confounding, in all."""
+    places = tuple((backbone, setting, label) for setting in tested for label in labels(method))
+    return Job((backbone, trained, method), places, seed)
 
 
 def build(method: str, network: Model) -> Model:
@@ -155,45 +140,7 @@ def _option(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def read_records(folder: Path, options: Mapping[str, Any] | None = None) -> list[Record]:
-    """All records of a folder.
-
-    Raises:
-        MERError: If they were not all made with these options, or with those of the first of them.
-    """
-    records: list[Record] = [json.loads(file.read_text()) for file in sorted(folder.rglob("seed*.json"))]
-    for record in records:
-        wanted, found = json.loads(json.dumps(options or records[0]["options"])), record["options"]
-        for name in (*wanted, *found):
-            if wanted.get(name) != found.get(name):
-                raise MERError(
-                    f"{folder} holds a record with {name} {found.get(name)} beside {wanted.get(name)}; use the same"
-                    f" options,"
-                    " or another folder"
-                )
-    return records
-
-
-def add_run_options(parser: argparse.ArgumentParser, seeds: str, epochs: int) -> None:
-    """Options of every study's ``run``."""
-    parser.add_argument("--out", type=Path, required=True)
+def add_method_options(parser: argparse.ArgumentParser) -> None:
+    """Options of ``run`` beside those of every study."""
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--backbones", default=",".join(SIZES))
-    parser.add_argument("--seeds", default=seeds)
-    parser.add_argument("--epochs", type=int, default=epochs)
-    parser.add_argument("--batch_size", type=int, default=64)
-    parser.add_argument(
-        "--part", default="1/1", help="K/N: every N-th training from the K-th on, for N processes side by side"
-    )
-
-
-def part_of(jobs: Sequence[Job], part: str) -> Sequence[Job]:
-    """The share of one of several processes.
-
-    Raises:
-        MERError: For a part that is not K/N with 1 <= K <= N.
-    """
-    k, _, n = part.partition("/")
-    if not (k.isdigit() and n.isdigit() and 1 <= int(k) <= int(n)):
-        raise MERError(f"part is {part!r}; give K/N with K from 1 to N, such as 1/2")
-    return jobs[int(k) - 1 :: int(n)]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -21,9 +22,10 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.studies.debias import RATES, SIZES, Study, add_run_options, make_jobs, part_of
-from benchmarks.studies.debias_table import add_table_options, write_tables
-from benchmarks.studies.debias_train import run
+from benchmarks.studies.debias import RATES, SIZES, Comparison, add_method_options, make_jobs
+from benchmarks.studies.debias_table import add_table_options, show_tables
+from benchmarks.studies.debias_train import train
+from benchmarks.studies.frame import Study, add_run_options, part_of
 from mer_zoo.confounding.propensity import Propensity
 from mer_zoo.confounding.report import class_shares
 from mer_zoo.confounding.trace import WordRule, Words, WordTrace
@@ -45,15 +47,15 @@ def ood_split(path: Path, out: Path, seed: int) -> Path:
     return store
 
 
-def study(options: argparse.Namespace) -> Study:
-    """The study that the options of ``run`` describe."""
+def comparison(options: argparse.Namespace) -> Comparison:
+    """The comparison that the options of ``run`` describe."""
 
     def load(name: str, seed: int) -> MERDataModule:
         path = options.path if name == OFFICIAL else ood_split(options.path, options.out, seed)
         return MOSI(str(path), options.batch_size, "binary", modalities=MODALITIES)
 
     kept = {"epochs": options.epochs, "batch_size": options.batch_size, "rates": RATES, "sizes": SIZES}
-    return Study(options.out, load, {**kept, "file": options.path.name}, [OFFICIAL, OOD], fresh=False)
+    return Comparison(load, {**kept, "file": options.path.name}, [OFFICIAL, OOD], fresh=False)
 
 
 def list_words(path: Path, out: Path, rule: WordRule, shown: int) -> None:
@@ -106,7 +108,8 @@ def parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     runs = commands.add_parser("run")
     runs.add_argument("path", type=Path)
-    add_run_options(runs, seeds="0,1,2,3,4", epochs=10)
+    add_run_options(runs, seeds="0,1,2,3,4", epochs=10, batch_size=64)
+    add_method_options(runs)
     add_table_options(commands.add_parser("table"))
     listed = commands.add_parser("words")
     listed.add_argument("path", type=Path)
@@ -123,15 +126,13 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run methods, or show what came of them."""
     options = parser().parse_args(args)
     if options.command == "table":
-        write_tables(options.folder, options.choice, options.methods, options.against)
+        show_tables(options.folder, options.choice, options.methods, options.against)
     elif options.command == "words":
         list_words(options.path, options.out, WordRule(options.words, keep_words=tuple(options.keep)), options.shown)
     else:
-        asked = study(options)
-        run(
-            asked,
-            part_of(make_jobs(asked, options.methods, options.backbones, asked.settings, options.seeds), options.part),
-        )
+        asked = comparison(options)
+        jobs = make_jobs(asked, options.methods, options.backbones, asked.settings, options.seeds)
+        Study(options.out, asked.options, partial(train, asked)).run(part_of(jobs, options.part))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from benchmarks.studies.debias_table import grouped
+from benchmarks.studies.debias_table import SPLITS, grouped
 from mer_zoo.reports.plots import COLOURS, FAINT, GRID, INK, MARKERS, save_picture
 
 LINES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
@@ -69,7 +69,7 @@ def all_curves(folder: Path, choice: str, methods: str | None, against: str | No
     for (backbone, setting), cell in sorted(grouped(folder, choice, methods, against).items()):
         for name, answers in cell.items():
             if "oracle" not in name:
-                iid, rct = (statistics.fmean(answers.accuracy(split)) for split in ("iid", "rct"))
+                iid, rct = (statistics.fmean(answers.accuracy(SPLITS[split])) for split in ("iid", "rct"))
                 curves.setdefault(backbone, {}).setdefault(name, {})[setting] = (iid, rct)
     return curves
 

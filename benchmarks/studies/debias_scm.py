@@ -16,11 +16,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import partial
 
-from benchmarks.studies.debias import RATES, SIZES, Study, add_run_options, make_jobs, part_of
+from benchmarks.studies.debias import RATES, SIZES, Comparison, add_method_options, make_jobs
 from benchmarks.studies.debias_picture import add_picture_options, write_picture
-from benchmarks.studies.debias_table import add_table_options, write_tables
-from benchmarks.studies.debias_train import run
+from benchmarks.studies.debias_table import add_table_options, show_tables
+from benchmarks.studies.debias_train import train
+from benchmarks.studies.frame import Study, add_run_options, part_of
 from mer_zoo.data.datamodule import MERDataModule, SyntheticMER
 from mer_zoo.data.synthetic.generate import SyntheticConfig
 
@@ -32,8 +34,8 @@ def setting(rho: str) -> str:
     return f"rho {float(Fraction(rho)):.3g}"
 
 
-def study(options: argparse.Namespace) -> Study:
-    """The study that the options of ``run`` describe."""
+def comparison(options: argparse.Namespace) -> Comparison:
+    """The comparison that the options of ``run`` describe."""
     train, valid, test = map(int, options.samples.split(","))
     rhos = {setting(rho): float(Fraction(rho)) for rho in (*RHOS, *options.rhos.split(","))}
 
@@ -43,7 +45,7 @@ def study(options: argparse.Namespace) -> Study:
 
     kept = {"epochs": options.epochs, "batch_size": options.batch_size, "rates": RATES, "sizes": SIZES}
     kept["samples"] = [train, valid, test]
-    return Study(options.out, load, kept, list(rhos), reference=setting("1/3"))
+    return Comparison(load, kept, list(rhos), reference=setting("1/3"))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,7 +53,8 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     runs = commands.add_parser("run")
-    add_run_options(runs, seeds="0,1,2,3,4", epochs=10)
+    add_run_options(runs, seeds="0,1,2,3,4", epochs=10, batch_size=64)
+    add_method_options(runs)
     runs.add_argument("--rhos", default=",".join(RHOS))
     runs.add_argument("--samples", default="2000,400,1000", help="of train, valid and each test split")
     add_table_options(commands.add_parser("table"))
@@ -65,14 +68,14 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run methods, or show what came of them."""
     options = parser().parse_args(args)
     if options.command == "table":
-        write_tables(options.folder, options.choice, options.methods, options.against)
+        show_tables(options.folder, options.choice, options.methods, options.against)
     elif options.command == "picture":
         write_picture(options.folder, options.file, options.choice, options.methods, options.against, options.least)
     else:
-        asked = study(options)
+        asked = comparison(options)
         settings = [setting(rho) for rho in options.rhos.split(",")]
         jobs = make_jobs(asked, options.methods, options.backbones, settings, options.seeds)
-        run(asked, part_of(jobs, options.part))
+        Study(options.out, asked.options, partial(train, asked)).run(part_of(jobs, options.part))
 
 
 if __name__ == "__main__":

@@ -1,93 +1,24 @@
-"""Tables of what debias_scm.py and debias_mosi.py recorded.
-
-A difference is between the same samples and seeds; its 95 % interval comes of resampling seeds, and samples with them.
-"""
+"""Tables of what debias_scm.py and debias_mosi.py recorded."""
 
 from __future__ import annotations
 
 import argparse
-import statistics
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-from rich.console import Console
-from torch import Tensor
-
-from benchmarks.studies.debias import CHOICES, METHODS, NEUTRAL, Record, labels, read_records, split_names
+from benchmarks.studies.debias import CHOICES, METHODS, labels, split_names
+from benchmarks.studies.frame import Record, read_records
+from benchmarks.studies.table import NEUTRAL, Answers, Column, difference, interval, is_shared, write_tables
+from benchmarks.studies.table import cell as cell_of
 from mer_zoo.errors import MERError
 from mer_zoo.reports.tables import Table
-from mer_zoo.runs.files import whole_file
 
-SPLITS = {"iid": "IID", "ood": "OOD", "rct": "randomised trial"}
+SPLITS = {
+    "iid": Column("IID", ("iid",)),
+    "ood": Column("OOD", ("ood",)),
+    "rct": Column("randomised trial", ("rct",)),
+}
 ORDER = [label for method in METHODS for label in labels(method)]
-DRAWS = 2000
-
-
-class Answers:
-    """What a method of several seeds says in one setting.
-
-    Args:
-        records: One a seed.
-        choice: How the epoch was chosen.
-    """
-
-    def __init__(self, records: Sequence[Record], choice: str) -> None:
-        self.records = {record["seed"]: record for record in records if choice in record["choices"]}
-        self.choice = choice
-
-    def gains(self, seed: int, split: str) -> tuple[Tensor, Tensor]:
-        """Correctness (N,) of each sample and its weight, 0 for neutral ones."""
-        record = self.records[seed]
-        truth = _classes(record["truth"][split])
-        predicted = _classes(record["choices"][self.choice]["splits"][split]["classes"])
-        return (predicted == truth).double(), (truth != NEUTRAL).double()
-
-    def names(self, seed: int, split: str) -> list[str]:
-        """Which sample is which; those of a seed of its own are nobody else's."""
-        known = self.records[seed]["ids"].get(split)
-        return known or [f"{seed}/{i}" for i in range(len(self.records[seed]["truth"][split]))]
-
-    def accuracy(self, split: str) -> list[float]:
-        """Accuracy without neutral of every seed, in percent."""
-        pairs = [self.gains(seed, split) for seed in self.records]
-        return [100 * float((right * weight).sum() / weight.sum()) for right, weight in pairs]
-
-    def neutral(self, split: str) -> float:
-        """Share of the samples called neutral, in percent."""
-        said = [record["choices"][self.choice]["splits"][split]["classes"] for record in self.records.values()]
-        return 100 * statistics.fmean(text.count(str(NEUTRAL)) / len(text) for text in said)
-
-
-def _classes(text: str) -> Tensor:
-    return torch.tensor([int(digit) for digit in text])
-
-
-def difference(a: Answers, b: Answers, split: str, draws: int = DRAWS) -> tuple[float, float, float]:
-    """Mean difference of the accuracies in percent and its 95 % interval, on the seeds that both have."""
-    seeds = [seed for seed in a.records if seed in b.records]
-    names = {name: place for place, name in enumerate(dict.fromkeys(n for s in seeds for n in a.names(s, split)))}
-    counts = _resamples(len(names), draws)
-    found = []
-    for seed in seeds:
-        (right_a, weight), (right_b, _) = a.gains(seed, split), b.gains(seed, split)
-        times = counts[:, [names[name] for name in a.names(seed, split)]]
-        found.append(100 * (times @ ((right_a - right_b) * weight)) / (times @ weight))
-    by_seed = torch.stack(found, 1)
-    chosen = torch.randint(len(seeds), (draws, len(seeds)), generator=torch.Generator().manual_seed(1))
-    resampled = by_seed[:-1].gather(1, chosen).mean(1)
-    low, high = resampled.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return float(by_seed[-1].mean()), low, high
-
-
-@lru_cache(maxsize=2)
-def _resamples(size: int, draws: int) -> Tensor:
-    """(draws + 1, size) how often each sample is drawn; the last row is the sample itself."""
-    drawn = torch.randint(size, (draws, size), generator=torch.Generator().manual_seed(0))
-    counts = torch.ones(draws + 1, size, dtype=torch.float64)
-    counts[:-1] = torch.zeros(draws, size, dtype=torch.float64).scatter_add_(1, drawn, counts[:-1])
-    return counts
 
 
 def grouped(
@@ -107,8 +38,8 @@ def grouped(
     """
     cells: dict[tuple[str, str], dict[str, list[Record]]] = {}
     for record in read_records(folder):
-        cell = cells.setdefault((record["backbone"], record["setting"]), {})
-        cell.setdefault(record["method"], []).append(record)
+        backbone, setting, label = record["place"]
+        cells.setdefault((backbone, setting), {}).setdefault(label, []).append(record)
     wanted = None if methods is None else {"plain", "unconfounded", *_labels_asked(methods, cells)}
     found = {}
     for key, cell in cells.items():
@@ -136,13 +67,13 @@ def _labels_asked(methods: str, cells: Mapping[tuple[str, str], Mapping[str, obj
 def table(backbone: str, setting: str, cell: Mapping[str, Answers], choice: str) -> Table:
     """Accuracies of every method in one setting."""
     any_record = next(iter(next(iter(cell.values())).records.values()))
-    splits = [split for split in SPLITS if split in any_record["truth"]]
-    aim = splits[-1]
-    header = ["method", "seeds", *(SPLITS[split] for split in splits), "called neutral"]
+    columns = [column for split, column in SPLITS.items() if split in any_record["truth"]]
+    aim = columns[-1]
+    header = ["method", "seeds", *(column.title for column in columns), "called neutral"]
     rows = []
     for name, answers in cell.items():
-        row = [name, str(len(answers.records)), *(_cell(answers, _base(cell), split) for split in splits)]
-        row.append(f"{answers.neutral(aim):.1f}")
+        row = [name, str(len(answers.records)), *(cell_of(answers, _base(cell), column) for column in columns)]
+        row.append(f"{answers.share(aim, NEUTRAL):.1f}")
         if "unconfounded" in cell:
             row.append(_gap(answers, cell["unconfounded"], aim))
         rows.append(row)
@@ -152,7 +83,7 @@ def table(backbone: str, setting: str, cell: Mapping[str, Answers], choice: str)
     shown.notes.append(
         f"Mean ± deviation over seeds; in parentheses the difference to the first plain one and its 95 % interval."
         f" Epoch: {CHOICES[choice][0] or choice}."
-        f" Called neutral: share of the answers, {SPLITS[aim]}."
+        f" Called neutral: share of the answers, {aim.title}."
         + (" Gap: to unconfounded, in the randomised trial." if "unconfounded" in cell else "")
         + (" An oracle's tau is chosen on the test split itself." if any("oracle" in name for name in cell) else "")
     )
@@ -164,9 +95,9 @@ def overview(backbone: str, cells: Mapping[str, Mapping[str, Answers]], choice: 
     names = sorted({name for cell in cells.values() for name in cell}, key=lambda name: _place(name, cells))
     columns = {}
     for setting, cell in cells.items():
-        aim = next(split for split in reversed(SPLITS) if split in next(iter(_base(cell).records.values()))["truth"])
-        columns[f"{setting}, {SPLITS[aim]}"] = [
-            _cell(cell[name], _base(cell), aim) if name in cell else "-" for name in names
+        aim = next(column for column in reversed(SPLITS.values()) if _base(cell).has(column))
+        columns[f"{setting}, {aim.title}"] = [
+            cell_of(cell[name], _base(cell), aim) if name in cell else "-" for name in names
         ]
     rows = [[name, *texts] for name, *texts in zip(names, *columns.values(), strict=True)]
     shown = Table(f"{backbone}: accuracy without neutral, %", ["method", *columns], rows)
@@ -183,28 +114,13 @@ def _base(cell: Mapping[str, Answers]) -> Answers:
     return next((answers for name, answers in cell.items() if name.startswith("plain")), next(iter(cell.values())))
 
 
-def _cell(answers: Answers, base: Answers, split: str) -> str:
-    values = answers.accuracy(split)
-    text = f"{statistics.fmean(values):.1f} ± {statistics.stdev(values) if len(values) > 1 else 0:.1f}"
-    return text if base is answers or not _shared(answers, base) else f"{text} ({_interval(answers, base, split)})"
-
-
-def _gap(answers: Answers, unconfounded: Answers, split: str) -> str:
-    if answers is unconfounded or not _shared(answers, unconfounded):
+def _gap(answers: Answers, unconfounded: Answers, column: Column) -> str:
+    if answers is unconfounded or not is_shared(answers, unconfounded):
         return "-"
-    return _interval(unconfounded, answers, split)
+    return interval(difference(unconfounded, answers, column))
 
 
-def _interval(a: Answers, b: Answers, split: str) -> str:
-    mean, low, high = difference(a, b, split)
-    return f"{mean:+.1f} [{low:.1f}, {high:.1f}]"
-
-
-def _shared(a: Answers, b: Answers) -> bool:
-    return bool(a.records.keys() & b.records.keys())
-
-
-def write_tables(folder: Path, choice: str, methods: str | None, against: str | None = None) -> None:
+def show_tables(folder: Path, choice: str, methods: str | None, against: str | None = None) -> None:
     """Print every table, and write them all to table.md of the folder."""
     cells = grouped(folder, choice, methods, against)
     cells = {key: cell for key, cell in sorted(cells.items()) if cell.keys() - {"unconfounded"}}
@@ -212,12 +128,7 @@ def write_tables(folder: Path, choice: str, methods: str | None, against: str | 
     for (backbone, setting), cell in cells.items():
         backbones.setdefault(backbone, {})[setting] = cell
     shown = [overview(backbone, settings, choice) for backbone, settings in backbones.items()]
-    shown += [table(*key, cell, choice) for key, cell in cells.items()]
-    console = Console(width=200)
-    for each in shown:
-        each.show(console)
-    with whole_file(folder / "table.md") as part:
-        part.write_text("\n\n".join(each.markdown() for each in shown) + "\n", encoding="utf-8")
+    write_tables(folder, [*shown, *(table(*key, cell, choice) for key, cell in cells.items())])
 
 
 def add_table_options(parser: argparse.ArgumentParser) -> None:

@@ -47,12 +47,12 @@ def test_both_settings_are_run_and_shown(source: Path, tmp_path: Path, capsys: p
     tiny = ["--epochs", "1", "--seeds", "4", "--backbones", "CIDerNet", "--methods", methods]
     debias_mosi.main(["run", str(source), "--out", str(out), *tiny])
     records = [json.loads(path.read_text()) for path in out.rglob("seed*.json")]
-    found = {(record["setting"], record["method"], record["seed"]) for record in records}
+    found = {(*record["place"][1:], record["seed"]) for record in records}
     assert found == {
         (setting, name, 4) for setting in ("OOD splits", "official folds") for name in methods.split(",")[:2]
     }
     assert {name for record in records for name in record["truth"]} == {"valid", "iid", "ood"}
-    official = next(record for record in records if record["setting"] == "official folds")
+    official = next(record for record in records if record["place"][1] == "official folds")
     assert set(official["ids"]["iid"]) == {f"test{number}" for number in range(12)}
 
     debias_mosi.main(["table", str(out), "--select", "last"])

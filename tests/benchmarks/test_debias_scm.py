@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.studies import debias_scm, debias_train
-from benchmarks.studies.debias import CHOICES, TAUS, Job, Study, build, labels, make_jobs, part_of, split_names
+from benchmarks.studies import debias_scm, debias_train, frame
+from benchmarks.studies.debias import CHOICES, TAUS, Comparison, build, job, labels, make_jobs, split_names
 from benchmarks.studies.debias_picture import drawn, line_styles
-from benchmarks.studies.debias_table import Answers, difference
+from benchmarks.studies.debias_table import SPLITS
+from benchmarks.studies.frame import part_of
+from benchmarks.studies.table import Answers, difference
 from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.datamodule import MERDataModule, SyntheticMER
 from mer_zoo.data.synthetic.generate import SyntheticConfig
@@ -23,6 +25,7 @@ from mer_zoo.reports.plots import FAINT
 
 TINY = SyntheticConfig(train=96, valid=32, test=32)
 METHODS = "plain,MACI,unconfounded"
+OOD = SPLITS["ood"]
 pytestmark = [  # there are few samples
     pytest.mark.filterwarnings("ignore:.*an effective sample size of"),
     pytest.mark.filterwarnings("ignore:deconfounded metrics see no confounding"),
@@ -47,12 +50,12 @@ def test_runs_once_and_shows_what_came_of_it(tmp_path: Path, monkeypatch: pytest
             answers = Answers([record], choice)
             for split in ("iid", "ood", "rct"):
                 metric = result["splits"][split]["metrics"]["Acc2_non0"]
-                assert answers.accuracy(split) == [pytest.approx(100 * metric, abs=1e-4)]
+                assert answers.accuracy(SPLITS[split]) == [pytest.approx(100 * metric, abs=1e-4)]
 
     def fail(*_: Any) -> None:
         raise AssertionError("a finished training was done again")
 
-    monkeypatch.setattr(debias_train, "train", fail)
+    monkeypatch.setattr(debias_scm, "train", fail)
     run(tmp_path)
     for path in (tmp_path / "CIDerNet" / "rho 0.8" / "plain").glob("*0.json"):
         path.unlink()
@@ -107,8 +110,8 @@ def test_parts_share_the_trainings_out() -> None:
     def load(setting: str, seed: int) -> MERDataModule:
         raise AssertionError
 
-    study = Study(Path(), load, {}, ["rho 0.8", "rho 0.333"], reference="rho 0.333")
-    jobs = make_jobs(study, "plain,MACI,unconfounded", "MulT,CIDerNet", study.settings, "0,1")
+    asked = Comparison(load, {}, ["rho 0.8", "rho 0.333"], reference="rho 0.333")
+    jobs = make_jobs(asked, "plain,MACI,unconfounded", "MulT,CIDerNet", asked.settings, "0,1")
     assert len(jobs) == 2 * 2 * (2 + 2 + 1)
     assert sorted(map(repr, [*part_of(jobs, "1/2"), *part_of(jobs, "2/2")])) == sorted(map(repr, jobs))
     with pytest.raises(MERError, match="give K/N with K from 1 to N"):
@@ -129,7 +132,7 @@ def test_methods_are_built_by_name() -> None:
     assert split_names('plain,CLUE x=["a","b"],MACI') == ["plain", 'CLUE x=["a","b"]', "MACI"]
 
 
-def test_no_test_split_is_read_before_the_epoch_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_test_split_is_read_before_the_epoch_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     class Sealed(SyntheticMER):
         def read(self) -> Corpus:
             corpus = super().read()
@@ -139,14 +142,14 @@ def test_no_test_split_is_read_before_the_epoch_is_chosen(tmp_path: Path, monkey
 
     chosen: list[int] = []
 
-    def tested(*_: Any) -> dict[Path, Any]:
+    def tested(*_: Any) -> dict[frame.Place, frame.Record]:
         chosen.append(1)
-        return {tmp_path: {"result": {}}}
+        return {("here",): {"result": {}}}
 
     monkeypatch.setattr(debias_train, "_test", tested)
-    study = Study(tmp_path, lambda *_: Sealed(TINY, predict_split="valid"), {"epochs": 1}, ["rho 0.8"])
-    records = debias_train.train(study, Job("MACI", "CIDerNet", "rho 0.8", ("rho 0.8",), 0))
-    assert records[tmp_path]["choices"].keys() == CHOICES.keys()
+    asked = Comparison(lambda *_: Sealed(TINY, predict_split="valid"), {"epochs": 1}, ["rho 0.8"])
+    records = debias_train.train(asked, job("MACI", "CIDerNet", "rho 0.8", ["rho 0.8"], 0))
+    assert records["here",]["choices"].keys() == CHOICES.keys()
     assert chosen == [1]  # of equal epochs once
 
 
@@ -165,17 +168,17 @@ def test_differences_and_their_intervals() -> None:
     right, wrong = truth, "2010" * 50
     a = Answers([record(seed, right, truth) for seed in range(3)], "loss")
     b = Answers([record(seed, wrong, truth) for seed in range(4)], "loss")
-    assert difference(a, b, "ood") == (100.0, 100.0, 100.0)
-    assert difference(a, a, "ood") == (0.0, 0.0, 0.0)
+    assert difference(a, b, OOD) == (100.0, 100.0, 100.0)
+    assert difference(a, a, OOD) == (0.0, 0.0, 0.0)
     generator = torch.Generator().manual_seed(1)
     half = [
         "".join("0" if t == "0" or c else "2" for t, c in zip(truth, row, strict=True))
         for row in torch.rand(3, 200, generator=generator) < 0.5
     ]
     c = Answers([record(seed, classes, truth) for seed, classes in enumerate(half)], "loss")
-    mean, low, high = difference(a, c, "ood")
+    mean, low, high = difference(a, c, OOD)
     assert low < mean < high
-    assert mean == pytest.approx(sum(x - y for x, y in zip(a.accuracy("ood"), c.accuracy("ood"), strict=False)) / 3)
+    assert mean == pytest.approx(sum(x - y for x, y in zip(a.accuracy(OOD), c.accuracy(OOD), strict=False)) / 3)
     # Clips of a recording stand and fall together: where these are drawn whole, a difference is much less certain.
     clips = 200
     names, same = [str(i % 10) for i in range(clips)], "0" * clips
@@ -183,7 +186,7 @@ def test_differences_and_their_intervals() -> None:
     widths = []
     for recordings in (None, names):
         one, other = (Answers([record(s, x, same, recordings) for s in range(3)], "loss") for x in (same, some))
-        mean, low, high = difference(one, other, "ood")
+        mean, low, high = difference(one, other, OOD)
         assert mean == 50.0
         widths.append(high - low)
     assert widths[1] > 3 * widths[0] > 0

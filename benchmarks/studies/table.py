@@ -1,0 +1,186 @@
+"""Tables of the records of a study: means over seeds, and differences with their intervals.
+
+A difference is between the same samples and seeds; its 95 % interval comes of resampling seeds, and samples with them.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from benchmarks.studies.frame import Record
+from mer_zoo.reports.tables import Table
+from mer_zoo.runs.files import whole_file
+
+NEUTRAL = 1  # of three classes
+DRAWS = 2000
+
+
+class Column(NamedTuple):
+    """Accuracy over the same samples under one condition or several.
+
+    Args:
+        title: Its heading.
+        conditions: Names of the conditions.
+        left_out: A class whose samples do not count.
+        is_curve: Whether the conditions are a curve, of which the area counts; otherwise their mean.
+    """
+
+    title: str
+    conditions: tuple[str, ...]
+    left_out: int | None = NEUTRAL
+    is_curve: bool = False
+
+
+class Answers:
+    """What a method of several seeds says.
+
+    Args:
+        records: One a seed.
+        choice: How the epoch was chosen.
+    """
+
+    def __init__(self, records: Sequence[Record], choice: str = "loss") -> None:
+        self.records = {record["seed"]: record for record in records if choice in record["choices"]}
+        self.choice = choice
+
+    def has(self, column: Column) -> bool:
+        """Whether every seed has the conditions of a column."""
+        return all(set(column.conditions) <= record["truth"].keys() for record in self.records.values())
+
+    def gains(self, seed: int, column: Column) -> tuple[Tensor, Tensor]:
+        """Correctness (N,) of each sample and its weight, 0 for those left out."""
+        record = self.records[seed]
+        splits = record["choices"][self.choice]["splits"]
+        truth = _classes(record["truth"][column.conditions[0]])
+        right = torch.stack([(_classes(splits[name]["classes"]) == truth).double() for name in column.conditions])
+        mean = torch.trapezoid(right, dim=0) / (len(right) - 1) if column.is_curve else right.mean(0)
+        return mean, (truth != (-1 if column.left_out is None else column.left_out)).double()
+
+    def names(self, seed: int, column: Column) -> list[str]:
+        """Which sample is which; those of a seed of its own are nobody else's."""
+        record, name = self.records[seed], column.conditions[0]
+        return record["ids"].get(name) or [f"{seed}/{i}" for i in range(len(record["truth"][name]))]
+
+    def accuracy(self, column: Column) -> list[float]:
+        """Accuracy of every seed, in percent."""
+        pairs = [self.gains(seed, column) for seed in self.records]
+        return [100 * float((right * weight).sum() / weight.sum()) for right, weight in pairs]
+
+    def metric(self, name: str, conditions: Sequence[str]) -> list[float]:
+        """A metric of every seed, averaged over conditions."""
+        splits = [record["choices"][self.choice]["splits"] for record in self.records.values()]
+        return [statistics.fmean(each[condition]["metrics"][name] for condition in conditions) for each in splits]
+
+    def diagnostics(self) -> dict[str, float]:
+        """Numbers that the model tells of itself, averaged over the seeds that have them."""
+        found = [record["choices"][self.choice]["diagnostics"] for record in self.records.values()]
+        names = dict.fromkeys(name for each in found for name in each)
+        return {name: statistics.fmean(each[name] for each in found if name in each) for name in names}
+
+    def share(self, column: Column, answer: int) -> float:
+        """Share of the samples of which a class is said, in percent."""
+        splits = [record["choices"][self.choice]["splits"] for record in self.records.values()]
+        said = [each[name]["classes"] for each in splits for name in column.conditions]
+        return 100 * statistics.fmean(text.count(str(answer)) / len(text) for text in said)
+
+    def confusion(self, seed: int, column: Column, classes: int) -> Tensor:
+        """Counts of the samples, rows true and columns predicted classes, over all conditions of a column."""
+        record, counts = self.records[seed], torch.zeros(classes * classes)
+        for name in column.conditions:
+            predicted = _classes(record["choices"][self.choice]["splits"][name]["classes"])
+            counts += (_classes(record["truth"][name]) * classes + predicted).bincount(minlength=classes * classes)
+        return counts.view(classes, classes)
+
+
+def _classes(text: str) -> Tensor:
+    return torch.tensor([int(digit) for digit in text])
+
+
+def is_shared(a: Answers, b: Answers) -> bool:
+    """Whether two methods have a seed in common."""
+    return bool(a.records.keys() & b.records.keys())
+
+
+def difference(a: Answers, b: Answers, column: Column, draws: int = DRAWS) -> tuple[float, float, float]:
+    """Mean difference of the accuracies in percent and its 95 % interval, on the seeds that both have."""
+    seeds = [seed for seed in a.records if seed in b.records]
+    names = {name: place for place, name in enumerate(dict.fromkeys(n for s in seeds for n in a.names(s, column)))}
+    counts = _resamples(len(names), draws)
+    found = []
+    for seed in seeds:
+        (right_a, weight), (right_b, _) = a.gains(seed, column), b.gains(seed, column)
+        times = counts[:, [names[name] for name in a.names(seed, column)]]
+        found.append(100 * (times @ ((right_a - right_b) * weight)) / (times @ weight))
+    by_seed = torch.stack(found, 1)
+    chosen = torch.randint(len(seeds), (draws, len(seeds)), generator=torch.Generator().manual_seed(1))
+    low, high = _ends(by_seed[:-1].gather(1, chosen).mean(1))
+    return float(by_seed[-1].mean()), low, high
+
+
+def resampled_mean(values: Sequence[float], draws: int = 10_000) -> tuple[float, float, float]:
+    """The mean of some numbers and its 95 % interval."""
+    chosen = torch.randint(len(values), (draws, len(values)), generator=torch.Generator().manual_seed(0))
+    return statistics.fmean(values), *_ends(torch.tensor(values, dtype=torch.float64)[chosen].mean(1))
+
+
+def _ends(values: Tensor) -> tuple[float, float]:
+    low, high = values.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return low, high
+
+
+@lru_cache(maxsize=2)
+def _resamples(size: int, draws: int) -> Tensor:
+    """(draws + 1, size) how often each sample is drawn; the last row is the sample itself."""
+    drawn = torch.randint(size, (draws, size), generator=torch.Generator().manual_seed(0))
+    counts = torch.ones(draws + 1, size, dtype=torch.float64)
+    counts[:-1] = torch.zeros(draws, size, dtype=torch.float64).scatter_add_(1, drawn, counts[:-1])
+    return counts
+
+
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """Mean and deviation."""
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.fmean(values):.{digits}f} ± {deviation:.{digits}f}"
+
+
+def interval(found: tuple[float, float, float], digits: int = 1) -> str:
+    """A difference and its interval."""
+    mean, low, high = found
+    return f"{mean:+.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def cell(answers: Answers, base: Answers | None, column: Column) -> str:
+    """Mean and deviation in percent, and the difference to another method where they share seeds."""
+    if not answers.has(column):
+        return "-"
+    text = spread(answers.accuracy(column))
+    if base is None or base is answers or not is_shared(answers, base) or not base.has(column):
+        return text
+    return f"{text} ({interval(difference(answers, base, column))})"
+
+
+def accuracy_table(title: str, found: Mapping[str, Answers], columns: Sequence[Column], against: str | None) -> Table:
+    """A row a method, a column of accuracies with the difference to one of the methods."""
+    base = found.get(against) if against is not None else None
+    rows = [
+        [name, str(len(answers.records)), *(cell(answers, base, column) for column in columns)]
+        for name, answers in found.items()
+    ]
+    return Table(title, ["model", "seeds", *(column.title for column in columns)], rows)
+
+
+def write_tables(folder: Path, tables: Sequence[Table]) -> None:
+    """Print tables, and write them to table.md of a folder."""
+    console = Console(width=200)
+    for each in tables:
+        each.show(console)
+    with whole_file(folder / "table.md") as part:
+        part.write_text("\n\n".join(each.markdown() for each in tables) + "\n", encoding="utf-8")
