@@ -1,4 +1,7 @@
-"""What flows through the zoo: Modality and Batch go into a model, Output and Step come out, DataSpec describes data."""
+"""What flows through the zoo: Modality and Batch go into a model, Output and Step come out, DataSpec describes data.
+
+More than 300 lines, because these five are the words in which everything else is written, and are read together.
+"""
 
 from __future__ import annotations
 

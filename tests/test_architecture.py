@@ -2,6 +2,8 @@
 
 From the ground up; parts of one rung do not know each other. A part is a file or a folder with all that lies in it,
 unless something in it has a rung of its own. Imports that only a type checker or a function makes count as well.
+
+A module of more than 300 lines says in its docstring why it is one.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ LADDER = (
     ("cli",),
     ("__init__", "__main__"),
 )
+MOST_LINES, REASON = 300, "More than 300 lines, because "
 RUNGS = {part: rung for rung, parts in enumerate(LADDER) for part in parts}
 ROOT = Path(mer_zoo.__file__).parent
 
@@ -130,6 +133,18 @@ def knot(sources: Mapping[str, str]) -> list[str]:
     return []
 
 
+def unreasoned_lengths(sources: Mapping[str, str]) -> list[str]:
+    """Modules that are long without a reason, or have a reason without being long."""
+    found = []
+    for module, source in sources.items():
+        length, is_reasoned = source.count("\n"), REASON in (ast.get_docstring(ast.parse(source)) or "")
+        if length > MOST_LINES and not is_reasoned:
+            found.append(f"{module} has {length} lines; cut it, or say in its docstring {REASON!r} and why")
+        elif is_reasoned and length <= MOST_LINES:
+            found.append(f"{module} has {length} lines, and still a reason for more; leave it out")
+    return found
+
+
 @pytest.fixture(scope="module")
 def sources() -> dict[str, str]:
     return {module_name(path): path.read_text(encoding="utf-8") for path in sorted(ROOT.rglob("*.py"))}
@@ -151,6 +166,26 @@ def test_every_rung_is_taken(sources: dict[str, str]) -> None:
 def test_every_folder_has_its_public_names() -> None:
     folders = {path.parent for path in ROOT.rglob("*.py")}
     assert not [folder for folder in folders if not (folder / "__init__.py").is_file()]
+
+
+def test_long_modules_say_why(sources: dict[str, str]) -> None:
+    found = unreasoned_lengths(sources)
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("docstring", "lines", "expected"),
+    [
+        ("Layers.", 300, 0),
+        ("Layers.", 301, 1),
+        (f"Layers.\n\n{REASON}so.", 301, 0),
+        (f"Layers.\n\n{REASON}so.", 300, 1),
+    ],
+)
+def test_a_planted_long_module_is_found(docstring: str, lines: int, expected: int) -> None:
+    source = f'"""{docstring}\n"""\n'
+    planted = source + "\n" * (lines - source.count("\n"))
+    assert len(unreasoned_lengths({"layers.planted": planted})) == expected
 
 
 UPWARD = "from mer_zoo.model import Model"

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from mer_zoo.batch import Batch, BatchSource, DataSpec
 from mer_zoo.confounding.reader import BiasSource, GroupOption, TraceReader
-from mer_zoo.confounding.report import curve_point, sample_rows, word_rows
+from mer_zoo.confounding.report import by_problem, curve_point, sample_rows, word_rows
 from mer_zoo.confounding.spelling import name_number
 from mer_zoo.confounding.trace import PooledTrace, TrainingSplit, WordRule, Words, WordTrace, group_numbers
 from mer_zoo.errors import MERError
@@ -259,11 +259,7 @@ class Propensity(nn.Module):
         """Number of words, gain out of sample, whether the gate is open and effective sample size, by problem."""
         numbers = {} if self.reader.pools else {self._kind: (self.words >= 0).sum(-1)}
         numbers |= {"gain": self.prior_loss - self.loss, "open": self.is_open, "ess": self.ess}
-        return {
-            f"propensity/{kind}_{name}" if name else f"propensity/{kind}": round(float(value), 6)
-            for kind, values in numbers.items()
-            for name, value in zip(self.task.problems, values.flatten().tolist(), strict=True)
-        }
+        return by_problem("propensity", numbers, self.task.problems)
 
     @property
     def _kind(self) -> str:
@@ -271,13 +267,9 @@ class Propensity(nn.Module):
 
     def sample_rows(self) -> list[dict[str, Any]]:
         """A row a training sample: its class, weight and propensities out of sample."""
-        size, num_classes = len(self.target), self.shape[-1]
-        tables = (
-            self.target.view(size, -1),
-            self.train_weights().view(size, -1),
-            self.out_of_fold.view(size, -1, num_classes),
-        )
-        return sample_rows(self.ids, self.task.problems, *tables)
+        size = len(self.target)
+        weights, log_p = self.train_weights().view(size, -1), self.out_of_fold.view(size, -1, self.shape[-1])
+        return sample_rows(self.ids, self.task.problems, self.target.view(size, -1), weights, log_p)
 
     def _describe(self, split: TrainingSplit, fits: Sequence[CrossFit]) -> dict[str, Any]:
         """Plain values: for each problem the fit, the curve over strength, and the words."""

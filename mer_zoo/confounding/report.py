@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,26 @@ from torch import Tensor
 
 from mer_zoo.functional.deconfounding import effective_sample_size
 
-__all__ = ["class_shares", "curve_point", "imbalance", "no_confounding", "sample_rows", "word_rows"]
+__all__ = ["by_problem", "class_shares", "curve_point", "imbalance", "no_confounding", "sample_rows", "word_rows"]
+
+
+def by_problem(owner: str, numbers: Mapping[str, Tensor], problems: Sequence[str]) -> dict[str, float]:
+    """Numbers of each problem of a task by the names under which they are logged.
+
+    Args:
+        owner: Whose they are, in front of the names.
+        numbers: Kind to a tensor with a number a problem.
+        problems: "" for one problem, else the problems' names.
+
+    Example:
+        >>> by_problem("clue", {"alpha": torch.tensor([0.5, 1.0])}, ["happy", "sad"])
+        {'clue/alpha_happy': 0.5, 'clue/alpha_sad': 1.0}
+    """
+    return {
+        f"{owner}/{kind}_{name}" if name else f"{owner}/{kind}": round(float(value), 6)
+        for kind, values in numbers.items()
+        for name, value in zip(problems, values.flatten().tolist(), strict=True)
+    }
 
 
 def class_shares(x: Tensor, y: Tensor, num_classes: int, weights: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from typing_extensions import override
 
+from mer_zoo.confounding.report import by_problem
 from mer_zoo.errors import MERError
 from mer_zoo.functional.deconfounding import (
     choose_tau,
@@ -199,12 +200,7 @@ class Strength(nn.Module, ABC):
             numbers[self.symbol] = self.tau_in_use
         if self.is_weighted:
             numbers["ess"] = self.ess
-        owner = self.owner.lower()
-        return {
-            f"{owner}/{kind}_{name}" if name else f"{owner}/{kind}": round(value, 6)
-            for kind, values in numbers.items()
-            for name, value in zip(names, values.flatten().tolist(), strict=True)
-        }
+        return by_problem(self.owner.lower(), numbers, names)
 
     def warning(self) -> str:
         """What is to be said of a choice that rests on few samples; else nothing."""

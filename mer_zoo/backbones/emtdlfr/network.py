@@ -43,7 +43,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -53,6 +53,7 @@ from typing_extensions import override
 from mer_zoo.backbones.emtdlfr.emt import EMT
 from mer_zoo.backbones.emtdlfr.packing import Packing
 from mer_zoo.backbones.emtdlfr.simsiam import SimSiam
+from mer_zoo.backbones.emtdlfr.views import Restoration, View, stack
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality, Output, Step
 from mer_zoo.data.missing.frames import RMFM
 from mer_zoo.data.missing.views import IncompleteViews
@@ -67,39 +68,9 @@ from mer_zoo.model import Backbone
 from mer_zoo.options import check_choice, check_weights
 from mer_zoo.task import Task
 
-__all__ = ["EMTDLFR", "Restoration", "View"]
+__all__ = ["EMTDLFR"]
 
 Activation = Literal["tanh", "relu"]
-
-
-class View(NamedTuple):
-    """What the network makes of a view.
-
-    Args:
-        features: (B, f) joint representation.
-        vectors: "tokens", the global tokens (B, n d), and the utterance vector (B, U_m) of each modality.
-    """
-
-    features: Tensor
-    vectors: dict[str, Tensor]
-
-
-class Restoration(NamedTuple):
-    """What the losses of two views need.
-
-    Args:
-        complete: The complete view.
-        incomplete: The view with missing frames.
-        hidden: (B, T_m, d) of each modality, the incomplete view at the steps that are lost.
-        frames: (B, T_m, D_m) of each modality, of the complete view, encoded.
-        lost: (B, T_m) bool of each modality, the steps that only the complete view has.
-    """
-
-    complete: View
-    incomplete: View
-    hidden: dict[str, Tensor]
-    frames: dict[str, Tensor]
-    lost: dict[str, Tensor]
 
 
 class EMTDLFR(Backbone):
@@ -227,7 +198,7 @@ class EMTDLFR(Backbone):
             The output on the incomplete view, with a :class:`Restoration` in place of hidden sequences.
         """
         size, used = len(complete), self.spec.modalities
-        given = {name: _stack(complete.modality(name), incomplete.modality(name)) for name in used}
+        given = {name: stack(complete.modality(name), incomplete.modality(name)) for name in used}
         if "text" in given:
             given["text"] = self.encode_text(given["text"])
         lost = {name: self._lost(name, complete.modality(name), incomplete.modality(name)) for name in used}
@@ -300,7 +271,3 @@ class EMTDLFR(Backbone):
 
     def _lost(self, name: str, complete: Modality, incomplete: Modality) -> Tensor:
         return self._steps(name, complete)[0] & complete.observed & ~incomplete.observed
-
-
-def _stack(first: Modality, second: Modality) -> Modality:
-    return Modality(torch.cat([first.x, second.x]), torch.cat([first.mask, second.mask]))

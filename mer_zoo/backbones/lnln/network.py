@@ -59,8 +59,8 @@ from typing_extensions import override
 
 from mer_zoo.backbones.lnln.token_transformer import HyperLayer, TokenCrossTransformer, TokenTransformer
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality, Output, Step
+from mer_zoo.data.missing.drop import protected
 from mer_zoo.data.missing.noise import UnevenRMFM
-from mer_zoo.data.missing.pattern import protected
 from mer_zoo.data.missing.views import IncompleteViews
 from mer_zoo.distributed import distributed_mean
 from mer_zoo.errors import MERError

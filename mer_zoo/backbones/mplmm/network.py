@@ -54,7 +54,7 @@ from typing_extensions import override
 
 from mer_zoo.backbones.mplmm.prompts import MissingPrompts, PromptInit
 from mer_zoo.batch import MODALITIES, Batch, BatchSource, DataSpec, Modality, Output, Step
-from mer_zoo.data.missing.pattern import protected
+from mer_zoo.data.missing.drop import protected
 from mer_zoo.data.missing.sets import RandomSMM
 from mer_zoo.data.missing.views import IncompleteViews
 from mer_zoo.errors import MERError

@@ -11,7 +11,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from mer_zoo.batch import MODALITIES, Batch, DataSpec
-from mer_zoo.data.missing.pattern import MissingPattern, check_rate, protected, steps
+from mer_zoo.data.missing.drop import protected, steps
+from mer_zoo.data.missing.pattern import MissingPattern, check_rate
 from mer_zoo.errors import MERError
 from mer_zoo.functional.draws import dropped_at, dropped_block, uniform
 

@@ -7,7 +7,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from mer_zoo.batch import MODALITIES, Batch, DataSpec
-from mer_zoo.data.missing.pattern import MissingPattern, check_rate, steps
+from mer_zoo.data.missing.drop import steps
+from mer_zoo.data.missing.pattern import MissingPattern, check_rate
 from mer_zoo.functional.draws import dropped_at, uniform
 
 __all__ = ["UnevenRMFM"]

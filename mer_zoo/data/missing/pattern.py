@@ -1,21 +1,23 @@
 """Missing patterns: which real positions of a batch are kept, and the incomplete view that results.
 
-A pattern decides, :func:`drop` carries out. Decisions are functions of a key, the sample's index and the place alone,
-so that they do not change with the batch size, the order of the samples, the number of workers or the device.
+A pattern decides, :func:`~mer_zoo.data.missing.drop.drop` carries out. Decisions are functions of a key, the sample's
+index and the place alone, so that they do not change with the batch size, the order of the samples, the number of
+workers or the device.
 """
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
-from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality, available_modalities
+from mer_zoo.batch import MODALITIES, Batch, DataSpec, available_modalities
+from mer_zoo.data.missing.drop import drop
 from mer_zoo.errors import MERError
 from mer_zoo.functional.draws import dropped_at, uniform
 
@@ -26,9 +28,6 @@ __all__ = [
     "MissingPattern",
     "check_rate",
     "derive_key",
-    "drop",
-    "protected",
-    "steps",
 ]
 
 # The seven sets, the complete one last.
@@ -75,90 +74,6 @@ def derive_key(seed: int, split_or_step: str | int, pattern: MissingPattern) -> 
     """
     text = repr((seed, split_or_step, pattern))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
-
-
-def steps(modality: Modality) -> Tensor:
-    """Number the real positions of each sample from 0, for the counter of :func:`mer_zoo.functional.draws.uniform`.
-
-    Counted so, a draw belongs to the same frame whether the batch is padded, in front or behind, or trimmed.
-
-    Returns:
-        (B, T) int64; padding has the number of the real position before it.
-
-    Example:
-        >>> mask = torch.tensor([[False, True, True, False]])
-        >>> steps(Modality(torch.zeros(1, 4, 2), mask)).tolist()
-        [[0, 0, 1, 1]]
-    """
-    return (modality.mask.cumsum(1) - 1).clamp(min=0)
-
-
-def protected(text: Modality, spec: DataSpec) -> Tensor:
-    """Find the positions that no pattern drops: [CLS] first and [SEP] last, in text that is token ids.
-
-    Float features of these two tokens come from a text encoder that has read the whole sentence; keeping them would
-    give away what is missing. So text features have no protected position, nor have token ids without the two tokens.
-
-    Args:
-        text: The text of a batch.
-        spec: Says which ids the two tokens have.
-
-    Returns:
-        (B, T) bool.
-
-    Example:
-        >>> ids = torch.tensor([[101, 7, 8, 102, 0]])
-        >>> protected(Modality(ids, ids != 0), DataSpec(tokens=True)).long().tolist()
-        [[1, 0, 0, 1, 0]]
-    """
-    return _frame(text, text.x, spec) if text.is_tokens else torch.zeros_like(text.mask)
-
-
-def _frame(text: Modality, ids: Tensor, spec: DataSpec) -> Tensor:
-    step, last = steps(text), text.lengths[:, None] - 1
-    first_is_cls = (step == 0) & (ids == spec.cls_id)
-    last_is_sep = (step == last) & (ids == spec.sep_id)
-    return text.mask & (first_is_cls | last_is_sep)
-
-
-def drop(batch: Batch, kept: Mapping[str, Tensor], spec: DataSpec) -> Batch:
-    """Make the incomplete view of a batch; the batch itself is not written to.
-
-    Tokens that are dropped become [UNK], feature vectors zero, ``observed`` False. ``mask`` stays, padding is not
-    touched, and :func:`protected` tokens stay whatever ``kept`` says. Ids beside features go with these, but for those
-    of [CLS] and [SEP]: that no word stands there is nothing that could be missing.
-
-    Args:
-        batch: The batch.
-        kept: For modalities of which something is dropped: bool, True at positions to keep, (B, T) or broadcasting to
-            it.
-        spec: Ids of special tokens.
-
-    Returns:
-        The view; it shares what is unchanged.
-
-    Example:
-        >>> from mer_zoo.task import build_task
-        >>> batch = Batch.random(DataSpec(), build_task("seven"))
-        >>> view = drop(batch, {"audio": torch.tensor([[True], [False]])}, DataSpec())
-        >>> view.audio.observed.any(1).tolist(), view.audio.x[1].abs().sum().item()
-        ([True, False], 0.0)
-    """
-    return batch.replace(**{name: _drop(batch.modality(name), keep, name, spec) for name, keep in kept.items()})
-
-
-def _drop(modality: Modality, keep: Tensor, name: str, spec: DataSpec) -> Modality:
-    missing = modality.mask & ~keep
-    if name == "text":
-        missing = missing & ~protected(modality, spec)
-    if modality.is_tokens:
-        x = modality.x.masked_fill(missing, spec.unk_id)
-    else:
-        x = modality.x.masked_fill(missing[..., None], 0.0)
-    ids = modality.token_ids
-    if ids is not None:
-        ids = ids.masked_fill(missing & ~_frame(modality, ids, spec), spec.unk_id)
-    return modality.replace(x=x, observed=modality.observed & ~missing, token_ids=ids)
 
 
 class MissingPattern(ABC):

@@ -9,8 +9,9 @@ from torch import Tensor
 from typing_extensions import override
 
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
+from mer_zoo.data.missing.drop import protected, steps
 from mer_zoo.data.missing.frames import keep_one
-from mer_zoo.data.missing.pattern import AVAILABILITY, MissingPattern, check_rate, protected, steps
+from mer_zoo.data.missing.pattern import AVAILABILITY, MissingPattern, check_rate
 from mer_zoo.data.missing.sets import CHOICE_KEY, draw_sets
 from mer_zoo.errors import MERError
 from mer_zoo.functional.draws import dropped_at, uniform

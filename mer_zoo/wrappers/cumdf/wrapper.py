@@ -16,8 +16,8 @@ Where the manuscript is in the code (by equation):
     distillation SRD (10)                wrappers/cumdf/attribution.py, Distillation, functional/attribution.py, srd
     attribution and its loss (11-16)     wrappers/cumdf/attribution.py, ModalityAttribution, functional/attribution.py
     penalty (17), objective (19)         functional/attribution.py, weight_penalty; CUMDF._student_step
-    incomplete views                     cumdf_views.py, views.py
-    teacher                              cumdf_teacher.py
+    incomplete views                     wrappers/cumdf/views.py, data/missing/views.py
+    teacher                              wrappers/cumdf/teacher.py
 
 There is no released code. What the manuscript leaves open is inferred:
     * it guides every sample by its own label and says nothing of test time, which would leak the answer; here only a
@@ -51,7 +51,7 @@ from typing_extensions import override
 
 from mer_zoo.batch import Batch, BatchSource, Output, Step
 from mer_zoo.data.missing.pattern import derive_key
-from mer_zoo.data.missing.views import IncompleteViews, view_maker
+from mer_zoo.data.missing.views import IncompleteViews
 from mer_zoo.distributed import distributed_mean
 from mer_zoo.errors import MERError
 from mer_zoo.functional.attribution import distillation_weights, weight_penalty
@@ -59,6 +59,7 @@ from mer_zoo.functional.draws import dropped_at, uniform
 from mer_zoo.model import Model, Wrapper
 from mer_zoo.options import check_choice, check_weights
 from mer_zoo.wrappers.cumdf.attribution import Distillation, Effect, ModalityAttribution, Projection, Target
+from mer_zoo.wrappers.cumdf.checks import check_inner, check_numbers
 from mer_zoo.wrappers.cumdf.guided_head import Guided, GuidedHead
 from mer_zoo.wrappers.cumdf.teacher import Teacher, load_teacher
 from mer_zoo.wrappers.cumdf.views import UncertainMissing, stack_views
@@ -139,14 +140,14 @@ class CUMDF(Wrapper):
         seed: int | None = None,
     ) -> None:
         super().__init__(backbone)
-        _check_inner(backbone)
+        check_inner(backbone)
         check_choice("CUMDF", "role", role, get_args(Role))
         check_choice("CUMDF", "teacher_labels", teacher_labels, get_args(TeacherLabels))
         check_choice("CUMDF", "projection", projection, get_args(Projection))
         check_choice("CUMDF", "effect", effect, get_args(Effect))
         weights = {"srd_weight": srd_weight, "attribution_weight": attribution_weight, "penalty_weight": penalty_weight}
         check_weights("CUMDF", {**weights, "alpha": alpha})
-        _check_numbers(label_drop, views)
+        check_numbers(label_drop, views)
         self.role, self.penalty_weight, self.attribution_weight = role, penalty_weight, attribution_weight
         self.label_drop, self.teacher_labels, self.num_views = label_drop, teacher_labels, views
         self.guided = GuidedHead(backbone, dim, heads, guided, out_dropout)
@@ -279,33 +280,3 @@ def _only_step(model: Model, batch: Batch) -> Step:
             f"CUMDF needs one step a batch inside, but {model.name} yields {len(steps)}; leave out one of them"
         )
     return steps[0]
-
-
-def _check_inner(inner: Model) -> None:
-    name = inner.name
-    if inner.replaces_logits:
-        raise MERError(
-            f"CUMDF computes its scores from hidden sequences and features, so those of {name} would be lost; put CUMDF"
-            f" inside,"
-            " as in CausalMER(CUMDF(...)), or leave one of them out"
-        )
-    maker = view_maker(inner)
-    if maker is not None:
-        raise MERError(
-            f"CUMDF and {type(maker).__name__} both make the incomplete view; leave one of them out of the nest {name}"
-        )
-    if inner.num_steps > 1:
-        raise MERError(
-            f"CUMDF needs one optimiser step a batch inside, but {name} takes {inner.num_steps}; leave out one of the"
-            f" two"
-        )
-
-
-def _check_numbers(label_drop: float, views: int) -> None:
-    if not 0 < label_drop <= 1:
-        raise MERError(
-            f"label_drop of CUMDF is {label_drop}; give a probability above 0, or a teacher never learns to do without"
-            f" the label"
-        )
-    if views < 1:
-        raise MERError(f"views of CUMDF is {views}; give the number of incomplete views of a batch, at least 1")

@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
+from mer_zoo.distributed import gather_rows
 from mer_zoo.layers.recurrent import LSTMEncoder
 from mer_zoo.layers.sequence import masked_first
 
-__all__ = ["BiasBranch", "ContentBias", "Reading"]
+__all__ = ["BiasBranch", "ContentBias", "Reading", "swap_halves"]
 
 Reading = Literal["lstm", "first"]
 
@@ -98,3 +99,30 @@ class ContentBias(nn.Module):
 
 def _classifier(dim: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(2 * dim, dim), nn.ReLU(), nn.Linear(dim, outputs))
+
+
+def swap_halves(u_c: Tensor, u_b: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+    """The content that meets each sample's bias, and the bias that meets each sample's content, without gradient.
+
+    That each bias takes its own label along is the same sum as that each content takes another's bias and its label,
+    and only the sample's own half needs a gradient, so that samples of other processes may be met.
+
+    Args:
+        u_c: (B, d) content of this process' samples.
+        u_b: (B, d) their bias.
+        order: (N,) whose bias each of the N samples of all processes gets.
+
+    Returns:
+        Content and bias, each (B, d).
+
+    Example:
+        >>> u_c, u_b = torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([[10.0], [20.0], [30.0]])
+        >>> [half.flatten().tolist() for half in swap_halves(u_c, u_b, torch.tensor([1, 2, 0]))]
+        [[3.0, 1.0, 2.0], [20.0, 30.0, 10.0]]
+    """
+    all_c, all_b = gather_rows(u_c), gather_rows(u_b)
+    if len(order) == len(u_c):
+        return all_c[order.argsort()], all_b[order]
+    rank = torch.distributed.get_rank()
+    mine = gather_rows(torch.full((len(u_c),), rank, device=u_c.device)) == rank
+    return all_c[order.argsort()[mine]], all_b[order[mine]]

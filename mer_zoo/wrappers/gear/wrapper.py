@@ -57,7 +57,7 @@ from mer_zoo.functional.gear import BiasCriterion, WeightRule, bias_loss, sample
 from mer_zoo.functional.precision import widen
 from mer_zoo.model import Model, Wrapper
 from mer_zoo.options import check_choice, check_weights
-from mer_zoo.wrappers.gear.content_bias import BiasBranch, ContentBias, Reading
+from mer_zoo.wrappers.gear.content_bias import BiasBranch, ContentBias, Reading, swap_halves
 
 __all__ = ["GEAR"]
 
@@ -214,7 +214,7 @@ class GEAR(Wrapper):
         losses = {f"gear/bias_{name}": self._bias_term(error, weight) for name, error in errors.items()}
         w = sample_weight(self._error(logits, target), list(errors.values()), self.weight_rule)
         if number is not None:
-            other_c, other_b = _swap(u_c, u_b, swap_order(self.seed, number, gather_rows(step.batch.index)))
+            other_c, other_b = swap_halves(u_c, u_b, swap_order(self.seed, number, gather_rows(step.batch.index)))
             swapped = self._scores(self.fusion.content(u_c, other_b))
             bias_error = self._error(self.fusion.bias(other_c, u_b), target)
             losses["gear/swap_content"] = self.lambda_swap * distributed_mean(
@@ -262,25 +262,6 @@ class GEAR(Wrapper):
         numbers = [int(number) for number in state[:3].tolist()]
         self.seed, self.seen, self.split_size = numbers
         self.weights.copy_(state[3:] if len(state) > 3 else torch.zeros(2))
-
-
-def _swap(u_c: Tensor, u_b: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
-    """The content that meets each sample's bias, and the bias that meets each sample's content, without gradient.
-
-    That each bias takes its own label along is the same sum as that each content takes another's bias and its label,
-    and only the sample's own half needs a gradient, so that samples of other processes may be met.
-
-    Args:
-        u_c: (B, d) content of this process' samples.
-        u_b: (B, d) their bias.
-        order: (N,) whose bias each of the N samples of all processes gets.
-    """
-    all_c, all_b = gather_rows(u_c), gather_rows(u_b)
-    if len(order) == len(u_c):
-        return all_c[order.argsort()], all_b[order]
-    rank = torch.distributed.get_rank()
-    mine = gather_rows(torch.full((len(u_c),), rank, device=u_c.device)) == rank
-    return all_c[order.argsort()[mine]], all_b[order[mine]]
 
 
 def _check_inner(backbone: Model) -> None:

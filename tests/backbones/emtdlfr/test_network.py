@@ -13,9 +13,10 @@ from toys import TINY_BERT
 
 from mer_zoo.backbones.emtdlfr import network as emtdlfr
 from mer_zoo.backbones.emtdlfr.emt import PromotionUnit
-from mer_zoo.backbones.emtdlfr.network import EMTDLFR, Restoration
+from mer_zoo.backbones.emtdlfr.network import EMTDLFR
 from mer_zoo.backbones.emtdlfr.packing import Packing
 from mer_zoo.backbones.emtdlfr.simsiam import SimSiam
+from mer_zoo.backbones.emtdlfr.views import Restoration
 from mer_zoo.batch import Batch, DataSpec, Modality, Output
 from mer_zoo.compat import load_released
 from mer_zoo.compat.released import LoadReport

@@ -10,16 +10,8 @@ from pattern_toys import GOLDEN, TASK, check_golden, golden_batch, make_batch, r
 
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality, availability_name
 from mer_zoo.data.missing import pattern as missing
-from mer_zoo.data.missing.pattern import (
-    AVAILABILITY,
-    RMM,
-    SMM,
-    MissingPattern,
-    derive_key,
-    drop,
-    protected,
-    steps,
-)
+from mer_zoo.data.missing.drop import drop, protected, steps
+from mer_zoo.data.missing.pattern import AVAILABILITY, RMM, SMM, MissingPattern, derive_key
 from mer_zoo.errors import MERError
 
 PATTERNS = st.one_of(st.sampled_from(AVAILABILITY).map(SMM), st.floats(0, 1).map(RMM))

@@ -1,0 +1,54 @@
+"""What CUMDF refuses at construction."""
+
+from __future__ import annotations
+
+from mer_zoo.data.missing.views import view_maker
+from mer_zoo.errors import MERError
+from mer_zoo.model import Model
+
+__all__ = ["check_inner", "check_numbers"]
+
+
+def check_inner(inner: Model) -> None:
+    """Refuse a model whose scores would be lost, that makes incomplete views itself, or takes several steps a batch.
+
+    Raises:
+        MERError: Naming both sides.
+    """
+    name = inner.name
+    if inner.replaces_logits:
+        raise MERError(
+            f"CUMDF computes its scores from hidden sequences and features, so those of {name} would be lost; put CUMDF"
+            f" inside,"
+            " as in CausalMER(CUMDF(...)), or leave one of them out"
+        )
+    maker = view_maker(inner)
+    if maker is not None:
+        raise MERError(
+            f"CUMDF and {type(maker).__name__} both make the incomplete view; leave one of them out of the nest {name}"
+        )
+    if inner.num_steps > 1:
+        raise MERError(
+            f"CUMDF needs one optimiser step a batch inside, but {name} takes {inner.num_steps}; leave out one of the"
+            f" two"
+        )
+
+
+def check_numbers(label_drop: float, views: int) -> None:
+    """Refuse options out of range.
+
+    Raises:
+        MERError: Naming the option.
+
+    Example:
+        >>> check_numbers(label_drop=0.5, views=0)
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: views of CUMDF is 0; give the number of incomplete views of a batch, at least 1
+    """
+    if not 0 < label_drop <= 1:
+        raise MERError(
+            f"label_drop of CUMDF is {label_drop}; give a probability above 0, or a teacher never learns to do without"
+            f" the label"
+        )
+    if views < 1:
+        raise MERError(f"views of CUMDF is {views}; give the number of incomplete views of a batch, at least 1")
