@@ -1,0 +1,8 @@
+"""Model, Backbone and Wrapper: the contract that every network and every debiasing method of the zoo keeps."""
+
+from mer_zoo.model.adapted import AdaptedBackbone, adapt
+from mer_zoo.model.backbone import Backbone
+from mer_zoo.model.model import Model
+from mer_zoo.model.wrapper import Wrapper, WrapperFactory, check_final_logits
+
+__all__ = ["AdaptedBackbone", "Backbone", "Model", "Wrapper", "WrapperFactory", "adapt", "check_final_logits"]
