@@ -2,6 +2,8 @@
 
 Idea: MMSA, CIDer and CASP files share one set of keys, MulT files another, and nothing but the keys, ranks and padding
 tells the variants apart. So there is one reader that follows the fields it finds instead of one reader a format.
+
+More than 300 lines, because that one reader knows all fields, and what they say of one another is compared beside it.
 """
 
 from __future__ import annotations
