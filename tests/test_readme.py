@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from transformers import BertConfig, BertModel
 
+import mer_zoo.backbones
+import mer_zoo.wrappers
 from mer_zoo import load_pretrained
 from mer_zoo.cli import main
 from mer_zoo.cli.sweeps.config import check_sweep, load_sweep
@@ -50,6 +52,18 @@ def test_the_table_of_the_quickstart_is_of_this_code(run: str) -> None:
     recorded = [float(loss) for loss in provenance_of(PAGE)[f"{STEPS} {run}"].split()]
     assert len(recorded) == 9
     assert first_losses(run) == pytest.approx(recorded, abs=1e-3), "make quickstart-table"
+
+
+def test_the_zoo_is_complete() -> None:
+    page = (ROOT / "docs" / "zoo.md").read_text(encoding="utf-8")
+    networks = re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE)
+    methods = re.findall(r"^- `(\w+)`", page.partition("## Debiasing methods")[2], flags=re.MULTILINE)
+    for found, module, word in (
+        (networks, mer_zoo.backbones, "networks"),
+        (methods, mer_zoo.wrappers, "debiasing methods"),
+    ):
+        assert sorted(found) == sorted(module.__all__)
+        assert f"[{len(found)} {word}]" in README.read_text(encoding="utf-8")
 
 
 def test_every_source_of_released_checkpoints_is_named() -> None:
