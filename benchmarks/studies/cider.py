@@ -29,15 +29,15 @@ from benchmarks.studies.frame import (
     Plan,
     Record,
     Study,
+    about,
     add_run_options,
+    by_name,
     fit,
-    parameters,
     part_of,
-    read_records,
     result_of,
+    same_samples,
     score_conditions,
     tested,
-    truth_of,
 )
 from benchmarks.studies.table import Answers, Column, accuracy_table, write_tables
 from mer_zoo.backbones import CIDerNet, MulT
@@ -111,14 +111,14 @@ def train(options: argparse.Namespace, job: Job) -> dict[Place, Record]:
 def _test(name: str, module: MERModule, data: MERDataModule) -> dict[Place, Record]:
     """Results under every choice of tau where there is MACI."""
     model, scores = module.model, score_conditions(module.model, data, calibrating=True)
-    about = {"parameters": parameters(model), "truth": truth_of(data.task, scores), "ids": _same_samples(scores)}
+    told = {**about(model, scores), "ids": same_samples(scores)}
     maci = next((each for each in model.nest if isinstance(each, MACI)), None)
     if maci is None:
         splits = {condition: result_of(data.task, each) for condition, each in scores.items()}
-        return {(name,): {**about, "result": {"splits": splits, "diagnostics": model.diagnostics()}}}
+        return {(name,): {**told, "result": {"splits": splits, "diagnostics": model.diagnostics()}}}
     scores["valid"] = score(model, data.batch_source("valid"))
     results = dict(zip(labels(name), _choices(model, maci, scores), strict=True))
-    return {(label,): {**about, "result": result} for label, result in results.items()}
+    return {(label,): {**told, "result": result} for label, result in results.items()}
 
 
 def _choices(model: Model, maci: MACI, scores: Mapping[str, Scores]) -> Iterator[Record]:
@@ -136,11 +136,6 @@ def _choices(model: Model, maci: MACI, scores: Mapping[str, Scores]) -> Iterator
                     if name != "valid"
                 }
                 yield {"splits": splits, "diagnostics": model.diagnostics()}
-
-
-def _same_samples(scores: Mapping[str, Scores]) -> dict[str, list[str]]:
-    """Samples by their places, for all seeds are tested on the same."""
-    return {name: [str(place) for place in each.index.tolist()] for name, each in scores.items()}
 
 
 def show(folder: Path, against: str | None) -> None:
@@ -169,9 +164,7 @@ def show(folder: Path, against: str | None) -> None:
 
 def answers(folder: Path) -> dict[str, Answers]:
     """What every model and choice of tau says, in the order of their names in this file."""
-    found: dict[str, list[Record]] = {}
-    for record in read_records(folder):
-        found.setdefault(record["place"][0], []).append(record)
+    found = by_name(folder)
     order = [label for name in MODELS for label in labels(name)]
     return {label: Answers(found[label]) for label in order if label in found}
 

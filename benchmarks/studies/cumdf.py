@@ -4,10 +4,9 @@
     python -m benchmarks.studies.cumdf run --path clean_unaligned_50.pkl --out runs/cumdf_mosi
     python -m benchmarks.studies.cumdf table runs/cumdf_synthetic --against "views"
     python -m benchmarks.studies.cumdf shares --out runs/cumdf_shares       # attribution against the true reliabilities
-    python -m benchmarks.studies.cumdf probe --out runs/cumdf_synthetic     # does the distance tell samples apart?
+    python -m benchmarks.studies.cumdf probe --out runs/cumdf_probe         # does the distance tell samples apart?
 
-Every model has the same network. The epoch of the smallest validation loss on complete data is kept. A finished run is
-skipped, so the command may be stopped and started again; several may run side by side on other seeds. "complete" is
+Every model has the same network. The epoch of the smallest validation loss on complete data is kept. "complete" is
 trained on complete data without a teacher, "views" on the incomplete views of CUMDF without a teacher and without any
 of its losses.
 """
@@ -15,34 +14,49 @@ of its losses.
 from __future__ import annotations
 
 import argparse
-import json
+import math
 import statistics
+import tempfile
 from collections.abc import Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch import seed_everything
 from rich.console import Console
-from rich.table import Table
-from safetensors.torch import load_file
 from torch import Tensor
 
+from benchmarks.studies.frame import (
+    Job,
+    Place,
+    Plan,
+    Record,
+    Study,
+    add_run_options,
+    by_name,
+    fit,
+    part_of,
+    simple_jobs,
+    simple_test,
+    tested,
+)
+from benchmarks.studies.table import Answers, Column, accuracy_table, spread, write_tables
 from mer_zoo.backbones import CUMDFNet, MulT
 from mer_zoo.batch import MODALITIES, Batch, DataSpec
-from mer_zoo.callbacks import RunRecord
 from mer_zoo.data.datamodule import MOSI, MERDataModule, SyntheticMER
+from mer_zoo.data.dataset import SplitSource
 from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.model import Backbone, Model
-from mer_zoo.module import MERModule
+from mer_zoo.reports.tables import Table
 from mer_zoo.wrappers import CUMDF
 from mer_zoo.wrappers.cumdf.attribution import Effect
 
 SETS = ["{l}", "{a}", "{v}", "{l,a}", "{l,v}", "{a,v}"]
 RATES = [step / 10 for step in range(1, 8)]
+METRICS = ("MAE", "F1_3", "F1_non0")
 PARTS: dict[str, Any] = {"srd_weight": 0.0, "attribution_weight": 0.0, "penalty_weight": 0.0}
 CUMDFS: dict[str, dict[str, Any]] = {
     "views": {"teacher": None, **PARTS},
@@ -78,16 +92,6 @@ def corpus(options: argparse.Namespace, scm: SyntheticConfig | None = None) -> M
     return MOSI(options.path, task="seven", **common)
 
 
-def fit(model: Model, data: MERDataModule, folder: Path, options: argparse.Namespace) -> tuple[MERModule, Path]:
-    """Train, and take the epoch with the smallest validation loss."""
-    module = MERModule(model, optimizer=lambda p: torch.optim.Adam(p, lr=options.lr), clip_norm=1.0)
-    best = ModelCheckpoint(folder, "best", monitor="val/loss", enable_version_counter=False)
-    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    Trainer(max_epochs=options.epochs, callbacks=[best], num_sanity_val_steps=0, **quiet).fit(module, datamodule=data)
-    module.load_state_dict(torch.load(best.best_model_path, weights_only=True)["state_dict"])
-    return module, Path(best.best_model_path)
-
-
 def build(name: str, data: MERDataModule, folder: Path, options: argparse.Namespace) -> Model:
     """A model by name; a frozen teacher is trained first."""
     if name == "complete":
@@ -97,104 +101,53 @@ def build(name: str, data: MERDataModule, folder: Path, options: argparse.Namesp
     settings = dict(CUMDFS[name])
     if settings.get("teacher") == "frozen":
         teacher = CUMDF(network(data, options.dim), role="teacher")
-        settings["teacher"] = str(fit(teacher, data, folder / "teacher", options)[1])
+        trained = fit(teacher, data, plan(options))
+        trained.restore()
+        settings["teacher"] = str(folder / "teacher.ckpt")
+        trained.trainer.save_checkpoint(settings["teacher"])
     return CUMDF(network(data, options.dim), **settings)
 
 
-def run(name: str, seed: int, options: argparse.Namespace) -> None:
-    """Train one model with one seed and test it, unless that is done."""
-    folder: Path = options.out / name / f"seed{seed}"
-    if (folder / "results.json").exists():
-        return
-    seed_everything(seed)
-    data = corpus(options)
-    module, _ = fit(build(name, data, folder, options), data, folder, options)
-    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    tester = Trainer(callbacks=[RunRecord(str(folder), pictures=False)], enable_checkpointing=False, **quiet)
-    tester.test(module, datamodule=data, verbose=False)
+def plan(options: argparse.Namespace) -> Plan:
+    """How every network is trained."""
+    return Plan(options.lr, options.epochs)
 
 
-class Answers:
-    """Which samples a model of several seeds gets right under each condition, and its other metrics."""
-
-    def __init__(self, folders: Sequence[Path]) -> None:
-        self.results = [json.loads((folder / "results.json").read_text()) for folder in folders]
-        self.scores = [load_file(folder / "scores.safetensors") for folder in folders]
-
-    def right(self, conditions: Sequence[str]) -> Tensor:
-        """Correctness (seeds, N) of the predicted class, averaged over conditions."""
-        found = []
-        for condition in conditions:
-            truth = self.scores[0][f"{condition}.target"]
-            logits = torch.stack([scores[f"{condition}.logits"] for scores in self.scores])
-            if truth.is_floating_point():
-                truth = truth.clamp(-3, 3).round().long() + 3
-            found.append((logits.argmax(-1) == truth).double())
-        return torch.stack(found).mean(0)
-
-    def metric(self, name: str, conditions: Sequence[str]) -> list[float]:
-        """One value a seed, averaged over conditions."""
-        return [
-            statistics.fmean(result["conditions"][condition]["metrics"][name] for condition in conditions)
-            for result in self.results
-        ]
-
-
-def difference(a: Tensor, b: Tensor, draws: int = 2000) -> tuple[float, float, float]:
-    """Mean difference of two models (seeds, N) and its 95 % interval, samples and seeds resampled together."""
-    gain, generator = a - b, torch.Generator().manual_seed(0)
-    resampled = []
-    for _ in range(draws):
-        seeds = torch.randint(len(gain), (len(gain),), generator=generator)
-        rows = torch.randint(gain.shape[1], (gain.shape[1],), generator=generator)
-        resampled.append(float(gain[seeds][:, rows].mean()))
-    low, high = torch.tensor(resampled).quantile(torch.tensor([0.025, 0.975])).tolist()
-    return float(gain.mean()), low, high
-
-
-def _cell(right: Tensor, base: Tensor | None) -> str:
-    values = [100 * float(row.mean()) for row in right]
-    text = f"{statistics.fmean(values):.1f} ± {statistics.stdev(values) if len(values) > 1 else 0.0:.1f}"
-    if base is None or base.shape != right.shape:
-        return text
-    mean, low, high = (100 * value for value in difference(right, base))
-    return f"{text} ({mean:+.1f} [{low:.1f}, {high:.1f}])"
+def train(options: argparse.Namespace, job: Job) -> dict[Place, Record]:
+    """Train one model with one seed and test it."""
+    seed_everything(job.seed, verbose=False)
+    data, (name,) = corpus(options), job.what
+    with tempfile.TemporaryDirectory() as folder:
+        found = fit(build(name, data, Path(folder), options), data, plan(options))
+        return tested(found, lambda module: simple_test(module, data, (name,)))
 
 
 def table(folder: Path, against: str) -> None:
-    """Print accuracies with the difference to one of the models, then the curve, other metrics and attribution."""
-    paths: dict[str, list[Path]] = {}
-    for file in sorted(folder.glob("*/seed*/results.json")):
-        paths.setdefault(file.parts[-3], []).append(file.parent)
-    found, console = {name: Answers(each) for name, each in paths.items()}, Console(width=220)
-    columns = {"iid": ["iid"], "six sets": SETS, "MRMS 0.1-0.7": [f"MRMS {rate}" for rate in RATES]}
-    columns |= {name: [name] for name in SETS}
-    shown = Table(
-        "model", "seeds", *columns, title=f"accuracy of the class, %; in brackets the difference to {against}"
-    )
-    for name, answers in found.items():
-        base = found.get(against) if name != against else None
-        cells = [_cell(answers.right(c), None if base is None else base.right(c)) for c in columns.values()]
-        shown.add_row(name, str(len(answers.results)), *cells)
-    console.print(shown)
-    curve = Table("model", *(f"MRMS {rate}" for rate in RATES), title="accuracy against the drop ratio, %")
-    for name, answers in found.items():
-        curve.add_row(name, *(_cell(answers.right([f"MRMS {rate}"]), None) for rate in RATES))
-    console.print(curve)
-    for name, answers in found.items():
-        names = [key for key in answers.results[0]["conditions"]["iid"]["metrics"] if key in ("MAE", "F1_3", "F1_non0")]
-        for key in names:
-            rows = {title: statistics.fmean(answers.metric(key, c)) for title, c in columns.items()}
-            console.print(name, key, " ".join(f"{title} {value:.3f}" for title, value in rows.items()))
-        shares = [result["diagnostics"] for result in answers.results if result.get("diagnostics")]
-        if shares:
-            console.print(name, {key: round(statistics.fmean(s[key] for s in shares), 3) for key in shares[0]})
+    """Accuracies with the difference to one of the models, the curve, other metrics and attribution."""
+    found = {name: Answers(records) for name, records in by_name(folder).items()}
+    curve = [f"MRMS {rate}" for rate in RATES]
+    groups = {"IID": ["iid"], "six sets": SETS, "MRMS 0.1-0.7": curve, **{name: [name] for name in SETS}}
+    columns = [Column(title, tuple(conditions), None) for title, conditions in groups.items()]
+    shown = [accuracy_table(f"accuracy, %; in brackets the difference to {against}", found, columns, against)]
+    rates = [Column(name, (name,), None) for name in curve]
+    shown.append(accuracy_table("accuracy against the drop ratio, %", found, rates, None))
+    for metric in METRICS:
+        rows = [
+            [name, *(spread(each.metric(metric, conditions), 3) for conditions in groups.values())]
+            for name, each in found.items()
+            if metric in each.metrics
+        ]
+        shown += [Table(metric, ["model", *groups], rows)] if rows else []
+    shares = {name: each.diagnostics() for name, each in found.items()}
+    names = list(dict.fromkeys(key for each in shares.values() for key in each))
+    rows = [[name, *(f"{each.get(key, math.nan):.3f}" for key in names)] for name, each in shares.items() if each]
+    write_tables(folder, [*shown, Table("attribution, mean over seeds", ["model", *names], rows)])
 
 
 def shares(options: argparse.Namespace) -> None:
     """Attribution under known reliabilities: rank agreement (Kendall) of the proportions with the truth."""
-    console = Console(width=160)
-    shown = Table("reliability l, a, v", "effect", "proportions l, a, v", "agreement")
+    header = ["reliability l, a, v", "effect", "proportions l, a, v", "agreement"]
+    shown = Table("attribution under known reliabilities", header, [])
     for reliabilities in (
         (1.0, 0.5, 0.0),
         (0.0, 0.5, 1.0),
@@ -211,14 +164,13 @@ def shares(options: argparse.Namespace) -> None:
                 scm = SyntheticConfig(rho=1 / 3, sarcasm=0.0, **truth)
                 data = corpus(options, scm)
                 model = CUMDF(network(data, options.dim), effect=effect)
-                module, _ = fit(model, data, options.out / "last", options)
-                found = module.model.diagnostics()
+                found = fit(model, data, plan(options)).restore().diagnostics()
                 measured.append([found[f"cumdf/share_{name}"] for name in MODALITIES])
             mean = [statistics.fmean(column) for column in zip(*measured, strict=True)]
             taus = [f"{agreement(each, reliabilities):+.2f}" for each in measured]
             proportions = " ".join(f"{value:.2f}" for value in mean)
-            shown.add_row(" ".join(map(str, reliabilities)), effect, proportions, " ".join(taus))
-    console.print(shown)
+            shown.rows.append([" ".join(map(str, reliabilities)), effect, proportions, " ".join(taus)])
+    shown.show(Console(width=160))
 
 
 def agreement(measured: Sequence[float], truth: Sequence[float]) -> float:
@@ -232,25 +184,23 @@ def probe(options: argparse.Namespace) -> None:
 
     A distance that teaches something tells the two apart.
     """
-    options.batch_size = 400
     data = corpus(options)
     data.setup("fit")
-    batch = next(iter(data.batch_source("valid")))
-    console, order = Console(width=140), torch.randperm(len(batch), generator=torch.Generator().manual_seed(0))
+    (batch,) = SplitSource(data.dataset("valid"), len(data.dataset("valid")))
+    order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(0))
     others = batch.target != batch.target[order]
-    shown = Table(
-        "model", "sequence", "projected: same", "other class", "plain: same", "other class", "told", "not told"
-    )
-    for file in sorted(options.out.glob("*/seed*/best.ckpt")):
-        settings = CUMDFS.get(file.parts[-3], {"teacher": None})
+    header = ["model", "sequence", "projected: same", "other class", "plain: same", "other class", "told", "not told"]
+    shown = Table("cosine of student and teacher; accuracy of the teacher, %", header, [])
+    for name in options.models.split(","):
+        settings = CUMDFS.get(name, {"teacher": None})
         if settings.get("teacher", "joint") != "joint" or not settings.get("srd_weight", 1):
             continue
-        model = CUMDF(network(data, options.dim), **settings, seed=0)
-        MERModule(model).load_state_dict(torch.load(file, weights_only=True)["state_dict"])
+        seed_everything(0, verbose=False)
+        model = fit(CUMDF(network(data, options.dim), **settings, seed=0), data, plan(options)).restore()
+        assert isinstance(model, CUMDF)
         with torch.no_grad():
-            for row in _cosines(model.eval(), batch, data.spec, others, order):
-                shown.add_row("/".join(file.parts[-3:-1]), *row)
-    console.print(shown)
+            shown.rows += [[name, *row] for row in _cosines(model, batch, data.spec, others, order)]
+    shown.show(Console(width=140))
 
 
 def _cosines(model: CUMDF, batch: Batch, spec: DataSpec, others: Tensor, order: Tensor) -> list[list[str]]:
@@ -281,14 +231,11 @@ def parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("run", "shares", "probe"):
         runs = commands.add_parser(name)
+        add_run_options(runs, seeds="0,1,2,3,4", epochs=20, batch_size=32)
         runs.add_argument("--path", help="a CMU-MOSI file; SyntheticMER when left out")
         runs.add_argument("--models", default=",".join(["complete", "MulT", *CUMDFS]))
-        runs.add_argument("--seeds", default="0,1,2,3,4")
-        runs.add_argument("--epochs", type=int, default=20)
         runs.add_argument("--dim", type=int, default=32)
         runs.add_argument("--lr", type=float, default=1e-3)
-        runs.add_argument("--batch_size", type=int, default=32)
-        runs.add_argument("--out", type=Path, default=Path("runs/cumdf"))
     shown = commands.add_parser("table")
     shown.add_argument("folder", type=Path)
     shown.add_argument("--against", default="views")
@@ -301,9 +248,9 @@ def main(args: Sequence[str] | None = None) -> None:
     if options.command == "table":
         table(options.folder, options.against)
     elif options.command == "run":
-        for seed in options.seeds.split(","):
-            for name in options.models.split(","):
-                run(name, int(seed), options)
+        kept = {name: getattr(options, name) for name in ("path", "epochs", "dim", "lr", "batch_size")}
+        jobs = simple_jobs(options.models.split(","), options.seeds)
+        Study(options.out, kept, partial(train, options)).run(part_of(jobs, options.part))
     else:
         {"shares": shares, "probe": probe}[options.command](options)
 

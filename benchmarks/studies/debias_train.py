@@ -9,7 +9,7 @@ from lightning.pytorch import seed_everything
 
 import mer_zoo.backbones
 from benchmarks.studies.debias import CHOICES, METRIC, RATES, SIZES, TAUS, Comparison, build, labels
-from benchmarks.studies.frame import Job, Place, Plan, Record, fit, parameters, result_of, tested, truth_of
+from benchmarks.studies.frame import Job, Place, Plan, Record, about, fit, result_of, tested
 from mer_zoo.confounding.strength import Selection
 from mer_zoo.data.corpus.overlap import recordings
 from mer_zoo.data.datamodule import MERDataModule
@@ -42,9 +42,9 @@ def _test(comparison: Comparison, job: Job, module: MERModule, data: MERDataModu
         here.load_scaler_state(data.scaler_state())
         scores = {"valid": valid, **{c.name: score(model, here.condition_source(c)) for c in here.conditions}}
         ids = {} if comparison.fresh else {c.name: _recordings(here.corpus.split(c.split).ids) for c in here.conditions}
-        about = {"parameters": parameters(model), "truth": truth_of(data.task, scores), "ids": ids}
+        told = {**about(model, scores), "ids": ids}
         for label, result in answers(method, model, scores).items():
-            records[job.what[0], setting, label] = {**about, "result": result}
+            records[job.what[0], setting, label] = {**told, "result": result}
     return records
 
 

@@ -32,7 +32,7 @@ from mer_zoo.model import Model
 from mer_zoo.module import MERModule
 from mer_zoo.runs.files import whole_file
 from mer_zoo.runs.provenance import git_state
-from mer_zoo.scores import Scores, measure
+from mer_zoo.scores import Scores, baselines, measure
 from mer_zoo.task import Task
 from mer_zoo.training import score
 
@@ -105,9 +105,9 @@ class Study:
 
     def _record(self, place: Place, seed: int, result: Record) -> None:
         code = git_state(Path(mer_zoo.__file__).parent, "__init__.py")
-        about = {"options": dict(self.options), "place": place, "seed": seed, "code": code}
+        of = {"options": dict(self.options), "place": place, "seed": seed, "code": code}
         with whole_file(self.path(place, seed)) as part:
-            part.write_text(json.dumps({**about, **result}))
+            part.write_text(json.dumps({**of, **result}))
 
 
 def read_records(folder: Path, options: Mapping[str, Any] | None = None) -> list[Record]:
@@ -135,6 +135,20 @@ def add_run_options(parser: argparse.ArgumentParser, seeds: str, epochs: int, ba
     parser.add_argument("--epochs", type=int, default=epochs)
     parser.add_argument("--batch_size", type=int, default=batch_size)
     parser.add_argument("--part", default="1/1", help="K/N: every N-th job from the K-th on, for N processes")
+
+
+def simple_jobs(names: Sequence[str], seeds: str) -> list[Job]:
+    """A training of each name with each seed."""
+    return [Job((name,), ((name,),), int(seed)) for seed in seeds.split(",") for name in names]
+
+
+def by_name(folder: Path) -> dict[str, list[Record]]:
+    """The records of each row of a table, where their places are names alone."""
+    found: dict[str, list[Record]] = {}
+    for record in read_records(folder):
+        (name,) = record["place"]
+        found.setdefault(name, []).append(record)
+    return found
 
 
 def part_of(jobs: Sequence[Job], part: str) -> Sequence[Job]:
@@ -247,11 +261,6 @@ def score_conditions(model: Model, data: MERDataModule, calibrating: bool = Fals
     return {c.name: score(model, data.condition_source(c), calibrating=calibrating) for c in data.conditions}
 
 
-def truth_of(task: Task, scores: Mapping[str, Scores]) -> dict[str, str]:
-    """The true class of every sample under each condition."""
-    return {name: digits(task.encode(each.target)) for name, each in scores.items()}
-
-
 def result_of(task: Task, scores: Scores, candidates: Sequence[Tensor] = (), metric: str = "") -> Record:
     """Metrics and predicted classes of one condition.
 
@@ -274,12 +283,22 @@ def simple_test(module: MERModule, data: MERDataModule, place: Place) -> dict[Pl
     model, scores = module.model, score_conditions(module.model, data)
     splits = {name: result_of(data.task, each) for name, each in scores.items()}
     result = {"splits": splits, "diagnostics": model.diagnostics()}
-    return {place: {"parameters": parameters(model), "truth": truth_of(data.task, scores), "ids": {}, "result": result}}
+    return {place: {**about(model, scores), "ids": same_samples(scores), "result": result}}
 
 
-def parameters(model: Model) -> int:
-    """Number of parameters."""
-    return sum(p.numel() for p in model.parameters())
+def about(model: Model, scores: Mapping[str, Scores]) -> Record:
+    """What a table tells of a network beside its results, and the true classes that these are compared with."""
+    first = next(iter(scores.values()))
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "majority": baselines(model.task, first.target)["majority"],
+        "truth": {name: digits(model.task.encode(each.target)) for name, each in scores.items()},
+    }
+
+
+def same_samples(scores: Mapping[str, Scores]) -> dict[str, list[str]]:
+    """Samples by their places, where all seeds are tested on the same."""
+    return {name: [str(place) for place in each.index.tolist()] for name, each in scores.items()}
 
 
 def digits(classes: Tensor) -> str:

@@ -21,6 +21,7 @@ from mer_zoo.runs.files import whole_file
 
 NEUTRAL = 1  # of three classes
 DRAWS = 2000
+SCALES = {"Acc2_non0": 100, "F1_non0": 100, "Acc7": 100, "MAE": 1, "Corr": 1}  # as papers print metrics of sentiment
 
 
 class Column(NamedTuple):
@@ -73,6 +74,12 @@ class Answers:
         """Accuracy of every seed, in percent."""
         pairs = [self.gains(seed, column) for seed in self.records]
         return [100 * float((right * weight).sum() / weight.sum()) for right, weight in pairs]
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics of every condition."""
+        splits = next(iter(self.records.values()))["choices"][self.choice]["splits"]
+        return list(next(iter(splits.values()))["metrics"])
 
     def metric(self, name: str, conditions: Sequence[str]) -> list[float]:
         """A metric of every seed, averaged over conditions."""
@@ -165,6 +172,16 @@ def cell(answers: Answers, base: Answers | None, column: Column) -> str:
     if base is None or base is answers or not is_shared(answers, base) or not base.has(column):
         return text
     return f"{text} ({interval(difference(answers, base, column))})"
+
+
+def decimals(metric: str) -> int:
+    """Places behind the point of a metric of sentiment."""
+    return 1 if SCALES[metric] == 100 else 3
+
+
+def metric_cell(answers: Answers, metric: str, condition: str = "iid") -> str:
+    """Mean and deviation of a metric of sentiment."""
+    return spread([SCALES[metric] * value for value in answers.metric(metric, [condition])], decimals(metric))
 
 
 def accuracy_table(title: str, found: Mapping[str, Answers], columns: Sequence[Column], against: str | None) -> Table:

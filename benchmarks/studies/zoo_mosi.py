@@ -6,32 +6,48 @@
 
 Seven classes, because MACI and CausalMER need classes: the score for MAE and the correlation is the expectation over
 them. Widths are small and alike, so that every run fits a CPU; learning rate, batch size and epochs are the same for
-all, and the epoch of the smallest validation MAE is tested. One record a run; a finished run is skipped, so the command
-may be stopped and started again.
+all, and the epoch of the smallest validation MAE is tested.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from lightning.pytorch import seed_everything
 
 import mer_zoo.backbones
-from mer_zoo.callbacks import RunRecord
+from benchmarks.studies.frame import (
+    Job,
+    Place,
+    Plan,
+    Record,
+    Study,
+    add_run_options,
+    by_name,
+    fit,
+    part_of,
+    simple_jobs,
+    simple_test,
+    tested,
+)
+from benchmarks.studies.table import (
+    SCALES,
+    Answers,
+    decimals,
+    interval,
+    is_shared,
+    metric_cell,
+    resampled_mean,
+    write_tables,
+)
 from mer_zoo.data.datamodule import MOSI, MERDataModule
 from mer_zoo.model import Model
-from mer_zoo.module import MERModule
+from mer_zoo.reports.tables import ABSENT, Table
 from mer_zoo.wrappers import MACI, CausalMER
 
 CROSSMODAL: dict[str, Any] = {"dim": 32, "heads": 4, "depth": 2}
@@ -57,94 +73,51 @@ SIZES: dict[str, dict[str, Any]] = {
     "TFN": {"hidden_dims": (32, 16, 32), "text_out": 16, "fusion_dim": 32},
 }
 WRAPPERS: dict[str, Callable[[Model], Model]] = {"plain": lambda model: model, "MACI": MACI, "CausalMER": CausalMER}
-METRICS = {"Acc2_non0": 100, "F1_non0": 100, "Acc7": 100, "MAE": 1, "Corr": 1}
-QUIET: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
 
 
-def run(backbone: str, wrapper: str, seed: int, options: argparse.Namespace) -> None:
-    """Train one model with one seed and test it, unless that is done."""
-    folder: Path = options.out / f"{backbone}+{wrapper}" / f"seed{seed}"
-    if (folder / "results.json").exists():
-        return
-    started = time.perf_counter()
-    seed_everything(seed)
+def train(options: argparse.Namespace, job: Job) -> dict[Place, Record]:
+    """Train one model with one seed and test it."""
+    seed_everything(job.seed, verbose=False)
+    (name,) = job.what
+    backbone, wrapper = name.split("+")
     data: MERDataModule = MOSI(options.path, task="seven", batch_size=options.batch_size, conditions=["availability"])
     network = getattr(mer_zoo.backbones, backbone)(data.spec, data.task, **SIZES[backbone])
-    model = WRAPPERS[wrapper](network)
-    module = MERModule(model, optimizer=lambda p: torch.optim.Adam(p, lr=options.lr), clip_norm=1.0)
-    best = ModelCheckpoint(folder, "best", monitor="val/MAE", enable_version_counter=False)
-    Trainer(max_epochs=options.epochs, callbacks=[best], num_sanity_val_steps=0, **QUIET).fit(module, datamodule=data)
-    module.load_state_dict(torch.load(best.best_model_path, weights_only=True)["state_dict"])
-    tester = Trainer(callbacks=[RunRecord(str(folder), pictures=False)], enable_checkpointing=False, **QUIET)
-    tester.test(module, datamodule=data, verbose=False)
-    Path(best.best_model_path).unlink()
-    Console(width=100).log(f"{model.name} seed {seed}: {time.perf_counter() - started:.0f} s")
+    found = fit(WRAPPERS[wrapper](network), data, Plan(options.lr, options.epochs, {"MAE": ("val/MAE", -1)}))
+    return tested(found, lambda module: simple_test(module, data, (name,)))
 
 
-def cell(results: list[dict[str, Any]], metric: str, condition: str = "iid") -> str:
-    """Mean and deviation over the seeds."""
-    values = [METRICS[metric] * result["conditions"][condition]["metrics"][metric] for result in results]
-    digits = 1 if METRICS[metric] == 100 else 3
-    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.{digits}f}{deviation}"
-
-
-def difference(folder: Path, wrapper: str, metric: str) -> str:
+def gain(found: Mapping[str, Answers], wrapper: str, metric: str) -> list[str]:
     """What a wrapper adds on the networks' average, with a 95 % interval (networks resampled), and how many gain."""
-    gains = []
+    scale, gains = SCALES[metric], []
     for backbone in mer_zoo.backbones.__all__:
-        of_seeds = [
-            METRICS[metric]
-            * (_iid(file, metric) - _iid(folder / f"{backbone}+plain" / file.parent.name / file.name, metric))
-            for file in sorted(folder.glob(f"{backbone}+{wrapper}/seed*/results.json"))
-        ]
-        gains += [statistics.fmean(of_seeds)] if of_seeds else []
-    draws = torch.randint(len(gains), (10_000, len(gains)), generator=torch.Generator().manual_seed(0))
-    low, high = torch.tensor(gains)[draws].mean(1).quantile(torch.tensor([0.025, 0.975])).tolist()
-    digits = 1 if METRICS[metric] == 100 else 3
-    better = sum((gain < 0) if metric == "MAE" else (gain > 0) for gain in gains)
-    mean = f"{statistics.fmean(gains):+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
-    return f"{mean}, better for {better} of {len(gains)}"
-
-
-def _iid(file: Path, metric: str) -> float:
-    value: float = json.loads(file.read_text())["conditions"]["iid"]["metrics"][metric]
-    return value
+        wrapped, plain = found.get(f"{backbone}+{wrapper}"), found.get(f"{backbone}+plain")
+        if wrapped is not None and plain is not None and is_shared(wrapped, plain):
+            pairs = [dict(zip(each.records, each.metric(metric, ["iid"]), strict=True)) for each in (wrapped, plain)]
+            gains.append(statistics.fmean(scale * (pairs[0][s] - pairs[1][s]) for s in pairs[0] if s in pairs[1]))
+    if not gains:
+        return [wrapper, metric, ABSENT, ABSENT]
+    better = sum((each < 0) if metric == "MAE" else (each > 0) for each in gains)
+    return [wrapper, metric, interval(resampled_mean(gains), decimals(metric)), f"{better} of {len(gains)}"]
 
 
 def table(folder: Path) -> None:
-    """Print mean and deviation of every model, and its accuracy with text alone and without text, as Markdown."""
-    shown = Table(
-        "backbone",
-        "wrapper",
-        "seeds",
-        "parameters",
-        *METRICS,
-        "Acc2_non0 {l}",
-        "{a,v}",
-        box=box.MARKDOWN,
-        pad_edge=False,
-    )
-    majority: dict[str, float] = {}
-    for backbone in mer_zoo.backbones.__all__:
-        for wrapper in WRAPPERS:
-            files = sorted(folder.glob(f"{backbone}+{wrapper}/seed*/results.json"))
-            results = [json.loads(file.read_text()) for file in files]
-            if not results:
-                continue
-            majority = results[0]["conditions"]["iid"]["majority"]
-            sets = [cell(results, "Acc2_non0", name) for name in ("{l}", "{a,v}")]
-            cells = [cell(results, metric) for metric in METRICS]
-            shown.add_row(backbone, wrapper, str(len(results)), f"{results[0]['parameters']:,}", *cells, *sets)
-    if majority:
-        shown.add_row(
-            "majority class", "", "", "", *(f"{scale * majority[name]:.4g}" for name, scale in METRICS.items())
-        )
-    console = Console(width=170)
-    console.print(shown)
-    for wrapper in ("MACI", "CausalMER"):
-        for metric in METRICS:
-            console.print(f"{wrapper} against plain, {metric}: {difference(folder, wrapper, metric)}")
+    """Mean and deviation of every model, its accuracy with text alone and without text, and what wrappers add."""
+    found = {name: Answers(records, "MAE") for name, records in by_name(folder).items()}
+    header = ["backbone", "wrapper", "seeds", "parameters", *SCALES, "Acc2_non0 {l}", "{a,v}"]
+    rows = []
+    for name in (f"{backbone}+{wrapper}" for backbone in mer_zoo.backbones.__all__ for wrapper in WRAPPERS):
+        if name in found:
+            records = found[name].records
+            any_record = next(iter(records.values()))
+            cells = [metric_cell(found[name], metric) for metric in SCALES]
+            cells += [metric_cell(found[name], "Acc2_non0", condition) for condition in ("{l}", "{a,v}")]
+            rows.append([*name.split("+"), str(len(records)), f"{any_record['parameters']:,}", *cells])
+    if rows:
+        majority = [f"{scale * any_record['majority'][metric]:.4g}" for metric, scale in SCALES.items()]
+        rows.append(["majority class", "", "", "", *majority, "", ""])
+    gains = [gain(found, wrapper, metric) for wrapper in WRAPPERS if wrapper != "plain" for metric in SCALES]
+    added = Table("what a wrapper adds", ["wrapper", "metric", "mean over networks", "better for"], gains)
+    write_tables(folder, [Table("accuracies and F1 in percent", header, rows), added])
 
 
 def parser() -> argparse.ArgumentParser:
@@ -153,13 +126,10 @@ def parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     runs = commands.add_parser("run")
     runs.add_argument("path", type=Path)
+    add_run_options(runs, seeds="0,1,2", epochs=15, batch_size=24)
     runs.add_argument("--backbones", default=",".join(mer_zoo.backbones.__all__))
     runs.add_argument("--wrappers", default=",".join(WRAPPERS))
-    runs.add_argument("--seeds", default="0,1,2")
-    runs.add_argument("--epochs", type=int, default=15)
     runs.add_argument("--lr", type=float, default=1e-3)
-    runs.add_argument("--batch_size", type=int, default=24)
-    runs.add_argument("--out", type=Path, default=Path("runs/zoo_mosi"))
     shown = commands.add_parser("table")
     shown.add_argument("folder", type=Path)
     return parser
@@ -171,10 +141,10 @@ def main(args: Sequence[str] | None = None) -> None:
     if options.command == "table":
         table(options.folder)
         return
-    for seed in options.seeds.split(","):
-        for backbone in options.backbones.split(","):
-            for wrapper in options.wrappers.split(","):
-                run(backbone, wrapper, int(seed), options)
+    kept = {"file": options.path.name, "epochs": options.epochs, "lr": options.lr, "batch_size": options.batch_size}
+    names = [f"{net}+{wrapper}" for net in options.backbones.split(",") for wrapper in options.wrappers.split(",")]
+    jobs = simple_jobs(names, options.seeds)
+    Study(options.out, kept, partial(train, options)).run(part_of(jobs, options.part))
 
 
 if __name__ == "__main__":
