@@ -12,6 +12,7 @@ DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS.parent), str(DOCS / "_ext")]
 
 import mer_zoo
+import elsewhere
 import names
 import prose
 import reference
@@ -50,24 +51,37 @@ python_use_unqualified_type_names = True
 maximum_signature_line_length = 88
 
 FOREIGN = ["torch", "torchmetrics", "lightning", "numpy", "np", "transformers", "matplotlib"]
-FOREIGN += ["collections", "pathlib", "typing", "argparse"]
+FOREIGN += ["optuna", "rich", "abc", "argparse", "collections", "pathlib", "types", "typing"]
 # Objects of other packages, whose pages a build without network can't look up.
 nitpick_ignore_regex = [
-    (
-        "py:.*",
-        r"(torch|torchmetrics|lightning|numpy|np|transformers|matplotlib|collections|pathlib|typing|argparse)\..*",
-    ),
+    ("py:.*", rf"({'|'.join(FOREIGN)})\..*"),
+    ("py:class", r"mer_zoo\..*\.T"),  # a type variable
 ]
 
 
+WRITERS = {"reference": reference.write_modules, "zoo": zoo.write_zoo, "markdown": elsewhere.write_markdown}
+
+
+def link_pages(app: Sphinx, page: str, source: list[str]) -> None:
+    """Links of the repository become those of the site."""
+    if not page.startswith("generated"):
+        source[0] = elsewhere.site_links(source[0], (DOCS / page).parent)
+
+
 def escape_docstring(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
-    """Before napoleon: asterisks and bars of docstrings are meant as such."""
-    lines[:] = prose.escape_lines(lines)
+    """Before napoleon: asterisks and bars of docstrings are meant as such; a constant has only its type's docstring."""
+    lines[:] = [] if what == "data" else prose.escape_lines(lines)
+
+
+def skip_field(app: Sphinx, what: str, name: str, value: object, skip: bool, options: object) -> bool | None:
+    """Fields of named tuples: the docstring of the class describes them."""
+    return True if str(getattr(value, "__doc__", "")).startswith("Alias for field number") else None
 
 
 def write_pages(app: Sphinx) -> None:
     """Write the generated part of the sources."""
-    for part, write in {"reference": reference.write_modules, "zoo": zoo.write_zoo}.items():
+    names.evaluate_annotations()
+    for part, write in WRITERS.items():
         folder = DOCS / "generated" / part
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -77,5 +91,7 @@ def write_pages(app: Sphinx) -> None:
 def setup(app: Sphinx) -> None:
     """Connect the extensions of docs/_ext."""
     app.connect("builder-inited", write_pages)
+    app.connect("source-read", link_pages)
     app.connect("autodoc-process-docstring", escape_docstring, priority=400)
+    app.connect("autodoc-skip-member", skip_field)
     app.connect("missing-reference", names.resolve)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from dataclasses import dataclass
 from functools import cache
+from inspect import isclass, isfunction
 from types import ModuleType
-from typing import Any
+from typing import Any, get_type_hints
 
 from docutils.nodes import Element
 from sphinx.addnodes import pending_xref
@@ -20,7 +22,7 @@ from sphinx.environment import BuildEnvironment
 
 import mer_zoo
 
-__all__ = ["Entry", "entries", "modules", "public_name", "resolve"]
+__all__ = ["Entry", "entries", "evaluate_annotations", "modules", "public_name", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -32,35 +34,43 @@ class Entry:
         defined: The name under which it is defined.
         module: The module that defines it.
         value: The object.
+        aliases: All names by which it is exported.
     """
 
     public: str
     defined: str
     module: str
     value: Any
+    aliases: frozenset[str]
 
 
 @cache
 def modules() -> dict[str, ModuleType]:
-    """All modules of the package by name, parents first."""
-    names = [found.name for found in pkgutil.walk_packages(mer_zoo.__path__, "mer_zoo.")]
-    return {name: importlib.import_module(name) for name in ["mer_zoo", *names] if not name.endswith("__main__")}
+    """All modules of the package by name, parents first; the command line is described in the guide."""
+    names = ["mer_zoo", *(found.name for found in pkgutil.walk_packages(mer_zoo.__path__, "mer_zoo."))]
+    return {name: importlib.import_module(name) for name in names if not re.match(r"mer_zoo\.(cli|__main__)\b", name)}
 
 
 @cache
 def entries() -> dict[str, Entry]:
     """Every object that stands in some ``__all__``, each once, by the name under which it is defined."""
-    found: dict[str, Entry] = {}
+    found: dict[str, tuple[Any, set[str]]] = {}
     for module_name, module in modules().items():
         for name in getattr(module, "__all__", []):
             value = getattr(module, name)
-            if isinstance(value, ModuleType):
-                continue
-            home = _home(module_name, name, value)
-            public, defined = f"{module_name}.{name}", f"{home}.{name}"
-            if defined not in found or len(public) < len(found[defined].public):
-                found[defined] = Entry(public, defined, home, value)
-    return found
+            if not isinstance(value, ModuleType):
+                defined = f"{_home(module_name, name, value)}.{name}"
+                found.setdefault(defined, (value, {defined}))[1].add(f"{module_name}.{name}")
+    return {
+        defined: Entry(
+            min(aliases - modules().keys(), key=lambda alias: (len(alias), alias)),
+            defined,
+            defined.rpartition(".")[0],
+            value,
+            frozenset(aliases),
+        )
+        for defined, (value, aliases) in found.items()
+    }
 
 
 def _home(module_name: str, name: str, value: Any) -> str:
@@ -81,17 +91,28 @@ def public_name(target: str, module: str = "", owner: str = "") -> str | None:
         owner: The class in which it stands.
     """
     for name in (target, f"{module}.{target}", f"{module}.{owner}.{target}"):
-        for defined, entry in entries().items():
-            for known in (defined, entry.public):
-                if name == known or name.startswith(f"{known}."):
-                    return entry.public + name[len(known) :]
-    ending = {
-        e.public + target[len(last) :]
-        for e in entries().values()
-        for last in [e.public.rpartition(".")[2]]
-        if target == last or target.startswith(f"{last}.")
-    }
-    return ending.pop() if len(ending) == 1 else None
+        for entry in entries().values():
+            for known in entry.aliases - modules().keys():
+                rest = name[len(known) :]
+                if name == known or (name.startswith(f"{known}.") and hasattr(entry.value, rest.split(".")[1])):
+                    return entry.public + rest
+    first, dot, rest = target.partition(".")
+    ending = [entry.public for entry in entries().values() if entry.public.rpartition(".")[2] == first]
+    return f"{ending[0]}{dot}{rest}" if len(ending) == 1 else None
+
+
+def evaluate_annotations() -> None:
+    """Put types in the place of their names in functions and constructors: Sphinx reads some as they stand."""
+    known = {entry.public.rpartition(".")[2]: entry.value for entry in entries().values()}
+    for entry in entries().values():
+        owned = vars(entry.value) if isclass(entry.value) else {}
+        for function in (entry.value, owned.get("__init__"), owned.get("__new__")):
+            if isfunction(function):
+                try:
+                    hints = get_type_hints(function)
+                except NameError:  # a name that is imported for the type checker only
+                    hints = get_type_hints(function, None, known)
+                function.__annotations__.update(hints)
 
 
 def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: Element) -> Element | None:

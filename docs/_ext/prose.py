@@ -1,9 +1,9 @@
 """The text of docstrings as reStructuredText.
 
 Module docstrings are written to be read in the file: a heading that ends in a colon, and below it, indented, bullets,
-two columns aligned by spaces, or sentences. Nothing in them is emphasised, so an asterisk or a bar is one. This module
-makes bold headings, bullets and tables of that, and leaves alone what is markup already: literals, roles, doctests,
-directives.
+two columns aligned by spaces, or sentences. Asterisks and bars in them are meant as such. This module makes bold
+headings, bullets and tables of that, and leaves alone what is markup already: literals, roles, a word between
+asterisks, doctests, directives.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 __all__ = ["Part", "arguments", "escape", "escape_lines", "parts", "render", "summary", "table"]
 
-_MARKUP = re.compile(r"``.+?``|:[\w:]+:`[^`]+`|`[^`]+`_{0,2}", re.DOTALL)
+_MARKUP = re.compile(r"``.+?``|:[\w:]+:`[^`]+`|`[^`]+`_{0,2}|(?<![\w*])\*[A-Za-z]+\*(?![\w*])", re.DOTALL)
 _LABEL = re.compile(r"(?P<title>[A-Z][^:;,.(`]{1,70})(?P<rest>[^:.]*?):(?: (?P<text>.*))?$", re.DOTALL)
 _GAP = re.compile(r"(?<=\S) {2,}(?=\S)")
 
@@ -53,9 +53,9 @@ def _escape(text: str) -> str:
 
 
 def summary(docstring: str | None) -> str:
-    """The first sentence of a docstring, escaped."""
-    first = (docstring or "").strip().split("\n\n")[0]
-    return escape(" ".join(first.split()))
+    """The first paragraph of a docstring in one line, escaped; what it refers to is named, not linked."""
+    first = " ".join((docstring or "").strip().split("\n\n")[0].split())
+    return escape(re.sub(r":(?!math)\w+:`~?([^`]+)`", r"``\1``", first))
 
 
 def table(rows: Iterable[Iterable[str]], header: Iterable[str] = (), widths: str = "auto") -> list[str]:
@@ -112,15 +112,16 @@ def parts(text: str) -> list[Part]:
     found = [Part("")]
     for head, body in _chunks(text.expandtabs().splitlines()):
         label = _LABEL.match(" ".join(head)) if head else None
-        if head and head[-1].endswith("::"):
-            found[-1].blocks.append([escape("\n".join(head)), "", *body])
-        elif head and head[0].startswith(".. "):
-            found[-1].blocks.append([*head, *body])
+        if head and (head[-1].endswith("::") or head[0].startswith(".. ")):
+            gap = [""] if head[-1].endswith("::") else []
+            found[-1].blocks.append(
+                [*map(escape if gap else str, head), *gap, *(f"   {line}".rstrip() for line in body)]
+            )
         elif head and (head[0].startswith(">>>")):
             found[-1].blocks.append(head)
         elif head and re.match(r"[*-] ", head[0]):
             found[-1].blocks.append(_bullets([*head, *body]))
-        elif label and (body or label["text"]) and len(label["title"].split()) <= 10:
+        elif label and _is_heading(label["title"], bool(body)):
             title = label["title"].rstrip()
             found.append(Part(title, escape(label["title"][len(title) :] + label["rest"])))
             if label["text"]:
@@ -133,19 +134,25 @@ def parts(text: str) -> list[Part]:
     return [part for part in found if part.title or part.blocks]
 
 
+def _is_heading(title: str, has_body: bool) -> bool:
+    """Whether words before a colon are a heading: any before indented lines, else few that begin no sentence."""
+    words = title.split()
+    return len(words) <= 10 if has_body else len(words) <= 4 and words[0] not in ("A", "An", "It", "The")
+
+
 def _chunks(lines: list[str]) -> Iterator[tuple[list[str], list[str]]]:
     """Lines at the margin, and the indented ones that follow at once."""
     head: list[str] = []
     body: list[str] = []
     for line in [*lines, ""]:
         blank, indented = not line.strip(), line.startswith("  ")
-        if (blank and not body) or (not blank and not indented and body):
+        if (blank and not body and not (head and head[-1].endswith("::"))) or (not blank and not indented and body):
             if head or any(map(str.strip, body)):
                 yield head, _dedent(body)
             head, body = [], []
         if blank and body:
             body.append("")
-        elif not blank and (indented and (head or body)):
+        elif not blank and indented:
             body.append(line)
         elif not blank:
             head.append(line.strip())
@@ -212,7 +219,10 @@ def _sentences(lines: list[str]) -> list[str]:
 
 
 def escape_lines(lines: list[str]) -> list[str]:
-    """The lines of a docstring of a class or function, escaped but for doctests, literal blocks and directives."""
+    """The lines of a docstring of a class or function, escaped but for doctests, literal blocks and directives.
+
+    Returns and Yields become fields at once: napoleon would take what stands before a colon for a type.
+    """
     result: list[str] = []
     kept: int | None = None
     for line in lines:
@@ -224,4 +234,7 @@ def escape_lines(lines: list[str]) -> list[str]:
         result.append(line if kept is not None else escape(line))
         if kept is None and line.rstrip().endswith("::"):
             kept = margin
-    return result
+    text = "\n".join(result)
+    return re.sub(r"^(Return|Yield)s:\n +", lambda found: f":{found[1].lower()}s: ", text, flags=re.MULTILINE).split(
+        "\n"
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from inspect import Parameter, getdoc, signature
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
@@ -24,16 +24,31 @@ GIVEN = {"spec", "task", "backbone"}
 
 
 def write_zoo(folder: Path) -> None:
-    """Write the pages of all networks and wrappers."""
-    for part, option in ((mer_zoo.backbones, "--model.backbone"), (mer_zoo.wrappers, "--model.wrappers")):
-        for name in part.__all__:
-            text = "\n".join([*_page(getattr(part, name), option), ""])
-            (folder / f"{name}.rst").write_text(text, encoding="utf-8")
+    """Write the pages of all networks and wrappers, and a list of either."""
+    for title, part in {"Networks": mer_zoo.backbones, "Wrappers": mer_zoo.wrappers}.items():
+        names = sorted(part.__all__, key=str.lower)
+        for name in names:
+            _write(folder / f"{name}.rst", _page(getattr(part, name), title == "Networks"))
+        _write(folder / f"{title.lower()}.rst", _list(title, [getattr(part, name) for name in names]))
 
 
-def _page(cls: type[Model], option: str) -> Iterator[str]:
+def _write(path: Path, lines: Iterable[str]) -> None:
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+def _list(title: str, classes: list[type[Model]]) -> Iterator[str]:
+    """A table of what each is, and the table of contents."""
+    yield from (title, "=" * len(title), "")
+    rows = []
+    for cls in classes:
+        first = parts(getdoc(sys.modules[cls.__module__]) or "")[0]
+        rows.append([f":doc:`{cls.__name__}`", _sentence(" ".join(first.blocks[0]))])
+    yield from (*table(rows, ["name", "what it is"], "20 80"), "")
+    yield from (".. toctree::", "   :hidden:", "", *(f"   {cls.__name__}" for cls in classes), "")
+
+
+def _page(cls: type[Model], network: bool) -> Iterator[str]:
     name, module = cls.__name__, sys.modules[cls.__module__]
-    network = option == "--model.backbone"
     yield from (name, "=" * len(name), "")
     for part in parts(getdoc(module) or ""):
         short = part.rest.startswith((",", ";")) and len(part.rest) < 20
@@ -47,7 +62,7 @@ def _page(cls: type[Model], option: str) -> Iterator[str]:
             yield from (*block, "")
         if part.title == name:
             yield from _facts(cls, network)
-    yield from _options(cls, option)
+    yield from _options(cls, "--model.backbone" if network else "--model.wrappers")
     yield from _nests(name, network)
     yield from _figures(name)
     yield from (*_heading("Class"), f".. autoclass:: mer_zoo.{name}", "")

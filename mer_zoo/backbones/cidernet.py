@@ -34,8 +34,7 @@ Differences from the authors' code, and why:
     * the head is a plain classifier; CIDer's own is the wrapper MACI, its training the wrapper MSSD.
 
 Reproduction: outputs, losses, gradients and training steps of the released code (tests/backbones/test_cidernet.py); on
-SyntheticMER see
-    docs/results.md, no figure of the paper yet.
+SyntheticMER see docs/results.md, no figure of the paper yet.
 
 References:
     Zhong, Huan, Wu, Liang, Chen, "Towards Robust Multimodal Emotion Recognition under Missing Modalities and

@@ -13,8 +13,7 @@ class BatchNorm(nn.BatchNorm1d):
     """Batch normalisation that normalises a single value a channel by the running statistics.
 
     One value has no spread: torch refuses it in training, where the last batch of an epoch may hold one sample.
-        Everything else is
-    torch's.
+    Everything else is torch's.
 
     Example:
         >>> import torch

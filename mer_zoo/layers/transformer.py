@@ -147,7 +147,7 @@ class TransformerLayer(PreNormLayer):
         return self.feed_forward(x, self.attention(self.norm0(x), keys_values, visible=visible))
 
     def at(self, x: Tensor, visible: Visibility, step: Tensor) -> Tensor:
-        """What :meth:`forward` gives at one step (B,) of each sample, (B, 1, d), without computing the others."""
+        """What ``forward`` gives at one step (B,) of each sample, (B, 1, d), without computing the others."""
         normalised, samples = self.norm0(x), torch.arange(len(x), device=x.device)
         keys_values = self.attention.project_source(normalised)
         query = normalised[samples, step][:, None]

@@ -14,9 +14,8 @@ def compile_networks(model: Model, backend: str | bool = True) -> None:
     """Compile each network of a nest in place, when it is first called; its state keeps its names.
 
     Wrappers are left as they are: their steps stop and go on between optimiser steps, and they call the network as
-        often as they like.
-    A network may be called with several shapes, with and without gradient, on one view or on two; each is compiled when
-    it comes.
+    often as they like. A network may be called with several shapes, with and without gradient, on one view or on two;
+    each is compiled when it comes.
 
     Args:
         model: The outermost model.

@@ -39,9 +39,9 @@ class LossGuard:
     """Watches the losses of training.
 
     A GPU is not waited for: whether a loss is finite is copied in the background, and read when the loss of the next
-        batch is there, or
-    before a checkpoint is written. On a CPU it is read at once, before the optimiser steps. What is watched is the loss
-    itself, so a gradient that overflows in fp16 and is skipped by the scaler is no matter. All processes stop together.
+    batch is there, or before a checkpoint is written. On a CPU it is read at once, before the optimiser steps. What is
+    watched is the loss itself, so a gradient that overflows in fp16 and is skipped by the scaler is no matter. All
+    processes stop together.
     """
 
     def __init__(self) -> None:

@@ -9,11 +9,10 @@ forward and predict are the inner model's.
 Input and shapes (B batch, m each modality in use, T_m steps and D_m features of its input, h hidden steps and d hidden
 width):
     inner model: features (B, D); for the reconstruction hidden[m] (B, h, d) and inputs[m] (B, T_m, D_m); for the
-        attention term
-    attention (B * heads, T, T).
+        attention term attention (B * heads, T, T).
 
 Where the paper is in the code:
-    two views (Eq. 2 and the appendix)   views.py, data/missing/frames.py
+    two views (Eq. 2 and the appendix)   data/missing/views.py, data/missing/frames.py
     the three distances (Eqs. 17-19)     functional/distillation.py
     the objectives (Eqs. 28-30)          MSSD.steps, MSSD._distil
     decoders                             Decoder
@@ -33,8 +32,7 @@ Differences of ours:
       restored.
 
 Reproduction: losses to 1e-5 and two training steps to 1e-4 of the released code; on SyntheticMER see docs/results.md,
-no figure of the paper
-    yet.
+no figure of the paper yet.
 
 References:
     Zhong, Huan, Wu, Liang and Chen, "Towards Robust Multimodal Emotion Recognition under Missing Modalities and

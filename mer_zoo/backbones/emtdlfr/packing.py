@@ -18,8 +18,8 @@ class Packing:
     """Where the steps of a padded batch stand, and which of them are keys of self-attention.
 
     On a CPU the steps are packed: (B, T, d) becomes (N, d), N the number of real steps. Elsewhere finding them would
-        wait for the
-    device, and they stay (B, T, d). Either form, called packed below, goes through maps of the last axis alike.
+    wait for the device, and they stay (B, T, d). Either form, called packed below, goes through maps of the last axis
+    alike.
 
     Args:
         mask: (B, T) bool, True at real steps; padding may stand anywhere.

@@ -40,8 +40,7 @@ Differences from the authors' code, and why:
     other sign; padding is read, so that batches have the lengths of the spec.
 
 Reproduction: outputs and losses of the released code, in both views and at test, to 1e-5
-(tests/backbones/lnln/test_network.py); accuracy
-    not yet run.
+(tests/backbones/lnln/test_network.py); accuracy not yet run.
 
 References:
     Zhang, Wang, Yu, "Towards Robust Multimodal Sentiment Analysis with Incomplete Data", NeurIPS 2024.

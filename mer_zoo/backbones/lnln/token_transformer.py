@@ -80,7 +80,7 @@ class TokenLayer(nn.Module):
         return encoded
 
     def first(self, x: Tensor, count: int) -> Tensor:
-        """What :meth:`forward` gives at the first ``count`` steps of (B, T, d), without computing the others."""
+        """What ``forward`` gives at the first ``count`` steps of (B, T, d), without computing the others."""
         encoded: Tensor = self(x[:, :count], x)
         return encoded
 

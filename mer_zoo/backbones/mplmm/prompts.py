@@ -42,11 +42,9 @@ class MissingPrompts(nn.Module):
     """Completes missing modalities from the others, and says which are missing.
 
     A missing modality is made of its generative prompt and the translated sequences of those that are there, one after
-    the other in
-    time, mapped to its own number of steps: each of the sets that can be there has a map of its own. What is missing is
-        told by a signal
-    for each step, added to the sequence, and by the type tokens, whose matrix is the sum of all signals, each times a
-    mixing matrix.
+    the other in time, mapped to its own number of steps: each of the sets that can be there has a map of its own. What
+    is missing is told by a signal for each step, added to the sequence, and by the type tokens, whose matrix is the sum
+    of all signals, each times a mixing matrix.
 
     Args:
         dims: Width of each modality.

@@ -103,9 +103,8 @@ class MRMS(MissingPattern):
     """Frames of each modality are missing at a ratio, but never all of a sample.
 
     Inferred: the manuscript gives the ratio and the guarantee, not the draw. Here positions are missing independently,
-        as in
-    :class:`RMFM`, and where nothing but [CLS] and [SEP] would be left, the position that was nearest to being kept
-    stays.
+    as in :class:`RMFM`, and where nothing but [CLS] and [SEP] would be left, the position that was nearest to being
+    kept stays.
 
     Args:
         ratio: Probability that a position is missing.

@@ -18,10 +18,8 @@ class IncompleteViews(nn.Module):
     """Makes an incomplete view of each training batch, a new one every time a batch comes.
 
     What is missing depends on the seed, the number of the batch and the sample, so it is the same on one process as on
-    several. Seed
-    and number are saved with the model: a resumed run goes on with the views that it would have seen. In evaluation
-        mode the number
-    stays as it is, and the same batch gives the same view again.
+    several. Seed and number are saved with the model: a resumed run goes on with the views that it would have seen. In
+    evaluation mode the number stays as it is, and the same batch gives the same view again.
 
     Args:
         pattern: What is missing.

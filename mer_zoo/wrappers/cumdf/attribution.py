@@ -48,7 +48,7 @@ class Distillation(nn.Module):
     """Distance of student and teacher, SRD of the joint representations and, weighted, of each modality's (Eq. 10).
 
     Inferred: W_s and W_t start equal, each modality has projections of its own, and the weighted sum over the
-        modalities is added.
+    modalities is added.
 
     Args:
         modalities: Names of the modalities.
@@ -113,9 +113,8 @@ class ModalityAttribution(nn.Module):
     prediction is rescored.
 
     Inferred: the mean runs over samples and steps, its momentum, that the heads of the unimodal predictions learn by
-        the task's loss
-    on sequences without gradient (in the printed objective nothing would make them predictions), and that the class is
-    the true one.
+    the task's loss on sequences without gradient (in the printed objective nothing would make them predictions), and
+    that the class is the true one.
 
     Args:
         task: Says how logits are read.

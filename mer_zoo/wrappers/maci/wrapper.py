@@ -40,8 +40,7 @@ training split lacks has prior 0 and the mean of the others' means; samples with
 its means.
 
 Reproduction: outputs, losses, bias words and the choice of tau of the released code to 1e-5; on SyntheticMER see
-docs/results.md, no figure of
-    the paper yet.
+docs/results.md, no figure of the paper yet.
 
 References:
     Zhong, Huan, Wu, Liang and Chen, "Towards Robust Multimodal Emotion Recognition under Missing Modalities and
