@@ -37,9 +37,9 @@ lint: $(VENV)/installed
 types: $(VENV)/installed
 	$(BIN)/mypy
 
-# The site in build/docs; nothing is fetched.
+# The site in build/docs; nothing is fetched, and a warning is an error.
 docs: $(VENV)/installed
-	$(THREADS) $(BIN)/python -m sphinx -b html -n --keep-going -q -d build/doctrees docs build/docs
+	$(THREADS) $(BIN)/python -m sphinx -b html -n -W --keep-going -q -d build/doctrees docs build/docs
 
 # The built package with the lowest declared and with the newest versions of what it needs, 6 GB and some minutes each;
 # LOWEST_PYTHON names an interpreter for the lowest, WHICH chooses one of the two.

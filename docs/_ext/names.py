@@ -6,12 +6,13 @@ An object that a package exports is documented once, under the shortest name by 
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 import re
 from dataclasses import dataclass
 from functools import cache
-from inspect import isclass, isfunction
+from inspect import getsource, isclass, isfunction
 from types import ModuleType
 from typing import Any, get_type_hints
 
@@ -103,16 +104,25 @@ def public_name(target: str, module: str = "", owner: str = "") -> str | None:
 
 def evaluate_annotations() -> None:
     """Put types in the place of their names in functions and constructors: Sphinx reads some as they stand."""
-    known = {entry.public.rpartition(".")[2]: entry.value for entry in entries().values()}
     for entry in entries().values():
         owned = vars(entry.value) if isclass(entry.value) else {}
         for function in (entry.value, owned.get("__init__"), owned.get("__new__")):
-            if isfunction(function):
-                try:
-                    hints = get_type_hints(function)
-                except NameError:  # a name that is imported for the type checker only
-                    hints = get_type_hints(function, None, known)
+            if isfunction(function) and function.__module__ in modules():
+                hints = get_type_hints(function, None, _checked_names(modules()[function.__module__]))
                 function.__annotations__.update(hints)
+
+
+@cache
+def _checked_names(module: ModuleType) -> dict[str, Any]:
+    """What a module imports for the type checker only."""
+    blocks = [node for node in ast.parse(getsource(module)).body if isinstance(node, ast.If)]
+    imports = [node for block in blocks if ast.unparse(block.test) == "TYPE_CHECKING" for node in block.body]
+    return {
+        alias.asname or alias.name: getattr(importlib.import_module(node.module or ""), alias.name)
+        for node in imports
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
 
 
 def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: Element) -> Element | None:

@@ -83,9 +83,9 @@ def arguments(docstring: str) -> dict[str, str]:
     r"""What the section Args of a docstring says of each argument, escaped.
 
     Example:
-        >>> said = arguments("Sum.\n\nArgs:\n    a: One *number*,\n        or none.\n    b: Another.\n\nRaises: no.")
+        >>> said = arguments("Sum.\n\nArgs:\n    a: (B, *shape),\n        or none.\n    b: Another.\n\nRaises: no.")
         >>> print(said["a"], said["b"])
-        One \*number\*, or none. Another.
+        (B, \*shape), or none. Another.
     """
     section = re.search(r"^Args:\n((?:    .*\n|\n)+)", f"{docstring}\n", re.MULTILINE)
     items = re.findall(r"^    (\w+): (.*(?:\n     .*)*)", section[1] if section else "", re.MULTILINE)
