@@ -9,8 +9,7 @@ from pathlib import Path
 
 from prose import escape, table
 
-import mer_zoo.backbones
-from mer_zoo.reports.published import Published, paper_models, published
+from mer_zoo.reports.published import Published, figures_about
 
 __all__ = ["measured_rows", "printed_rows"]
 
@@ -20,12 +19,12 @@ SHOWN = ("full", "AUILC")
 
 def printed_rows(name: str) -> list[str]:
     """A table of what the papers print of a network or wrapper on complete data, and over all missing rates."""
-    names = {_plain(paper) for nest in _nests(name) for paper in paper_models(nest)}
-    figures = [figure for figure in published() if figure.condition in SHOWN and _plain(figure.model) in names]
+    about = figures_about(name)
+    figures = [figure for figure in about if figure.condition in SHOWN and re.match("Acc|F1|MAE", figure.metric)]
     rows: dict[tuple[str, ...], dict[str, float]] = {}
     for figure in figures:
         rows.setdefault(_place(figure), {})[figure.metric] = figure.value
-    metrics = list(dict.fromkeys(figure.metric for figure in figures if not figure.metric.startswith("contribution")))
+    metrics = list(dict.fromkeys(figure.metric for figure in figures))
     header = ["model", "source", "data", "missing", *metrics]
     cells = [[*place, *(f"{found[m]:g}" if m in found else "" for m in metrics)] for place, found in rows.items()]
     return table(([escape(cell) for cell in row] for row in cells), map(escape, header)) if rows else []
@@ -35,19 +34,6 @@ def _place(figure: Published) -> tuple[str, ...]:
     missing = "nothing" if figure.condition == "full" else f"{figure.pattern}, {figure.condition}"
     data = figure.dataset.replace("->", " to ")
     return figure.model, f"{figure.source}, {figure.table}", f"{data}, {figure.split}, {figure.alignment}", missing
-
-
-def _nests(name: str) -> list[str]:
-    """Nests of ours that hold a network or wrapper and that papers have figures of."""
-    networks = mer_zoo.backbones.__all__
-    nests = [*networks, "MSSD(MACI(CIDerNet))", "CUMDF(CUMDFNet)"]
-    nests += [f"{wrapper}({network})" for wrapper in ("CausalMER", "MACI", "MSSD") for network in networks]
-    return [name, *(nest for nest in nests if name in re.findall(r"\w+", nest))]
-
-
-def _plain(model: str) -> str:
-    """Papers write EMT-DLFR and Self-MM, CUMDF's own network goes by the method's name."""
-    return re.sub(r"[^a-z0-9+/()]", "", model.lower()).replace("cumdf(cumdfnet)", "cumdf")
 
 
 def measured_rows(name: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ import torch
 
 import mer_zoo.backbones
 import mer_zoo.wrappers
-from mer_zoo.batch import DataSpec
+from mer_zoo.cli.sizes import MOSI
 from mer_zoo.errors import MERError
 from mer_zoo.model import Model
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
@@ -20,8 +20,6 @@ TASKS: dict[str, Task] = {
     "classes": SentimentClassification(7),
     "emotions": EmotionDetection(),
 }
-# The shapes of MMSA's unaligned CMU-MOSI.
-MOSI = DataSpec(text_dim=768, audio_dim=5, vision_dim=20, text_len=50, audio_len=375, vision_len=500)
 
 
 def _build(backbone: str, wrapper: str | None, task: str) -> Model:

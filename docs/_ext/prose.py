@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from docstring_parser import parse
+
 __all__ = ["Part", "arguments", "escape", "escape_lines", "parts", "render", "summary", "table"]
 
 _MARKUP = re.compile(r"``.+?``|:[\w:]+:`[^`]+`|`[^`]+`_{0,2}|(?<![\w*])\*[A-Za-z]+\*(?![\w*])", re.DOTALL)
@@ -87,9 +89,8 @@ def arguments(docstring: str) -> dict[str, str]:
         >>> print(said["a"], said["b"])
         (B, \*shape), or none. Another.
     """
-    section = re.search(r"^Args:\n((?:    .*\n|\n)+)", f"{docstring}\n", re.MULTILINE)
-    items = re.findall(r"^    (\w+): (.*(?:\n     .*)*)", section[1] if section else "", re.MULTILINE)
-    return {name: escape(" ".join(text.split())) for name, text in items}
+    found = parse(docstring).params
+    return {each.arg_name: escape(" ".join((each.description or "").split())) for each in found}
 
 
 def render(text: str) -> list[str]:
