@@ -159,11 +159,13 @@ def _settle(root: Any) -> Any:
         if not isinstance(container, (list, dict)) or id(container) in seen:
             continue
         seen.add(id(container))
+        last = None
         for key, item in container.items() if isinstance(container, dict) else enumerate(container):
             if isinstance(item, Pending):
                 container[key] = item = item.result()
-            if isinstance(item, (list, dict)):
+            if isinstance(item, (list, dict)) and item is not last:  # the same one a million times
                 todo.append(item)
+                last = item
     return root
 
 
