@@ -5,6 +5,7 @@ What a command needs is imported when it is called, so that help and lists come 
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from collections.abc import Sequence
@@ -74,14 +75,16 @@ def main(args: Sequence[str] | None = None) -> None:
         # For modules of one's own, as python -m has it; but last, so that no file lying there takes a package's place.
         sys.path.append(str(Path.cwd()))
     # Lightning's, on which no one can act: its own use of torch 2.9; that test and predict write no checkpoint; that
-    # every process has already measured the whole split.
+    # every process has already measured the whole split; that what is logged by epochs is not logged by steps.
     for message in (
         ".*LeafSpec.*",
         "The dirpath has changed",
         "It is recommended to use `self.log",
         "Checkpoint directory .* exists",
+        "The number of training batches .* is smaller than the logging interval",
     ):
         warnings.filterwarnings("ignore", message=message)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_of_this_run)
     try:
         code = _run(given, by_process=args is None)
     except (MERError, ValueError, TypeError) as error:
@@ -121,6 +124,11 @@ def _run(given: list[str], by_process: bool) -> int | None:
     # With arguments given, Lightning warns about those of the process; None makes it read them itself.
     run(None if by_process else given)
     return None
+
+
+def _is_of_this_run(record: logging.LogRecord) -> bool:
+    """Whether Lightning says something of this run, and not of other products or of a TPU that is not there."""
+    return not any(words in str(record.msg) for words in ("try installing [lit", "TPU available: False"))
 
 
 def _screen() -> str:

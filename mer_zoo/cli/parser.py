@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,6 +20,7 @@ import mer_zoo.backbones
 import mer_zoo.data
 import mer_zoo.wrappers  # noqa: F401  # imported classes can be named without their module
 from mer_zoo.callbacks import RunRecord, SaveConfig
+from mer_zoo.cli import closing
 from mer_zoo.cli.bases import with_bases
 from mer_zoo.cli.errors import explain, explain_trainer, explain_unfit, is_mistake
 from mer_zoo.data import MERDataModule
@@ -94,7 +95,8 @@ class MERCLI(LightningCLI):
             parser_class=MERParser,
             seed_everything_default=0,
             trainer_defaults={
-                "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": "runs", "name": "mer_zoo"}}
+                "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": "runs", "name": "mer_zoo"}},
+                "enable_model_summary": False,  # before_fit says in a line what can be said before the first batch
             },
             args=list(args) if args is not None else None,
         )
@@ -149,7 +151,8 @@ class MERCLI(LightningCLI):
             raise MERError(explain_trainer(error)) from error
 
     def before_fit(self) -> None:
-        """Refuse what Lightning refuses with a remedy that does not exist here."""
+        """Say what is trained, and refuse what Lightning refuses with a remedy that does not exist here."""
+        rank_zero_info(closing.size_of(self.model.model))
         if self.model.automatic_optimization:
             return
         for theirs, ours, none in (
@@ -200,8 +203,24 @@ class MERCLI(LightningCLI):
             # There is no curve to log, and the logger would replace the metrics.csv of the training run.
             trainer.logger = False
 
+    def after_fit(self) -> None:
+        """Say what came of the training."""
+        self._close(lambda folder: closing.after_fit(self.trainer, folder))
+
     def after_test(self) -> None:
-        """Print the tables of the run record."""
-        records = [callback for callback in self.trainer.callbacks if isinstance(callback, RunRecord)]  # type: ignore[attr-defined]
+        """Print the tables of the run record, and where they are."""
+        self._close(show_results)
+        self._close(closing.after_test)
+
+    def after_predict(self) -> None:
+        """Say where the predictions are."""
+        path = self.trainer.ckpt_path
+        self._close(lambda folder: closing.after_predict(folder, str(path) if path else None))
+
+    def _close(self, say: Callable[[Path], str | None]) -> None:
+        """Print what there is to say of the run's folder; a trial run has none."""
+        record = next(callback for callback in self.trainer.callbacks if isinstance(callback, RunRecord))  # type: ignore[attr-defined]
         if self.trainer.is_global_zero and not is_trial(self.trainer):
-            show_results(records[0].folder_of(self.trainer))
+            told = say(record.folder_of(self.trainer))
+            if told is not None:
+                sys.stdout.write(f"{told}\n")

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -276,3 +277,5 @@ def main(args: list[str]) -> None:
     export_checkpoint(
         options.checkpoint, options.dest, options.student, options.licence, options.module, options.overwrite
     )
+    sys.stdout.write(f"exported: {options.dest} ({WEIGHTS}, {CONFIG}, {CARD})\n")
+    sys.stdout.write(f"next: model = mer_zoo.load_pretrained({options.dest!r}), in Python\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 import yaml
 
+import mer_zoo
 from mer_zoo.cli import main
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
@@ -242,3 +244,45 @@ def test_a_trial_run_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     main(["fit", *SMALL, "--trainer.fast_dev_run=1"])
     assert list(tmp_path.rglob("*")) == []
+
+
+def following(told: str, name: str) -> list[str]:
+    """The arguments of the command that the last line says comes next."""
+    last = told.splitlines()[-1]
+    assert last.startswith(f"next: mer-zoo {name} ")
+    return shlex.split(last)[2:]
+
+
+@pytest.mark.slow
+def test_commands_end_with_where_things_are_and_what_comes_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = Path("runs", "run")
+    logger = ["--trainer.logger.save_dir=runs", "--trainer.logger.name=run", "--trainer.logger.version="]
+    args = ["fit", *(arg for arg in SMALL if "model_summary" not in arg), *logger]
+    done = subprocess.run([sys.executable, "-m", "mer_zoo", *args], capture_output=True, text=True, check=True)
+    rows = csv.DictReader((run / "metrics.csv").open())
+    scores = {row["epoch"]: float(row["val/Acc3"]) for row in rows if row["val/Acc3"]}
+    best = max(scores, key=lambda epoch: scores[epoch])
+    assert done.stdout.startswith(f"best epoch: {best} (the first is 0), val/Acc3 {scores[best]:.4g}\nrun: {run}\n")
+    assert "MulT: " in done.stderr
+    for words in ("litlogger", "FLOPs", "log_every_n_steps", "TPU"):
+        assert words not in done.stdout + done.stderr
+
+    testing = following(done.stdout, "test")
+    capsys.readouterr()
+    main(testing)
+    comparing = following(capsys.readouterr().out, "report")
+    assert (run / "results.md").is_file()
+    main(["predict", *testing[1:]])
+    told = capsys.readouterr().out
+    exporting = following(told, "export")
+    assert told.splitlines()[-2] == f"predictions: {run / 'predictions.csv'}"
+    for command in (comparing, exporting):
+        with pytest.raises(SystemExit) as leaving:
+            main(command)
+        assert not leaving.value.code
+    exported = capsys.readouterr().out.splitlines()[-1]
+    assert exported == f"next: model = mer_zoo.load_pretrained({str(run / 'export')!r}), in Python"
+    assert mer_zoo.load_pretrained(run / "export").name == "MulT"
