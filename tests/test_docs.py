@@ -66,10 +66,14 @@ def parse(recorded: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
-    run = tmp_path / "RUN"
-    run.mkdir()
-    (run / "config.yaml").write_text(recorded, encoding="utf-8")
-    return main
+
+    def read(words: list[str]) -> None:
+        for config in (tmp_path / word for word in words if word.endswith("/config.yaml")):  # of a run that was
+            config.parent.mkdir(parents=True, exist_ok=True)
+            config.write_text(recorded, encoding="utf-8")
+        main(words)
+
+    return read
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name)
