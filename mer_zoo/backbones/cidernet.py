@@ -53,6 +53,7 @@ from typing_extensions import override
 from mer_zoo.batch import MODALITIES, DataSpec, Modality, Output
 from mer_zoo.layers.composite import MCT, WSAM, NaiveAttention
 from mer_zoo.layers.convolution import TemporalConv
+from mer_zoo.layers.dropouts import Dropouts
 from mer_zoo.layers.mlp import ResidualBlock
 from mer_zoo.layers.positions import PositionRule
 from mer_zoo.layers.recurrent import masked_rnn
@@ -123,8 +124,8 @@ class CIDerNet(Backbone):
         self.compress = nn.ModuleDict({name: WSAM(dim) for name in compressed})
         self.grus = nn.ModuleDict({name: nn.GRU(dim, dim, batch_first=True) for name in used})
         letters = "".join(LETTERS[name] for name in used)
-        dropouts = (attn_dropout, relu_dropout, res_dropout, embed_dropout)
-        self.mct = MCT(dim, heads, depth, letters, positions, *dropouts)
+        dropouts = Dropouts(attn_dropout, relu_dropout, res_dropout, embed_dropout)
+        self.mct = MCT(dim, heads, depth, letters, positions, dropouts)
         self.pools = nn.ModuleDict({name: NaiveAttention(dim) for name in used})
         self.feature_dim = len(used) * dim
         self.joint = ResidualBlock(self.feature_dim, None, out_dropout)

@@ -42,6 +42,7 @@ from mer_zoo.batch import MODALITIES, DataSpec, Modality, Output
 from mer_zoo.errors import MERError
 from mer_zoo.functional.label_guidance import common_knowledge
 from mer_zoo.layers.convolution import TemporalConv
+from mer_zoo.layers.dropouts import NO_DROPOUTS, Dropouts
 from mer_zoo.layers.label_guided import LGMMT, common_axis, common_mask
 from mer_zoo.layers.positions import interleaved_positions
 from mer_zoo.layers.text_encoder import TextEncoderSpec
@@ -107,7 +108,8 @@ class CUMDFNet(Backbone):
             raise MERError(f"kernels of CUMDFNet is {list(kernels)}; each is a number of steps, at least 1")
         sizes = dict(zip(MODALITIES, kernels, strict=True))
         self.project = nn.ModuleDict({name: TemporalConv(self.input_dims[name], dim, sizes[name]) for name in used})
-        self.extract = Extractors(used, dim, heads, attn_dropout, relu_dropout, res_dropout) if extractors else None
+        dropouts = Dropouts(attn_dropout, relu_dropout, res_dropout)
+        self.extract = Extractors(used, dim, heads, dropouts) if extractors else None
         self.fusion = LGMMT(task, used, dim, heads, guided, out_dropout)
         self.feature_dim = self.fusion.feature_dim
         self.head = nn.Linear(self.feature_dim, task.num_outputs)
@@ -144,9 +146,7 @@ class Extractors(nn.Module):
         modalities: Names of the modalities.
         dim: Width d.
         heads: Heads of the specific extractors.
-        attn_dropout: Dropout of the specific extractors' attention weights.
-        relu_dropout: Dropout behind their ReLU.
-        res_dropout: Dropout of what they add to their input.
+        dropouts: Those of the specific extractors.
 
     Example:
         >>> x, mask = torch.randn(2, 5, 8), torch.ones(2, 5, dtype=torch.bool)
@@ -159,14 +159,11 @@ class Extractors(nn.Module):
         modalities: Sequence[str],
         dim: int,
         heads: int,
-        attn_dropout: float = 0.0,
-        relu_dropout: float = 0.0,
-        res_dropout: float = 0.0,
+        dropouts: Dropouts = NO_DROPOUTS,
     ) -> None:
         super().__init__()
         width = (1 + 2 * (len(modalities) - 1)) * dim
-        dropouts = (attn_dropout, relu_dropout, res_dropout)
-        self.specific = nn.ModuleDict({name: TransformerEncoder(dim, heads, 1, *dropouts) for name in modalities})
+        self.specific = nn.ModuleDict({name: TransformerEncoder(dim, heads, 1, dropouts) for name in modalities})
         self.join = nn.ModuleDict({name: nn.Linear(width, dim) for name in modalities})
 
     @override

@@ -54,7 +54,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality, Output
+from mer_zoo.batch import Batch, DataSpec, Modality, Output
 from mer_zoo.distributed import distributed_mean
 from mer_zoo.errors import MERError
 from mer_zoo.functional.disentanglement import cosine_orthogonality
@@ -68,6 +68,7 @@ from mer_zoo.layers.decoupling import (
     in_order,
     read_end,
 )
+from mer_zoo.layers.dropouts import Dropouts
 from mer_zoo.layers.mlp import ResidualBlock
 from mer_zoo.layers.positions import embed_positions
 from mer_zoo.layers.text_encoder import TextEncoderSpec
@@ -168,12 +169,12 @@ class DLF(Backbone):
         if chunk < 1 or dim % chunk:
             raise MERError(f"ortho_chunk of DLF is {ortho_chunk}; give a divisor of the width, {dim}")
         self.text_weight, self.weights = text_weight, (reconstruction_weight, disentanglement_weight)
-        dropouts = dict(zip(MODALITIES, (attn_dropout, attn_dropout_audio, attn_dropout_vision), strict=True))
-        dropouts["shared"] = attn_dropout
+        dropouts = Dropouts(attn_dropout, relu_dropout, res_dropout, embed_dropout)
+        by_source = dropouts.by_source(attn_dropout_audio, attn_dropout_vision)
+        by_source["shared"] = dropouts
 
         def encoder(source: str, layers: int = depth) -> TransformerEncoder:
-            common = (relu_dropout, res_dropout, embed_dropout, causal)
-            return TransformerEncoder(dim, heads, layers, dropouts[source], *common)
+            return TransformerEncoder(dim, heads, layers, by_source[source], causal)
 
         self.project = ShrinkingProjection("DLF", spec, self.input_dims, dim, kernels, text_dropout)
         lengths, others = self.project.lengths, [name for name in used if name != "text"]

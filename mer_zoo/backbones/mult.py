@@ -51,6 +51,7 @@ from mer_zoo.batch import MODALITIES, DataSpec, Modality, Output
 from mer_zoo.errors import MERError
 from mer_zoo.functional.dropout import dropout
 from mer_zoo.layers.convolution import TemporalConv
+from mer_zoo.layers.dropouts import Dropouts
 from mer_zoo.layers.mlp import ResidualBlock
 from mer_zoo.layers.positions import PositionRule, embed_positions
 from mer_zoo.layers.sequence import last_step
@@ -149,18 +150,20 @@ class MulT(Backbone):
         self.project = nn.ModuleDict(
             {name: self._projection(name, dim) for name in spec.modalities if self._projects(name, dim)}
         )
-        dropouts = dict(zip(MODALITIES, (attn_dropout, attn_dropout_audio, attn_dropout_vision), strict=True))
-
-        def encoder(dim: int, depth: int, dropout: float) -> TransformerEncoder:
-            common = (relu_dropout, res_dropout, embed_dropout, self.causal)
-            return TransformerEncoder(dim, heads, depth, dropout, *common)
-
+        dropouts = Dropouts(attn_dropout, relu_dropout, res_dropout, embed_dropout)
+        by_source = dropouts.by_source(attn_dropout_audio, attn_dropout_vision)
         self.sources = {name: [other for other in spec.modalities if other != name] for name in self.targets}
         self.crossmodal = nn.ModuleDict(
-            {f"{a}_from_{b}": encoder(dim, depth, dropouts[b]) for a in self.targets for b in self.sources[a]}
+            {
+                f"{a}_from_{b}": TransformerEncoder(dim, heads, depth, by_source[b], self.causal)
+                for a in self.targets
+                for b in self.sources[a]
+            }
         )
         width = max(len(spec.modalities) - 1, 1) * dim
-        self.memory = nn.ModuleDict({name: encoder(width, max(depth, 3), attn_dropout) for name in self.targets})
+        self.memory = nn.ModuleDict(
+            {name: TransformerEncoder(width, heads, max(depth, 3), dropouts, self.causal) for name in self.targets}
+        )
         self.feature_dim = width * len(self.targets)
         self.joint = ResidualBlock(self.feature_dim, None, out_dropout)
         self.head = nn.Linear(self.feature_dim, task.num_outputs)

@@ -13,6 +13,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.functional.composite import composite_attention, composite_blocks
 from mer_zoo.functional.dropout import dropout
 from mer_zoo.layers.attention import attend, split_heads, visibility
+from mer_zoo.layers.dropouts import NO_DROPOUTS, Dropouts
 from mer_zoo.layers.positions import PositionRule, interleaved_positions
 from mer_zoo.layers.transformer import PreNormLayer
 
@@ -157,9 +158,7 @@ class MCTLayer(PreNormLayer):
         dim: Width; the feed-forward part is four times as wide.
         heads: Number of heads.
         letters: One letter a modality, in the order of concatenation.
-        attn_dropout: Dropout of the attention weights of the block of all modalities.
-        relu_dropout: Dropout behind the ReLU.
-        res_dropout: Dropout of what is added to the residual stream.
+        dropouts: Of the attention weights of the block of all modalities, the ReLU and the residual stream.
 
     Example:
         >>> x, _ = MCTLayer(8, heads=2, letters="la")(torch.randn(1, 7, 8), {"l": 3, "a": 4})
@@ -174,11 +173,9 @@ class MCTLayer(PreNormLayer):
         dim: int,
         heads: int,
         letters: str = "lav",
-        attn_dropout: float = 0.0,
-        relu_dropout: float = 0.0,
-        res_dropout: float = 0.0,
+        dropouts: Dropouts = NO_DROPOUTS,
     ) -> None:
-        super().__init__(dim, MCA(dim, heads, letters, attn_dropout), relu_dropout, res_dropout)
+        super().__init__(dim, MCA(dim, heads, letters, dropouts.attn), dropouts)
 
     @override
     def forward(
@@ -197,10 +194,8 @@ class MCT(nn.Module):
         depth: Number of layers, at least one.
         letters: One letter a modality, in the order of concatenation.
         positions: See :func:`~mer_zoo.layers.positions.interleaved_positions`.
-        attn_dropout: Dropout of the attention weights of the block of all modalities.
-        relu_dropout: Dropout behind the ReLU of the feed-forward part.
-        res_dropout: Dropout of what is added to the residual stream.
-        embed_dropout: Dropout of the input with its positions.
+        dropouts: Of the attention weights of the block of all modalities, the ReLU, the residual stream and the input
+            with its positions.
 
     Raises:
         MERError: If the number of heads does not divide the width, or there is no layer.
@@ -222,18 +217,14 @@ class MCT(nn.Module):
         depth: int,
         letters: str = "lav",
         positions: PositionRule = "time",
-        attn_dropout: float = 0.0,
-        relu_dropout: float = 0.0,
-        res_dropout: float = 0.0,
-        embed_dropout: float = 0.0,
+        dropouts: Dropouts = NO_DROPOUTS,
     ) -> None:
         super().__init__()
         if depth < 1:
             raise MERError(f"depth is {depth}, but the composite transformer needs at least 1")
-        self.positions, self.embed_dropout = positions, embed_dropout
-        dropouts = (attn_dropout, relu_dropout, res_dropout)
+        self.positions, self.dropouts = positions, dropouts
         self.layers: Sequence[MCTLayer] = nn.ModuleList(  # type: ignore[assignment]
-            MCTLayer(dim, heads, letters, *dropouts) for _ in range(depth)
+            MCTLayer(dim, heads, letters, dropouts) for _ in range(depth)
         )
         self.norm = nn.LayerNorm(dim)
 
@@ -249,7 +240,7 @@ class MCT(nn.Module):
         Returns:
             The encoded sequence (B, T, d) and the raw scores of the last layer (B * heads, T, T).
         """
-        x = dropout(x + interleaved_positions(x, mask, self.positions), self.embed_dropout, self.training)
+        x = dropout(x + interleaved_positions(x, mask, self.positions), self.dropouts.embed, self.training)
         for layer in self.layers[:-1]:
             x, _ = layer(x, lengths, mask)
         x, scores = self.layers[-1](x, lengths, mask, return_scores=True)

@@ -13,6 +13,7 @@ from typing_extensions import override
 from mer_zoo.errors import MERError
 from mer_zoo.functional.dropout import dropout
 from mer_zoo.layers.attention import Visibility, attend, merge_heads, split_heads, visibility
+from mer_zoo.layers.dropouts import NO_DROPOUTS, Dropouts
 
 __all__ = ["FeedForward", "MultiheadAttention", "PreNormLayer", "TransformerEncoder", "TransformerLayer"]
 
@@ -70,19 +71,18 @@ class FeedForward(nn.Module):
 
     Args:
         dim: Width; inside it is four times as wide.
-        relu_dropout: Dropout behind the ReLU.
-        res_dropout: Dropout of what is added to the residual stream.
+        dropouts: Of the ReLU and the residual stream.
 
     Example:
         >>> FeedForward(8).position_wise(torch.randn(1, 3, 8)).shape
         torch.Size([1, 3, 8])
     """
 
-    def __init__(self, dim: int, relu_dropout: float = 0.0, res_dropout: float = 0.0) -> None:
+    def __init__(self, dim: int, dropouts: Dropouts = NO_DROPOUTS) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim)
         self.fc1, self.fc2 = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
-        self.relu_dropout, self.res_dropout = relu_dropout, res_dropout
+        self.dropouts = dropouts
         for linear in (self.fc1, self.fc2):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
@@ -90,11 +90,11 @@ class FeedForward(nn.Module):
     def position_wise(self, x: Tensor) -> Tensor:
         """Transform each step of (B, T, d) by itself."""
         inner = F.relu(self.fc1(self.norm1(x)), inplace=True)
-        inner = dropout(inner, self.relu_dropout, self.training)
+        inner = dropout(inner, self.dropouts.relu, self.training)
         return self._residual(x, self.fc2(inner))
 
     def _residual(self, x: Tensor, update: Tensor) -> Tensor:
-        update = dropout(update, self.res_dropout, self.training)
+        update = dropout(update, self.dropouts.res, self.training)
         # In place, because nothing needs the bare update any more; the sum has x's type under autocast.
         return update.add_(x) if update.dtype == x.dtype else x + update
 
@@ -105,12 +105,11 @@ class PreNormLayer(FeedForward):
     Args:
         dim: Width; the feed-forward part is four times as wide.
         attention: What mixes the steps; subclasses call it on ``norm0(x)``.
-        relu_dropout: Dropout behind the ReLU.
-        res_dropout: Dropout of what is added to the residual stream.
+        dropouts: Of the ReLU and the residual stream.
     """
 
-    def __init__(self, dim: int, attention: nn.Module, relu_dropout: float = 0.0, res_dropout: float = 0.0) -> None:
-        super().__init__(dim, relu_dropout, res_dropout)
+    def __init__(self, dim: int, attention: nn.Module, dropouts: Dropouts = NO_DROPOUTS) -> None:
+        super().__init__(dim, dropouts)
         self.attention = attention
         self.norm0 = nn.LayerNorm(dim)
 
@@ -125,9 +124,7 @@ class TransformerLayer(PreNormLayer):
     Args:
         dim: Width; the feed-forward part is four times as wide.
         heads: Number of heads.
-        attn_dropout: Dropout of the attention weights.
-        relu_dropout: Dropout behind the ReLU.
-        res_dropout: Dropout of what is added to the residual stream.
+        dropouts: Of the attention weights, the ReLU and the residual stream.
 
     Example:
         >>> layer = TransformerLayer(8, 2)
@@ -137,10 +134,8 @@ class TransformerLayer(PreNormLayer):
 
     attention: MultiheadAttention
 
-    def __init__(
-        self, dim: int, heads: int, attn_dropout: float = 0.0, relu_dropout: float = 0.0, res_dropout: float = 0.0
-    ) -> None:
-        super().__init__(dim, MultiheadAttention(dim, heads, attn_dropout), relu_dropout, res_dropout)
+    def __init__(self, dim: int, heads: int, dropouts: Dropouts = NO_DROPOUTS) -> None:
+        super().__init__(dim, MultiheadAttention(dim, heads, dropouts.attn), dropouts)
 
     @override
     def forward(self, x: Tensor, visible: Visibility, keys_values: tuple[Tensor, Tensor] | None = None) -> Tensor:
@@ -165,10 +160,7 @@ class TransformerEncoder(nn.Module):
         dim: Width.
         heads: Number of heads; divides the width.
         depth: Number of layers.
-        attn_dropout: Dropout of the attention weights.
-        relu_dropout: Dropout behind the ReLU of the feed-forward part.
-        res_dropout: Dropout of what is added to the residual stream.
-        embed_dropout: Dropout of the embedded input and source.
+        dropouts: Of all four places.
         causal: Whether query i sees only the keys j <= i + |Tk - Tq|.
 
     Raises:
@@ -189,16 +181,13 @@ class TransformerEncoder(nn.Module):
         dim: int,
         heads: int,
         depth: int,
-        attn_dropout: float = 0.0,
-        relu_dropout: float = 0.0,
-        res_dropout: float = 0.0,
-        embed_dropout: float = 0.0,
+        dropouts: Dropouts = NO_DROPOUTS,
         causal: bool = False,
     ) -> None:
         super().__init__()
-        self.causal, self.embed_dropout = causal, embed_dropout
+        self.causal, self.dropouts = causal, dropouts
         self.layers: Sequence[TransformerLayer] = nn.ModuleList(  # type: ignore[assignment]
-            TransformerLayer(dim, heads, attn_dropout, relu_dropout, res_dropout) for _ in range(depth)
+            TransformerLayer(dim, heads, dropouts) for _ in range(depth)
         )
         self.norm = nn.LayerNorm(dim)
 
@@ -279,4 +268,4 @@ class TransformerEncoder(nn.Module):
         return zip(parts[::2], parts[1::2], strict=True)
 
     def _embed_drop(self, x: Tensor) -> Tensor:
-        return dropout(x, self.embed_dropout, self.training)
+        return dropout(x, self.dropouts.embed, self.training)

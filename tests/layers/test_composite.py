@@ -14,6 +14,7 @@ from mer_zoo.compat import load_released
 from mer_zoo.errors import MERError
 from mer_zoo.functional.composite import HIDDEN_SCORE
 from mer_zoo.layers.composite import MCA, MCT, WSAM, MCTLayer, NaiveAttention
+from mer_zoo.layers.dropouts import Dropouts
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 LENGTHS = {"l": 4, "a": 6, "v": 3}
@@ -209,9 +210,9 @@ def test_attention_dropout_acts_in_the_block_of_all_alone() -> None:
     assert not torch.allclose(mca(x, LENGTHS)[0], mca(x, LENGTHS)[0])
 
 
-@pytest.mark.parametrize("option", ["relu_dropout", "res_dropout", "embed_dropout", "attn_dropout"])
+@pytest.mark.parametrize("option", ["relu", "res", "embed", "attn"])
 def test_every_dropout_is_random_in_training_only(option: str) -> None:
-    mct, x = MCT(8, heads=2, depth=1, **{option: 0.5}), torch.randn(2, 13, 8)  # type: ignore[arg-type]
+    mct, x = MCT(8, heads=2, depth=1, dropouts=Dropouts(**{option: 0.5})), torch.randn(2, 13, 8)
     assert not torch.equal(mct(x, LENGTHS)[0], mct(x, LENGTHS)[0])
     mct.eval()
     assert torch.equal(mct(x, LENGTHS)[0], mct(x, LENGTHS)[0])

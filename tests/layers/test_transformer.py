@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mer_zoo.errors import MERError
+from mer_zoo.layers.dropouts import Dropouts
 from mer_zoo.layers.transformer import TransformerEncoder
 
 
@@ -62,7 +63,7 @@ def test_padding_is_invisible(cross: bool, causal: bool) -> None:
 
 
 def test_input_is_left_alone() -> None:
-    encoder = TransformerEncoder(8, heads=2, depth=2, embed_dropout=0.5, res_dropout=0.5, relu_dropout=0.5)
+    encoder = TransformerEncoder(8, heads=2, depth=2, dropouts=Dropouts(embed=0.5, res=0.5, relu=0.5))
     x, source = torch.randn(2, 5, 8), torch.randn(2, 3, 8)
     copies = x.clone(), source.clone()
     encoder(x, source)
@@ -71,9 +72,9 @@ def test_input_is_left_alone() -> None:
     assert torch.equal(source, copies[1])
 
 
-@pytest.mark.parametrize("name", ["attn_dropout", "relu_dropout", "res_dropout", "embed_dropout"])
+@pytest.mark.parametrize("name", ["attn", "relu", "res", "embed"])
 def test_each_dropout_acts_in_training_only(name: str) -> None:
-    encoder = TransformerEncoder(8, heads=2, depth=1, **{name: 0.5})  # type: ignore[arg-type]
+    encoder = TransformerEncoder(8, heads=2, depth=1, dropouts=Dropouts(**{name: 0.5}))
     x, source = torch.randn(2, 5, 8), torch.randn(2, 3, 8)
     assert not torch.equal(encoder(x, source), encoder(x, source))
     encoder.eval()

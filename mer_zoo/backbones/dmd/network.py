@@ -59,7 +59,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.backbones.dmd.graph_distillation import GraphDistillation
-from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality, Output
+from mer_zoo.batch import Batch, DataSpec, Modality, Output
 from mer_zoo.distributed import distributed_mean
 from mer_zoo.errors import MERError
 from mer_zoo.functional.disentanglement import cosine_orthogonality
@@ -74,6 +74,7 @@ from mer_zoo.layers.decoupling import (
     in_order,
     read_end,
 )
+from mer_zoo.layers.dropouts import Dropouts
 from mer_zoo.layers.mlp import ResidualBlock
 from mer_zoo.layers.positions import embed_positions
 from mer_zoo.layers.text_encoder import TextEncoderSpec
@@ -189,11 +190,11 @@ class DMD(Backbone):
             raise MERError(f"DMD is given width {dim} and {depth} layers; it needs a width of at least 4 and a layer")
         check_choice("DMD", "orthogonality", orthogonality, get_args(Orthogonality))
         self.weights = (distillation_weight, reconstruction_weight, disentanglement_weight)
-        dropouts = dict(zip(MODALITIES, (attn_dropout, attn_dropout_audio, attn_dropout_vision), strict=True))
+        dropouts = Dropouts(attn_dropout, relu_dropout, res_dropout, embed_dropout)
+        by_source = dropouts.by_source(attn_dropout_audio, attn_dropout_vision)
 
         def encoder(source: str, width: int = dim, layers: int = depth) -> TransformerEncoder:
-            common = (relu_dropout, res_dropout, embed_dropout, causal)
-            return TransformerEncoder(width, heads, layers, dropouts[source], *common)
+            return TransformerEncoder(width, heads, layers, by_source[source], causal)
 
         self.project = ShrinkingProjection("DMD", spec, self.input_dims, dim, kernels, text_dropout)
         lengths = self.project.lengths

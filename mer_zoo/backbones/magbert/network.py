@@ -44,6 +44,7 @@ from typing_extensions import override
 from mer_zoo.backbones.magbert.mag import MAG
 from mer_zoo.batch import DataSpec, Modality, Output
 from mer_zoo.errors import MERError
+from mer_zoo.layers.dropouts import Dropouts
 from mer_zoo.layers.positions import embed_positions
 from mer_zoo.layers.sequence import TextPool, at_words, pool_text
 from mer_zoo.layers.text_encoder import TextEncoderSpec
@@ -117,7 +118,7 @@ class MAGBERT(Backbone):
         self.layers: TransformerEncoder | None = None
         if self.text_encoder is None:
             self.project = nn.Linear(self.input_dims["text"], dim)
-            self.layers = TransformerEncoder(dim, heads, depth, attn_dropout, relu_dropout, res_dropout)
+            self.layers = TransformerEncoder(dim, heads, depth, Dropouts(attn_dropout, relu_dropout, res_dropout))
         else:
             dim = self.text_encoder.embedding_dim
             _check_encoder(self.text_encoder.model)

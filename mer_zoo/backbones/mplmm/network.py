@@ -60,6 +60,7 @@ from mer_zoo.data.missing.views import IncompleteViews
 from mer_zoo.errors import MERError
 from mer_zoo.functional.dropout import dropout
 from mer_zoo.layers.convolution import TemporalConv
+from mer_zoo.layers.dropouts import Dropouts
 from mer_zoo.layers.mlp import ResidualBlock
 from mer_zoo.layers.positions import PositionRule, embed_positions
 from mer_zoo.layers.sequence import check_lengths
@@ -165,15 +166,18 @@ class MPLMM(Backbone):
         self.project = nn.ModuleDict({name: TemporalConv(self.input_dims[name], dim, 1) for name in MODALITIES})
         self.prompts = MissingPrompts(self.input_dims, self.lengths, dim, prompt_length, prompt_init)
 
-        def encoder(dim: int, depth: int) -> TransformerEncoder:
-            drops = (attn_dropout, relu_dropout, res_dropout, embed_dropout)
-            return TransformerEncoder(dim, heads, depth, *drops, causal=causal)
-
+        dropouts = Dropouts(attn_dropout, relu_dropout, res_dropout, embed_dropout)
         self.sources = {name: [other for other in MODALITIES if other != name] for name in MODALITIES}
         self.crossmodal = nn.ModuleDict(
-            {f"{a}_from_{b}": encoder(dim, depth) for a in MODALITIES for b in self.sources[a]}
+            {
+                f"{a}_from_{b}": TransformerEncoder(dim, heads, depth, dropouts, causal)
+                for a in MODALITIES
+                for b in self.sources[a]
+            }
         )
-        self.memory = nn.ModuleDict({name: encoder(2 * dim, max(depth, 3)) for name in MODALITIES})
+        self.memory = nn.ModuleDict(
+            {name: TransformerEncoder(2 * dim, heads, max(depth, 3), dropouts, causal) for name in MODALITIES}
+        )
         self.feature_dim = 6 * dim
         self.joint = ResidualBlock(self.feature_dim, None, out_dropout)
         self.head = nn.Linear(self.feature_dim, task.num_outputs)

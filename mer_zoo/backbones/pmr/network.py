@@ -53,6 +53,7 @@ from mer_zoo.functional.dropout import dropout
 from mer_zoo.layers.attention import visibility
 from mer_zoo.layers.convolution import TemporalConv
 from mer_zoo.layers.decoupling import in_order
+from mer_zoo.layers.dropouts import Dropouts
 from mer_zoo.layers.mlp import ResidualBlock
 from mer_zoo.layers.positions import embed_positions
 from mer_zoo.layers.sequence import check_lengths, last_step, masked_mean
@@ -165,17 +166,15 @@ class PMR(Backbone):
                 if name in spec.modalities
             }
         )
-        drops = (attn_dropout, relu_dropout, res_dropout)
+        dropouts = Dropouts(attn_dropout, relu_dropout, res_dropout)
         directions = [f"{end}_{name}" for end in ("to", "from") for name in self.names]
         keys = dict.fromkeys(self._key(i, direction) for i in range(depth) for direction in directions)
-        self.units = nn.ModuleDict({key: ReinforcementUnit(dim, heads, unit, gate, residual, *drops) for key in keys})
+        self.units = nn.ModuleDict({key: ReinforcementUnit(dim, heads, unit, gate, residual, dropouts) for key in keys})
         length, updates = sum(spec.length(name) for name in self.names), depth if sharing == "none" else 1
         if scoring == "full":
             _check_full(updates * len(self.names) * (length * dim) ** 2)
-        self.updates = nn.ModuleList(
-            MessageUpdate(self.names, dim, scoring, length, relu_dropout, res_dropout) for _ in range(updates)
-        )
-        self.interaction = TransformerEncoder(dim, heads, interaction_layers, *drops, causal=causal)
+        self.updates = nn.ModuleList(MessageUpdate(self.names, dim, scoring, length, dropouts) for _ in range(updates))
+        self.interaction = TransformerEncoder(dim, heads, interaction_layers, dropouts, causal)
         self.feature_dim = dim
         self.joint = ResidualBlock(dim, None, out_dropout)
         self.head = nn.Linear(dim, task.num_outputs)

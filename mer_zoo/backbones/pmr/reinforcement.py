@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.layers.attention import Visibility
+from mer_zoo.layers.dropouts import NO_DROPOUTS, Dropouts
 from mer_zoo.layers.sequence import masked_mean
 from mer_zoo.layers.transformer import FeedForward, MultiheadAttention, PreNormLayer
 from mer_zoo.options import check_choice
@@ -53,9 +54,7 @@ class ReinforcementUnit(PreNormLayer):
         gate: Which branch G weighs: "self", as in the paper, or "cross".
         residual: Where the target is added: to what is "mixed", to both "branches", so that the gate sees it, or
             "none". By default as the unit has it, "mixed" for separate branches.
-        attn_dropout: Dropout of the attention weights.
-        relu_dropout: Dropout behind the ReLU.
-        res_dropout: Dropout of what is added to the residual stream.
+        dropouts: Of the attention weights, the ReLU and the residual stream.
 
     Raises:
         MERError: For an unknown option, or heads that do not divide the width.
@@ -81,19 +80,17 @@ class ReinforcementUnit(PreNormLayer):
         unit: Unit = "separate",
         gate: Gate = "self",
         residual: Residual | None = None,
-        attn_dropout: float = 0.0,
-        relu_dropout: float = 0.0,
-        res_dropout: float = 0.0,
+        dropouts: Dropouts = NO_DROPOUTS,
     ) -> None:
         check_choice("PMR", "unit", unit, get_args(Unit))
         check_choice("PMR", "gate", gate, get_args(Gate))
         if residual is None:
             residual = "branches" if unit == "r1" else "mixed"
         check_choice("PMR", "residual", residual, get_args(Residual))
-        super().__init__(dim, MultiheadAttention(dim, heads, attn_dropout), relu_dropout, res_dropout)
+        super().__init__(dim, MultiheadAttention(dim, heads, dropouts.attn), dropouts)
         self.gate, self.residual = gate, residual
         separate = unit == "separate"
-        self.self_attention = MultiheadAttention(dim, heads, attn_dropout) if separate else None
+        self.self_attention = MultiheadAttention(dim, heads, dropouts.attn) if separate else None
         self.source_norm = nn.LayerNorm(dim) if separate else None
         self.gate_self, self.gate_cross = nn.Linear(dim, dim, bias=False), nn.Linear(dim, dim)
 
@@ -143,8 +140,7 @@ class MessageUpdate(FeedForward):
             weights a modality; "pooled", the mean over the real steps. With "mean" there is no score, and all weigh the
             same.
         length: Steps T of the hub; for "full".
-        relu_dropout: Dropout behind the ReLU.
-        res_dropout: Dropout of what is added to the residual stream.
+        dropouts: Of the ReLU and the residual stream.
 
     Raises:
         MERError: For an unknown scoring.
@@ -165,11 +161,10 @@ class MessageUpdate(FeedForward):
         dim: int,
         scoring: Scoring = "pooled",
         length: int = 1,
-        relu_dropout: float = 0.0,
-        res_dropout: float = 0.0,
+        dropouts: Dropouts = NO_DROPOUTS,
     ) -> None:
         check_choice("PMR", "scoring", scoring, get_args(Scoring))
-        super().__init__(dim, relu_dropout, res_dropout)
+        super().__init__(dim, dropouts)
         self.scoring = scoring
         self.project = nn.ModuleDict()
         if scoring != "mean":
