@@ -26,7 +26,7 @@ from torch import nn
 
 from benchmarks.plain.cider import DIM, DIMS, HEADS, LAYERS, NAMES, WEIGHT, Drop, PlainCIDer, PlainTraining, Terms
 from benchmarks.plain.same import assert_same, backward, in_double
-from benchmarks.speed.timing import Step, in_fresh_process, peak_memory, time_steps
+from benchmarks.speed.timing import Step, in_fresh_process, peak_memory, ratio, time_steps
 from mer_zoo.backbones import CIDerNet
 from mer_zoo.batch import Batch, DataSpec, Modality
 from mer_zoo.compat import load_released
@@ -171,7 +171,7 @@ def main(args: Sequence[str] | None = None) -> None:
         seconds = compare(lengths, size, drop, options.repeats)
         kinds = ("ours", "plain")
         memory = {kind: mebibytes(kind=kind, lengths=lengths, size=size, drop=drop) for kind in kinds}
-        ratios = f"{seconds['plain'] / seconds['ours']:.2f}", f"{memory['ours'] / memory['plain']:.2f}"
+        ratios = ratio(seconds["plain"], seconds["ours"]), ratio(memory["ours"], memory["plain"])
         rates = [f"{1000 * seconds[kind]:.0f}" for kind in kinds]
         table.add_row(title, *rates, ratios[0], *(f"{memory[kind]:.0f}" for kind in kinds), ratios[1])
     lengthened = Table("lengths", "ms", "times the first")

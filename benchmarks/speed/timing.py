@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mer_zoo.batch import Batch
 
-__all__ = ["Step", "in_fresh_process", "peak_memory", "resident", "time_steps"]
+__all__ = ["Step", "in_fresh_process", "peak_memory", "ratio", "resident", "time_steps"]
 
 Step = Callable[[Batch], None]
 ROOT = Path(__file__).parents[2]
@@ -51,6 +51,11 @@ def in_fresh_process(module: str, *args: str, **environment: str) -> str:
     return subprocess.run(
         command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | environment
     ).stdout
+
+
+def ratio(a: float, b: float) -> str:
+    """A number against another, as a table shows it; a dash where steps were too small to take any memory."""
+    return f"{a / b:.2f}" if b else "-"
 
 
 def resident(key: str) -> int:

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 import mer_zoo.backbones
 from benchmarks.plain.same import backward
 from benchmarks.plain.zoo import CASES, MOSI, TASK, Pair, Terms, build, check, make_batch, our_terms
-from benchmarks.speed.timing import Step, in_fresh_process, peak_memory, time_steps
+from benchmarks.speed.timing import Step, in_fresh_process, peak_memory, ratio, time_steps
 from mer_zoo.batch import Batch
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic.generate import SyntheticConfig
@@ -122,7 +122,7 @@ def show_pair(case: str, title: str, repeats: int) -> None:
     name = f"{network} {lengths} x {sizes.size}, {title}"
     rates = [f"{sizes.size / seconds[kind]:.2f}" for kind in seconds]
     used = [f"{memory[kind]:.0f}" for kind in seconds]
-    ratios = f"{seconds['plain'] / seconds['ours']:.2f}", f"{memory['ours'] / memory['plain']:.2f}"
+    ratios = ratio(seconds["plain"], seconds["ours"]), ratio(memory["ours"], memory["plain"])
     show(name, *rates, ratios[0], *used, ratios[1])
 
 

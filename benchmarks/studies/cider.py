@@ -25,15 +25,14 @@ from lightning.pytorch import seed_everything
 
 from benchmarks.studies.frame import (
     Job,
-    Place,
     Plan,
     Record,
+    Results,
     Study,
     about,
     add_run_options,
     by_name,
     fit,
-    part_of,
     result_of,
     same_samples,
     score_conditions,
@@ -100,7 +99,7 @@ def corpus(options: argparse.Namespace, seed: int) -> MERDataModule:
     return MOSI(options.path, **common, seed=seed)
 
 
-def train(options: argparse.Namespace, job: Job) -> dict[Place, Record]:
+def train(options: argparse.Namespace, job: Job) -> Results:
     """Train one model with one seed and test it."""
     seed_everything(job.seed, verbose=False)
     data, (name,) = corpus(options, job.seed), job.what
@@ -108,7 +107,7 @@ def train(options: argparse.Namespace, job: Job) -> dict[Place, Record]:
     return tested(found, lambda module: _test(name, module, data))
 
 
-def _test(name: str, module: MERModule, data: MERDataModule) -> dict[Place, Record]:
+def _test(name: str, module: MERModule, data: MERDataModule) -> Results:
     """Results under every choice of tau where there is MACI."""
     model, scores = module.model, score_conditions(module.model, data, calibrating=True)
     told = {**about(model, scores), "ids": same_samples(scores)}
@@ -205,7 +204,7 @@ def main(args: Sequence[str] | None = None) -> None:
         for seed in options.seeds.split(",")
         for name in models
     ]
-    Study(options.out, kept, partial(train, options)).run(part_of(jobs, options.part))
+    Study(options.out, kept, partial(train, options)).run(jobs, options.part)
 
 
 if __name__ == "__main__":

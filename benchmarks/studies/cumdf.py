@@ -19,7 +19,7 @@ import statistics
 import tempfile
 from collections.abc import Sequence
 from functools import partial
-from itertools import combinations
+from itertools import combinations, permutations
 from pathlib import Path
 from typing import Any, get_args
 
@@ -31,14 +31,12 @@ from torch import Tensor
 
 from benchmarks.studies.frame import (
     Job,
-    Place,
     Plan,
-    Record,
+    Results,
     Study,
     add_run_options,
     by_name,
     fit,
-    part_of,
     simple_jobs,
     simple_test,
     tested,
@@ -113,7 +111,7 @@ def plan(options: argparse.Namespace) -> Plan:
     return Plan(options.lr, options.epochs)
 
 
-def train(options: argparse.Namespace, job: Job) -> dict[Place, Record]:
+def train(options: argparse.Namespace, job: Job) -> Results:
     """Train one model with one seed and test it."""
     seed_everything(job.seed, verbose=False)
     data, (name,) = corpus(options), job.what
@@ -148,14 +146,7 @@ def shares(options: argparse.Namespace) -> None:
     """Attribution under known reliabilities: rank agreement (Kendall) of the proportions with the truth."""
     header = ["reliability l, a, v", "effect", "proportions l, a, v", "agreement"]
     shown = Table("attribution under known reliabilities", header, [])
-    for reliabilities in (
-        (1.0, 0.5, 0.0),
-        (0.0, 0.5, 1.0),
-        (0.5, 0.0, 1.0),
-        (0.5, 1.0, 0.0),
-        (1.0, 0.0, 0.5),
-        (0.0, 1.0, 0.5),
-    ):
+    for reliabilities in permutations((1.0, 0.5, 0.0)):
         for effect in get_args(Effect):
             measured = []
             for seed in map(int, options.seeds.split(",")):
@@ -250,7 +241,7 @@ def main(args: Sequence[str] | None = None) -> None:
     elif options.command == "run":
         kept = {name: getattr(options, name) for name in ("path", "epochs", "dim", "lr", "batch_size")}
         jobs = simple_jobs(options.models.split(","), options.seeds)
-        Study(options.out, kept, partial(train, options)).run(part_of(jobs, options.part))
+        Study(options.out, kept, partial(train, options)).run(jobs, options.part)
     else:
         {"shares": shares, "probe": probe}[options.command](options)
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from benchmarks.studies.debias import RATES, SIZES, Comparison, add_method_options, make_jobs
 from benchmarks.studies.debias_table import add_table_options, show_tables
 from benchmarks.studies.debias_train import train
-from benchmarks.studies.frame import Study, add_run_options, part_of
+from benchmarks.studies.frame import Study, add_run_options
 from mer_zoo.confounding.propensity import Propensity
 from mer_zoo.confounding.report import class_shares
 from mer_zoo.confounding.trace import WordRule, Words, WordTrace
@@ -132,7 +132,7 @@ def main(args: Sequence[str] | None = None) -> None:
     else:
         asked = comparison(options)
         jobs = make_jobs(asked, options.methods, options.backbones, asked.settings, options.seeds)
-        Study(options.out, asked.options, partial(train, asked)).run(part_of(jobs, options.part))
+        Study(options.out, asked.options, partial(train, asked)).run(jobs, options.part)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from benchmarks.studies.debias import RATES, SIZES, Comparison, add_method_optio
 from benchmarks.studies.debias_picture import add_picture_options, write_picture
 from benchmarks.studies.debias_table import add_table_options, show_tables
 from benchmarks.studies.debias_train import train
-from benchmarks.studies.frame import Study, add_run_options, part_of
+from benchmarks.studies.frame import Study, add_run_options
 from mer_zoo.data.datamodule import MERDataModule, SyntheticMER
 from mer_zoo.data.synthetic.generate import SyntheticConfig
 
@@ -75,7 +75,7 @@ def main(args: Sequence[str] | None = None) -> None:
         asked = comparison(options)
         settings = [setting(rho) for rho in options.rhos.split(",")]
         jobs = make_jobs(asked, options.methods, options.backbones, settings, options.seeds)
-        Study(options.out, asked.options, partial(train, asked)).run(part_of(jobs, options.part))
+        Study(options.out, asked.options, partial(train, asked)).run(jobs, options.part)
 
 
 if __name__ == "__main__":

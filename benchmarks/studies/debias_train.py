@@ -9,7 +9,7 @@ from lightning.pytorch import seed_everything
 
 import mer_zoo.backbones
 from benchmarks.studies.debias import CHOICES, METRIC, RATES, SIZES, TAUS, Comparison, build, labels
-from benchmarks.studies.frame import Job, Place, Plan, Record, about, fit, result_of, tested
+from benchmarks.studies.frame import Job, Place, Plan, Record, Results, about, fit, result_of, tested
 from mer_zoo.confounding.strength import Selection
 from mer_zoo.data.corpus.overlap import recordings
 from mer_zoo.data.datamodule import MERDataModule
@@ -20,7 +20,7 @@ from mer_zoo.training import score
 from mer_zoo.wrappers import MACI
 
 
-def train(comparison: Comparison, job: Job) -> dict[Place, Record]:
+def train(comparison: Comparison, job: Job) -> Results:
     """Train once, and test the chosen epoch of every choice."""
     backbone, trained, method = job.what
     seed_everything(job.seed, verbose=False)
@@ -31,7 +31,7 @@ def train(comparison: Comparison, job: Job) -> dict[Place, Record]:
     return tested(found, lambda module: _test(comparison, job, module, data))
 
 
-def _test(comparison: Comparison, job: Job, module: MERModule, data: MERDataModule) -> dict[Place, Record]:
+def _test(comparison: Comparison, job: Job, module: MERModule, data: MERDataModule) -> Results:
     """Results in each setting, and what they belong to."""
     _, trained, method = job.what
     model, weights = module.model, module.validation_weights

@@ -38,6 +38,7 @@ from mer_zoo.training import score
 
 Record = dict[str, Any]
 Place = tuple[str, ...]
+Results = Mapping[Place, Record]
 Choices = Mapping[str, tuple[str, int]]  # by name the metric of the validation split, and whether 1 large or -1 small
 LOSS: Choices = {"loss": ("val/loss", -1)}
 QUIET: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
@@ -70,7 +71,7 @@ class Study:
 
     out: Path
     options: Mapping[str, Any]
-    train: Callable[[Job], Mapping[Place, Record]]
+    train: Callable[[Job], Results]
 
     def path(self, place: Place, seed: int) -> Path:
         """Where a record stands."""
@@ -80,12 +81,17 @@ class Study:
         """Whether all results of a job are recorded."""
         return all(self.path(place, job.seed).exists() for place in job.places)
 
-    def run(self, jobs: Sequence[Job]) -> None:
+    def run(self, jobs: Sequence[Job], part: str = "1/1") -> None:
         """Do the jobs whose records are not there yet; one that cannot be done is named and left out.
 
+        Args:
+            jobs: All jobs.
+            part: Which of them are this process', see :func:`part_of`.
+
         Raises:
-            MERError: If the folder holds records of other options.
+            MERError: If the folder holds records of other options, or for a part that there is not.
         """
+        jobs = part_of(jobs, part)
         read_records(self.out, self.options)
         console = Console(width=140)
         for number, job in enumerate(jobs, 1):
@@ -234,7 +240,7 @@ def fit(model: Model, data: MERDataModule, plan: Plan) -> Trained:
     return Trained(module, trainer, best.states)
 
 
-def tested(trained: Trained, test: Callable[[MERModule], Mapping[Place, Record]]) -> dict[Place, Record]:
+def tested(trained: Trained, test: Callable[[MERModule], Results]) -> Results:
     """Test the epoch of every choice, one that several are for once.
 
     Args:
@@ -242,7 +248,7 @@ def tested(trained: Trained, test: Callable[[MERModule], Mapping[Place, Record]]
         test: Results by their places; what they hold under ``result`` belongs to the epoch.
     """
     records: dict[Place, Record] = {}
-    done: dict[int, Mapping[Place, Record]] = {}
+    done: dict[int, Results] = {}
     for choice, (epoch, _) in trained.states.items():
         if epoch not in done:
             trained.restore(choice)
@@ -278,7 +284,7 @@ def result_of(task: Task, scores: Scores, candidates: Sequence[Tensor] = (), met
     return found
 
 
-def simple_test(module: MERModule, data: MERDataModule, place: Place) -> dict[Place, Record]:
+def simple_test(module: MERModule, data: MERDataModule, place: Place) -> Results:
     """What a network says under every condition of its data, as it is."""
     model, scores = module.model, score_conditions(module.model, data)
     splits = {name: result_of(data.task, each) for name, each in scores.items()}

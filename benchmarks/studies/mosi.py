@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks.studies.frame import Job, Place, Record, Study, add_run_options, by_name, part_of, simple_jobs
+from benchmarks.studies.frame import Job, Results, Study, add_run_options, by_name, simple_jobs
 from benchmarks.studies.table import SCALES, Answers, metric_cell, write_tables
 from mer_zoo.cli import main as mer_zoo
 from mer_zoo.reports.tables import Table
@@ -30,7 +30,7 @@ MODELS = {
 }
 
 
-def train(options: argparse.Namespace, job: Job) -> dict[Place, Record]:
+def train(options: argparse.Namespace, job: Job) -> Results:
     """Train and test one model with one seed as a user does, into a run folder beside the records."""
     (name,) = job.what
     config, task = MODELS[name]
@@ -90,7 +90,7 @@ def main(args: Sequence[str] | None = None) -> None:
     kept = {name: getattr(options, name) for name in ("modalities", "epochs", "batch_size", "dim")}
     jobs = simple_jobs(options.models.split(","), options.seeds)
     study = Study(options.out, {"file": options.path.name, **kept}, partial(train, options))
-    study.run(part_of(jobs, options.part))
+    study.run(jobs, options.part)
 
 
 if __name__ == "__main__":

@@ -23,14 +23,12 @@ from lightning.pytorch import seed_everything
 import mer_zoo.backbones
 from benchmarks.studies.frame import (
     Job,
-    Place,
     Plan,
-    Record,
+    Results,
     Study,
     add_run_options,
     by_name,
     fit,
-    part_of,
     simple_jobs,
     simple_test,
     tested,
@@ -75,7 +73,7 @@ SIZES: dict[str, dict[str, Any]] = {
 WRAPPERS: dict[str, Callable[[Model], Model]] = {"plain": lambda model: model, "MACI": MACI, "CausalMER": CausalMER}
 
 
-def train(options: argparse.Namespace, job: Job) -> dict[Place, Record]:
+def train(options: argparse.Namespace, job: Job) -> Results:
     """Train one model with one seed and test it."""
     seed_everything(job.seed, verbose=False)
     (name,) = job.what
@@ -144,7 +142,7 @@ def main(args: Sequence[str] | None = None) -> None:
     kept = {"file": options.path.name, "epochs": options.epochs, "lr": options.lr, "batch_size": options.batch_size}
     names = [f"{net}+{wrapper}" for net in options.backbones.split(",") for wrapper in options.wrappers.split(",")]
     jobs = simple_jobs(names, options.seeds)
-    Study(options.out, kept, partial(train, options)).run(part_of(jobs, options.part))
+    Study(options.out, kept, partial(train, options)).run(jobs, options.part)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.speed import cumdf_step
 from benchmarks.speed.timing import in_fresh_process
 
 ROOT = Path(__file__).parents[2]
@@ -97,3 +98,8 @@ def in_this_process(script: str, *args: str) -> str:
 def test_a_fresh_process_is_asked_and_answers() -> None:
     asked = '{"case": "LFLSTM", "kind": "alone"}'
     assert int(in_fresh_process("benchmarks.speed.train_step", "--request", asked)) > 2**20
+
+
+@pytest.mark.parametrize("kind", cumdf_step.SPEEDS)
+def test_every_step_of_cumdf_trains(kind: str) -> None:
+    cumdf_step.step_of(kind, width=12)()

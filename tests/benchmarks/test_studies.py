@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.studies import cider, cumdf, mosi, zoo_mosi
-from benchmarks.studies.frame import Job, Place, Record, Study, part_of, read_records, simple_jobs
+from benchmarks.studies.frame import Job, Results, Study, read_records, simple_jobs
 from benchmarks.studies.table import Answers, Column, cell, difference, resampled_mean
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic.generate import SyntheticConfig
@@ -83,7 +83,7 @@ def test_the_zoo_and_the_command_line_are_studied_on_a_file(tmp_path: Path, corp
 def test_jobs_are_done_once_and_what_fails_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done: list[str] = []
 
-    def train(job: Job) -> dict[Place, Record]:
+    def train(job: Job) -> Results:
         (name,) = job.what
         if name == "bad":
             raise MERError("there is no bad")
@@ -92,7 +92,7 @@ def test_jobs_are_done_once_and_what_fails_is_left_out(tmp_path: Path, capsys: p
 
     jobs = simple_jobs(["good", "bad"], "0,1")
     study = Study(tmp_path, {"epochs": 1}, train)
-    study.run(part_of(jobs, "1/2"))
+    study.run(jobs, "1/2")
     study.run(jobs)
     study.run(jobs)
     assert done == ["good0", "good1"]
