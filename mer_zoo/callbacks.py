@@ -9,20 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities import rank_zero_warn
 from typing_extensions import override
 
 from mer_zoo.confounding.propensity import Propensity
 from mer_zoo.data.missing.conditions import described
+from mer_zoo.errors import MERError
 from mer_zoo.module import MERModule
 from mer_zoo.reports import write_results
 from mer_zoo.runs.curves import CurveWriter, curve_of, epoch_row
+from mer_zoo.runs.earlier import check_no_run, clear_run, lock_run, results_to_add_to
 from mer_zoo.runs.files import whole_file
-from mer_zoo.runs.folder import CHECKPOINTS, is_trial, run_folder
+from mer_zoo.runs.folder import is_trial, run_folder
 from mer_zoo.runs.provenance import provenance, weights_sha256
 
 __all__ = ["RunRecord", "SaveConfig", "run_folder"]
@@ -49,6 +51,8 @@ class SaveConfig(SaveConfigCallback):
         config = self.config.clone()
         if doing == "fit":
             config.ckpt_path = None
+        for once in ("overwrite", "untrained"):  # said of this command, and not to be said again by a copy of it
+            config.pop(once, None)
         text = self.parser.dump(config)
         name = "config.yaml" if doing == "fit" else f"config_{doing}.yaml"
         folder = run_folder(trainer, self.config.get("ckpt_path"))
@@ -65,12 +69,20 @@ class RunRecord(BasePredictionWriter):
     validation goes by biased words; results.json, results.md, scores and pictures after ``test``; predictions.csv after
     ``predict``.
 
+    What an earlier run has left is kept: training in its folder is refused, a test of the same weights adds its
+    conditions to what is there, one of other weights is refused, and so are predictions where there are some.
+
     Args:
         folder: Where to write; by default the run's own folder.
         pictures: Whether to draw.
+        overwrite: Replace what an earlier run has left in the folder. Its checkpoints are put aside, as ``*.ckpt.old``.
 
     Attributes:
         command: The command line; that of the process by default.
+        untrained: Whether a network is tested as it was initialised, which results and tables then say.
+
+    Raises:
+        MERError: Where something is there that may not be replaced, or another process trains in the folder.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -86,10 +98,12 @@ class RunRecord(BasePredictionWriter):
     """
 
     command: Sequence[str] | None = None
+    untrained: bool = False
 
-    def __init__(self, folder: str | None = None, pictures: bool = True) -> None:
+    def __init__(self, folder: str | None = None, pictures: bool = True, overwrite: bool = False) -> None:
         super().__init__(write_interval="epoch")
-        self.folder, self.pictures = folder, pictures
+        self.folder, self.pictures, self.overwrite = folder, pictures, overwrite
+        self._lock: FileLock | None = None
         self._curve: CurveWriter | None = None
         self._rows: list[dict[str, float]] | None = None  # of the run that is resumed
 
@@ -102,7 +116,31 @@ class RunRecord(BasePredictionWriter):
             folder = run_folder(trainer)
             trainer.loggers = [*trainer.loggers, CSVLogger(folder.parent, name=folder.name, version="")]
         self._rows = None
+        if stage == "fit" and trainer.is_global_zero and not is_trial(trainer):
+            self.check_place(trainer)
+            self._lock = lock_run(run_folder(trainer))
         self.keep_curve(trainer, stage)
+
+    @override
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def check_place(self, trainer: Trainer, resumed: str | Path | None = None) -> None:
+        """Refuse to train where an earlier run is, unless it is gone on with; before anything is written.
+
+        Args:
+            trainer: The trainer that is to fit.
+            resumed: The checkpoint that it goes on from, where it does not know it yet.
+
+        Raises:
+            MERError: Naming the folder and the ways out.
+        """
+        folder, given = run_folder(trainer), trainer.ckpt_path or resumed
+        goes_on = given is not None and folder.absolute() in Path(str(given)).absolute().parents
+        if trainer.is_global_zero and not is_trial(trainer) and not goes_on:
+            check_no_run(folder, self.overwrite)
 
     def keep_curve(self, trainer: Trainer, stage: str) -> None:
         """Let the run's metrics.csv be whole at any moment; before the fit, where the logger first deletes an old one.
@@ -130,7 +168,7 @@ class RunRecord(BasePredictionWriter):
         if not isinstance(pl_module, MERModule) or not trainer.is_global_zero or is_trial(trainer):
             return
         if self._rows is None:
-            _clear(run_folder(trainer))
+            clear_run(run_folder(trainer))
         if self._curve is not None:
             self._curve.restart(self._rows or [])
         data = None if pl_module.datamodule is None else pl_module.datamodule.origin()
@@ -155,11 +193,35 @@ class RunRecord(BasePredictionWriter):
             write_csv(folder / "propensity.csv", propensity.sample_rows())
 
     @override
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if isinstance(pl_module, MERModule) and trainer.is_global_zero and not is_trial(trainer):
+            # What can't be kept is refused before the work, not after it.
+            results_to_add_to(self.folder_of(trainer), results_of(trainer, pl_module), self.overwrite)
+
+    @override
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not isinstance(pl_module, MERModule) or not trainer.is_global_zero or is_trial(trainer):
             return
-        results = {**results_of(trainer, pl_module), "provenance": provenance(self.command)}
-        write_results(self.folder_of(trainer), results, pl_module.test_scores, pictures=self.pictures)
+        results, folder = results_of(trainer, pl_module), self.folder_of(trainer)
+        earlier = results_to_add_to(folder, results, self.overwrite)
+        results["conditions"] = {**earlier, **results["conditions"]}
+        results["provenance"] = provenance(self.command)
+        if self.untrained:
+            results["model"] += "[untrained]"
+            results["notes"] = [
+                "tested as it was initialised: these weights have never been trained",
+                *results["notes"],
+            ]
+        write_results(folder, results, pl_module.test_scores, pictures=self.pictures)
+
+    @override
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        path = self.folder_of(trainer) / "predictions.csv"
+        if path.exists() and trainer.is_global_zero and not is_trial(trainer) and not self.overwrite:
+            raise MERError(
+                f"{path} is there already; write to another folder by --record.folder, or replace it by"
+                " --overwrite=true"
+            )
 
     @override
     def write_on_epoch_end(
@@ -181,17 +243,6 @@ class RunRecord(BasePredictionWriter):
     def folder_of(self, trainer: Trainer) -> Path:
         """Where this record is written."""
         return Path(self.folder) if self.folder is not None else run_folder(trainer)
-
-
-def _clear(folder: Path) -> None:
-    """Put the last checkpoint of an earlier run in this folder aside: the new run would not go on from it."""
-    last = folder / CHECKPOINTS / "last.ckpt"
-    if last.exists():
-        aside = last.with_name("last.ckpt.old")
-        last.replace(aside)
-        rank_zero_warn(
-            f"{folder} holds an earlier run, whose files are replaced; its last checkpoint is kept as {aside}"
-        )
 
 
 def results_of(trainer: Trainer, module: MERModule) -> dict[str, Any]:

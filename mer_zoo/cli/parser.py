@@ -27,7 +27,8 @@ from mer_zoo.data import MERDataModule
 from mer_zoo.errors import MERError
 from mer_zoo.module import MERModule
 from mer_zoo.reports import show_results
-from mer_zoo.runs.folder import CHECKPOINTS, is_trial, newest_run
+from mer_zoo.runs.earlier import check_no_run, trained_weights
+from mer_zoo.runs.folder import CHECKPOINTS, Place, default_logger, is_trial, newest_run, run_folder
 from mer_zoo.training.checkpoint import check_if_local
 from mer_zoo.training.resume import LastCheckpoint
 
@@ -85,7 +86,8 @@ class MERCLI(LightningCLI):
 
     def __init__(self, args: Sequence[str] | None = None) -> None:
         self.given = args
-        self.logger_option: str | None = None
+        self.asked_logger: Any = None  # where a run's own folder has taken the place of what was asked for
+        self.begins_anew = False  # where a run that has no checkpoint yet is to be gone on with
         super().__init__(
             MERModule,
             MERDataModule,
@@ -111,6 +113,12 @@ class MERCLI(LightningCLI):
         # own.
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(RunRecord, "record")
+        parser.add_argument(
+            "--overwrite", type=bool, default=False, help="Replace what an earlier run has left in the folder."
+        )
+        parser.add_argument(
+            "--untrained", type=bool, default=False, help="Test the network as it is initialised, without a checkpoint."
+        )
         parser.set_defaults(
             {
                 "early_stopping.monitor": "val/loss",
@@ -134,12 +142,14 @@ class MERCLI(LightningCLI):
             if told is None:
                 raise
             raise MERError(told) from error
-        if self.logger_option is not None:  # config.yaml holds the configuration that was asked for
-            self.config[str(self.subcommand)].trainer.logger.init_args[self.logger_option] = None
+        if self.asked_logger is not None:  # config.yaml holds the configuration that was asked for
+            self.options.trainer.logger = self.asked_logger
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, RunRecord):
                 callback.keep_curve(self.trainer, str(self.subcommand))
                 callback.command = ["mer-zoo", *(sys.argv[1:] if self.given is None else self.given)]
+                callback.overwrite |= self.options.overwrite or self.begins_anew
+                callback.untrained = self.subcommand != "fit" and not self.options.ckpt_path
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -150,8 +160,18 @@ class MERCLI(LightningCLI):
         except (ValueError, ImportError) as error:  # strategies and libraries that are not there
             raise MERError(explain_trainer(error)) from error
 
+    @property
+    def options(self) -> Any:
+        """The options of the command."""
+        return self.config[str(self.config.subcommand)]
+
+    def _records(self) -> list[RunRecord]:
+        return [callback for callback in self.trainer.callbacks if isinstance(callback, RunRecord)]  # type: ignore[attr-defined]
+
     def before_fit(self) -> None:
-        """Say what is trained, and refuse what Lightning refuses with a remedy that does not exist here."""
+        """Say what is trained; refuse what Lightning refuses with a remedy that does not exist here, and runs' places."""
+        for record in self._records():
+            record.check_place(self.trainer, self.options.ckpt_path)
         rank_zero_info(closing.size_of(self.model.model))
         if self.model.automatic_optimization:
             return
@@ -166,28 +186,44 @@ class MERCLI(LightningCLI):
 
     @override
     def _parse_ckpt_path(self) -> None:
-        options = self.config[self.config.subcommand]
+        options = self.options
         path = options.get("ckpt_path")
         if path in ("last", "best") and not Path(path).exists():
             path = options.ckpt_path = self._find_checkpoint(path)
+        elif not path and self.config.subcommand != "fit":
+            path = options.ckpt_path = self._trained_weights()
         if path:
             check_if_local(path)
         super()._parse_ckpt_path()
 
+    def _trained_weights(self) -> str | None:
+        """The best checkpoint of the run whose configuration was given; None where untrained weights are asked for."""
+        options, doing = self.options, self.config.subcommand
+        if options.untrained or options.trainer.fast_dev_run:
+            return None
+        best = [found for file in options.config or [] if (found := trained_weights(Path(str(file)))) is not None]
+        if not best:
+            raise MERError(
+                f"{doing} needs trained weights: give --ckpt_path best, last or the path of a checkpoint, or the"
+                f" config.yaml of a run that has one; --untrained=true takes the network as it is initialised"
+            )
+        rank_zero_info(f"no --ckpt_path was given: {doing} takes {best[-1]}, the best of the run of this configuration")
+        return str(best[-1])
+
     def _find_checkpoint(self, word: str) -> str | None:
         """The last or best checkpoint of the run begun last; where one is resumed, its folder is to be kept."""
-        options, training = self.config[self.config.subcommand], self.config.subcommand == "fit"
-        logger = options.trainer.logger
-        run = newest_run(logger.as_dict() if hasattr(logger, "as_dict") else None, options.trainer.default_root_dir)
+        options, training = self.options, self.config.subcommand == "fit"
+        run = newest_run(_plain(options.trainer.logger), options.trainer.default_root_dir)
         path = None if run is None else run.folder / CHECKPOINTS / f"{word}.ckpt"
         found = path is not None and path.exists()
         if not found and (word == "best" or not training):
             where = "there is no run yet" if path is None else f"{path} does not exist"
             raise MERError(f"{where}; train first, or give --ckpt_path the path of a checkpoint")
         if training and run is not None and run.option is not None:
-            options.trainer.logger.init_args[run.option] = run.value
-            self.logger_option = run.option
+            self.asked_logger = options.trainer.logger
+            options.trainer.logger = _at(self.asked_logger, run, options.trainer.default_root_dir)
         if not found:
+            self.begins_anew = True
             rank_zero_info("no checkpoint has been written yet; training starts from the beginning")
         return str(path) if found else None
 
@@ -197,11 +233,17 @@ class MERCLI(LightningCLI):
             return
         if self.subcommand == "test":
             self.config.test.verbose = False  # after_test prints the same numbers so that they can be read
-        options = self.config[str(self.subcommand)]
-        trainer = options.trainer
-        if options.ckpt_path and "CSVLogger" in str(getattr(trainer.logger, "class_path", "")):
+        trainer = self.options.trainer
+        if self.options.ckpt_path:
             # There is no curve to log, and the logger would replace the metrics.csv of the training run.
-            trainer.logger = False
+            trainer.logger = _without_curves(trainer.logger)
+
+    def before_validate(self) -> None:
+        """Refuse to write what untrained weights give into the folder of a run."""
+        if not self.options.ckpt_path and self.trainer.is_global_zero and not is_trial(self.trainer):
+            check_no_run(run_folder(self.trainer), self.options.overwrite)
+
+    before_test = before_predict = before_validate
 
     def after_fit(self) -> None:
         """Say what came of the training."""
@@ -219,8 +261,32 @@ class MERCLI(LightningCLI):
 
     def _close(self, say: Callable[[Path], str | None]) -> None:
         """Print what there is to say of the run's folder; a trial run has none."""
-        record = next(callback for callback in self.trainer.callbacks if isinstance(callback, RunRecord))  # type: ignore[attr-defined]
         if self.trainer.is_global_zero and not is_trial(self.trainer):
-            told = say(record.folder_of(self.trainer))
+            told = say(self._records()[0].folder_of(self.trainer))
             if told is not None:
                 sys.stdout.write(f"{told}\n")
+
+
+def _plain(logger: Any) -> Any:
+    """The option ``trainer.logger``, one logger, several, a truth value or nothing, without jsonargparse's classes."""
+    if isinstance(logger, list):
+        return [_plain(one) for one in logger]
+    return logger.as_dict() if isinstance(logger, Namespace) else logger
+
+
+def _at(logger: Any, run: Place, root: str | None) -> Any:
+    """The option ``trainer.logger`` with the first logger in the folder of a run."""
+    if isinstance(logger, list):
+        return [_at(logger[0], run, root), *logger[1:]]
+    if not isinstance(logger, Namespace):
+        return Namespace(default_logger(root, run.value))  # type: ignore[no-untyped-call]
+    logger = logger.clone()
+    logger.init_args[run.option] = run.value
+    return logger
+
+
+def _without_curves(logger: Any) -> Any:
+    """The option ``trainer.logger`` without what writes a metrics.csv: one logger, several, or Lightning's own."""
+    if isinstance(logger, list):
+        return [one for one in logger if _without_curves(one)] or False
+    return False if logger is True or "CSVLogger" in str(getattr(logger, "class_path", "")) else logger

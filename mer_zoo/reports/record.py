@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
+from safetensors import safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from mer_zoo.batch import LETTERS, MODALITIES, availability_name, available_modalities
 from mer_zoo.errors import MERError
@@ -262,20 +264,28 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _kept_scores(path: Path, names: Set[str]) -> dict[str, Tensor]:
+    """Scores of an earlier test, by the names of their conditions."""
+    if not names or not path.is_file():
+        return {}
+    with safe_open(path, framework="pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys() if key.rpartition(".")[0] in names}  # noqa: SIM118
+
+
 def save_results(folder: Path, results: Mapping[str, Any], scores: Mapping[str, Scores]) -> RunResults:
     """Write results.json and scores.safetensors, each whole or not at all.
 
     Args:
         folder: The run folder.
         results: Content of results.json.
-        scores: Scores of each condition.
+        scores: Scores of each condition that was tested now; those of the others in ``results`` stay as they are.
 
     Raises:
         MERError: Where ``results`` is not a result.
     """
     plain = _plain(results)
     parsed = parse_results(plain, folder / "results.json")
-    tensors = {}
+    tensors = _kept_scores(folder / "scores.safetensors", parsed.conditions.keys() - scores.keys())
     for name, score in scores.items():
         for key in ("logits", "target", "index"):
             # clones, because the file format refuses tensors that share memory

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,11 +58,28 @@ class Place:
     value: str | int | None = None
 
 
+def default_logger(root: str | None = None, version: str | int | None = None) -> dict[str, Any]:
+    """What Lightning logs with where ``trainer.logger`` is true, as a configuration.
+
+    Args:
+        root: ``default_root_dir`` of the trainer.
+        version: The version; None for the next one.
+
+    Example:
+        >>> default_logger("runs", 3)["init_args"]["version"]
+        3
+    """
+    name = "TensorBoardLogger" if find_spec("tensorboard") or find_spec("tensorboardX") else "CSVLogger"
+    options = {"save_dir": root or ".", "name": "lightning_logs", "version": version}
+    return {"class_path": f"lightning.pytorch.loggers.{name}", "init_args": options}
+
+
 def newest_run(logger: Any, root: str | None = None) -> Place | None:
     """Find the run that was begun last with a logger's options, by their names in a configuration.
 
     Args:
-        logger: ``class_path`` and ``init_args`` of the logger; anything else stands for no logger.
+        logger: ``class_path`` and ``init_args`` of the logger, a list of such, of which the first decides, true for
+            Lightning's own, or nothing.
         root: ``default_root_dir`` of the trainer, where runs without a logger lie.
 
     Returns:
@@ -76,6 +94,10 @@ def newest_run(logger: Any, root: str | None = None) -> Place | None:
         >>> newest_run({"class_path": "CSVLogger", "init_args": {"save_dir": folder, "name": "mult"}}).value
         10
     """
+    if isinstance(logger, Sequence) and not isinstance(logger, str):
+        return newest_run(logger[0] if logger else None, root)
+    if logger is True:
+        logger = default_logger(root)
     if not isinstance(logger, Mapping):
         place = Place(Path(root or "."))
         return place if _is_run(place.folder) else None

@@ -1,0 +1,146 @@
+"""What an earlier run has left in a folder is kept, unless it is to be replaced."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from mer_zoo.errors import MERError
+from mer_zoo.runs.folder import CHECKPOINTS
+
+__all__ = ["LEFT_BY_A_RUN", "check_no_run", "clear_run", "lock_run", "results_to_add_to", "trained_weights"]
+
+LEFT_BY_A_RUN = (
+    "results.json",
+    "results.md",
+    "scores.safetensors",
+    "predictions.csv",
+    "conditions.png",
+    "robustness.png",
+    "propensity.json",
+    "propensity.csv",
+    "metrics.csv",
+)
+_LOCK = ".training"
+_SAME_TEST = ("weights", "task", "convention", "data")
+
+
+def trained_weights(config: Path) -> Path | None:
+    """The best checkpoint of the run that wrote a configuration.
+
+    Args:
+        config: A configuration, such as ``RUN/config.yaml``.
+
+    Returns:
+        ``RUN/checkpoints/best.ckpt``; None where the file is no run's or the run has none.
+
+    Example:
+        >>> trained_weights(Path("configs/quickstart.yaml")) is None
+        True
+    """
+    best = config.parent / CHECKPOINTS / "best.ckpt"
+    return best if config.name == "config.yaml" and best.is_file() else None
+
+
+def check_no_run(folder: Path, overwrite: bool = False) -> None:
+    """Refuse to train in a folder that holds a trained run.
+
+    Args:
+        folder: Where a run is about to be written.
+        overwrite: Whether an earlier one is to be replaced.
+
+    Raises:
+        MERError: Naming the folder and the ways out.
+
+    Example:
+        >>> check_no_run(Path("nowhere"))
+    """
+    held = [path for path in (*sorted((folder / CHECKPOINTS).glob("*.ckpt")), folder / "results.json") if path.exists()]
+    if held and not overwrite:
+        raise MERError(
+            f"{folder} holds a run already ({held[0].name}); give another folder, go on with it by --ckpt_path last, or"
+            " replace it by --overwrite=true"
+        )
+
+
+def clear_run(folder: Path) -> None:
+    """Take away what an earlier run has left in a folder, but keep its checkpoints aside, as ``*.ckpt.old``.
+
+    Args:
+        folder: A run's folder; one that is not there holds nothing.
+    """
+    for name in LEFT_BY_A_RUN:
+        (folder / name).unlink(missing_ok=True)
+    for checkpoint in sorted((folder / CHECKPOINTS).glob("*.ckpt")):
+        checkpoint.replace(checkpoint.with_name(f"{checkpoint.name}.old"))
+
+
+def lock_run(folder: Path) -> FileLock:
+    """Keep other trainings out of a run's folder until the lock is released or this process ends.
+
+    Args:
+        folder: The run's folder; it is made.
+
+    Returns:
+        The lock, which is held.
+
+    Raises:
+        MERError: Where another process trains in the folder.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> folder = Path(mkdtemp())
+        >>> with lock_run(folder):
+        ...     lock_run(folder)
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: another process is training in ...; give another folder, or wait until it has ended
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / _LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise MERError(
+            f"another process is training in {folder}; give another folder, or wait until it has ended"
+        ) from None
+    return lock
+
+
+def results_to_add_to(folder: Path, results: Mapping[str, Any], overwrite: bool = False) -> dict[str, Any]:
+    """The conditions that an earlier test of the same weights on the same data has left in a folder.
+
+    Args:
+        folder: Holds the earlier results.json, or none.
+        results: Content of the new one.
+        overwrite: Whether the earlier one is to be replaced as a whole.
+
+    Returns:
+        Name of each condition that is not tested anew -> its entry.
+
+    Raises:
+        MERError: If the earlier one is of other weights, another task or other data, naming what differs.
+
+    Example:
+        >>> results_to_add_to(Path("nowhere"), {"conditions": {}})
+        {}
+    """
+    path = folder / "results.json"
+    if overwrite or not path.is_file():
+        return {}
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        conditions = dict(earlier["conditions"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise MERError(f"{path} can't be read, so nothing can be added to it; replace it by --overwrite=true") from None
+    wanted = json.loads(json.dumps({key: results.get(key) for key in _SAME_TEST}))
+    other = [key for key in _SAME_TEST if key in earlier and earlier[key] != wanted[key]]
+    if other:
+        raise MERError(
+            f"{path} holds a test with other {other[0]}; write to another folder by --record.folder, or replace it by"
+            " --overwrite=true"
+        )
+    return {name: entry for name, entry in conditions.items() if name not in results["conditions"]}
