@@ -53,6 +53,8 @@ class SaveConfig(SaveConfigCallback):
             config.ckpt_path = None
         for once in ("overwrite", "untrained"):  # said of this command, and not to be said again by a copy of it
             config.pop(once, None)
+        if "record" in config:
+            config.record.overwrite = False
         text = self.parser.dump(config)
         name = "config.yaml" if doing == "fit" else f"config_{doing}.yaml"
         folder = run_folder(trainer, self.config.get("ckpt_path"))
@@ -117,28 +119,35 @@ class RunRecord(BasePredictionWriter):
             trainer.loggers = [*trainer.loggers, CSVLogger(folder.parent, name=folder.name, version="")]
         self._rows = None
         if stage == "fit" and trainer.is_global_zero and not is_trial(trainer):
-            self.check_place(trainer)
             self._lock = lock_run(run_folder(trainer))
         self.keep_curve(trainer, stage)
 
     @override
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._unlock()
+
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._unlock()
+
+    def _unlock(self) -> None:
         if self._lock is not None:
+            Path(self._lock.lock_file).unlink(missing_ok=True)  # while it is held: others then lock a new file
             self._lock.release()
             self._lock = None
 
-    def check_place(self, trainer: Trainer, resumed: str | Path | None = None) -> None:
+    def check_place(self, trainer: Trainer, resumed: str | Path | None) -> None:
         """Refuse to train where an earlier run is, unless it is gone on with; before anything is written.
 
         Args:
             trainer: The trainer that is to fit.
-            resumed: The checkpoint that it goes on from, where it does not know it yet.
+            resumed: The checkpoint that it goes on from.
 
         Raises:
             MERError: Naming the folder and the ways out.
         """
-        folder, given = run_folder(trainer), trainer.ckpt_path or resumed
-        goes_on = given is not None and folder.absolute() in Path(str(given)).absolute().parents
+        folder = run_folder(trainer)
+        goes_on = resumed is not None and folder.absolute() in Path(str(resumed)).absolute().parents
         if trainer.is_global_zero and not is_trial(trainer) and not goes_on:
             check_no_run(folder, self.overwrite)
 
@@ -168,6 +177,7 @@ class RunRecord(BasePredictionWriter):
         if not isinstance(pl_module, MERModule) or not trainer.is_global_zero or is_trial(trainer):
             return
         if self._rows is None:
+            self.check_place(trainer, None)
             clear_run(run_folder(trainer))
         if self._curve is not None:
             self._curve.restart(self._rows or [])

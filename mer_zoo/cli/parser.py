@@ -289,4 +289,4 @@ def _without_curves(logger: Any) -> Any:
     """The option ``trainer.logger`` without what writes a metrics.csv: one logger, several, or Lightning's own."""
     if isinstance(logger, list):
         return [one for one in logger if _without_curves(one)] or False
-    return False if logger is True or "CSVLogger" in str(getattr(logger, "class_path", "")) else logger
+    return False if logger in (True, None) or "CSVLogger" in str(getattr(logger, "class_path", "")) else logger

@@ -24,6 +24,9 @@ LEFT_BY_A_RUN = (
     "propensity.json",
     "propensity.csv",
     "metrics.csv",
+    "config_test.yaml",
+    "config_validate.yaml",
+    "config_predict.yaml",
 )
 _LOCK = ".training"
 _SAME_TEST = ("weights", "task", "convention", "data")

@@ -78,8 +78,8 @@ def newest_run(logger: Any, root: str | None = None) -> Place | None:
     """Find the run that was begun last with a logger's options, by their names in a configuration.
 
     Args:
-        logger: ``class_path`` and ``init_args`` of the logger, a list of such, of which the first decides, true for
-            Lightning's own, or nothing.
+        logger: ``class_path`` and ``init_args`` of the logger, a list of such, of which the first decides, true or
+            null for Lightning's own, or false.
         root: ``default_root_dir`` of the trainer, where runs without a logger lie.
 
     Returns:
@@ -95,8 +95,8 @@ def newest_run(logger: Any, root: str | None = None) -> Place | None:
         10
     """
     if isinstance(logger, Sequence) and not isinstance(logger, str):
-        return newest_run(logger[0] if logger else None, root)
-    if logger is True:
+        return newest_run(logger[0] if logger else False, root)
+    if logger is True or logger is None:
         logger = default_logger(root)
     if not isinstance(logger, Mapping):
         place = Place(Path(root or "."))

@@ -312,9 +312,9 @@ def test_a_new_run_in_an_old_folder_does_not_go_on_from_the_old_one(
     main(fixed)
     with monkeypatch.context() as patch:
         patch.setattr(MERModule, "training_step", killed)
-        with pytest.raises(Killed), pytest.warns(UserWarning, match="holds an earlier run"):
-            main([*fixed, "--seed_everything=1"])
-    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt.old"]
+        with pytest.raises(Killed):
+            main([*fixed, "--seed_everything=1", "--overwrite=true"])
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.ckpt.old", "last.ckpt.old"]
     assert not (run / "metrics.csv").exists()
     main([*fixed, "--seed_everything=1", "--ckpt_path=last"])
     rows = list(csv.DictReader((run / "metrics.csv").open()))
