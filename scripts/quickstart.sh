@@ -13,7 +13,7 @@ job() {
   set -- --config configs/quickstart.yaml --trainer.logger.save_dir="$OUT" --trainer.logger.name="$name" \
     --trainer.logger.version= "$@"
   echo "+ mer-zoo fit $*"
-  "$PYTHON" -m mer_zoo fit "$@" --trainer.max_epochs="$EPOCHS" >"$OUT/$name.log" 2>&1
+  "$PYTHON" -m mer_zoo fit "$@" --trainer.max_epochs="$EPOCHS" --overwrite=true >"$OUT/$name.log" 2>&1
   echo "+ mer-zoo test $* --ckpt_path $OUT/$name/checkpoints/best.ckpt"
   "$PYTHON" -m mer_zoo test "$@" --ckpt_path "$OUT/$name/checkpoints/best.ckpt" >>"$OUT/$name.log" 2>&1
 }

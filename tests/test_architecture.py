@@ -20,7 +20,8 @@ import pytest
 import mer_zoo
 
 LADDER = (
-    ("errors", "renames", "runs", "distributed"),
+    ("errors", "renames", "distributed"),
+    ("runs",),
     ("foreign",),
     ("options", "arguments", "functional", "compat"),
     ("batch",),

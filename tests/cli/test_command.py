@@ -12,6 +12,7 @@ from pathlib import Path
 import corpora
 import pytest
 import torch
+import wandb
 import yaml
 
 import mer_zoo
@@ -119,6 +120,7 @@ def test_resuming_continues_where_the_run_stopped(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_wandb_by_one_flag_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb.finish()  # of another test in this process, which the logger would go on with
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "offline")
     main(
