@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,9 +20,10 @@ from mer_zoo.data.missing.conditions import described
 from mer_zoo.errors import MERError
 from mer_zoo.module import MERModule
 from mer_zoo.reports import write_results
+from mer_zoo.reports.predictions import on_cpu, prediction_rows
 from mer_zoo.runs.curves import CurveWriter, curve_of, epoch_row
 from mer_zoo.runs.earlier import check_no_run, clear_run, lock_run, results_to_add_to
-from mer_zoo.runs.files import whole_file
+from mer_zoo.runs.files import whole_file, write_csv
 from mer_zoo.runs.folder import is_trial, run_folder
 from mer_zoo.runs.provenance import provenance, weights_sha256
 
@@ -241,13 +241,13 @@ class RunRecord(BasePredictionWriter):
         predictions: Sequence[Any],
         batch_indices: Sequence[Any],
     ) -> None:
-        mine = [_plain(prediction) for prediction in predictions]
+        mine = [on_cpu(prediction) for prediction in predictions]
         parts: list[list[dict[str, Any]]] = [mine]
         if trainer.world_size > 1:
             parts = [[] for _ in range(trainer.world_size)]
             torch.distributed.all_gather_object(parts, mine)
         if trainer.is_global_zero and not is_trial(trainer):
-            rows = _rows([prediction for part in parts for prediction in part])
+            rows = prediction_rows([prediction for part in parts for prediction in part])
             write_csv(self.folder_of(trainer) / "predictions.csv", rows)
 
     def folder_of(self, trainer: Trainer) -> Path:
@@ -285,42 +285,3 @@ def results_of(trainer: Trainer, module: MERModule) -> dict[str, Any]:
                 entry = described(condition, datamodule.conditions, list(datamodule.corpus.splits))
                 results["conditions"][condition.name] = {**entry, **module.results[condition.name]}
     return results
-
-
-def _plain(prediction: dict[str, Any]) -> dict[str, Any]:
-    return {key: value if key == "ids" else _cpu(value) for key, value in prediction.items()}
-
-
-def _cpu(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _cpu(item) for key, item in value.items()}
-    return value.float().cpu() if value.is_floating_point() else value.cpu()
-
-
-def _rows(predictions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row a sample, in the order of the split; a distributed sampler's repetitions are dropped."""
-    rows: dict[int, dict[str, Any]] = {}
-    for part in predictions:
-        scores, logits = part["scores"], part["logits"]
-        columns = {"logit": logits, "score": scores, **{f"effect_{k}": v for k, v in part["effects"].items()}}
-        for place, index in enumerate(part["index"].tolist()):
-            row: dict[str, Any] = {"id": part["ids"][place]}
-            for name, value in columns.items():
-                flat = value[place].flatten().tolist()
-                row.update({name if len(flat) == 1 else f"{name}_{i}": number for i, number in enumerate(flat)})
-            rows[index] = row
-    return [rows[index] for index in sorted(rows)]
-
-
-def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows to a CSV file, all or nothing.
-
-    Args:
-        path: The file; its folder is made.
-        rows: Dictionaries with equal keys.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as part, part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["id"])
-        writer.writeheader()
-        writer.writerows(rows)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-__all__ = ["whole_file"]
+__all__ = ["whole_file", "write_csv"]
 
 
 @contextmanager
@@ -54,3 +56,17 @@ def _make(part: Path, path: Path) -> None:
     except OSError as error:
         error.filename = str(path)
         raise
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows to a CSV file, all or nothing.
+
+    Args:
+        path: The file; its folder is made.
+        rows: Dictionaries with equal keys.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as part, part.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["id"])
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,49 @@
+"""The rows of predictions.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["on_cpu", "prediction_rows"]
+
+
+def on_cpu(prediction: Mapping[str, Any]) -> dict[str, Any]:
+    """A prediction with all its tensors on the CPU, in single precision.
+
+    Args:
+        prediction: What ``MERModule.predict_step`` gives for a batch.
+    """
+    return {key: value if key == "ids" else _cpu(value) for key, value in prediction.items()}
+
+
+def _cpu(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _cpu(item) for key, item in value.items()}
+    return value.float().cpu() if value.is_floating_point() else value.cpu()
+
+
+def prediction_rows(predictions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row a sample, in the order of the split; a distributed sampler's repetitions are dropped.
+
+    Args:
+        predictions: From :func:`on_cpu`, of batches in any order.
+
+    Example:
+        >>> import torch
+        >>> batch = {"ids": ["b", "a"], "index": torch.tensor([1, 0]), "logits": torch.tensor([[0.5], [-1.0]])}
+        >>> batch |= {"scores": batch["logits"][:, 0], "effects": {}}
+        >>> prediction_rows([batch])
+        [{'id': 'a', 'logit': -1.0, 'score': -1.0}, {'id': 'b', 'logit': 0.5, 'score': 0.5}]
+    """
+    rows: dict[int, dict[str, Any]] = {}
+    for part in predictions:
+        scores, logits = part["scores"], part["logits"]
+        columns = {"logit": logits, "score": scores, **{f"effect_{k}": v for k, v in part["effects"].items()}}
+        for place, index in enumerate(part["index"].tolist()):
+            row: dict[str, Any] = {"id": part["ids"][place]}
+            for name, value in columns.items():
+                flat = value[place].flatten().tolist()
+                row.update({name if len(flat) == 1 else f"{name}_{i}": number for i, number in enumerate(flat)})
+            rows[index] = row
+    return [rows[index] for index in sorted(rows)]
