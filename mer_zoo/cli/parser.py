@@ -169,7 +169,7 @@ class MERCLI(LightningCLI):
         return [callback for callback in self.trainer.callbacks if isinstance(callback, RunRecord)]  # type: ignore[attr-defined]
 
     def before_fit(self) -> None:
-        """Say what is trained; refuse what Lightning refuses with a remedy not to be had here, and places that hold a run."""
+        """Say what is trained; refuse places that hold a run, and options of which Lightning names no remedy here."""
         for record in self._records():
             record.check_place(self.trainer, self.options.ckpt_path)
         rank_zero_info(closing.size_of(self.model.model))
