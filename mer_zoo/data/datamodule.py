@@ -19,7 +19,7 @@ from typing_extensions import override
 from mer_zoo.batch import MODALITIES, Batch, BatchSource, DataSpec
 from mer_zoo.data.corpus.corpus import Corpus, check_compatible
 from mer_zoo.data.corpus.overlap import check_different, check_unseen
-from mer_zoo.data.dataset import MappedSource, Scaler, SplitDataset, SplitSource, check_labels
+from mer_zoo.data.dataset import MappedSource, Scaler, SplitDataset, SplitSource, check_labels, check_tokens
 from mer_zoo.data.files.features import check_present
 from mer_zoo.data.loader import ResumableLoader
 from mer_zoo.data.missing.conditions import Condition, build_conditions, is_test_split
@@ -27,6 +27,7 @@ from mer_zoo.data.missing.pattern import derive_key
 from mer_zoo.data.store.store import open_corpus
 from mer_zoo.data.synthetic.generate import LabelForm, SyntheticConfig, generate
 from mer_zoo.errors import MERError
+from mer_zoo.layers.text_encoder import TextEncoder
 from mer_zoo.metrics import Convention
 from mer_zoo.task import Task, build_task
 
@@ -154,7 +155,15 @@ class MERDataModule(LightningDataModule):
         if source is not None:
             check_unseen(self.corpus, corpus, split)
         check_labels(data, self.task, corpus.source)
+        if self.spec.tokens:
+            check_tokens(data, self._vocabulary(), corpus.source)
         return SplitDataset(data, self.spec, self.task, self._fitted_scaler(), fit_lengths=source is not None)
+
+    def _vocabulary(self) -> int:
+        """How many token ids the model's text encoders know; those of the corpus, as far as no model is there."""
+        model = None if self.trainer is None else getattr(self.trainer, "lightning_module", None)
+        encoders = [] if model is None else [part for part in model.modules() if isinstance(part, TextEncoder)]
+        return min([encoder.vocab_size for encoder in encoders], default=self.spec.vocab_size)
 
     def _other(self, source: str) -> Corpus:
         if source not in self._foreign:

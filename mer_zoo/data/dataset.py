@@ -17,7 +17,7 @@ from mer_zoo.data.corpus.corpus import SplitData
 from mer_zoo.errors import MERError
 from mer_zoo.task import EmotionDetection, Task
 
-__all__ = ["MappedSource", "Scaler", "SplitDataset", "SplitSource", "check_labels"]
+__all__ = ["MappedSource", "Scaler", "SplitDataset", "SplitSource", "check_labels", "check_tokens"]
 
 CHUNK = 256  # samples read at a time while statistics are fitted; bounds memory on mapped corpora
 
@@ -116,6 +116,29 @@ def check_labels(split: SplitData, task: Task, source: str) -> None:
             )
 
 
+def check_tokens(split: SplitData, vocabulary: int, source: str) -> None:
+    """Refuse token ids that the model does not know.
+
+    Args:
+        split: The arrays.
+        vocabulary: How many ids it knows.
+        source: Name of the file, for the message.
+
+    Raises:
+        MERError: Naming the largest id and a sample that has it.
+    """
+    if split.token_ids is None:
+        return
+    inside = _inside(np.asarray(split.spans["text"]), split.token_ids.shape[1])
+    largest = np.where(inside, split.token_ids, 0).max(axis=1)
+    wrong = np.flatnonzero(largest >= vocabulary)
+    if len(wrong):
+        raise MERError(
+            f"{source} has token ids up to {largest.max()} (first id {split.ids[wrong[0]]}), but the text encoder knows"
+            f" {vocabulary}; choose the encoder whose tokenizer made them, or make them again with its own"
+        )
+
+
 class SplitDataset(Dataset[Batch]):
     """One split; an index list gives one Batch, without per-sample Python.
 
@@ -179,19 +202,26 @@ class SplitDataset(Dataset[Batch]):
         if name == "text" and self.spec.tokens:
             assert token_ids is not None
             mask = _inside(spans, token_ids.shape[1])
-            x, token_ids = token_ids, None
+            x, token_ids = self._padded(token_ids, mask), None
         else:
             features = self.split.features[name]
             mask = _inside(spans, features.shape[1])
             x = torch.from_numpy(self._features(name, features, rows, mask))
+            token_ids = None if token_ids is None else self._padded(token_ids, mask)
         modality = Modality(x, torch.from_numpy(mask), token_ids=token_ids)
         return _fit_length(modality, self.spec.length(name)) if self.fit_lengths else modality
+
+    def _padded(self, ids: Tensor, mask: npt.NDArray[np.bool_]) -> Tensor:
+        # Whatever a file has outside the text is padding: networks that look there would be moved by it.
+        return ids.masked_fill_(torch.from_numpy(~mask), self.spec.pad_id)
 
     def _features(
         self, name: str, features: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], mask: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.float32]:
         if self.scaler is None or mask.all():
             x = np.asarray(features[rows], dtype=np.float32)
+            if not mask.all():
+                x[~mask] = 0
             return x if self.scaler is None else self.scaler(name, torch.from_numpy(x)).numpy()
         # Most of a corpus is padding, and scaling passes over its numbers several times: only real steps take part.
         sample, step = mask.nonzero()

@@ -77,6 +77,11 @@ class TextEncoder(nn.Module):
             self.model.eval()
         return self
 
+    @property
+    def vocab_size(self) -> int:
+        """How many token ids it knows."""
+        return int(self.model.get_input_embeddings().num_embeddings)
+
     def embed(self, ids: Tensor, mask: Tensor) -> Tensor:
         """What enters the first layer for ids and mask (B, T): words and positions, (B, T, d), zero at padding."""
         ids, _, order = left_align(ids, mask)

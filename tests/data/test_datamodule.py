@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Trainer
 from toys import MeanNet
 
+from mer_zoo.backbones import LFLSTM
 from mer_zoo.cli import main as cli
 from mer_zoo.data import RMFM, SMM, Condition
 from mer_zoo.data.datamodule import IEMOCAP, MOSEI, MOSI, MERDataModule, SyntheticMER
@@ -61,6 +62,22 @@ def test_tokens_on_request(corpus_files: dict[str, Path]) -> None:
     data.setup("fit")
     assert data.spec.tokens
     assert next(iter(data.val_dataloader())).text.is_tokens
+
+
+def test_a_text_encoder_that_does_not_know_the_token_ids_is_refused_before_training(
+    tmp_path: Path, corpus_files: dict[str, Path]
+) -> None:
+    data = MOSI(str(corpus_files["mmsa_unaligned"]), text="tokens")
+    largest = max(int(split.token_ids.max()) for split in data.corpus.splits.values() if split.token_ids is not None)
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    for vocabulary in (largest, largest + 1):
+        encoder = {"model_type": "bert", "vocab_size": vocabulary, **sizes}
+        module = MERModule(LFLSTM(data.spec, data.task, text_encoder=encoder, dim=4))
+        if vocabulary == largest:
+            with pytest.raises(MERError, match=f"token ids up to {largest} .*the text encoder knows {largest}; choose"):
+                trainer(tmp_path).fit(module, data)
+        else:
+            trainer(tmp_path).fit(module, data)
 
 
 def test_unlabelled_files_serve_predict(tmp_path: Path, corpus_files: dict[str, Path]) -> None:

@@ -4,12 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
 from mer_zoo.batch import Modality
 from mer_zoo.data.corpus.corpus import Corpus, SplitData
-from mer_zoo.data.dataset import Scaler, SplitDataset, SplitSource, _fit_length, check_labels
+from mer_zoo.data.dataset import Scaler, SplitDataset, SplitSource, _fit_length, check_labels, check_tokens
 from mer_zoo.errors import MERError
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
 
@@ -39,7 +40,51 @@ def test_a_list_of_indices_gives_one_batch_in_that_order() -> None:
     assert batch.text.x.dtype == torch.float32
     assert batch.text.token_ids is not None
     assert batch.text.token_ids.dtype == torch.int64
-    np.testing.assert_array_equal(batch.audio.x.numpy(), data.features["audio"][[4, 1]])
+    real = batch.audio.mask.numpy()
+    np.testing.assert_array_equal(batch.audio.x.numpy()[real], data.features["audio"][[4, 1]][real])
+
+
+@pytest.mark.parametrize("tokens", [False, True])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_what_lies_outside_the_spans_changes_nothing(tokens: bool, scaled: bool) -> None:
+    sound = split()
+    assert sound.token_ids is not None
+    ids = sound.token_ids.copy()
+    ids[outside(sound, "text")] = 900
+    features = {name: x.copy() for name, x in sound.features.items()}
+    for name, x in features.items():
+        x[outside(sound, name)] = 1e4
+    junk = replace(sound, features=features, token_ids=ids)
+    scaler = Scaler.fit(sound.features, sound.spans) if scaled else None
+    spec = corpus(sound).spec(tokens=tokens)
+    one, other = (
+        SplitDataset(data, spec, SentimentRegression(), scaler).__getitems__(range(5)) for data in (sound, junk)
+    )
+    for name in ("text", "audio", "vision"):
+        x, y = getattr(one, name), getattr(other, name)
+        assert torch.equal(x.x, y.x)
+        assert not x.x[~x.mask].any()
+        if x.token_ids is not None:
+            assert torch.equal(x.token_ids, y.token_ids)
+
+
+def outside(data: SplitData, name: str) -> npt.NDArray[np.bool_]:
+    """(N, T) steps behind or before the spans."""
+    steps, spans = np.arange(data.features[name].shape[1]), data.spans[name]
+    found: npt.NDArray[np.bool_] = (steps < spans[:, :1]) | (steps >= spans[:, 1:])
+    return found
+
+
+def test_token_ids_that_the_encoder_does_not_know() -> None:
+    data = split()
+    assert data.token_ids is not None
+    data.token_ids[:, 0] = 10**6  # padding
+    check_tokens(data, 300, "made up")
+    data.token_ids[2, 2] = 5000
+    with pytest.raises(
+        MERError, match=r"made up has token ids up to 5000 \(first id v2\), but the text encoder knows 300"
+    ):
+        check_tokens(data, 300, "made up")
 
 
 def test_masks_follow_spans_and_empty_spans_are_empty() -> None:

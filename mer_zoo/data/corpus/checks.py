@@ -30,6 +30,10 @@ __all__ = [
 ]
 
 MAX_ID = 1000
+MAX_SPLITS = 64
+MAX_SAMPLES = 2**19  # each takes far more memory than the byte that it may have in the file
+MAX_TOKENS = 2**20  # the largest vocabularies have a quarter of that; a larger one would be a network of gigabytes
+SPLIT_NAME = re.compile(r"train|valid|test(_[A-Za-z0-9_]{1,40})?")
 SHOWN_FAULTS = 8
 NOT_IN_TEXT = re.compile("[\\x00\\ud800-\\udfff]")
 """Half a character has no bytes in any file, and no file of text holds a zero."""

@@ -8,7 +8,6 @@ More than 300 lines, because that one reader knows all fields, and what they say
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,8 +20,12 @@ from mer_zoo.batch import MODALITIES
 from mer_zoo.data.corpus.arrays import StoredArray
 from mer_zoo.data.corpus.checks import (
     MAX_ID,
+    MAX_SAMPLES,
+    MAX_SPLITS,
+    MAX_TOKENS,
     NOT_IN_IDS,
     NOT_IN_TEXT,
+    SPLIT_NAME,
     Fault,
     as_numbers,
     as_texts,
@@ -42,9 +45,6 @@ __all__ = ["Draft", "SplitDraft", "describe", "read_draft", "row_spans"]
 
 FIELDS = (*MODALITIES, "text_bert", "audio_lengths", "vision_lengths", "id", "raw_text", *LABEL_FIELDS)
 UNUSED = {"annotations"}  # what MMSA files hold beside the labels, as words
-SPLIT_NAME = re.compile(r"train|valid|test(_[A-Za-z0-9_]{1,40})?")
-MAX_SPLITS = 64
-MAX_SAMPLES = 2**19  # each takes far more memory than the byte that it may have in the file
 MAX_USES = 3
 MAX_HELD = 2**29  # bytes; a compressed file of a megabyte can claim a gigabyte
 
@@ -247,7 +247,7 @@ class _SplitReader:
         tokens, spans, sound = [], [], []
         for block in value.blocks(MAX_HELD // 64):
             with np.errstate(invalid="ignore"):  # NaN
-                whole = (block >= 0) & (block < 2**31) & (block == np.floor(block))
+                whole = (block >= 0) & (block < MAX_TOKENS) & (block == np.floor(block))
                 sound.append(whole.all(axis=(1, 2)))
                 tokens.append(block[:, 0].astype(np.int32))
             spans.append(row_spans(block[:, 1] > 0))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mer_zoo.data.corpus.checks import as_numbers
 from mer_zoo.foreign import Budget
 
-__all__ = ["LABEL_FIELDS", "Labels", "count_labels", "read_labels"]
+__all__ = ["LABEL_FIELDS", "Labels", "check_labels", "count_labels", "read_labels"]
 
 LABEL_FIELDS = ("regression_labels", "labels", "classification_labels")
 MAX_CLASS = 6
@@ -47,8 +47,20 @@ def read_labels(key: str, value: Any, budget: Budget | None = None) -> Labels:
         'labels hold a sentiment outside [-3, 3]'
     """
     numbers = as_numbers(value, budget or Budget(key))
-    if numbers is None:
-        return Labels(faults=[(f"{key} are not numbers", None)])
+    return Labels(faults=[(f"{key} are not numbers", None)]) if numbers is None else check_labels(key, numbers)
+
+
+def check_labels(key: str, numbers: npt.NDArray[Any]) -> Labels:
+    """Check labels that are in memory, or mapped, as those of a store.
+
+    Args:
+        key: See :func:`read_labels`.
+        numbers: (N, ...).
+
+    Example:
+        >>> check_labels("labels", np.array([0.5, np.nan])).faults[0][0]
+        'labels hold NaN or infinite values'
+    """
     flat = numbers.reshape(len(numbers), -1)
     missing = ~np.isfinite(flat).all(1)
     if missing.any():

@@ -11,12 +11,23 @@ import numpy.typing as npt
 
 from mer_zoo.batch import MODALITIES
 from mer_zoo.data.corpus.arrays import read_header
+from mer_zoo.data.corpus.checks import (
+    MAX_ID,
+    MAX_SAMPLES,
+    MAX_SPLITS,
+    MAX_TOKENS,
+    NOT_IN_IDS,
+    NOT_IN_TEXT,
+    SPLIT_NAME,
+    Fault,
+    unwritable,
+)
 from mer_zoo.data.corpus.corpus import SplitData
+from mer_zoo.data.files.labels import check_labels
 from mer_zoo.foreign import open_regular, read_json
 
 __all__ = ["open_splits", "read_index"]
 
-_LARGEST_VOCABULARY = 2**31
 _SPLIT = {"ids", "raw_text", "features", "tokens", "labels"}
 
 
@@ -46,12 +57,14 @@ def open_splits(folder: Path, index: Mapping[str, Any]) -> dict[str, SplitData]:
         ValueError: Naming what does not fit; other errors of arrays.READ_ERRORS if a file can't be read.
     """
     vocabulary, splits = index["vocab_size"], index["splits"]
-    if type(vocabulary) is not int or not 0 < vocabulary <= _LARGEST_VOCABULARY or type(index["aligned"]) is not bool:
+    if type(vocabulary) is not int or not 0 < vocabulary <= MAX_TOKENS or type(index["aligned"]) is not bool:
         raise ValueError("vocab_size or aligned is not what it should be")
     if not _are_texts(index["notes"]) or not isinstance(index.get("sha256"), (str, type(None))):
         raise ValueError("notes or sha256 are no text")
     if not isinstance(splits, dict) or not splits:
         raise ValueError("there are no splits")
+    if len(splits) > MAX_SPLITS:
+        raise ValueError(f"there are {len(splits)} splits, more than {MAX_SPLITS}")
     opened = {name: _open_split(folder, name, about, vocabulary) for name, about in splits.items()}
     if len({_outline(split) for split in opened.values()}) > 1:
         raise ValueError("the splits hold arrays of different shapes")
@@ -59,7 +72,7 @@ def open_splits(folder: Path, index: Mapping[str, Any]) -> dict[str, SplitData]:
 
 
 def _open_split(folder: Path, name: str, about: Any, vocabulary: int) -> SplitData:
-    if not name.replace("_", "").isalnum():
+    if not SPLIT_NAME.fullmatch(name):
         raise ValueError(f"a split is called {name[:50]!r}")
     if not isinstance(about, dict) or not about.keys() >= _SPLIT or not _are_texts(about["ids"]) or not about["ids"]:
         raise ValueError(f"{name} is not described")
@@ -80,8 +93,31 @@ def _open_split(folder: Path, name: str, about: Any, vocabulary: int) -> SplitDa
         ids=about["ids"],
         raw_text=[""] * count if raw_text is None else raw_text,
     )
+    _check_texts(name, split)
+    _check_labels(name, split)
     _check_values(name, split, vocabulary)
     return split
+
+
+def _check_texts(name: str, split: SplitData) -> None:
+    """The same as of a source: what is not refused here would be in the last line of a test."""
+    if len(split) > MAX_SAMPLES:
+        raise ValueError(f"{name} has {len(split)} samples, more than {MAX_SAMPLES}")
+    if any(len(sample) > MAX_ID for sample in split.ids) or unwritable(split.ids, NOT_IN_IDS) is not None:
+        raise ValueError(f"ids of {name} hold line ends, control or half characters, or over {MAX_ID} characters")
+    if unwritable(split.raw_text, NOT_IN_TEXT) is not None:
+        raise ValueError(f"raw_text of {name} holds halves of characters or zeros")
+
+
+def _check_labels(name: str, split: SplitData) -> None:
+    """The same as of a source."""
+    if split.labels is None:
+        return
+    classes = split.labels.ndim == 1 and split.labels.dtype.kind == "i"
+    found = check_labels("classification_labels" if classes else "labels", np.asarray(split.labels))
+    for message, wrong in found.faults:
+        ids = () if wrong is None else tuple(split.ids[row] for row in np.flatnonzero(wrong))
+        raise ValueError(str(Fault(name, "labels", message, ids)))
 
 
 def _map(file: Path, count: int, kinds: tuple[str, ...]) -> npt.NDArray[Any]:

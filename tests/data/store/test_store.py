@@ -122,6 +122,12 @@ def edit_train(folder: Path, key: str, value: Any) -> None:
     edit(folder, "splits", splits)
 
 
+def edit_labels(folder: Path, value: float) -> None:
+    labels = np.load(folder / "train.labels.npy")
+    labels[0] = value
+    np.save(folder / "train.labels.npy", labels)
+
+
 def make_pipe(path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
@@ -161,6 +167,17 @@ def make_pipe(path: Path) -> None:
         (lambda folder: np.save(folder / "train.audio.spans.npy", np.full((8, 2), 99, "i4")), "is no span of it"),
         (lambda folder: np.save(folder / "train.tokens.npy", np.zeros((8, 3), "i4")), "different lengths"),
         (lambda folder: make_pipe(folder / "train.audio.npy"), "train.audio.npy is missing"),
+        (lambda folder: edit_labels(folder, np.nan), "train: labels hold NaN or infinite values"),
+        (lambda folder: edit_labels(folder, 900), r"train: labels hold a sentiment outside \[-3, 3\] \(samples _aB-1"),
+        (lambda folder: edit_labels(folder, -1e12), "train: labels hold a sentiment outside"),
+        (lambda folder: np.save(folder / "train.labels.npy", np.full(8, 7)), "hold what is no class from 0 to 6"),
+        (lambda folder: np.save(folder / "train.labels.npy", np.full((8, 4), 2)), "labels of emotions are not 0 or 1"),
+        (lambda folder: edit(folder, "vocab_size", 2**31), "vocab_size or aligned"),
+        (lambda folder: edit_train(folder, "ids", ["a\ud800", *"bcdefgh"]), "ids of train hold line ends, control"),
+        (lambda folder: edit_train(folder, "ids", ["a\nb", *"bcdefgh"]), "ids of train hold line ends, control"),
+        (lambda folder: edit_train(folder, "ids", ["a" * 1001, *"bcdefgh"]), "over 1000 characters"),
+        (lambda folder: edit_train(folder, "raw_text", ["\ud800"] * 8), "raw_text of train holds halves"),
+        (lambda folder: edit(folder, "splits", {f"test_{k}": {} for k in range(65)}), "65 splits, more than 64"),
     ],
 )
 def test_a_damaged_store_is_named(tmp_path: Path, damage: Any, message: str) -> None:
