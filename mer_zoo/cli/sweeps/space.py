@@ -127,7 +127,7 @@ def build_parameter(name: str, given: Any) -> Parameter:
         MERError: For a distribution that can't be searched offline, or keys or bounds that make none.
 
     Example:
-        >>> build_parameter("model.backbone.layers", {"min": 1, "max": 4}).kind
+        >>> build_parameter("model.backbone.depth", {"min": 1, "max": 4}).kind
         'int_uniform'
         >>> build_parameter("model.wrappers.alpha", {"distribution": "beta"})
         Traceback (most recent call last):
