@@ -20,6 +20,7 @@ def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep converted corpora out of the user's caches."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MER_ZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("user")))
         yield
 
 

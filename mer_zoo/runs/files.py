@@ -66,7 +66,7 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         rows: Dictionaries with equal keys.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as part, part.open("w", newline="") as file:
+    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["id"])
         writer.writeheader()
         writer.writerows(rows)

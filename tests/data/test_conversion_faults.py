@@ -61,7 +61,7 @@ def die_after_one(function: Callable[..., Any]) -> Callable[..., Any]:
 def die_at(moment: str) -> None:
     """Prepare this process to die by SIGKILL at a moment of its next conversion."""
     places: dict[str, tuple[Any, str, Any]] = {
-        "lock held": (store, "describe", die),
+        "lock held": (store, "read_draft", die),
         "first numbers": (store, "write_features", lambda *args: die(args[0].write_bytes(b"\x93NUMPY"))),
         "one split": (store, "_write_split", die_after_one(store._write_split)),
         "before corpus.json": (store, "_write_meta", die),
@@ -71,7 +71,9 @@ def die_at(moment: str) -> None:
         "renamed": (shutil, "rmtree", die),
         "lock to be released": (Path, "unlink", die),
     }
-    setattr(*places[moment])
+    place, name, fault = places[moment]
+    assert hasattr(place, name)
+    setattr(place, name, fault)
 
 
 def move_old_and_die(unfinished: Path, target: Path, replace: bool) -> None:

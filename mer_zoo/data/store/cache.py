@@ -18,6 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mer_zoo.data.files.sources import source_files
+from mer_zoo.data.store.known import user_folder
 from mer_zoo.errors import MERError
 
 __all__ = ["cache_folder", "lock", "part_of", "remove_leftovers", "remove_parts", "sync_folder", "version_key"]
@@ -27,30 +28,33 @@ _NO_LOCKS = (None, errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of some netw
 _POLL = 0.05  # seconds
 
 
-def cache_folder(source: Path, given: str | Path | None = None) -> Path:
+def cache_folder(source: Path, given: str | Path | None = None) -> tuple[Path, bool]:
     """Choose and make the folder for converted corpora.
 
     Args:
         source: The corpus.
         given: The folder asked for; else the environment variable MER_ZOO_CACHE, else a folder beside the source,
-            else, where one may not write there, the user's cache folder.
+            else, where one may not write there or the name is that of a link, the user's cache folder.
+
+    Returns:
+        The folder, and whether it is the user's own, so that no data set can have brought along what is in it.
 
     Raises:
         MERError: If the folder cannot be made or written to.
     """
     wanted = given or os.environ.get("MER_ZOO_CACHE")
     beside = source.resolve().parent
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mer_zoo"
     # the mode is looked at because root may write everywhere, also where data are meant to stay as they are
     closed = not beside.stat().st_mode & 0o222 or not os.access(beside, os.W_OK)
-    folder = Path(wanted).expanduser() if wanted else user if closed else beside / CACHE_NAME
+    closed = closed or (beside / CACHE_NAME).is_symlink()
+    folder = Path(wanted).expanduser() if wanted else user_folder() if closed else beside / CACHE_NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MERError(f"the cache folder {folder} cannot be made ({error}); set MER_ZOO_CACHE to another") from error
     if not os.access(folder, os.W_OK):
         raise MERError(f"the cache folder {folder} cannot be written to; set MER_ZOO_CACHE to another")
-    return folder
+    return folder, bool(wanted) or closed
 
 
 def version_key(source: Path, nan: str, version: int) -> tuple[str, str]:
@@ -69,10 +73,16 @@ def version_key(source: Path, nan: str, version: int) -> tuple[str, str]:
     return f"{source.name[:100]}-{place}-{nan}-", key
 
 
-def remove_leftovers(folder: Path, prefix: str) -> None:
-    """Remove what older versions of a source, and killed conversions, left behind."""
+def remove_leftovers(folder: Path, prefix: str, kept: Path) -> None:
+    """Remove what older versions of a source, and killed conversions, left behind.
+
+    Args:
+        folder: The cache.
+        prefix: What the names of all begin with.
+        kept: What stays.
+    """
     for leftover in folder.glob(f"{glob.escape(prefix)}*"):
-        if leftover.is_dir():
+        if leftover.is_dir() and leftover != kept:
             shutil.rmtree(leftover, ignore_errors=True)
 
 

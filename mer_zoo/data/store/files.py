@@ -72,7 +72,7 @@ def write_features(
         blocks: Consecutive rows.
         advance: Told of every further bytes done.
     """
-    with file.open("wb") as opened:
+    with file.open("xb") as opened:
         np.lib.format.write_array_header_1_0(opened, {"descr": "<f4", "fortran_order": False, "shape": shape})
         for block in blocks:
             opened.write(block.astype("<f4", copy=False).data)
@@ -103,7 +103,7 @@ def write_small(
     for key, values in arrays.items():
         content = io.BytesIO()  # numpy's own way into a file does not tell why it failed
         np.save(content, values, allow_pickle=False)
-        with (folder / f"{name}.{key}.npy").open("wb") as file:
+        with (folder / f"{name}.{key}.npy").open("xb") as file:
             file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())

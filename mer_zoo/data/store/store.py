@@ -25,6 +25,7 @@ from mer_zoo.data.files.formats import Draft, read_draft
 from mer_zoo.data.store.cache import cache_folder, lock, part_of, remove_leftovers, sync_folder, version_key
 from mer_zoo.data.store.files import NO_ROOM, check_room, room_error, write_features, write_small
 from mer_zoo.data.store.fingerprint import source_sha256
+from mer_zoo.data.store.known import is_known, remember, same_store, source_state
 from mer_zoo.data.store.progress import progress_bar
 from mer_zoo.data.store.reader import open_splits, read_index
 from mer_zoo.errors import MERError
@@ -60,22 +61,38 @@ def open_corpus(
         return open_store(path, str(path))
     if not path.exists():
         raise MERError(f"{path} does not exist; give the path of a corpus file or folder (data.path)")
-    folder = cache_folder(path, cache_dir)
+    folder, own = cache_folder(path, cache_dir)
     prefix, key = version_key(path, nan, VERSION)
     store = folder / f"{prefix}{key}"
-    if not is_store(store):
+    if not _is_believed(store, path, own):
         try:
             with lock(folder / f"{prefix}lock") as exclusive:
-                if not is_store(store):
+                if not _is_believed(store, path, own):
                     if exclusive:
-                        remove_leftovers(folder, prefix)
-                    write_store(path, store, nan, progress)
+                        remove_leftovers(folder, prefix, store)
+                    write_store(path, store, nan, progress, True)
+                    remember(store, path)
         except OSError as error:
             raise MERError(f"{folder} cannot be written ({error}); set MER_ZOO_CACHE to another folder") from error
         finally:
             with suppress(OSError):  # a refused source leaves nothing behind; a folder in use stays
                 folder.rmdir()
     return open_store(store, str(path))
+
+
+def _is_believed(store: Path, source: Path, own: bool) -> bool:
+    """Whether a store in a cache is what its name says; one that lies beside the source may have come along with it."""
+    if not is_store(store):
+        return False
+    if is_known(store, source):
+        return True
+    try:
+        found = own and read_index(store / META).get("sha256") == source_sha256(source)
+    except READ_ERRORS:
+        return False
+    if found:
+        remember(store, source)
+    return found
 
 
 def is_store(path: Path) -> bool:
@@ -123,6 +140,7 @@ def write_store(
     Raises:
         MERError: If the source is faulty, or there is no room for the store.
     """
+    before = source_state(source) if source.exists() else []
     draft = read_draft(source)
     if draft.faults:
         raise fault_error(
@@ -141,6 +159,8 @@ def write_store(
                 raise fault_error(str(source), faults)
             draft.notes += [note for scan in scans for note in scan.notes]
             draft.sha256 = source_sha256(source)
+            if source_state(source) != before:  # else this were the fingerprint of other bytes than those read
+                raise MERError(f"{source} has changed while it was read; use it when nothing writes to it any more")
     except OSError as error:
         if error.errno in NO_ROOM:
             raise room_error(store, needed, error) from error
@@ -197,7 +217,7 @@ def _write_meta(folder: Path, source: Path, draft: Draft) -> None:
             for name, split in draft.splits.items()
         },
     }
-    with (folder / META).open("w", encoding="utf-8") as file:
+    with (folder / META).open("x", encoding="utf-8") as file:
         json.dump(meta, file)
         file.flush()
         os.fsync(file.fileno())
@@ -207,6 +227,8 @@ def _publish(unfinished: Path, store: Path, replace: bool) -> None:
     sync_folder(unfinished)
     old = part_of(store)
     if replace and is_store(store):
+        if same_store(unfinished, store, META):
+            return
         store.rename(old)  # a store that is removed where it stands would be half a store for a while
     try:
         unfinished.rename(store)

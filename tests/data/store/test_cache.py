@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from mer_zoo.data.store import store
 from mer_zoo.data.store.cache import lock
+from mer_zoo.data.store.files import write_features
 from mer_zoo.data.store.store import open_corpus
 from mer_zoo.errors import MERError
 
@@ -110,6 +112,96 @@ def test_several_at_once_without_locks_are_safe(tmp_path: Path, monkeypatch: pyt
         opened = list(pool.map(lambda _: open_corpus(path, cache_dir=tmp_path / "cache"), range(8)))
     assert {len(corpus.split("train")) for corpus in opened} == {8}
     assert len(stores(tmp_path / "cache")) == 1
+
+
+def test_a_store_that_came_along_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MER_ZOO_CACHE")
+    path = corpora.dump(corpora.mmsa(0), tmp_path / "corpus.pkl")
+    labels = corpora.mmsa(0)["train"]["regression_labels"]
+    open_corpus(path)
+    (name,) = stores(tmp_path / ".mer_zoo_cache")
+    made = tmp_path / ".mer_zoo_cache" / name
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another user"))
+    np.save(made / "train.labels.npy", -labels)  # under the right name, with the right fingerprint
+    np.testing.assert_array_equal(open_corpus(path).split("train").labels, labels)
+    assert stores(tmp_path / ".mer_zoo_cache") == [name]
+
+
+def test_a_sound_store_of_another_user_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MER_ZOO_CACHE")
+    path = corpora.dump(corpora.mmsa(), tmp_path / "corpus.pkl")
+    open_corpus(path)
+    (name,) = stores(tmp_path / ".mer_zoo_cache")
+    before = (tmp_path / ".mer_zoo_cache" / name).stat().st_ino
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another user"))
+    open_corpus(path)
+    assert (tmp_path / ".mer_zoo_cache" / name).stat().st_ino == before
+    monkeypatch.setattr(store, "write_store", lambda *_: pytest.fail("converted again"))
+    open_corpus(path)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_store_under_the_name_of_another_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beside: bool
+) -> None:
+    monkeypatch.delenv("MER_ZOO_CACHE")
+    cache = None if beside else tmp_path / "cache"
+    one, other = (corpora.dump(corpora.mmsa(seed), tmp_path / f"{seed}.pkl") for seed in (0, 1))
+    open_corpus(one, cache)
+    open_corpus(other, cache)
+    folder = cache or tmp_path / ".mer_zoo_cache"
+    first, second = stores(folder)
+    shutil.rmtree(folder / first)
+    (folder / second).rename(folder / first)
+    labels = corpora.mmsa(0)["train"]["regression_labels"]
+    np.testing.assert_array_equal(open_corpus(one, cache).split("train").labels, labels)
+
+
+def test_a_source_of_equal_size_and_time_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = corpora.dump(corpora.mmsa(0), tmp_path / "corpus.pkl")
+    open_corpus(path)
+    before, size = path.stat().st_mtime_ns, path.stat().st_size
+    tree = corpora.mmsa(0)
+    tree["train"]["regression_labels"][:] *= -1
+    path.unlink()
+    corpora.dump(tree, path)
+    os.utime(path, ns=(before, before))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (size, before)
+    np.testing.assert_array_equal(open_corpus(path).split("train").labels, tree["train"]["regression_labels"])
+
+
+def test_a_cache_folder_that_is_a_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MER_ZOO_CACHE")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / ".mer_zoo_cache").symlink_to(tmp_path / "elsewhere")
+    open_corpus(corpora.dump(corpora.mmsa(), tmp_path / "corpus.pkl"))
+    assert stores(tmp_path / "elsewhere") == []
+
+
+@pytest.mark.parametrize("way", ["renamed over", "written over"])
+def test_a_source_that_changes_while_it_is_converted_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    path = corpora.dump(corpora.mmsa(0), tmp_path / "corpus.pkl")
+    before = path.stat().st_mtime_ns
+
+    def changing(file: Path, *rest: Any) -> None:
+        if file.name == "valid.audio.npy":
+            new = corpora.dump(corpora.mmsa(1), tmp_path / "new.pkl")
+            if way == "renamed over":
+                new.replace(path)
+            else:
+                path.write_bytes(new.read_bytes())
+            os.utime(path, ns=(before, before))
+        write_features(file, *rest)
+
+    monkeypatch.setattr(store, "write_features", changing)
+    with pytest.raises(MERError, match=r"corpus\.pkl has changed while it was read"):
+        open_corpus(path, cache_dir=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+    monkeypatch.undo()
+    labels = corpora.mmsa(1)["train"]["regression_labels"]
+    np.testing.assert_array_equal(open_corpus(path, cache_dir=tmp_path / "cache").split("train").labels, labels)
 
 
 @pytest.mark.parametrize("kind", ["link to a file", "link to nothing", "text", "folder"])
