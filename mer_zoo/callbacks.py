@@ -26,6 +26,7 @@ from mer_zoo.runs.earlier import check_no_run, clear_run, lock_run, results_to_a
 from mer_zoo.runs.files import whole_file, write_csv
 from mer_zoo.runs.folder import is_trial, run_folder
 from mer_zoo.runs.provenance import provenance, weights_sha256
+from mer_zoo.training.record import REMEDY
 
 __all__ = ["RunRecord", "SaveConfig", "run_folder"]
 
@@ -164,7 +165,10 @@ class RunRecord(BasePredictionWriter):
 
     @override
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        self._rows = list(checkpoint.get(CURVE, []))
+        rows = checkpoint.get(CURVE, [])
+        if not isinstance(rows, list) or not all(map(_is_row, rows)):
+            raise MERError(f"the checkpoint: {CURVE} is no list of numbers by name; {REMEDY}")
+        self._rows = list(rows)
 
     @override
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -253,6 +257,11 @@ class RunRecord(BasePredictionWriter):
     def folder_of(self, trainer: Trainer) -> Path:
         """Where this record is written."""
         return Path(self.folder) if self.folder is not None else run_folder(trainer)
+
+
+def _is_row(row: object) -> bool:
+    is_row = isinstance(row, dict) and {"step", "epoch"} <= row.keys()
+    return is_row and all(isinstance(k, str) and type(v) in (int, float) for k, v in row.items())  # type: ignore[attr-defined]
 
 
 def results_of(trainer: Trainer, module: MERModule) -> dict[str, Any]:

@@ -19,14 +19,16 @@ from mer_zoo.model import Model, WrapperFactory
 from mer_zoo.scores import Scores, measure
 from mer_zoo.sharing.card import about_model
 from mer_zoo.sharing.recipe import recipe_or_reason
-from mer_zoo.training.checkpoint import RECORD, check_record, check_state, describe_model
+from mer_zoo.training.checkpoint import check_record, check_state, describe_model
 from mer_zoo.training.checkpoint_io import keep_whole
 from mer_zoo.training.compilation import compile_networks
 from mer_zoo.training.guard import LossGuard
 from mer_zoo.training.kept import KeptScores, calibrate, needed_effects, prediction, results_on
 from mer_zoo.training.param_groups import DEFAULT_GROUPS, OptimizerFactory, ParamGroups, build_optimizer
 from mer_zoo.training.preparing import NoSource, prepare
+from mer_zoo.training.record import RECORD, Record
 from mer_zoo.training.refusals import check_monitors, check_training, warn_of_plain_loaders
+from mer_zoo.training.restore import check_loops_and_callbacks, check_optimizers
 from mer_zoo.training.resume import ResumableModule
 from mer_zoo.training.scheduling import SchedulerFactory, Scheduling
 from mer_zoo.training.stepping import Stepping
@@ -140,6 +142,13 @@ class MERModule(ResumableModule):
         optimizer = build_optimizer(self.optimizer_factory, self.named_parameters(), self.param_groups)
         return self.scheduling.configure(optimizer)
 
+    @override
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        content = self.trainer._checkpoint_connector._loaded_checkpoint
+        if content:
+            check_optimizers(content, self.trainer, self.optimizer_factory, "the checkpoint")
+
     def _train_source(self) -> BatchSource:
         data, convert = self.datamodule, self.trainer.precision_plugin.convert_input
         return NoSource() if data is None else MappedSource(data.batch_source("train", self.device), convert)
@@ -231,19 +240,24 @@ class MERModule(ResumableModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.stepping.check_losses(self.trainer)
         super().on_save_checkpoint(checkpoint)
-        checkpoint[RECORD] = {
+        recipe, refused = recipe_or_reason(self.model)
+        checkpoint[RECORD] = Record(
             **describe_model(self.model),
-            "scaler": None if self.datamodule is None else self.datamodule.scaler_state(),
-            "seed": self.trained_seed(),
-            "recipe": recipe_or_reason(self.model),
-            "about": about_model(self.model, self.datamodule),
-        }
+            scaler=None if self.datamodule is None else self.datamodule.scaler_state(),
+            seed=self.trained_seed(),
+            recipe=recipe,
+            refused=refused,
+            about=about_model(self.model, self.datamodule),
+        ).plain()
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        check_record(checkpoint.get(RECORD), self.model)
+        record = Record.of(checkpoint, "the checkpoint")
+        check_record(record, self.model)
         check_state(checkpoint["state_dict"], self.state_dict(), self.model.name)
-        self._seed = checkpoint[RECORD]["seed"]
+        if self._trainer is not None:
+            check_loops_and_callbacks(checkpoint, self._trainer, "the checkpoint")
+        self._seed = record.seed
         super().on_load_checkpoint(checkpoint)
         if self.datamodule is not None:
-            self.datamodule.load_scaler_state(checkpoint[RECORD]["scaler"])
+            self.datamodule.load_scaler_state(record.scaler)

@@ -20,10 +20,10 @@ import pytest
 import mer_zoo
 
 LADDER = (
-    ("errors", "renames", "distributed"),
+    ("errors", "renames", "text", "distributed"),
     ("runs",),
     ("foreign",),
-    ("options", "arguments", "functional", "compat"),
+    ("options", "arguments", "fields", "functional", "compat"),
     ("batch",),
     ("metrics", "layers.encoder_config", "layers.text_encoder", "data.corpus"),
     ("task",),

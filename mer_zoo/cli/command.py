@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from mer_zoo.cli.errors import exit_code, explain, explain_place, is_mistake
 from mer_zoo.errors import MERError
+from mer_zoo.text import shown
 
 __all__ = ["COMMANDS", "main"]
 
@@ -91,13 +92,13 @@ def main(args: Sequence[str] | None = None) -> None:
         # jsonargparse wraps what a constructor raises; anything that is not a user's mistake keeps its traceback.
         if not is_mistake(error):
             raise
-        sys.stderr.write(f"mer-zoo: error: {explain(str(error), error)}\n")
+        sys.stderr.write(f"mer-zoo: error: {shown(explain(str(error), error))}\n")
         sys.exit(exit_code(error))
     except OSError as error:
         told = explain_place(error)
         if told is None:
             raise
-        sys.stderr.write(f"mer-zoo: error: {told}\n")
+        sys.stderr.write(f"mer-zoo: error: {shown(told)}\n")
         sys.exit(exit_code(error))
     if code is not None:
         sys.exit(code)

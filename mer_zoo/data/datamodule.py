@@ -141,6 +141,13 @@ class MERDataModule(LightningDataModule):
                 f" {str(state is not None).lower()}"
             )
         if state is not None:
+            for name in self.spec.modalities:
+                width, kept = self.spec.dim(name), state["mean"].get(name)
+                if name != "text" and (kept is None or len(kept) != width):
+                    raise MERError(
+                        f"the checkpoint holds statistics of {0 if kept is None else len(kept)} features of {name}, but"
+                        f" the data have {width}; use the data that it was trained on"
+                    )
             self._scaler = Scaler(state["mean"], state["std"])
 
     def dataset(self, split: str, source: str | None = None) -> SplitDataset:

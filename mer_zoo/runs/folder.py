@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-__all__ = ["CHECKPOINTS", "Place", "is_trial", "newest_run", "run_folder"]
+__all__ = ["CHECKPOINTS", "Place", "folder_of", "is_trial", "newest_run", "run_folder"]
 
 CHECKPOINTS = "checkpoints"
 
@@ -30,12 +30,25 @@ def run_folder(trainer: Trainer, ckpt_path: str | None = None) -> Path:
     given = trainer.ckpt_path or ckpt_path
     checkpoint = Path(str(given)) if given else None
     if checkpoint is not None and trainer.state.fn != "fit":
-        return checkpoint.parent.parent if checkpoint.parent.name == CHECKPOINTS else checkpoint.parent
+        return folder_of(checkpoint)
     logger = trainer.logger
     if logger is None:
         return Path(trainer.default_root_dir)
     version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
     return Path(logger.save_dir or trainer.default_root_dir) / str(logger.name) / version
+
+
+def folder_of(checkpoint: Path) -> Path:
+    """The folder of the run that a checkpoint is of.
+
+    Args:
+        checkpoint: Its path.
+
+    Example:
+        >>> folder_of(Path("runs/mult/version_0/checkpoints/best.ckpt")).name, folder_of(Path("mine/best.ckpt")).name
+        ('version_0', 'mine')
+    """
+    return checkpoint.parent.parent if checkpoint.parent.name == CHECKPOINTS else checkpoint.parent
 
 
 def is_trial(trainer: Trainer) -> bool:

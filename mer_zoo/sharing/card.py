@@ -15,6 +15,8 @@ from mer_zoo.reports.record import RunResults
 from mer_zoo.reports.run import condition_table, curve_tables
 from mer_zoo.runs.provenance import provenance
 from mer_zoo.sharing.recipe import foreign_modules
+from mer_zoo.text import in_markdown
+from mer_zoo.training.record import About, DataAbout
 
 __all__ = ["about_model", "model_card"]
 
@@ -31,38 +33,46 @@ _NO_RESULTS = (
 )
 
 
-def about_model(model: Model, datamodule: MERDataModule | None = None) -> dict[str, Any]:
-    """What readers of a model should know beside how it is built, in plain values and without paths of this machine.
+def about_model(model: Model, datamodule: MERDataModule | None = None) -> About:
+    """What readers of a model should know beside how it is built, without paths of this machine.
 
     Args:
         model: The model.
         datamodule: What it is trained on.
     """
     run = provenance()
-    about = {
-        "model": model.label,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "notes": model.notes(),
-        "packages": run["packages"],
-        "python": run["python"],
-        "git": run["git"]["mer_zoo"],
-    }
-    if datamodule is not None:
-        origin = datamodule.origin()
-        names = {
-            "source": Path(origin["source"]).name,
-            "task": datamodule.task_name,
-            "convention": datamodule.convention,
-        }
-        about["data"] = {**origin, **names}
-    return about
+    git = run["git"]["mer_zoo"] or {}
+    return About(
+        model=model.label,
+        parameters=sum(p.numel() for p in model.parameters()),
+        notes=tuple(model.notes()),
+        packages=tuple(run["packages"].items()),
+        python=run["python"],
+        commit=git.get("commit"),
+        dirty=git.get("dirty", False),
+        data=None if datamodule is None else _about_data(datamodule),
+    )
 
 
-def model_card(config: Mapping[str, Any], results: RunResults | None, standardized: bool) -> str:
+def _about_data(datamodule: MERDataModule) -> DataAbout:
+    origin = datamodule.origin()
+    return DataAbout(
+        corpus=origin["corpus"],
+        source=Path(origin["source"]).name,
+        sha256=origin["sha256"],
+        modalities=tuple(origin["modalities"]),
+        text=origin["text"],
+        task=datamodule.task_name,
+        convention=datamodule.convention,
+    )
+
+
+def model_card(recipe: Mapping[str, Any], about: About, results: RunResults | None, standardized: bool) -> str:
     """Write a model card in Markdown with the header that model hubs read.
 
     Args:
-        config: The content of the export's config.json.
+        recipe: How the model is built.
+        about: What readers should know.
         results: What ``mer-zoo test`` measured with these weights.
         standardized: Whether the statistics of the training data are in the file of weights.
 
@@ -71,9 +81,8 @@ def model_card(config: Mapping[str, Any], results: RunResults | None, standardiz
         >>> from mer_zoo.batch import DataSpec
         >>> from mer_zoo.sharing.recipe import describe
         >>> from mer_zoo.task import SentimentRegression
-        >>> about = {"model": "LFLSTM", "licence": "mit"}
-        >>> config = {**describe(LFLSTM(DataSpec(), SentimentRegression())), "about": about}
-        >>> print(model_card(config, None, standardized=False).split("# ")[0].strip())
+        >>> recipe, about = describe(LFLSTM(DataSpec(), SentimentRegression())), About("LFLSTM", licence="mit")
+        >>> print(model_card(recipe, about, None, standardized=False).split("# ")[0].strip())
         ---
         library_name: mer_zoo
         license: mit
@@ -82,34 +91,32 @@ def model_card(config: Mapping[str, Any], results: RunResults | None, standardiz
         - emotion-recognition
         ---
     """
-    about = config["about"]
     header: dict[str, Any] = {"library_name": "mer_zoo"}
-    if about.get("licence"):
-        header["license"] = about["licence"]
+    if about.licence:
+        header["license"] = about.licence
     header["tags"] = ["multimodal", "emotion-recognition"]
     sections = [
         f"---\n{yaml.safe_dump(header, sort_keys=False)}---",
-        f"# {about['model']}",
+        f"# {in_markdown(about.model)}",
         "A model for multimodal emotion recognition, trained and exported with mer_zoo. `config.json` holds names and"
         " numbers, "
         "`model.safetensors` tensors; nothing in this folder is executed.",
-        _use(config, standardized),
-        "## Task and data\n\n" + _items(_facts(config, results)),
+        _use(recipe, about.data or DataAbout(), standardized),
+        "## Task and data\n\n" + _items(_facts(recipe, about, results)),
         "## Results\n\n" + (_results(results) if results is not None else _NO_RESULTS),
         "## Protocol\n\n" + _items(_protocol(about, results, standardized)),
         "## Made with\n\n" + _items(_versions(about)),
-        "## Licence\n\n" + _licence(about.get("licence")),
+        "## Licence\n\n" + _licence(about.licence),
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def _use(config: Mapping[str, Any], standardized: bool) -> str:
-    data, spec = config["about"].get("data") or {}, config["spec"]
-    modules = foreign_modules(config)
-    made = data.get("corpus") == SyntheticMER.__name__
+def _use(recipe: Mapping[str, Any], data: DataAbout, standardized: bool) -> str:
+    spec, modules = recipe["spec"], foreign_modules(recipe)
+    made = data.corpus == SyntheticMER.__name__
     options = {
-        "task": data.get("task", "TASK"),
-        "convention": data.get("convention"),
+        "task": data.task or "TASK",
+        "convention": data.convention,
         "text": "tokens" if spec["tokens"] and not made else None,
         "modalities": spec["modalities"] if set(spec["modalities"]) != set(MODALITIES) else None,
         "standardize": None if standardized else False,
@@ -123,19 +130,18 @@ def _use(config: Mapping[str, Any], standardized: bool) -> str:
     )
 
 
-def _facts(config: Mapping[str, Any], results: RunResults | None) -> dict[str, Any]:
-    about, spec, task = config["about"], config["spec"], config["task"]
-    data = about.get("data") or {}
-    corpus = [data.get("corpus"), data.get("source")]
+def _facts(recipe: Mapping[str, Any], about: About, results: RunResults | None) -> dict[str, Any]:
+    spec, task, data = recipe["spec"], recipe["task"], about.data or DataAbout()
+    made = data.corpus == SyntheticMER.__name__
     options = ", ".join(f"{name} {_words(value)}" for name, value in task["arguments"].items())
     shapes = ", ".join(f"{name} {spec[f'{name}_len']} steps of {_width(spec, name)}" for name in spec["modalities"])
     return {
         "Task": f"{task['class']} ({options})",
-        "Corpus": " ".join(filter(None, corpus if corpus[0] != SyntheticMER.__name__ else corpus[1:])),
+        "Corpus": " ".join(filter(None, [None if made else data.corpus, data.source])),
         "Samples": "" if results is None else _words(results.data.get("counts")),
-        "SHA-256 of the source": data.get("sha256"),
+        "SHA-256 of the source": data.sha256,
         "Input": f"{shapes}; {'aligned' if spec['aligned'] else 'unaligned'}",
-        "Parameters": about.get("parameters"),
+        "Parameters": about.parameters,
     }
 
 
@@ -147,34 +153,28 @@ def _results(results: RunResults) -> str:
     return "\n\n".join(table.markdown() for table in [condition_table(results), *curve_tables(results)])
 
 
-def _protocol(about: Mapping[str, Any], results: RunResults | None, standardized: bool) -> dict[str, Any]:
+def _protocol(about: About, results: RunResults | None, standardized: bool) -> dict[str, Any]:
     conditions = [] if results is None else [f"{c.name} ({c.split}, {c.count})" for c in results.conditions.values()]
-    notes = dict.fromkeys([*(about.get("notes") or []), *([] if results is None else results.notes)])
+    notes = dict.fromkeys([*about.notes, *([] if results is None else results.notes)])
+    scaled = "by the training split's mean and deviation, in the file of weights"
     return {
-        "Selection": about.get("selection"),
-        "Seed": about.get("seed"),
-        "Standardisation": "by the training split's mean and deviation, in the file of weights"
-        if standardized
-        else "none",
+        "Selection": about.selection,
+        "Seed": about.seed,
+        "Standardisation": scaled if standardized else "none",
         "Metric convention": None if results is None else f"{results.convention} (see mer_zoo.metrics)",
         "Conditions tested": ", ".join(conditions),
         "Note": list(notes),
     }
 
 
-def _versions(about: Mapping[str, Any]) -> dict[str, Any]:
-    commit = (about.get("git") or {}).get("commit")
-    dirty = " with local changes" if commit and about["git"]["dirty"] else ""
-    return {
-        **(about.get("packages") or {}),
-        "python": about.get("python"),
-        "commit": f"{commit}{dirty}" if commit else None,
-    }
+def _versions(about: About) -> dict[str, Any]:
+    commit = about.commit and about.commit + (" with local changes" if about.dirty else "")
+    return {**dict(about.packages), "python": about.python, "commit": commit}
 
 
 def _licence(licence: str | None) -> str:
     if licence:
-        return f"{_line(licence)}, as stated by who exported the model."
+        return f"{in_markdown(licence)}, as stated by who exported the model."
     return "Not stated; until its owner states one (`mer-zoo export --licence NAME`), it grants no rights."
 
 
@@ -183,7 +183,7 @@ def _items(facts: Mapping[str, Any]) -> str:
     for name, fact in facts.items():
         for one in fact if isinstance(fact, list) else [fact]:
             if one not in (None, ""):
-                lines.append(f"- {name}: {_line(str(one))}")
+                lines.append(f"- {in_markdown(name)}: {in_markdown(str(one))}")
     return "\n".join(lines)
 
 
@@ -193,8 +193,3 @@ def _words(value: Any) -> str:
     return (
         " + ".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value or "")
     )
-
-
-def _line(text: str) -> str:
-    """Text that stays on its line and makes no markup of its own."""
-    return " ".join(text.replace("<", "&lt;").split())

@@ -7,22 +7,23 @@ import json
 import os
 import shutil
 import sys
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from mer_zoo.batch import MODALITIES
+from mer_zoo.arguments import plain
 from mer_zoo.errors import MERError
+from mer_zoo.fields import Fields
 from mer_zoo.model import Model
 from mer_zoo.reports.record import RunResults, load_results
 from mer_zoo.runs.files import whole_file
+from mer_zoo.runs.folder import folder_of
 from mer_zoo.runs.provenance import weights_sha256
 from mer_zoo.sharing.card import about_model, model_card
 from mer_zoo.sharing.recipe import (
@@ -33,15 +34,22 @@ from mer_zoo.sharing.recipe import (
     under_current_names,
     without_teachers,
 )
-from mer_zoo.training.checkpoint import RECORD, check_file, check_record, check_state, describe_model, needed_state
+from mer_zoo.text import shown, told
+from mer_zoo.training.checkpoint import (
+    Checkpoint,
+    check_record,
+    check_state,
+    describe_model,
+    needed_state,
+    read_checkpoint,
+)
+from mer_zoo.training.record import RECORD, REMEDY, About, Record, ScalerState, check_scaler
 
 __all__ = ["export_checkpoint", "load_exported", "main", "save_pretrained"]
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 _FILES = (WEIGHTS, CARD, CONFIG)  # the last one makes a folder an export
 SCALER = "scaler."  # in front of the names of the datamodule's statistics
-
-ScalerState = dict[str, dict[str, Tensor]]
 
 
 def save_pretrained(model: Model, dest: str | Path, licence: str | None = None, overwrite: bool = False) -> Path:
@@ -69,10 +77,11 @@ def save_pretrained(model: Model, dest: str | Path, licence: str | None = None, 
     """
     dest = _destination(dest, overwrite)
     recipe = describe(model)
-    about = {**about_model(model), "licence": licence}
-    record = {**describe_model(model), "seed": None}
+    described = describe_model(model)
+    record = Record(described["model"], described["task"], scaler=model.scaler_state, recipe=recipe)
+    about = replace(about_model(model), licence=licence)
     state = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
-    return _write(dest, recipe, foreign_modules(recipe), state, model.scaler_state, record, about, None)
+    return _write(dest, recipe, foreign_modules(recipe), state, record, about, None, "the model")
 
 
 def export_checkpoint(
@@ -101,27 +110,17 @@ def export_checkpoint(
         MERError: If the checkpoint can't be used, holds no student, its model can't be described in plain values, or
             the folder has such files already.
     """
-    checkpoint, dest = Path(checkpoint).expanduser(), _destination(dest, overwrite)
-    if not checkpoint.is_file():
-        raise MERError(f"{checkpoint} does not exist; give a .ckpt file that mer-zoo fit wrote")
-    check_file(checkpoint)
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(checkpoint))
-    record = content.get(RECORD)
-    if record is None:
-        raise MERError(f"{checkpoint} was not written by mer_zoo; give a .ckpt file that mer-zoo fit wrote")
-    recipe = record.get("recipe", {"refused": "it was written by an older version; train again"})
-    if "refused" in recipe:
-        raise MERError(f"{checkpoint} can't be exported: {recipe['refused']}")
+    dest = _destination(dest, overwrite)
+    given = read_checkpoint(checkpoint, "give a .ckpt file that mer-zoo fit wrote")
+    record, recipe = given.record, given.record.recipe
+    if recipe is None or record.about is None:
+        raise MERError(f"{checkpoint} can't be exported: {shown(record.refused)}")
     if student:
-        alone = without_teachers(recipe, modules)
-        if alone is None:
-            raise MERError(f"{checkpoint} holds {record['model']}, which has no student; leave out --student")
-        recipe = alone
-    state = {name.removeprefix("model."): value for name, value in content["state_dict"].items()}
-    results = _results(checkpoint, content["state_dict"])
-    about = {**record["about"], "selection": _selection(content, checkpoint), "licence": licence}
-    described = {name: record[name] for name in ("model", "task", "seed")}
-    return _write(dest, recipe, modules, state, record["scaler"], described, about, results)
+        recipe = without_teachers(recipe, modules)
+        if recipe is None:
+            raise MERError(f"{checkpoint} holds {shown(record.model)}, which has no student; leave out --student")
+    about = replace(record.about, selection=_selection(given), licence=licence, seed=record.seed)
+    return _write(dest, recipe, modules, given.model_state, record, about, _results(given), str(checkpoint))
 
 
 def _write(
@@ -129,26 +128,30 @@ def _write(
     recipe: dict[str, Any],
     modules: Modules,
     state: Mapping[str, Tensor],
-    scaler: ScalerState | None,
-    record: Mapping[str, Any],
-    about: dict[str, Any],
+    record: Record,
+    about: About,
     results: RunResults | None,
+    where: str,
 ) -> Path:
-    needed = needed_state(outline(recipe, modules, len(state)))
-    check_state({name: state[name] for name in needed if name in state}, needed, str(record["model"]))
+    model = outline(recipe, modules, len(state))
+    needed = needed_state(model)
+    check_record(record, model, where)
+    check_state({name: state[name] for name in needed if name in state}, needed, shown(record.model))
     # clones, because the file format refuses tensors that share memory
     tensors = {name: state[name].detach().cpu().contiguous().clone() for name in needed}
-    for kind, statistics in (scaler or {}).items():
+    for kind, statistics in (record.scaler or {}).items():
         tensors |= {f"{SCALER}{kind}.{name}": value.contiguous().clone() for name, value in statistics.items()}
-    about["seed"] = record["seed"]
-    config = {**under_current_names(recipe), "about": about}
-    described, card = json.dumps(config, indent=2, allow_nan=False), model_card(config, results, scaler is not None)
+    described = {"model": record.model, "task": record.task, "seed": record.seed}
+    recipe = under_current_names(recipe)
+    config = json.dumps({**recipe, "about": about.plain()}, indent=2, allow_nan=False)
+    whole = {**recipe, "spec": plain(dict(model.spec), "DataSpec")}  # a foreign one may say less
+    card = model_card(whole, about, results, record.scaler is not None)
     with _all_or_none(dest) as folder:
         # by way of bytes: the library's own writer makes files that only their owner may read
         for name, content in {
-            WEIGHTS: save(tensors, {RECORD: json.dumps(dict(record))}),
+            WEIGHTS: save(tensors, {RECORD: json.dumps(described)}),
             CARD: card.encode(),
-            CONFIG: f"{described}\n".encode(),
+            CONFIG: f"{config}\n".encode(),
         }.items():
             with whole_file(folder / name) as part:
                 part.write_bytes(content)
@@ -193,21 +196,22 @@ def _all_or_none(dest: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _results(checkpoint: Path, state: Mapping[str, Tensor]) -> RunResults | None:
+def _results(checkpoint: Checkpoint) -> RunResults | None:
     """What was measured with these weights; None where the run was not tested, or with others."""
-    folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+    folder = folder_of(checkpoint.path)
     results = load_results(folder) if (folder / "results.json").is_file() else None
-    return results if results is not None and results.weights == weights_sha256(state) else None
+    return results if results is not None and results.weights == weights_sha256(checkpoint.state) else None
 
 
-def _selection(content: Mapping[str, Any], checkpoint: Path) -> str:
+def _selection(checkpoint: Checkpoint) -> str:
     """How the weights were chosen among those of the run."""
-    after = f"the weights after epoch {content['epoch']} (counted from 0), step {content['global_step']}"
-    for key, state in content.get("callbacks", {}).items():
-        chosen = key.startswith("ModelCheckpoint") and state.get("monitor")
-        if chosen and Path(state["best_model_path"]).name == checkpoint.name:
+    after = f"the weights after epoch {checkpoint.epoch} (counted from 0), step {checkpoint.step}"
+    for key, state in checkpoint.callbacks.items():
+        callback = Fields(state, f"{checkpoint.path}: callbacks: {key}", REMEDY)
+        monitor = callback.optional_text("monitor") if key.startswith("ModelCheckpoint") else None
+        if monitor and Path(callback.text("best_model_path")).name == checkpoint.path.name:
             extreme = "highest" if "'mode': 'max'" in key else "lowest"
-            return f"{after}: of all epochs the one with the {extreme} {state['monitor']}"
+            return f"{after}: of all epochs the one with the {extreme} {monitor}"
     return f"{after}, which no metric chose"
 
 
@@ -229,11 +233,11 @@ def load_exported(model: Model, folder: str | Path) -> ScalerState | None:
         raise MERError(f"{path} does not exist; give a folder that mer-zoo export wrote")
     try:
         with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {}).get(RECORD, "null"))
+            described = json.loads((file.metadata() or {}).get(RECORD, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dictionary
     except (SafetensorError, ValueError, RecursionError) as error:
         raise MERError(f"{path} can't be read ({error}); export again") from error
-    check_record(about, model)
+    check_record(Record.read(described, str(path)), model, str(path))
     state = {name: value for name, value in tensors.items() if not name.startswith(SCALER)}
     check_state(state, needed_state(model), model.name)
     try:
@@ -247,11 +251,10 @@ def _scaler(names: Iterable[str], tensors: dict[str, Tensor], path: Path) -> Sca
     state: ScalerState = {"mean": {}, "std": {}}
     for name in names:
         kind, _, modality = name.removeprefix(SCALER).partition(".")
-        if kind not in state or modality not in MODALITIES:
-            raise MERError(f"{path} holds {name!r}, which is no statistic of the data; export again")
+        if kind not in state:
+            raise MERError(f"{path} holds {told(name)}, which is no statistic of the data; export again")
         state[kind][modality] = tensors[name]
-    if state["mean"].keys() != state["std"].keys():
-        raise MERError(f"{path} holds means and deviations of different modalities; export again")
+    check_scaler(state, str(path), "export again")
     return state if state["mean"] else None
 
 

@@ -72,12 +72,12 @@ def describe(model: Model) -> dict[str, Any]:
     }
 
 
-def recipe_or_reason(model: Model) -> dict[str, Any]:
-    """The description of a model; ``refused`` with the reason where there is none: checkpoints are written anyway."""
+def recipe_or_reason(model: Model) -> tuple[dict[str, Any] | None, str]:
+    """The description of a model, or why there is none, for a checkpoint has to be written all the same."""
     try:
-        return describe(model)
+        return describe(model), ""
     except MERError as error:
-        return {"refused": str(error)}
+        return None, str(error)
 
 
 def _entry(made: object, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from typing_extensions import override
 
 from mer_zoo.errors import TrainingError
 from mer_zoo.runs.files import whole_file
-from mer_zoo.training.checkpoint import check_if_local
+from mer_zoo.text import shown
+from mer_zoo.training.checkpoint import check_content, check_if_local
 
 __all__ = ["WholeCheckpointIO", "keep_whole"]
 
@@ -62,6 +63,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
         check_if_local(path)
         # Left open, torch decides by an environment variable, and Lightning executes what a URL brings.
         found: dict[str, Any] = super().load_checkpoint(path, map_location or _stay, weights_only is not False)
+        check_content(found, shown(str(path)))
         return found
 
 

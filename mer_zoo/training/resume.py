@@ -6,6 +6,7 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from typing_extensions import override
+
+from mer_zoo.fields import Fields
+from mer_zoo.training.record import REMEDY
 
 __all__ = ["LastCheckpoint", "ResumableModule", "rng_state", "set_rng_state"]
 
@@ -119,6 +123,35 @@ def _settle_progress(loops: Mapping[str, Any]) -> None:
             states[place] = {} if is_over else {**state, "batches": batches["current"]["ready"]}
 
 
+def _checked(state: Any) -> dict[str, Any]:
+    """A copy of what :func:`_training_state` has written, refused if a field of it is odd."""
+    given = Fields(state, f"the checkpoint: {TRAINING}", REMEDY)
+    processes = given.content.get("processes")
+    if not isinstance(processes, list) or not processes:
+        raise given.refusal("processes", "a list of what each process was at")
+    for process in processes:
+        own = Fields(process, f"{given.where}: processes", REMEDY)
+        own.part("rng")
+        means = own.part("means")
+        for name, mean in means.content.items():
+            if not isinstance(mean, list) or [isinstance(x, Tensor) and x.numel() for x in mean] != [1, 1]:
+                raise means.refusal(name, "a sum and a count")
+        with torch.random.fork_rng(devices=[]):
+            before = rng_state(torch.device("cpu"))
+            try:
+                set_rng_state(own.content["rng"], torch.device("cpu"))
+            except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+                raise own.refusal("rng", "the state of the generators") from error
+            finally:
+                set_rng_state(before, torch.device("cpu"))
+    monitored = given.content.get("monitored")
+    if not isinstance(monitored, (float, NoneType)):
+        raise given.refusal("monitored", "a number")
+    stopping = given.flag("stopping")
+    numbers = {name: given.optional_count(name) for name in ("logged_step", "sampler_seed")}
+    return {"processes": processes, "stopping": stopping, "monitored": monitored, **numbers}
+
+
 class ResumableModule(LightningModule, ABC):
     """A LightningModule whose training goes on from a checkpoint as if it had never stopped."""
 
@@ -148,7 +181,7 @@ class ResumableModule(LightningModule, ABC):
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self._trainer is not None and self._trainer.state.fn == "fit" and TRAINING in checkpoint:
-            self._resumed = dict(checkpoint[TRAINING])
+            self._resumed = _checked(checkpoint[TRAINING])
             self._monitored = self._resumed["monitored"]
 
     @override

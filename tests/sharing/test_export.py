@@ -163,7 +163,7 @@ def test_what_can_not_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(MERError, match=r"model\.safetensors does not exist; give a folder that mer-zoo export wrote"):
         load_exported(net(data), folder)
     export_checkpoint(fit(tmp_path, monkeypatch), folder)
-    with pytest.raises(MERError, match=r"the checkpoint holds model CUMDFNet, not CUMDF\(CUMDFNet\)"):
+    with pytest.raises(MERError, match=r"model.safetensors holds model CUMDFNet, not CUMDF\(CUMDFNet\)"):
         load_exported(CUMDF(net(data)), folder)
     with pytest.raises(MERError, match="does not fit this CUMDFNet"):
         load_exported(CUMDFNet(DataSpec(), SentimentClassification(7), dim=8), folder)
@@ -179,7 +179,7 @@ def test_what_can_not_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             load_exported(net(data), folder)
     for record in ("[]", '{"model": 3}', "{"):
         save_file(tensors, folder / "model.safetensors", {"mer_zoo": record})
-        with pytest.raises(MERError, match=r"was not written by mer_zoo|holds model 3|can't be read"):
+        with pytest.raises(MERError, match=r"holds None|holds a list|model is 3|can't be read|has no task"):
             load_exported(net(data), folder)
     (folder / "model.safetensors").write_bytes(b"rubbish")
     with pytest.raises(MERError, match=r"model\.safetensors can't be read .*; export again"):

@@ -43,9 +43,7 @@ References:
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import ClassVar, NamedTuple, get_args
 
 import torch
@@ -69,7 +67,8 @@ from mer_zoo.layers.transformer import TransformerEncoder
 from mer_zoo.model import Backbone
 from mer_zoo.options import check_choice
 from mer_zoo.task import Task
-from mer_zoo.training.checkpoint import RECORD, check_file, check_state
+from mer_zoo.text import shown
+from mer_zoo.training.checkpoint import check_state, read_checkpoint
 
 __all__ = ["MPLMM", "Completion"]
 
@@ -261,16 +260,13 @@ def _check_options(spec: DataSpec, dim: int, depth: int, prompt_length: int) -> 
 
 def _stage_one(path: str, model: MPLMM) -> dict[str, Tensor]:
     """What a checkpoint of MulT hands over; nothing in the file is executed."""
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise MERError(f"pretrained {path} does not exist; train MulT first, and give its checkpoint")
-    check_file(file)
-    content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
-    found = content.get(RECORD, {}).get("model", "a model that mer_zoo did not train")
+    checkpoint = read_checkpoint(path, "train MulT first, and give the checkpoint of its run", role="pretrained ")
+    found = checkpoint.record.model
     if found != "MulT":
-        raise MERError(f"pretrained {path} holds {found}; give the checkpoint of a run of MulT without wrappers")
-    theirs = {name.removeprefix("model."): value for name, value in content["state_dict"].items()}
-    theirs = {name: value for name, value in theirs.items() if name.startswith(SHARED)}
+        raise MERError(
+            f"pretrained {path} holds {shown(found[:100])}; give the checkpoint of a run of MulT without wrappers"
+        )
+    theirs = {name: value for name, value in checkpoint.model_state.items() if name.startswith(SHARED)}
     mine = {name: value for name, value in model.state_dict().items() if name.startswith(SHARED)}
     check_state(theirs, mine, f"MPLMM as its pretrained {path}")
     return theirs

@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from mer_zoo.batch import Batch, DataSpec
 from mer_zoo.data.missing.pattern import MissingPattern, derive_key
+from mer_zoo.errors import MERError
 from mer_zoo.functional.draws import global_seed
 from mer_zoo.model import Model
 
@@ -54,7 +55,9 @@ class IncompleteViews(nn.Module):
 
     @override
     def set_extra_state(self, state: Tensor) -> None:
-        self.seed, self.count = state.tolist()
+        if state.shape != (2,) or state.is_floating_point() or state.is_complex():
+            raise MERError("the checkpoint holds other than two whole numbers for seed and count of incomplete views")
+        self.seed, self.count = map(int, state.tolist())
 
     @override
     def extra_repr(self) -> str:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping
 from copy import deepcopy
-from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.batch import Batch
 from mer_zoo.errors import MERError
 from mer_zoo.model import Model
-from mer_zoo.training.checkpoint import RECORD, check_file, check_state, describe_model
+from mer_zoo.text import shown
+from mer_zoo.training.checkpoint import check_state, describe_model, read_checkpoint
+from mer_zoo.training.record import Record
 from mer_zoo.wrappers.cumdf.guided_head import Guided, GuidedHead
 
 __all__ = ["Teacher", "load_teacher"]
@@ -67,32 +64,22 @@ def load_teacher(path: str, student: Model, backbone: Model, guided: GuidedHead)
     Raises:
         MERError: If the file does not exist, can't be read, or holds another model.
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise MERError(f"the teacher {path} does not exist; train one with role: teacher, and give its checkpoint")
-    check_file(file)
-    content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
-    _check_record(path, content.get(RECORD), student)
+    remedy = "train one with role: teacher, and give its checkpoint"
+    checkpoint = read_checkpoint(path, remedy, role="the teacher ")
+    _check_record(path, checkpoint.record, student)
     teacher = Teacher(backbone, guided)
-    mine = teacher.state_dict()
-    kept = tuple(f"model.{name}." for name, _ in teacher.named_children())
-    theirs = {k.removeprefix("model."): v for k, v in content["state_dict"].items() if k.startswith(kept)}
-    check_state(
-        {k: v for k, v in theirs.items() if isinstance(v, Tensor)},
-        {k: v for k, v in mine.items() if isinstance(v, Tensor)},
-        f"teacher {path} of {student.name}",
-    )
+    kept = tuple(f"{name}." for name, _ in teacher.named_children())
+    theirs = {name: value for name, value in checkpoint.model_state.items() if name.startswith(kept)}
+    check_state(theirs, teacher.state_dict(), f"teacher {path} of {student.name}")
     teacher.load_state_dict(theirs)
     return teacher.freeze()
 
 
-def _check_record(path: str, record: Mapping[str, Any] | None, student: Model) -> None:
-    if record is None:
-        raise MERError(f"the teacher {path} was not written by mer_zoo; train one with role: teacher")
+def _check_record(path: str, record: Record, student: Model) -> None:
     for key, wanted in describe_model(student).items():
-        if record[key] != wanted:
+        theirs = getattr(record, key)
+        if theirs != wanted:
             raise MERError(
-                f"the teacher {path} holds {key} {record[key]}, but the student is {wanted}; train a teacher with the"
-                f" same network"
-                " and task"
+                f"the teacher {path} holds {key} {shown(theirs[:100])}, but the student is {wanted}; train a teacher"
+                f" with the same network and task"
             )

@@ -259,6 +259,8 @@ class GEAR(Wrapper):
 
     @override
     def set_extra_state(self, state: Tensor) -> None:
+        if state.shape not in ((3,), (5,)) or state.is_complex() or not (state.is_meta or state.isfinite().all()):
+            raise MERError("the checkpoint holds other than GEAR's seed and counts; use one that mer-zoo fit wrote")
         numbers = [int(number) for number in state[:3].tolist()]
         self.seed, self.seen, self.split_size = numbers
         self.weights.copy_(state[3:] if len(state) > 3 else torch.zeros(2))

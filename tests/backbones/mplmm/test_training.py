@@ -99,7 +99,7 @@ def test_files_that_are_no_stage_one(stage_one: Path, tmp_path: Path) -> None:
     content = torch.load(stage_one, weights_only=True)
     record = content.pop("mer_zoo")
     torch.save(content, tmp_path / "foreign.ckpt")
-    refused(tmp_path / "foreign.ckpt", "holds a model that mer_zoo did not train; give the checkpoint of a run of MulT")
+    refused(tmp_path / "foreign.ckpt", "was not written by mer_zoo; train MulT first")
     wrapped = CausalMER(mult(source), branches="light").name
     torch.save({**content, "mer_zoo": {**record, "model": wrapped}}, tmp_path / "wrapped.ckpt")
     refused(tmp_path / "wrapped.ckpt", r"wrapped\.ckpt holds CausalMER\(MulT\); give the checkpoint of a run of MulT")

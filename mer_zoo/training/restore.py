@@ -1,0 +1,175 @@
+"""States in a checkpoint that Lightning and torch put back as they are: checked beside those of the run at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from copy import deepcopy
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+from torch.optim import Optimizer
+
+from mer_zoo.errors import MERError
+from mer_zoo.text import told
+from mer_zoo.training.param_groups import OptimizerFactory
+from mer_zoo.training.record import REMEDY
+
+__all__ = ["check_loops_and_callbacks", "check_optimizers"]
+
+_LARGEST = 2**63
+
+
+def check_loops_and_callbacks(content: Mapping[str, Any], trainer: Trainer, where: str) -> None:
+    """Refuse states of loops and callbacks that differ in kind from those of a trainer.
+
+    Args:
+        content: The content of a checkpoint.
+        trainer: The trainer that is about to take them over.
+        where: The checkpoint, for messages.
+
+    Raises:
+        MERError: Naming the first field that differs.
+    """
+    loops = {"fit": trainer.fit_loop, "validate": trainer.validate_loop, "test": trainer.test_loop}
+    loops["predict"] = trainer.predict_loop
+    doing = trainer.state.fn.value if trainer.state.fn is not None else "fit"
+    if content.get("loops") is not None:
+        given = content["loops"].get(f"{doing}_loop")
+        if given is None:
+            raise MERError(f"{where}: loops has no {doing}_loop; {REMEDY}")
+        mine = loops[doing].state_dict()
+        for name in mine.keys() & given.keys():
+            _check(given[name], mine[name], f"{where}: loops: {name}", whole=not name.endswith("state_dict"))
+        for state in _loader_states(given, where):
+            _check_loader(state, f"{where}: loops: combined_loader")
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        state = (content.get("callbacks") or {}).get(callback.state_key)
+        if state:
+            _check(state, callback.state_dict(), f"{where}: callbacks: {type(callback).__name__}", whole=True)
+
+
+def _loader_states(loop: Mapping[str, Any], where: str) -> Iterator[Any]:
+    for name, value in loop.items():
+        if name.endswith("state_dict") and isinstance(value, Mapping) and "combined_loader" in value:
+            if not isinstance(value["combined_loader"], list):
+                raise _odd(value["combined_loader"], f"{where}: loops: combined_loader")
+            yield from value["combined_loader"]
+
+
+def _check_loader(state: Any, where: str) -> None:
+    if not isinstance(state, Mapping):
+        raise _odd(state, where)
+    if "start" in state or "batches" in state:
+        try:
+            torch.Generator().set_state(state["start"])
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise MERError(f"{where} holds no state of a generator; {REMEDY}") from error
+        _check(state.get("batches"), 0, f"{where}: batches")
+
+
+def check_optimizers(content: Mapping[str, Any], trainer: Trainer, factory: OptimizerFactory, where: str) -> None:
+    """Refuse states of optimisers and schedulers that those of a trainer can't go on with.
+
+    Args:
+        content: The content of a checkpoint.
+        trainer: The trainer, whose optimisers are set up; they take the states over, as Lightning lets them again.
+        factory: Makes such an optimiser, which tells by a step with one parameter what is kept of each.
+        where: The checkpoint, for messages.
+
+    Raises:
+        MERError: Naming the first field that is odd.
+    """
+    kept = _kept(factory)
+    schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
+    kinds: tuple[tuple[str, Sequence[Any]], ...]
+    kinds = (("optimizer_states", trainer.optimizers), ("lr_schedulers", schedulers))
+    for name, mine in kinds:
+        states = content.get(name) or []
+        if len(states) != len(mine):
+            raise MERError(f"{where}: {name} holds {len(states)} states, not {len(mine)}; {REMEDY}")
+        one: Any
+        for one, state in zip(mine, states, strict=True):
+            if name == "optimizer_states":
+                _check_entries(state, one, kept, f"{where}: {name}")
+            else:
+                known = {key: value for key, value in vars(one).items() if key in state}
+                _check(state, known, f"{where}: {name}")
+            try:
+                one.load_state_dict(deepcopy(state))
+            except Exception as error:  # torch has no check of its own
+                raise MERError(f"{where}: {name} is no state of this run; {REMEDY}") from error
+
+
+def _kept(factory: OptimizerFactory) -> Mapping[str, Any]:
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.zeros(1)
+    optimizer = factory([parameter])
+    with suppress(TypeError):  # of one that wants to be told the loss
+        optimizer.step()
+    return next(iter(optimizer.state.values()), {})
+
+
+def _check_entries(state: Any, optimizer: Optimizer, kept: Mapping[str, Any], where: str) -> None:
+    groups, entries = state.get("param_groups"), state.get("state")
+    if not isinstance(groups, list) or not all(isinstance(group, Mapping) for group in groups):
+        raise _odd(groups, f"{where}: param_groups")
+    for group, own in zip(groups, optimizer.param_groups, strict=False):
+        mine = {k: v for k, v in own.items() if k != "params" and k in group}
+        _check({k: v for k, v in group.items() if k in mine}, mine, f"{where}: param_groups")
+        if not {"lr", "params"} <= group.keys():
+            raise MERError(f"{where}: param_groups have no lr or no params; {REMEDY}")
+    if not isinstance(entries, Mapping):
+        raise _odd(entries, f"{where}: state")
+    sizes = [parameter.shape for group in optimizer.param_groups for parameter in group["params"]]
+    for place, entry in entries.items():
+        if type(place) is not int or not 0 <= place < len(sizes) or not isinstance(entry, Mapping):
+            raise MERError(f"{where}: state holds {told(place)}, which is no parameter's; {REMEDY}")
+        for name in kept.keys() if entry else ():
+            value = entry.get(name)
+            if isinstance(kept[name], Tensor) and not (
+                isinstance(value, Tensor) and value.numel() in (1, sizes[place].numel())
+            ):
+                raise _odd(value, f"{where}: {name} of a parameter")
+
+
+def _check(theirs: Any, mine: Any, where: str, whole: bool = False) -> None:
+    """Refuse a value of another kind; ``whole`` says that nothing may be lacking or new."""
+    if isinstance(mine, Mapping):
+        if not isinstance(theirs, Mapping):
+            raise _odd(theirs, where)
+        for name in mine:
+            if name in theirs:
+                _check(theirs[name], mine[name], f"{where}: {name}", whole)
+            elif whole:
+                raise MERError(f"{where} has no {name}; {REMEDY}")
+        for name in theirs if whole else ():
+            if (mine and name not in mine) or (not mine and not _is_leaf(theirs[name])):
+                raise MERError(f"{where} holds {told(name)}, which is no state of this run; {REMEDY}")
+    elif isinstance(mine, (list, tuple)):
+        if not isinstance(theirs, (list, tuple)) or (whole and len(theirs) != len(mine)):
+            raise _odd(theirs, where)
+        for item in theirs:
+            _check(item, mine[0] if mine else None, where, whole)
+    elif not _is_leaf(theirs) or not _fits(theirs, mine):
+        raise _odd(theirs, where)
+
+
+def _is_leaf(value: Any) -> bool:
+    return isinstance(value, (str, bool, int, float, type(None))) or (isinstance(value, Tensor) and value.numel() == 1)
+
+
+def _fits(theirs: Any, mine: Any) -> bool:
+    if isinstance(mine, (bool, str)):
+        return isinstance(theirs, type(mine))
+    if isinstance(mine, int):
+        return type(theirs) in (int, float) and abs(theirs) < _LARGEST
+    if isinstance(mine, (float, Tensor)):
+        return isinstance(theirs, Tensor) or type(theirs) is float or (type(theirs) is int and abs(theirs) < _LARGEST)
+    return True
+
+
+def _odd(value: object, where: str) -> MERError:
+    return MERError(f"{where} is {told(value)}, which is no state of this run; {REMEDY}")
