@@ -23,7 +23,7 @@ from mer_zoo.training.checkpoint import check_record, check_state, describe_mode
 from mer_zoo.training.checkpoint_io import keep_whole
 from mer_zoo.training.compilation import compile_networks
 from mer_zoo.training.guard import LossGuard
-from mer_zoo.training.kept import KeptScores, calibrate, needed_effects, prediction, results_on
+from mer_zoo.training.kept import EXPLODED, KeptScores, calibrate, needed_effects, prediction, results_on
 from mer_zoo.training.param_groups import DEFAULT_GROUPS, OptimizerFactory, ParamGroups, build_optimizer
 from mer_zoo.training.preparing import NoSource, prepare
 from mer_zoo.training.record import RECORD, Record
@@ -190,7 +190,7 @@ class MERModule(ResumableModule):
 
     @override
     def on_validation_epoch_end(self) -> None:
-        scores = self._kept.take(0)
+        scores = self._kept.take(0, None if self.stepping.guard is None else "validation", EXPLODED)
         if scores is None:
             return
         self.validation_weights.attach(scores)
@@ -220,7 +220,7 @@ class MERModule(ResumableModule):
     def on_test_epoch_end(self) -> None:
         names = self._kept.names() if self.datamodule is None else [c.name for c in self.datamodule.conditions]
         for loader, name in enumerate(names):
-            scores = self._kept.take(loader)
+            scores = self._kept.take(loader, f"condition {name!r}")
             if scores is None:
                 continue
             self.results[name], self.test_scores[name] = results_on(self.model, scores), scores

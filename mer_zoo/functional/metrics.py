@@ -12,7 +12,36 @@ from torch import Tensor
 
 from mer_zoo.errors import MERError
 
-__all__ = ["DropGap", "accuracy", "auilc", "drop_gap", "f1_per_class", "macro_f1", "sample_confusion", "weighted_f1"]
+__all__ = [
+    "DropGap",
+    "accuracy",
+    "auilc",
+    "check_finite",
+    "drop_gap",
+    "f1_per_class",
+    "macro_f1",
+    "sample_confusion",
+    "weighted_f1",
+]
+
+
+def check_finite(logits: Tensor) -> None:
+    """Refuse scores that are no numbers, which a comparison would count as a class.
+
+    Args:
+        logits: Scores of any shape.
+
+    Raises:
+        MERError: If one is NaN or infinite.
+
+    Example:
+        >>> check_finite(torch.tensor([0.5, float("nan")]))
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: 1 of 2 scores are not finite numbers; no metric is defined for them
+    """
+    bad = int((~logits.isfinite()).sum())
+    if bad:
+        raise MERError(f"{bad} of {logits.numel()} scores are not finite numbers; no metric is defined for them")
 
 
 def sample_confusion(prediction: Tensor, truth: Tensor, num_classes: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from typing_extensions import override
 
-from mer_zoo.functional.metrics import accuracy, f1_per_class, macro_f1, sample_confusion, weighted_f1
+from mer_zoo.functional.metrics import accuracy, check_finite, f1_per_class, macro_f1, sample_confusion, weighted_f1
 from mer_zoo.functional.sentiment import class_values, expected_score, to_classes
 
 __all__ = [
@@ -98,6 +98,7 @@ class ConfusionMetric(Metric, ABC):
 
     @override
     def update(self, logits: Tensor, target: Tensor) -> None:
+        check_finite(logits)
         prediction, truth = self.classes(logits, target)
         self.confusion += sample_confusion(prediction, truth, self.num_classes).sum(0)
 

@@ -10,6 +10,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 from typing_extensions import override
 
+from mer_zoo.functional.metrics import check_finite
 from mer_zoo.metrics.confusion import sentiment_inputs
 
 __all__ = ["Corr", "MeanAbsoluteError", "ScoreMetric"]
@@ -63,6 +64,7 @@ class ScoreMetric(Metric, ABC):
 
     @override
     def update(self, logits: Tensor, target: Tensor) -> None:
+        check_finite(logits)
         _, score, value = sentiment_inputs(logits, target, self.num_logits)
         labelled = ~value.isnan()
         self.scores.append(score[labelled])

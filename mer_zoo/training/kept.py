@@ -8,10 +8,18 @@ from typing import Any
 from torch import Tensor
 
 from mer_zoo.batch import Batch, Output
+from mer_zoo.errors import TrainingError
 from mer_zoo.model import Model
 from mer_zoo.scores import Scores, baselines, measure
 
-__all__ = ["KeptScores", "calibrate", "needed_effects", "prediction", "results_on"]
+__all__ = ["EXPLODED", "KeptScores", "calibrate", "needed_effects", "prediction", "results_on"]
+
+NAMED = 5  # samples that a message names
+MASKING = (
+    "the usual cause is a softmax over a row without an observed key: let the network give such rows zeros, and see"
+    " mer-zoo validate-data for faults of the file"
+)
+EXPLODED = "the weights have exploded: lower the learning rate, or set model.clip_norm"
 
 
 class KeptScores:
@@ -28,6 +36,7 @@ class KeptScores:
 
     def __init__(self) -> None:
         self._parts: dict[int, list[Scores]] = {}
+        self._not_finite: dict[int, list[str]] = {}  # ids, of this process
 
     def start(self, model: Model, calibrating: bool) -> None:
         """Begin an epoch: forget what one that was broken off has left.
@@ -37,6 +46,7 @@ class KeptScores:
             calibrating: Whether its nest is to give what only its choices need.
         """
         self._parts.clear()
+        self._not_finite.clear()
         for part in model.nest:
             part.calibrating = calibrating
 
@@ -51,14 +61,48 @@ class KeptScores:
         """
         scores = Scores(output.logits, dict(effects), batch.target, batch.index).cpu()
         self._parts.setdefault(loader, []).append(scores)
+        self._not_finite.setdefault(loader, []).extend(_named(batch, scores.logits))
 
     def names(self) -> Sequence[str]:
         """Names of the loaders, where nobody has given them any."""
         return ["iid", *(f"loader{loader}" for loader in range(1, max(self._parts, default=0) + 1))]
 
-    def take(self, loader: int) -> Scores | None:
-        """The scores of a loader's split, gathered from all processes, and kept no longer; None where it gave none."""
-        return Scores.gather(self._parts.pop(loader)) if loader in self._parts else None
+    def take(self, loader: int, where: str | None = None, remedy: str = MASKING) -> Scores | None:
+        """The scores of a loader's split, gathered from all processes, and kept no longer; None where it gave none.
+
+        Args:
+            loader: Place of the loader.
+            where: What was scored, for a message; without it scores are handed out as they are.
+            remedy: What is usually at fault where scores are not finite, and what helps.
+
+        Raises:
+            TrainingError: If some are not finite, which metrics would count as a class; naming how many, and samples.
+        """
+        if loader not in self._parts:
+            return None
+        scores, named = Scores.gather(self._parts.pop(loader)), self._not_finite.pop(loader, [])
+        if where is not None:
+            _check(scores.logits, named, where, remedy)
+        return scores
+
+
+def _not_finite(logits: Tensor) -> Tensor:
+    """(N,) whether a sample has a score that is not finite."""
+    return (~logits.isfinite()).flatten(1).any(1)
+
+
+def _named(batch: Batch, logits: Tensor) -> list[str]:
+    return [name for name, is_bad in zip(batch.ids, _not_finite(logits).tolist(), strict=True) if is_bad]
+
+
+def _check(logits: Tensor, ids: Sequence[str], where: str, remedy: str) -> None:
+    bad = int(_not_finite(logits).sum())
+    if bad:
+        named = list(dict.fromkeys(ids))
+        shown = ", ".join(named[:NAMED]) + (", ..." if len(named) > NAMED else "")
+        raise TrainingError(
+            f"{where}: {bad} of {len(logits)} samples have scores that are not finite ({shown}); {remedy}"
+        )
 
 
 def needed_effects(model: Model, output: Output) -> dict[str, Tensor]:
@@ -101,8 +145,12 @@ def prediction(model: Model, batch: Batch) -> dict[str, Any]:
 
     Returns:
         ``ids`` and ``index`` of the samples, ``logits``, ``scores`` as of the task's ``score``, and ``effects``.
+
+    Raises:
+        TrainingError: If scores are not finite, naming samples.
     """
     output = model.predict(batch)
+    _check(output.logits, _named(batch, output.logits), "prediction", MASKING)
     scores = model.task.score(output.logits.float())
     return {
         "ids": batch.ids,
