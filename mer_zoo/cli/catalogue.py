@@ -51,7 +51,9 @@ def main(args: list[str]) -> None:
     Args:
         args: Command line after the word list.
     """
-    parser = argparse.ArgumentParser("mer-zoo list", description="Names that the command line takes.")
+    parser = argparse.ArgumentParser(
+        "mer-zoo list", description="Names that the command line takes.", allow_abbrev=False
+    )
     parser.add_argument("kind", nargs="?", choices=list(KINDS), help="of what (default: of everything)")
     chosen = parser.parse_args(args).kind
     blocks = [_block(kind, titled=chosen is None) for kind in ([chosen] if chosen else KINDS)]

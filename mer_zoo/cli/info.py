@@ -34,7 +34,9 @@ def main(args: list[str]) -> None:
     Raises:
         MERError: If there is nothing of that name.
     """
-    parser = argparse.ArgumentParser("mer-zoo info", description="What is known of a name of mer-zoo list.")
+    parser = argparse.ArgumentParser(
+        "mer-zoo info", description="What is known of a name of mer-zoo list.", allow_abbrev=False
+    )
     parser.add_argument("name", help="a network, wrapper, corpus, missing pattern, metric or configuration")
     kind, entry = _find(parser.parse_args(args).name)
     sys.stdout.write(information(kind, entry))

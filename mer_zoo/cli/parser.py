@@ -55,6 +55,10 @@ class MERParser(LightningArgumentParser):
 
     options_of: type | None = None  # the class whose options it reads, where it reads those of one alone
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Half an option would reach the whole one past every check of its name, and means another one next year.
+        super().__init__(*args, **{**kwargs, "allow_abbrev": False})
+
     @override
     def add_class_arguments(self, theclass: type, *args: Any, **kwargs: Any) -> list[str]:
         self.options_of = theclass
@@ -186,6 +190,8 @@ class MERCLI(LightningCLI):
 
     @override
     def _parse_ckpt_path(self) -> None:
+        # Lightning's takes what a checkpoint holds as hyper_parameters for options, over those that were given, and
+        # imports and calls what they name. A checkpoint comes from anywhere; options come from configurations.
         options = self.options
         path = options.get("ckpt_path")
         if path in ("last", "best") and not Path(path).exists():
@@ -194,7 +200,6 @@ class MERCLI(LightningCLI):
             path = options.ckpt_path = self._trained_weights()
         if path:
             check_if_local(path)
-        super()._parse_ckpt_path()
 
     def _trained_weights(self) -> str | None:
         """The best checkpoint of the run whose configuration was given; None where untrained weights are asked for."""

@@ -66,7 +66,9 @@ def main(args: list[str]) -> None:
     Raises:
         MERError: If it cannot be done.
     """
-    parser = argparse.ArgumentParser("mer-zoo convert", description="Convert a corpus to memory-mapped files.")
+    parser = argparse.ArgumentParser(
+        "mer-zoo convert", description="Convert a corpus to memory-mapped files.", allow_abbrev=False
+    )
     parser.add_argument("source", help="a corpus file or folder, see docs/data.md")
     parser.add_argument("dest", help="the folder to make")
     parser.add_argument("--nan", choices=["error", "zero"], default="error", help="refuse NaN, or put 0 in its place")

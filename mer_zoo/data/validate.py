@@ -88,7 +88,9 @@ def main(args: list[str]) -> int:
     Returns:
         The exit code, 1 if there are faults.
     """
-    parser = argparse.ArgumentParser("mer-zoo validate-data", description="List what is in a corpus, and every fault.")
+    parser = argparse.ArgumentParser(
+        "mer-zoo validate-data", description="List what is in a corpus, and every fault.", allow_abbrev=False
+    )
     parser.add_argument("path", type=Path, help="a corpus file or folder, see docs/data.md")
     parser.add_argument("--nan", choices=["error", "zero"], default="error", help="whether NaN is a fault or read as 0")
     options = parser.parse_args(args)

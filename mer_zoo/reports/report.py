@@ -267,7 +267,7 @@ def main(args: list[str]) -> None:
     Raises:
         MERError: For missing or odd files, or an unknown metric.
     """
-    parser = argparse.ArgumentParser(prog="mer-zoo report", description="Compare finished runs.")
+    parser = argparse.ArgumentParser(prog="mer-zoo report", description="Compare finished runs.", allow_abbrev=False)
     parser.add_argument("runs", nargs="+", type=Path, help="run folders, results.json files, or folders of runs")
     parser.add_argument("--metric", help="what to compare, such as Acc2_non0")
     parser.add_argument("--out", type=Path, help="folder for report.md and report.png")

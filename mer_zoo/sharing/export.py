@@ -267,7 +267,9 @@ def main(args: list[str]) -> None:
     Raises:
         MERError: If it cannot be done.
     """
-    parser = argparse.ArgumentParser("mer-zoo export", description="Write what a prediction needs of a checkpoint.")
+    parser = argparse.ArgumentParser(
+        "mer-zoo export", description="Write what a prediction needs of a checkpoint.", allow_abbrev=False
+    )
     parser.add_argument("checkpoint", help="a .ckpt file that mer-zoo fit wrote, in the folder of its run")
     parser.add_argument("dest", help=f"the folder for {WEIGHTS}, {CONFIG} and {CARD}; it may be new")
     parser.add_argument("--student", action="store_true", help="leave out the teacher of CUMDF")

@@ -94,6 +94,7 @@ def main(args: list[str]) -> None:
         description="Search hyper-parameters offline. The same command goes on with a sweep that was stopped or "
         "killed, and further processes, on other machines too, join it.",
         epilog="Behind --, options of mer-zoo fit for all trials: mer-zoo sweep FILE -- --trainer.max_epochs=5",
+        allow_abbrev=False,
     )
     parser.add_argument("file", type=Path, help="a sweep file of W&B whose command is mer-zoo fit")
     parser.add_argument("--trials", type=int, help="how many in all, those there are included (default: run_cap)")

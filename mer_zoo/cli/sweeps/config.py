@@ -24,6 +24,7 @@ KEYS = {
 }
 METHODS = ("bayes", "random")
 GOALS = ("minimize", "maximize")
+OPTION = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
 VARIABLE = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
 # What a trial owns: its folder, and what its value is read from.
 OWN = ("trainer.logger", "checkpoint", "last_checkpoint", "ckpt_path", "config", "record", "print_config")
@@ -156,6 +157,8 @@ def _metric(given: Any) -> tuple[str, str]:
 
 def _check_name(parameter: Parameter) -> None:
     name = parameter.name
+    if OPTION.fullmatch(name) is None:  # with more in it, it could reach another option
+        raise MERError(f"parameter {name!r} is no option in dots; write it like model.clip_norm")
     if name == "seed_everything" and len(parameter.samples()) > 1:
         raise MERError(f"{name} is searched, but the best seed is nothing that holds for another; give one value")
     if _owns(name):

@@ -209,6 +209,7 @@ def main(args: list[str]) -> None:
     parser = argparse.ArgumentParser(
         "mer-zoo split-ood",
         description="Distribute a corpus anew: in the test split words go along with other classes.",
+        allow_abbrev=False,
     )
     parser.add_argument("source", help="a corpus file or folder, see docs/data.md")
     parser.add_argument("dest", help="the folder to make, with the splits train, valid and test_ood and a report")
