@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from mer_zoo.reports.groups import Group, curve_names
 from mer_zoo.reports.plots import COLOURS, FAINT, GRID, INK, MARKERS, axis_title
 from mer_zoo.reports.tables import is_fraction, with_deviation
+from mer_zoo.text import in_picture
 
 __all__ = ["curve_picture"]
 
@@ -38,7 +39,15 @@ def curve_picture(groups: Sequence[Group], metric: str, title: str) -> Figure:
     total = head + rows * _PANEL + foot
     figure = Figure(figsize=(_WIDTH, total), dpi=160, facecolor="white")
     FigureCanvasAgg(figure)
-    figure.text(0.2 / _WIDTH, 1 - 0.12 / total, title, fontsize=11.5, fontweight="bold", color=INK, va="top")
+    figure.text(
+        0.2 / _WIDTH,
+        1 - 0.12 / total,
+        in_picture(title, longest=100),
+        fontsize=11.5,
+        fontweight="bold",
+        color=INK,
+        va="top",
+    )
     figure.text(0.2 / _WIDTH, 1 - 0.36 / total, axis_title(metric), fontsize=9, color=FAINT, va="top")
     _legend(figure, groups, total)
     grid = figure.add_gridspec(
@@ -57,7 +66,13 @@ def curve_picture(groups: Sequence[Group], metric: str, title: str) -> Figure:
 
 def _legend(figure: Figure, groups: Sequence[Group], total: float) -> None:
     handles = [
-        Line2D([], [], color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)], label=group.label)
+        Line2D(
+            [],
+            [],
+            color=COLOURS[i % len(COLOURS)],
+            marker=MARKERS[i % len(MARKERS)],
+            label=in_picture(group.label, longest=90),
+        )
         for i, group in enumerate(groups)
     ]
     figure.legend(
@@ -72,7 +87,7 @@ def _legend(figure: Figure, groups: Sequence[Group], total: float) -> None:
 
 
 def _frame(axes: Axes, name: str, metric: str) -> None:
-    axes.set_title(name, fontsize=9.5, color=INK, loc="left", pad=4)
+    axes.set_title(in_picture(name, longest=40), fontsize=9.5, color=INK, loc="left", pad=4)
     axes.set_xlim(-0.03, 1.03)
     axes.tick_params(length=0, labelsize=8.5, labelcolor=FAINT)
     axes.spines[:].set_visible(False)

@@ -17,6 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from mer_zoo.reports.record import ConditionResult
 from mer_zoo.reports.tables import condition_title, format_value, is_fraction
 from mer_zoo.runs.files import whole_file
+from mer_zoo.text import in_picture
 
 __all__ = ["COLOURS", "FAINT", "GRID", "INK", "MARKERS", "Series", "axis_title", "condition_picture", "save_picture"]
 
@@ -50,7 +51,7 @@ def axis_title(metric: str) -> str:
         >>> axis_title("Acc7")
         'accuracy, seven classes (Acc7)'
     """
-    return _AXIS.get(metric, metric)
+    return _AXIS.get(metric, in_picture(metric))
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,15 @@ def condition_picture(
 
 def _head(figure: Figure, title: str, handles: Sequence[Line2D], columns: int) -> None:
     total = figure.get_figheight()
-    figure.text(0.2 / _WIDTH, 1 - 0.12 / total, title, fontsize=11.5, fontweight="bold", color=INK, va="top")
+    figure.text(
+        0.2 / _WIDTH,
+        1 - 0.12 / total,
+        in_picture(title, longest=100),
+        fontsize=11.5,
+        fontweight="bold",
+        color=INK,
+        va="top",
+    )
     figure.legend(
         handles=list(handles),
         loc="upper left",
@@ -155,8 +164,8 @@ def _row_name(condition: ConditionResult) -> str:
     place, name = condition.place, condition.name
     if condition.available and name == " ".join(filter(None, [place, condition.set_name])):
         words = " + ".join(condition.available)
-        return f"{words}, {_NAMES.get(place, place)}" if place else words
-    return _NAMES.get(name, condition_title(name))
+        return f"{words}, {_NAMES.get(place, in_picture(place))}" if place else words
+    return _NAMES.get(name, in_picture(condition_title(name), longest=40))
 
 
 def _lay_out(conditions: Sequence[ConditionResult], models: int) -> _Layout:
@@ -236,7 +245,17 @@ def _legend_handles(series: Sequence[Series], majority: Sequence[float]) -> list
     handles = []
     for place, one in enumerate(series):
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
-        handles.append(Line2D([], [], marker=marker, color=colour, linestyle="", markersize=6.5, label=one.label))
+        handles.append(
+            Line2D(
+                [],
+                [],
+                marker=marker,
+                color=colour,
+                linestyle="",
+                markersize=6.5,
+                label=in_picture(one.label, longest=90),
+            )
+        )
     if any(not math.isnan(value) for value in majority):
         tick = Line2D([], [], marker="|", color=FAINT, linestyle="", markersize=10, markeredgewidth=1.5)
         tick.set_label("majority class")

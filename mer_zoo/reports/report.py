@@ -28,6 +28,7 @@ from mer_zoo.reports.tables import (
     with_deviation,
 )
 from mer_zoo.runs.files import whole_file
+from mer_zoo.text import in_markdown
 
 __all__ = ["Report", "main", "report"]
 
@@ -53,7 +54,7 @@ class Report:
 
     def markdown(self) -> str:
         """All tables and the picture in Markdown."""
-        parts = [f"# Comparison by {self.metric}", *(table.markdown() for table in self.tables)]
+        parts = [f"# Comparison by {in_markdown(self.metric)}", *(table.markdown() for table in self.tables)]
         pictures = ["![comparison](report.png)", *(["![over the missing rate](robustness.png)"] if self.curves else [])]
         return "\n\n".join([*parts, *pictures]) + "\n"
 

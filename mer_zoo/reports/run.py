@@ -19,6 +19,7 @@ from mer_zoo.reports.tables import (
     ordered_metrics,
 )
 from mer_zoo.runs.files import whole_file
+from mer_zoo.text import in_markdown
 
 if TYPE_CHECKING:
     from mer_zoo.scores import Scores
@@ -96,8 +97,9 @@ def _markdown(run: RunResults, pictures: bool) -> str:
         "Seed": run.seed,
         "Parameters": None if run.parameters is None else f"{run.parameters:,}",
     }
-    lines = [f"# {run.model}", "", *(f"- {name}: {fact}" for name, fact in facts.items() if fact not in (None, ""))]
-    lines += [f"- Note: {note}" for note in run.notes]
+    told = [(name, str(fact)) for name, fact in facts.items() if fact not in (None, "")]
+    told += [("Note", note) for note in run.notes]
+    lines = [f"# {in_markdown(run.model)}", "", *(f"- {name}: {in_markdown(fact)}" for name, fact in told)]
     for table in tables_of(run):
         lines += ["", table.markdown()]
     if pictures:

@@ -12,6 +12,8 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from mer_zoo.text import in_markdown, shown
+
 __all__ = [
     "ABSENT",
     "Table",
@@ -56,8 +58,8 @@ class Table:
     def markdown(self) -> str:
         """The table in Markdown."""
         rule = "|---|" + "---:|" * (len(self.header) - 1)
-        lines = [f"**{self.title}**", "", _line(self.header), rule, *map(_line, self.rows)]
-        return "\n".join([*lines, *(f"\n{note}" for note in self.notes)])
+        lines = [f"**{in_markdown(self.title)}**", "", _line(self.header), rule, *map(_line, self.rows)]
+        return "\n".join([*lines, *(f"\n{in_markdown(note)}" for note in self.notes)])
 
     def transposed(self) -> Table:
         """The same with rows and columns exchanged."""
@@ -71,10 +73,10 @@ class Table:
         unlimited = console.options.update(width=10_000)
         widths = [Measurement.get(console, unlimited, shape).maximum for shape in shapes]
         # not as the table's own title, which is broken to the table's width
-        console.print(Text(self.title, style="bold"))
+        console.print(Text(shown(self.title), style="bold"))
         console.print(shapes[1] if console.width < widths[0] > widths[1] else shapes[0])
         for note in self.notes:
-            console.print(Text(note, style="dim"))
+            console.print(Text(shown(note), style="dim"))
         console.print()
 
     def rich(self) -> RichTable:
@@ -82,9 +84,9 @@ class Table:
         # Text, because rich would read a cell such as [text,audio] as markup
         table = RichTable()
         for place, name in enumerate(self.header):
-            table.add_column(Text(name), justify="right" if place else "left")
+            table.add_column(Text(shown(name)), justify="right" if place else "left")
         for row in self.rows:
-            table.add_row(*map(Text, row))
+            table.add_row(*(Text(shown(cell)) for cell in row))
         return table
 
 
@@ -95,7 +97,7 @@ def open_console() -> Console:
 
 
 def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(map(in_markdown, cells)) + " |"
 
 
 def is_fraction(metric: str) -> bool:
