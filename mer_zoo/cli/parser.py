@@ -153,7 +153,7 @@ class MERCLI(LightningCLI):
                 callback.keep_curve(self.trainer, str(self.subcommand))
                 callback.command = ["mer-zoo", *(sys.argv[1:] if self.given is None else self.given)]
                 callback.overwrite |= self.options.overwrite or self.begins_anew
-                callback.untrained = self.subcommand != "fit" and not self.options.ckpt_path
+                callback.untrained = self.subcommand != "fit" and not self.options.get("ckpt_path")
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -175,7 +175,7 @@ class MERCLI(LightningCLI):
     def before_fit(self) -> None:
         """Say what is trained; refuse places that hold a run, and options of which Lightning names no remedy here."""
         for record in self._records():
-            record.check_place(self.trainer, self.options.ckpt_path)
+            record.check_place(self.trainer, self.options.get("ckpt_path"))
         rank_zero_info(closing.size_of(self.model.model))
         if self.model.automatic_optimization:
             return
