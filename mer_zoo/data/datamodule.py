@@ -21,7 +21,7 @@ from mer_zoo.data.corpus.corpus import Corpus, check_compatible
 from mer_zoo.data.corpus.overlap import check_different, check_unseen
 from mer_zoo.data.dataset import MappedSource, Scaler, SplitDataset, SplitSource, check_labels, check_tokens
 from mer_zoo.data.files.features import check_present
-from mer_zoo.data.loader import ResumableLoader
+from mer_zoo.data.loader import PATIENCE, ResumableLoader, check_shared_memory
 from mer_zoo.data.missing.conditions import Condition, build_conditions, is_test_split
 from mer_zoo.data.missing.pattern import derive_key
 from mer_zoo.data.store.store import open_corpus
@@ -200,6 +200,7 @@ class MERDataModule(LightningDataModule):
         return self._dataloader(dataset, shuffle)
 
     def _dataloader(self, dataset: SplitDataset, shuffle: bool = False) -> DataLoader[Batch]:
+        check_shared_memory(self.num_workers, min(self.batch_size, len(dataset)) * dataset.sample_bytes)
         return ResumableLoader(
             dataset,
             batch_size=self.batch_size,
@@ -211,6 +212,7 @@ class MERDataModule(LightningDataModule):
             collate_fn=_as_is,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
+            timeout=PATIENCE if self.num_workers else 0,
         )
 
     @override

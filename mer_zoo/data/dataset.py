@@ -167,6 +167,16 @@ class SplitDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.split)
 
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of a sample in a batch, without its target and words."""
+        total = 0
+        for name in self.spec.modalities:
+            tokens = self.split.token_ids if name == "text" else None
+            length, dim = self.spec.length(name), 0 if name == "text" and self.spec.tokens else self.spec.dim(name)
+            total += length * (4 * dim + (0 if tokens is None else 8) + 1)  # features, ids, mask
+        return total
+
     @override
     def __getitem__(self, index: int) -> Batch:
         return self.__getitems__([index])

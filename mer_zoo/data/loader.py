@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,8 +14,43 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from mer_zoo.batch import Batch
+from mer_zoo.errors import MERError, TrainingError
 
-__all__ = ["ResumableLoader"]
+__all__ = ["PATIENCE", "ResumableLoader", "check_shared_memory"]
+
+PATIENCE = 600
+"""Seconds that a batch of a worker is waited for."""
+PREFETCHED = 2  # batches that a worker has ready, PyTorch's default
+SHARED = Path("/dev/shm")  # noqa: S108 - looked at, not written
+_LOST = re.compile(r"DataLoader (timed out|worker .* (exited unexpectedly|killed by signal))")
+_REMEDY = "set data.num_workers lower, or 0, or give it more (docker run --shm-size=2g)"
+
+
+def check_shared_memory(workers: int, batch: int) -> None:
+    """Refuse workers whose batches do not fit in the memory that processes share: they would wait for room for ever.
+
+    Args:
+        workers: How many there are.
+        batch: Bytes of a batch.
+
+    Raises:
+        MERError: Naming the room there is and the need.
+
+    Example:
+        >>> check_shared_memory(workers=0, batch=2**50)
+        >>> check_shared_memory(workers=4, batch=2**50)
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: 4 workers need ... MB of shared memory for their batches, but /dev/shm has ... MB left;
+        set data.num_workers lower, or 0, or give it more (docker run --shm-size=2g)
+    """
+    if not workers or not SHARED.is_dir():
+        return
+    need, free = workers * PREFETCHED * batch, shutil.disk_usage(SHARED).free
+    if need > free:
+        raise MERError(
+            f"{workers} workers need {need / 1e6:.0f} MB of shared memory for their batches, but {SHARED} has"
+            f" {free / 1e6:.0f} MB left; {_REMEDY}"
+        )
 
 
 class ResumableLoader(DataLoader[Batch]):
@@ -40,19 +78,37 @@ class ResumableLoader(DataLoader[Batch]):
         # A generator: nothing is drawn before the first batch, when a distributed sampler has been told the epoch.
         if self._resumed is None:
             self._start, self._given = torch.get_rng_state(), 0
-            batches: Iterator[Batch] = super().__iter__()
+            batches = self._begin()
         else:
             batches = self._skip()
-        for batch in batches:
+        while (batch := self._next(batches)) is not None:
             self._given += 1
             yield batch
+
+    def _begin(self) -> Iterator[Batch]:
+        if self.num_workers:
+            # A loader without workers draws a number here: with them, as many are drawn, so that the rest of a run
+            # does not depend on who fetches its batches.
+            torch.empty((), dtype=torch.int64).random_()
+        return super().__iter__()
+
+    def _next(self, batches: Iterator[Batch]) -> Batch | None:
+        try:
+            return next(batches, None)
+        except RuntimeError as error:
+            if not _LOST.search(str(error)):
+                raise
+            room = f"; {SHARED} has {shutil.disk_usage(SHARED).free / 1e6:.0f} MB left" if SHARED.is_dir() else ""
+            raise TrainingError(
+                f"a worker that fetches batches was killed, or has given none for {PATIENCE} s{room}; {_REMEDY}"
+            ) from error
 
     def _skip(self) -> Iterator[Batch]:
         assert self._resumed is not None
         self._start, self._given, self._resumed = self._resumed["start"], self._resumed["batches"], None
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(self._start)
-            batches: Iterator[Batch] = super().__iter__()
+            batches = self._begin()
             for _ in range(self._given):
                 next(batches)
         return batches

@@ -1,21 +1,28 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import corpora
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from torch.utils.data import Dataset
 from toys import MeanNet
+from typing_extensions import override
 
 from mer_zoo.backbones import LFLSTM
 from mer_zoo.cli import main as cli
-from mer_zoo.data import RMFM, SMM, Condition
+from mer_zoo.data import RMFM, SMM, Condition, loader
 from mer_zoo.data.datamodule import IEMOCAP, MOSEI, MOSI, MERDataModule, SyntheticMER
+from mer_zoo.data.dataset import SplitSource
 from mer_zoo.data.synthetic.generate import SyntheticConfig
-from mer_zoo.errors import MERError
+from mer_zoo.errors import MERError, TrainingError
 from mer_zoo.module import MERModule
 
 SMALL = SyntheticConfig(train=12, valid=6, test=6)
@@ -244,6 +251,70 @@ def test_one_file_under_two_names_is_no_second_condition(tmp_path: Path) -> None
         MOSI(first, conditions=["default", Condition("ood", "test", source=second)]).test_dataloader()
     named = MOSI(first, conditions=["default", Condition("own", "test", source=first)])
     assert len(named.test_dataloader()) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
+def test_parameters_do_not_depend_on_workers(tmp_path: Path, corpus_files: dict[str, Path]) -> None:
+    found = []
+    for workers in (0, 1, 2):
+        torch.manual_seed(0)
+        data = MOSI(str(corpus_files["mmsa_unaligned"]), batch_size=2, num_workers=workers)
+        module = MERModule(LFLSTM(data.spec, data.task, dim=4))
+        quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
+        options = {**quiet, "max_epochs": 3, "enable_model_summary": False, "check_val_every_n_epoch": 2}
+        Trainer(accelerator="cpu", default_root_dir=tmp_path, **options).fit(module, data)
+        found.append((torch.cat([p.detach().flatten() for p in module.parameters()]), torch.rand(4)))
+    for parameters, draws in found[1:]:
+        assert torch.equal(parameters, found[0][0])
+        assert torch.equal(draws, found[0][1])
+
+
+def test_workers_without_room_for_their_batches_are_refused(
+    corpus_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = MOSI(str(corpus_files["mmsa_unaligned"]), batch_size=4, num_workers=4)
+    batch = next(iter(SplitSource(data.dataset("train"), 4)))
+    kinds = (batch.text, batch.audio, batch.vision)
+    tensors = [tensor for kind in kinds for tensor in (kind.x, kind.mask, kind.token_ids) if tensor is not None]
+    assert 4 * data.dataset("train").sample_bytes == sum(tensor.nbytes for tensor in tensors)
+    need = 4 * 2 * sum(tensor.nbytes for tensor in tensors)
+    for free in (need, need - 1):
+        monkeypatch.setattr(loader, "SHARED", Path("/"))
+        monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))  # noqa: B023
+        if free == need:
+            data.train_dataloader()
+        else:
+            with pytest.raises(MERError, match=r"4 workers need .* MB of shared memory .* set data\.num_workers lower"):
+                data.train_dataloader()
+
+
+class Dying(Dataset[int]):
+    def __len__(self) -> int:
+        return 4
+
+    @override
+    def __getitem__(self, index: int) -> int:
+        os._exit(1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
+def test_a_worker_that_dies_is_told_in_one_sentence() -> None:
+    with pytest.raises(TrainingError, match=r"a worker that fetches batches was killed.*set data\.num_workers lower"):
+        list(loader.ResumableLoader(Dying(), num_workers=1, timeout=60))  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
+def test_a_worker_that_gives_nothing_is_not_waited_for_without_end() -> None:
+    class Slow(Dying):
+        @override
+        def __getitem__(self, index: int) -> int:
+            time.sleep(20)
+            return 0
+
+    begin = time.monotonic()
+    with pytest.raises(TrainingError, match="has given none"):
+        list(loader.ResumableLoader(Slow(), num_workers=1, timeout=1))  # type: ignore[arg-type]
+    assert time.monotonic() - begin < 15
 
 
 def test_masks_do_not_depend_on_batches_or_workers(tmp_path: Path) -> None:
