@@ -50,8 +50,8 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 88
 
-FOREIGN = ["torch", "torchmetrics", "lightning", "numpy", "np", "transformers", "matplotlib"]
-FOREIGN += ["optuna", "rich", "abc", "argparse", "collections", "pathlib", "types", "typing"]
+FOREIGN = ["torch", "torchmetrics", "lightning", "numpy", "np", "transformers", "matplotlib", "optuna", "rich"]
+FOREIGN += sorted(sys.stdlib_module_names)
 # Objects of other packages, whose pages a build without network can't look up.
 nitpick_ignore_regex = [
     ("py:.*", rf"({'|'.join(FOREIGN)})\..*"),

@@ -183,7 +183,7 @@ class AlignedPattern(MissingPattern, ABC):
 
         Args:
             free: (B, T) bool, the steps that may be dropped.
-            step: (B, T) int64, the number of each real step, as for :func:`mer_zoo.data.missing.pattern.steps`.
+            step: (B, T) int64, the number of each real step, as for :func:`mer_zoo.data.missing.drop.steps`.
             index: (B,) position of each sample in its split.
             key: From :func:`mer_zoo.data.missing.pattern.derive_key`.
 
