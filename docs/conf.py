@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 import sys
+from inspect import signature
 from pathlib import Path
 
 from sphinx.application import Sphinx
+from sphinx.util.inspect import stringify_signature
 
 DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS.parent), str(DOCS / "_ext")]
@@ -34,6 +36,8 @@ exclude_patterns = ["_ext"]
 default_role = "literal"
 html_theme = "furo"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = f"mer_zoo {version}"
 
 myst_enable_extensions = ["deflist", "dollarmath"]
@@ -70,7 +74,18 @@ def link_pages(app: Sphinx, page: str, source: list[str]) -> None:
 
 def escape_docstring(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
     """Before napoleon: asterisks and bars of docstrings are meant as such; a constant has only its type's docstring."""
+    if isinstance(value, type) and issubclass(value, mer_zoo.Model) and "zoo" in app.env.docname:
+        lines[:] = prose.without_arguments(lines)
     lines[:] = [] if what == "data" else prose.escape_lines(lines)
+
+
+def class_signature(
+    app: Sphinx, what: str, name: str, value: object, options: object, given: str | None, returned: str | None
+) -> tuple[str, None] | None:
+    """The arguments of a class are those of its constructor, also where a metaclass looks at calls first."""
+    if what != "class" or not isinstance(value, type) or not given:
+        return None
+    return stringify_signature(signature(value), show_annotation=False, show_return_annotation=False), None
 
 
 def skip_field(app: Sphinx, what: str, name: str, value: object, skip: bool, options: object) -> bool | None:
@@ -93,5 +108,6 @@ def setup(app: Sphinx) -> None:
     app.connect("builder-inited", write_pages)
     app.connect("source-read", link_pages)
     app.connect("autodoc-process-docstring", escape_docstring, priority=400)
+    app.connect("autodoc-process-signature", class_signature)
     app.connect("autodoc-skip-member", skip_field)
     app.connect("missing-reference", names.resolve)

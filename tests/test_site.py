@@ -38,9 +38,14 @@ def test_importing_the_command_does_not_run_it(capsys: pytest.CaptureFixture[str
 
 
 def test_columns_become_a_table() -> None:
-    text = "Where it is:\n    one thing    here,\n                 and there\n    another      elsewhere"
-    assert render(text)[0] == "**Where it is**:"
-    assert [line.strip(" *-") for line in render(text)[5:9]] == ["one thing", "here, and there", "another", "elsewhere"]
+    text = "A module.\n\nWhere it is:\n    one thing    here,\n                 and there\n    another      elsewhere"
+    assert render(text)[2] == "**Where it is**:"
+    assert [line.strip(" *-") for line in render(text)[7:11]] == [
+        "one thing",
+        "here, and there",
+        "another",
+        "elsewhere",
+    ]
 
 
 def test_lines_without_columns_become_sentences() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from docstring_parser import parse
 
-__all__ = ["Part", "arguments", "escape", "escape_lines", "parts", "render", "summary", "table"]
+__all__ = ["Part", "arguments", "escape", "escape_lines", "parts", "render", "summary", "table", "without_arguments"]
 
 _MARKUP = re.compile(r"``.+?``|:[\w:]+:`[^`]+`|`[^`]+`_{0,2}|(?<![\w*])\*[A-Za-z]+\*(?![\w*])", re.DOTALL)
 _LABEL = re.compile(r"(?P<title>[A-Z][^:;,.(`]{1,70})(?P<rest>[^:.]*?):(?: (?P<text>.*))?$", re.DOTALL)
@@ -96,10 +96,11 @@ def arguments(docstring: str) -> dict[str, str]:
 def render(text: str) -> list[str]:
     """The lines of a module docstring as reStructuredText, with headings in bold."""
     lines: list[str] = []
-    for part in parts(text):
+    for i, part in enumerate(parts(text)):
         blocks = list(part.blocks)
         if part.title:
-            lead = f"**{part.title}**{part.rest}:"
+            # The first sentence says what the module is; a colon in it makes no heading.
+            lead = f"**{part.title}**{part.rest}:" if i else f"{part.title}{part.rest}:"
             # A label and its sentence stay one paragraph; lists and tables start below.
             inline = bool(blocks) and _is_paragraph(blocks[0])
             blocks = [[f"{lead} {blocks[0][0]}"], *blocks[1:]] if inline else [[lead], *blocks]
@@ -217,6 +218,11 @@ def _sentences(lines: list[str]) -> list[str]:
         else:
             items[-1] += f" {line.strip()}"
     return [escape(items[0])] if len(items) == 1 else [f"* {escape(item)}" for item in items]
+
+
+def without_arguments(lines: list[str]) -> list[str]:
+    """A docstring without its section Args, where a table tells of the arguments."""
+    return re.sub(r"^Args:\n(?:    .*\n|\n)*", "", "\n".join([*lines, ""]), flags=re.MULTILINE).split("\n")
 
 
 def escape_lines(lines: list[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from inspect import Parameter, getdoc, signature
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
@@ -15,6 +16,7 @@ from prose import arguments, escape, parts, table
 
 import mer_zoo.backbones
 import mer_zoo.wrappers
+from mer_zoo.cli.bases import with_bases
 from mer_zoo.model import Model
 
 __all__ = ["write_zoo"]
@@ -87,10 +89,16 @@ def _facts(cls: type[Model], network: bool) -> Iterator[str]:
 
 
 def _configurations(name: str) -> list[str]:
-    """The configuration files that name a class; comments do not count."""
-    files = sorted((ROOT / "configs").rglob("*.yaml"))
-    texts = {path: re.sub(r"#.*", "", path.read_text(encoding="utf-8")) for path in files}
-    return [path.relative_to(ROOT).as_posix() for path, text in texts.items() if re.search(rf"\b{name}\b", text)]
+    """The configuration files that name a class, by themselves or by what they build on."""
+    return [path for path, text in _whole_configurations().items() if re.search(rf"\b{name}\b", text)]
+
+
+@cache
+def _whole_configurations() -> dict[str, str]:
+    """Text of every configuration with its bases; comments do not count."""
+    files = [path for path in sorted((ROOT / "configs").rglob("*.yaml")) if path.parent.name not in ("base", "sweeps")]
+    whole = {path: with_bases(path.read_text(encoding="utf-8"), path) for path in files}
+    return {path.relative_to(ROOT).as_posix(): re.sub(r"#.*", "", text) for path, text in whole.items()}
 
 
 def _options(cls: type[Model], option: str) -> Iterator[str]:
@@ -120,21 +128,17 @@ def _choices(kind: object) -> str:
 def _nests(name: str, network: bool) -> Iterator[str]:
     """A table of the wrappers around a network, or of the networks inside a wrapper."""
     partners = mer_zoo.wrappers.__all__ if network else mer_zoo.backbones.__all__
-    rows = []
+    rows: dict[tuple[str, str], list[str]] = {}
     for partner in sorted(partners, key=str.lower):
         refused = refusals(name, partner) if network else refusals(partner, name)
         works = [task for task in TASKS if task not in refused]
-        kinds = "all tasks" if len(works) == len(TASKS) else ", ".join(works) or "no"
-        rows.append(
-            [
-                f":py:class:`~mer_zoo.{partner}`",
-                kinds,
-                " ".join(f"{escape(r)}." for r in dict.fromkeys(refused.values())),
-            ]
-        )
+        kinds = "all tasks" if len(works) == len(TASKS) else ", ".join(works) or "no task"
+        reasons = " ".join(f"{escape(reason)}." for reason in dict.fromkeys(refused.values()))
+        rows.setdefault((kinds, reasons), []).append(f":py:class:`~mer_zoo.{partner}`")
+    cells = [[", ".join(alike), kinds, reasons] for (kinds, reasons), alike in rows.items()]
     yield from _heading("Under which wrappers" if network else "Around which networks")
     yield from ("With default options; other options may allow more, as the sentence of a refusal says.", "")
-    yield from (*table(rows, ["wrapper" if network else "network", "works for", "refused with"], "20 20 60"), "")
+    yield from (*table(cells, ["wrapper" if network else "network", "works for", "refused with"], "35 15 50"), "")
 
 
 def _figures(name: str) -> Iterator[str]:
