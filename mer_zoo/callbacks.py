@@ -251,7 +251,8 @@ class RunRecord(BasePredictionWriter):
             parts = [[] for _ in range(trainer.world_size)]
             torch.distributed.all_gather_object(parts, mine)
         if trainer.is_global_zero and not is_trial(trainer):
-            rows = prediction_rows([prediction for part in parts for prediction in part])
+            task = pl_module.model.task if isinstance(pl_module, MERModule) else None
+            rows = prediction_rows([prediction for part in parts for prediction in part], task)
             write_csv(self.folder_of(trainer) / "predictions.csv", rows)
 
     def folder_of(self, trainer: Trainer) -> Path:

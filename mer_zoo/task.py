@@ -22,6 +22,14 @@ __all__ = ["EMOTIONS", "EmotionDetection", "SentimentClassification", "Sentiment
 EMOTIONS = ("neutral", "happy", "sad", "angry")
 
 
+POLARITIES = ("negative", "neutral", "positive")
+CLASS_NAMES: dict[int, tuple[str, ...]] = {
+    2: ("negative", "non-negative"),
+    3: POLARITIES,
+    **{count: tuple(f"{v:+d}" if v else "0" for v in range(-(count // 2), count // 2 + 1)) for count in (5, 7)},
+}
+
+
 class Task(Recorded, ABC):
     """A task fixes the shape of the logits, their loss, their metrics and their score.
 
@@ -94,6 +102,10 @@ class Task(Recorded, ABC):
         """Real numbers for ranking and correlation: (B,) sentiment in [-3, 3], or (B, E) probabilities."""
 
     @abstractmethod
+    def name_predictions(self, logits: Tensor) -> list[str]:
+        """What is predicted of each sample, in words."""
+
+    @abstractmethod
     def metrics(self) -> MetricCollection:
         """Fresh metrics, updated with (logits, target)."""
 
@@ -112,6 +124,8 @@ class SentimentRegression(Task):
         >>> task = SentimentRegression()
         >>> task.criterion(torch.tensor([[1.0], [0.5]]), torch.tensor([3.0, 0.0])).tolist()
         [2.0, 0.5]
+        >>> task.name_predictions(torch.tensor([[1.2], [-0.1], [0.0]]))
+        ['positive', 'negative', 'neutral']
     """
 
     def __init__(self, convention: Convention = "mmsa") -> None:
@@ -130,6 +144,10 @@ class SentimentRegression(Task):
     @override
     def score(self, logits: Tensor) -> Tensor:
         return logits.squeeze(-1)
+
+    @override
+    def name_predictions(self, logits: Tensor) -> list[str]:
+        return [POLARITIES[int(sign) + 1] for sign in self.score(logits).sign()]
 
     @override
     def metrics(self) -> MetricCollection:
@@ -154,8 +172,9 @@ class SentimentClassification(Task):
         >>> task = SentimentClassification(7)
         >>> task.encode(torch.tensor([-3.0, 0.4, 2.6])).tolist()
         [0, 3, 6]
-        >>> task.score(torch.tensor([[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 50.0]])).item()
-        3.0
+        >>> logits = torch.tensor([[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 50.0]])
+        >>> task.score(logits).item(), task.name_predictions(logits)
+        (3.0, ['+3'])
     """
 
     def __init__(self, num_classes: int = 3, convention: Convention = "mmsa") -> None:
@@ -178,6 +197,11 @@ class SentimentClassification(Task):
         return expected_score(logits, class_values(self.shape[0]).to(logits))
 
     @override
+    def name_predictions(self, logits: Tensor) -> list[str]:
+        names = CLASS_NAMES[self.shape[0]]
+        return [names[place] for place in logits.argmax(-1).tolist()]
+
+    @override
     def metrics(self) -> MetricCollection:
         return sentiment_metrics(self.shape[0], self.convention)
 
@@ -196,6 +220,8 @@ class EmotionDetection(Task):
         >>> task = EmotionDetection()
         >>> task.shape, task.criterion(torch.zeros(1, 4, 2), torch.tensor([[1, 0, 0, 0]])).item()
         ((4, 2), 0.6931...)
+        >>> task.name_predictions(torch.tensor([[[0.0, 0.0], [0.0, 1.0], [0.0, 2.0], [1.0, 0.0]]]))
+        ['happy + sad']
     """
 
     def __init__(self, emotions: Sequence[str] = EMOTIONS) -> None:
@@ -230,6 +256,13 @@ class EmotionDetection(Task):
     @override
     def score(self, logits: Tensor) -> Tensor:
         return logits.softmax(-1)[..., 1]
+
+    @override
+    def name_predictions(self, logits: Tensor) -> list[str]:
+        """The emotions that are present, joined by a plus; "none" where none is."""
+        present = logits.argmax(-1).tolist()
+        named = ([name for name, is_there in zip(self.emotions, row, strict=True) if is_there] for row in present)
+        return [" + ".join(names) or "none" for names in named]
 
     @override
     def metrics(self) -> MetricCollection:

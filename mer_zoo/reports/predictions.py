@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mer_zoo.task import Task
 
 __all__ = ["on_cpu", "prediction_rows"]
 
@@ -23,11 +26,12 @@ def _cpu(value: Any) -> Any:
     return value.float().cpu() if value.is_floating_point() else value.cpu()
 
 
-def prediction_rows(predictions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def prediction_rows(predictions: Sequence[Mapping[str, Any]], task: Task | None = None) -> list[dict[str, Any]]:
     """One row a sample, in the order of the split; a distributed sampler's repetitions are dropped.
 
     Args:
         predictions: From :func:`on_cpu`, of batches in any order.
+        task: What the logits mean, so that what is predicted can be named.
 
     Example:
         >>> import torch
@@ -40,8 +44,11 @@ def prediction_rows(predictions: Sequence[Mapping[str, Any]]) -> list[dict[str, 
     for part in predictions:
         scores, logits = part["scores"], part["logits"]
         columns = {"logit": logits, "score": scores, **{f"effect_{k}": v for k, v in part["effects"].items()}}
+        named = None if task is None else task.name_predictions(logits)
         for place, index in enumerate(part["index"].tolist()):
             row: dict[str, Any] = {"id": part["ids"][place]}
+            if named is not None:
+                row["class"] = named[place]
             for name, value in columns.items():
                 flat = value[place].flatten().tolist()
                 row.update({name if len(flat) == 1 else f"{name}_{i}": number for i, number in enumerate(flat)})

@@ -98,6 +98,9 @@ def test_fit_test_predict_report(
     rows = list(csv.DictReader((run / "predictions.csv").open()))
     assert [row["id"] for row in rows] == [f"test_ood_{i:05d}" for i in range(8)]
     assert {"score", "logit_0", "effect_tie_0"} <= set(rows[0])
+    for row in rows:
+        logits = [float(row[f"logit_{place}"]) for place in range(3)]
+        assert row["class"] == ("negative", "neutral", "positive")[logits.index(max(logits))]
     assert list(elsewhere.iterdir()) == []
 
     capsys.readouterr()

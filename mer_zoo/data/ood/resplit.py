@@ -31,11 +31,11 @@ from mer_zoo.data.store.store import open_corpus, unfinished_store
 from mer_zoo.errors import MERError
 from mer_zoo.functional.sentiment import to_classes
 from mer_zoo.reports.tables import open_console
-from mer_zoo.task import build_task
+from mer_zoo.task import CLASS_NAMES, build_task
 
 __all__ = ["main", "split_ood"]
 
-CLASSES = {"binary": ("negative", "neutral", "positive"), "seven": ("-3", "-2", "-1", "0", "+1", "+2", "+3")}
+CLASSES = {"binary": CLASS_NAMES[3], "seven": CLASS_NAMES[7]}
 STEPS_PER_SAMPLE = 100  # on MOSI twice as many gain less than a hundredth
 RARE = 0.005  # share of the samples that makes a word frequent, and of a split that a class has to have
 
