@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
 from mer_zoo.errors import MERError, TrainingError
@@ -18,13 +18,16 @@ BARRED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, e
 HELP = "see mer-zoo fit --help, or --model.backbone.help CLASS for the options of a class"
 
 
-def explain(message: str, error: BaseException | None = None, owner: type | None = None) -> str:
+def explain(
+    message: str, error: BaseException | None = None, owner: type | None = None, options: Sequence[str] = ()
+) -> str:
     r"""Say in one sentence what is wrong with a command line or a configuration.
 
     Args:
         message: What jsonargparse reports, often a tree of every type that was tried.
         error: The exception behind it; a :class:`MERError` anywhere in its chain says it best.
         owner: The class whose options were being read.
+        options: The options there are.
 
     Returns:
         One line.
@@ -43,7 +46,10 @@ def explain(message: str, error: BaseException | None = None, owner: type | None
     option = re.search(r"Option '([^']+)' is not accepted", message)
     if option:
         called = None if owner is None else former_option(owner, option.group(1))
-        return called or f"{where}option {option.group(1)!r} does not exist; {HELP}"
+        return called or f"{where}{_unknown_option(option.group(1), options)}"
+    unrecognized = re.search(r"unrecognized arguments: (--[\w.]+)|does not accept option '([^']+)'", message)
+    if unrecognized:
+        return _unknown_option((unrecognized.group(1) or unrecognized.group(2)).lstrip("-"), options)
     path = re.search(r"given class_path '([^']+)'", message)
     if path and current_path(path.group(1)) != path.group(1):
         return f"{where}{path.group(1)} has moved; it is {current_path(path.group(1))}"
@@ -54,6 +60,11 @@ def explain(message: str, error: BaseException | None = None, owner: type | None
         return f"{where}a wrapper can't stand for the network; name a network there and add --model.wrappers+=NAME"
     if required and required.group(1) == "path":
         return f"{where}the corpus needs its file; give --data.path FILE"
+    listed = re.search(
+        r"Expected a (?:<class ')?[\w.]*(?:Sequence|list|tuple)\b.*Got value: ([\w.+-]+(?:,[\w.+-]+)+)", message
+    )
+    if listed:
+        return f"{where or _owner(message)}this is a list; write it in brackets and quotes, '[{listed.group(1)}]'"
     name = re.search(r"Expected a dot import path string: (\S+)", message)
     if name:
         return f"{where}{_unknown_class(name.group(1), key.group(1) if key else '')}"
@@ -143,6 +154,18 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _owner(message: str) -> str:
+    """The option that a report begins with."""
+    found = re.search(r"(?:^|\n)\s*(?:- )?([\w.]+): Expected", message)
+    return f"{found.group(1)}: " if found else ""
+
+
+def _unknown_option(name: str, options: Sequence[str]) -> str:
+    """Options of a class are known without its name, others by their whole path."""
+    close = get_close_matches(name, options, 1)
+    return f"option {name!r} does not exist{f', did you mean {close[0]}' if close else ''}; {HELP}"
 
 
 def _unknown_class(name: str, key: str) -> str:

@@ -23,6 +23,7 @@ from mer_zoo.callbacks import RunRecord, SaveConfig
 from mer_zoo.cli import closing
 from mer_zoo.cli.bases import with_bases
 from mer_zoo.cli.errors import explain, explain_trainer, explain_unfit, is_mistake
+from mer_zoo.cli.places import place_of
 from mer_zoo.data import MERDataModule
 from mer_zoo.errors import MERError
 from mer_zoo.module import MERModule
@@ -74,7 +75,9 @@ class MERParser(LightningArgumentParser):
 
     @override
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise MERError(explain(message, ex, self.options_of)) from ex
+        commands = self._subcommands_action.choices.values() if self._subcommands_action else ()
+        options = [name[2:] for each in (self, *commands) for name in each._option_string_actions if name[:2] == "--"]
+        raise MERError(explain(message, ex, self.options_of, options)) from ex
 
 
 class MERCLI(LightningCLI):
@@ -136,6 +139,16 @@ class MERCLI(LightningCLI):
                 "last_checkpoint.enable_version_counter": False,
             }
         )
+
+    @override
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        try:
+            super().parse_arguments(parser, args)
+        except MERError as error:
+            place = place_of(str(error), sys.argv[1:] if self.given is None else self.given)
+            if place is None:
+                raise
+            raise MERError(f"{place}: {error}") from error
 
     @override
     def instantiate_classes(self) -> None:

@@ -167,13 +167,17 @@ def test_print_config_is_complete_and_parses(capsys: pytest.CaptureFixture[str],
     ("args", "words"),
     [
         (["--model.backbone.widht=3"], ["option 'widht' does not exist", "--help"]),
+        (["--model.backbone.detph=3"], ["option 'detph' does not exist, did you mean depth; "]),
+        (["--modle.clip_norm=3"], ["option 'modle.clip_norm' does not exist, did you mean model.clip_norm; "]),
+        (["--data.modalities", "text,audio"], ["modalities: this is a list; write it in brackets", "'[text,audio]'"]),
+        (["--model.backbone.kernels=1,3,1"], ["kernels: this is a list; write it in brackets", "'[1,3,1]'"]),
         (["--model.backbone=MulTT"], ["unknown class 'MulTT', did you mean MulT", "EFLSTM"]),
         (["--model.backbone=CausalMER"], ["wrapper can't stand for the network", "--model.wrappers+=NAME"]),
         (["--model.wrappers+=CausalMERR"], ["unknown class 'CausalMERR', did you mean CausalMER"]),
         (["--model.wrappers+=CausalMER", "--model.wrappers.fuson=sum"], ["option 'fuson' does not exist"]),
         (["--model.wrappers+=CausalMER", "--data.task=regression"], ["CausalMER needs classes", "choose a task"]),
         (["--model.deconfounded=rare"], ["model.deconfounded", "frequent", "maci", "rare"]),
-        (["--optimizer=SGD"], ["--optimizer=SGD", "--help"]),
+        (["--optimizer=SGD"], ["option 'optimizer' does not exist, did you mean model.optimizer", "--help"]),
         (["--model.wrappers=CausalMER"], ["this is a list; add to it with --model.wrappers+=NAME"]),
         (["--data.scm.rho=3"], ["rho is 3.0; a probability lies in [0, 1]"]),
         (["--data.task=foo"], ["unknown task 'foo'; choose from regression, two, binary"]),
@@ -191,6 +195,26 @@ def test_mistakes_are_told_in_one_sentence(
     sentence = failure(capsys, "fit", *SMALL, "--trainer.fast_dev_run=1", *args)
     for word in words:
         assert word in sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("trainer:\n  max_epochs: many", 3, "trainer.max_epochs: "),
+        ("model:\n  backbone:\n    init_args: {detph: 3}", 4, "option 'detph' does not exist, did you mean depth"),
+        ("model:\n  backbone: MulTT", 3, "unknown class 'MulTT', did you mean MulT"),
+        ("trainr: {max_epochs: 3}", 2, "option 'trainr.max_epochs' does not exist, did you mean trainer.max_epochs"),
+    ],
+)
+def test_a_mistake_in_a_file_is_told_with_its_place(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, line: int, words: str
+) -> None:
+    (tmp_path / "base.yaml").write_text(f"base: {CONFIG}\n{text}\n")
+    path = tmp_path / "own.yaml"
+    path.write_text("base: base.yaml\ntrainer: {accelerator: cpu}\n")
+    told = failure(capsys, "fit", f"--config={path}")
+    assert told.startswith(f"{tmp_path / 'base.yaml'}, line {line}: ")
+    assert words in told
 
 
 @pytest.mark.parametrize(
