@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -21,8 +20,8 @@ import mer_zoo.data
 import mer_zoo.wrappers  # noqa: F401  # imported classes can be named without their module
 from mer_zoo.callbacks import RunRecord, SaveConfig
 from mer_zoo.cli import closing
-from mer_zoo.cli.bases import with_bases
-from mer_zoo.cli.errors import explain, explain_trainer, explain_unfit, is_mistake
+from mer_zoo.cli.argument_parser import MERParser
+from mer_zoo.cli.errors import explain_trainer, explain_unfit, is_mistake
 from mer_zoo.cli.places import place_of
 from mer_zoo.data import MERDataModule
 from mer_zoo.errors import MERError
@@ -49,35 +48,6 @@ def run(args: Sequence[str] | None = None) -> None:
         MERCLI(args)
     except MisconfigurationException as error:
         raise MERError(explain_trainer(error)) from error
-
-
-class MERParser(LightningArgumentParser):
-    """Reports a mistake as one sentence, and reads configurations that build on others."""
-
-    options_of: type | None = None  # the class whose options it reads, where it reads those of one alone
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # Half an option would reach the whole one past every check of its name, and means another one next year.
-        super().__init__(*args, **{**kwargs, "allow_abbrev": False})
-
-    @override
-    def add_class_arguments(self, theclass: type, *args: Any, **kwargs: Any) -> list[str]:
-        self.options_of = theclass
-        added: list[str] = super().add_class_arguments(theclass, *args, **kwargs)
-        return added
-
-    @override
-    def parse_string(self, content: str, path: str | os.PathLike[str] = "", *args: Any, **kwargs: Any) -> Namespace:
-        # A file's content comes with its name, and is parsed in its folder.
-        whole = with_bases(content, Path(path).absolute()) if path else content
-        settings: Namespace = super().parse_string(whole, path, *args, **kwargs)
-        return settings
-
-    @override
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        commands = self._subcommands_action.choices.values() if self._subcommands_action else ()
-        options = [name[2:] for each in (self, *commands) for name in each._option_string_actions if name[:2] == "--"]
-        raise MERError(explain(message, ex, self.options_of, options)) from ex
 
 
 class MERCLI(LightningCLI):

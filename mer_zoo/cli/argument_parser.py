@@ -1,0 +1,46 @@
+"""The parser of command lines and configurations."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningArgumentParser
+from typing_extensions import override
+
+from mer_zoo.cli.bases import with_bases
+from mer_zoo.cli.errors import explain
+from mer_zoo.errors import MERError
+
+__all__ = ["MERParser"]
+
+
+class MERParser(LightningArgumentParser):
+    """Reports a mistake as one sentence, and reads configurations that build on others."""
+
+    options_of: type | None = None  # the class whose options it reads, where it reads those of one alone
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Half an option would reach the whole one past every check of its name, and means another one next year.
+        super().__init__(*args, **{**kwargs, "allow_abbrev": False})
+
+    @override
+    def add_class_arguments(self, theclass: type, *args: Any, **kwargs: Any) -> list[str]:
+        self.options_of = theclass
+        added: list[str] = super().add_class_arguments(theclass, *args, **kwargs)
+        return added
+
+    @override
+    def parse_string(self, content: str, path: str | os.PathLike[str] = "", *args: Any, **kwargs: Any) -> Namespace:
+        # A file's content comes with its name, and is parsed in its folder.
+        whole = with_bases(content, Path(path).absolute()) if path else content
+        settings: Namespace = super().parse_string(whole, path, *args, **kwargs)
+        return settings
+
+    @override
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        commands = self._subcommands_action.choices.values() if self._subcommands_action else ()
+        options = [name[2:] for each in (self, *commands) for name in each._option_string_actions if name[:2] == "--"]
+        raise MERError(explain(message, ex, self.options_of, options)) from ex
