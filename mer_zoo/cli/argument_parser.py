@@ -12,6 +12,8 @@ from typing_extensions import override
 
 from mer_zoo.cli.bases import with_bases
 from mer_zoo.cli.errors import explain
+from mer_zoo.cli.info import option_help
+from mer_zoo.data.datamodule import MOSI
 from mer_zoo.errors import MERError
 
 __all__ = ["MERParser"]
@@ -38,6 +40,21 @@ class MERParser(LightningArgumentParser):
         whole = with_bases(content, Path(path).absolute()) if path else content
         settings: Namespace = super().parse_string(whole, path, *args, **kwargs)
         return settings
+
+    @override
+    def format_help(self, *args: Any, **kwargs: Any) -> str:
+        # jsonargparse tells the options of a class on request only, and everybody needs those of the corpus.
+        text: str = super().format_help(*args, **kwargs)
+        head, mark, tail = text.partition("\nLinked arguments:\n")
+        if not mark:
+            return text
+        data = [
+            "",
+            "Options of --data=MOSI; of another corpus: --data.help CLASS",
+            *option_help(MOSI, "--data")[1:],
+            "",
+        ]
+        return head + "\n".join(data) + mark + tail
 
     @override
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:

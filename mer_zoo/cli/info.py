@@ -7,7 +7,7 @@ import inspect
 import re
 import sys
 import textwrap
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import metadata
@@ -18,9 +18,10 @@ from docstring_parser import parse
 from mer_zoo.cli.catalogue import KINDS, Entry, catalogue
 from mer_zoo.errors import MERError
 
-__all__ = ["information", "main"]
+__all__ = ["class_help", "information", "main", "option_help"]
 
 WIDTH = 112
+PREFIXES = {"--model.backbone": "backbones", "--model.wrappers": "wrappers", "--data": "data"}
 GIVEN = ("spec", "task", "backbone")  # of a model, by the command line itself and not by its user
 SECTIONS = r"Args|Attributes|Raises|Returns|Example|References"
 
@@ -73,6 +74,51 @@ def information(kind: str, entry: Entry) -> str:
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
+def class_help(args: Sequence[str]) -> str | None:
+    """What ``--model.backbone.help``, ``--model.wrappers.help`` and ``--data.help`` say of a class of the zoo.
+
+    Args:
+        args: A command line.
+
+    Returns:
+        The class and its options; None where no such help is asked for, or that of a class from elsewhere.
+
+    Example:
+        >>> print(class_help(["fit", "--model.wrappers.help", "CLUE"]).splitlines()[0])
+        CLUE (mer_zoo.wrappers.clue.wrapper)
+    """
+    for place, arg in enumerate(args):
+        option, _, given = arg.partition("=")
+        prefix = option.removesuffix(".help")
+        if option == prefix or prefix not in PREFIXES:
+            continue
+        kind = PREFIXES[prefix]
+        name = (given or next(iter(args[place + 1 :]), "")).rpartition(".")[2]
+        entry = next((entry for entry in catalogue(kind) if entry.name == name), None)
+        if entry is None or entry.module is None:
+            return None
+        module = import_module(entry.module)
+        cls = getattr(module, name)
+        head = [f"{name} ({entry.module})", *_summary(cls, module.__doc__ or "")]
+        return "\n\n".join("\n".join(block) for block in (head, option_help(cls, prefix))) + "\n"
+    return None
+
+
+def option_help(cls: type, prefix: str) -> list[str]:
+    """The options of a class as a command line has them.
+
+    Args:
+        cls: The class.
+        prefix: The option that takes the class.
+
+    Example:
+        >>> from mer_zoo import MOSI
+        >>> option_help(MOSI, "--data")[2].split()
+        ['--data.batch_size', '=', '32', 'Samples', 'a', 'batch', '(and', 'a', 'process).']
+    """
+    return _options(cls, GIVEN if prefix != "--data" else (), f"{prefix}.")
+
+
 def _find(name: str) -> tuple[str, Entry]:
     known = {entry.name: (kind, entry) for kind in KINDS for entry in catalogue(kind)}
     folded = {each.lower(): each for each in known}
@@ -102,9 +148,9 @@ def _paper(cls: type, text: str) -> list[str]:
     return ["paper", *(line for sentence in sentences for line in _wrapped(sentence, 2))] if section else []
 
 
-def _options(cls: type, hidden: Collection[str]) -> list[str]:
+def _options(cls: type, hidden: Collection[str], prefix: str = "") -> list[str]:
     """Each option with its default, and what the docstring says of it."""
-    rows = {name: row for name, row in _parameters(cls) if name not in hidden}
+    rows = {f"{prefix}{name}": row for name, row in _parameters(cls) if name not in hidden}
     if not rows:
         return []
     width = max(len(name) + len(default) for name, (default, _) in rows.items()) + 3

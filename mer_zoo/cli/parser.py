@@ -22,6 +22,7 @@ from mer_zoo.callbacks import RunRecord, SaveConfig
 from mer_zoo.cli import closing
 from mer_zoo.cli.argument_parser import MERParser
 from mer_zoo.cli.errors import explain_trainer, explain_unfit, is_mistake
+from mer_zoo.cli.info import class_help
 from mer_zoo.cli.places import place_of
 from mer_zoo.data import MERDataModule
 from mer_zoo.errors import MERError
@@ -44,6 +45,10 @@ def run(args: Sequence[str] | None = None) -> None:
     Raises:
         MERError: If the Trainer can't be had as it was asked for.
     """
+    told = class_help(sys.argv[1:] if args is None else args)
+    if told is not None:
+        sys.stdout.write(told)
+        return
     try:
         MERCLI(args)
     except MisconfigurationException as error:

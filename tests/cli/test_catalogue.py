@@ -113,3 +113,18 @@ def test_operations_are_those_of_the_equations() -> None:
     head = sum(2 * part.in_features * part.out_features for part in linears)
     assert count_flops(model) == recurrent + head
     assert torch.backends.mkldnn.enabled
+
+
+@pytest.mark.parametrize("args", [["--model.wrappers.help", "CausalMER"], ["--model.wrappers.help=mer_zoo.CausalMER"]])
+def test_help_of_a_wrapper_is_about_the_wrapper(capsys: pytest.CaptureFixture[str], args: list[str]) -> None:
+    main(["fit", *args])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("CausalMER")
+    assert any(line.split()[:3] == ["--model.wrappers.alpha", "=", "0.1"] for line in lines)
+    assert len(lines) < 40
+
+
+def test_help_of_fit_has_the_options_of_the_corpus(capsys: pytest.CaptureFixture[str]) -> None:
+    text = told(capsys, "fit", "--help")
+    for option in ("path", "batch_size", "task", "modalities", "conditions", "predict_split"):
+        assert f"\n  --data.{option}" in text
