@@ -24,10 +24,11 @@ from mer_zoo.training.checkpoint_io import keep_whole
 from mer_zoo.training.compilation import compile_networks
 from mer_zoo.training.guard import LossGuard
 from mer_zoo.training.kept import EXPLODED, KeptScores, calibrate, needed_effects, prediction, results_on
+from mer_zoo.training.monitors import direction, follow_all, monitor_of
 from mer_zoo.training.param_groups import DEFAULT_GROUPS, OptimizerFactory, ParamGroups, build_optimizer
 from mer_zoo.training.preparing import NoSource, prepare
 from mer_zoo.training.record import RECORD, Record
-from mer_zoo.training.refusals import check_monitors, check_training, warn_of_plain_loaders
+from mer_zoo.training.refusals import check_training, warn_of_plain_loaders
 from mer_zoo.training.restore import check_loops_and_callbacks, check_optimizers
 from mer_zoo.training.resume import ResumableModule
 from mer_zoo.training.scheduling import SchedulerFactory, Scheduling
@@ -51,7 +52,8 @@ class MERModule(ResumableModule):
         clip_norm: Largest norm of the gradient, applied after unscaling, so right in fp16 too.
         accumulate: Batches whose gradients are averaged into one optimiser step (one of each stage, with several).
         scheduler_interval: Whether the scheduler steps after each ``epoch`` or each optimiser ``step``.
-        monitor: Metric that a ReduceLROnPlateau scheduler follows.
+        monitor: Metric that a ReduceLROnPlateau scheduler follows, the way in which it is better; ``auto`` is that
+            of the task.
         deconfounded: Log each validation metric, and the loss, also under weights that make label and biased words
             independent, as ``val/..._deconfounded``. ``frequent`` and ``maci`` are the rules for these words, as
             ``words`` of PropensityWeighting; true is ``frequent``, or whatever PropensityWeighting in the nest goes by,
@@ -94,7 +96,9 @@ class MERModule(ResumableModule):
         self.param_groups: ParamGroups = DEFAULT_GROUPS if param_groups is None else param_groups
         self.stepping = Stepping(self.model, accumulate, clip_norm, LossGuard() if stop_at_nan else None)
         self.automatic_optimization = not self.stepping.by_hand
-        self.scheduling = Scheduling(lr_scheduler, scheduler_interval, monitor, self.stepping.by_hand)
+        monitor = monitor_of(monitor, self.model.task)
+        way = direction(monitor, self.model.task)
+        self.scheduling = Scheduling(lr_scheduler, scheduler_interval, monitor, self.stepping.by_hand, way)
         asked: bool | Words = deconfounded or any(model.weighs_validation for model in self.model.nest)
         self.validation_weights = ValidationWeights(self.model, asked)
         self.results: dict[str, dict[str, Any]] = {}
@@ -118,7 +122,8 @@ class MERModule(ResumableModule):
         super().setup(stage)
         keep_whole(self.trainer.strategy)
         if stage == "fit":
-            check_monitors(self.trainer, self.monitor, [*self.model.task.metrics(), *self.validation_weights.names])
+            metrics = [*self.model.task.metrics(), *self.validation_weights.names]
+            follow_all(self.trainer, self.monitor, self.model.task, metrics)
             check_training(self.trainer, self.model, self.stepping.clip_norm)
             self.stepping.set_up(self.trainer)
         elif self.model.scaler_state is not None and self.datamodule is not None:

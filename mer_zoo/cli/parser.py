@@ -31,9 +31,12 @@ from mer_zoo.reports import show_results
 from mer_zoo.runs.earlier import check_no_run, trained_weights
 from mer_zoo.runs.folder import CHECKPOINTS, Place, default_logger, is_trial, newest_run, run_folder
 from mer_zoo.training.checkpoint import check_if_local
+from mer_zoo.training.monitors import AUTO, follow
 from mer_zoo.training.resume import LastCheckpoint
 
 __all__ = ["MERCLI", "run"]
+
+CHOOSING = ("early_stopping", "checkpoint")  # what goes by a metric, under the names of its options
 
 
 def run(args: Sequence[str] | None = None) -> None:
@@ -104,8 +107,10 @@ class MERCLI(LightningCLI):
         parser.set_defaults(
             {
                 "early_stopping.monitor": "val/loss",
+                "early_stopping.mode": AUTO,
                 "early_stopping.patience": 10,
                 "checkpoint.monitor": "val/loss",
+                "checkpoint.mode": AUTO,
                 "checkpoint.filename": "best",
                 "checkpoint.auto_insert_metric_name": False,
                 "checkpoint.enable_version_counter": False,
@@ -127,6 +132,10 @@ class MERCLI(LightningCLI):
 
     @override
     def instantiate_classes(self) -> None:
+        is_open = {name: self.options[name].mode == AUTO for name in CHOOSING}
+        for name in CHOOSING:
+            if is_open[name]:
+                self.options[name].mode = "min"  # until the task is there
         try:
             super().instantiate_classes()
         except ValueError as error:
@@ -134,6 +143,11 @@ class MERCLI(LightningCLI):
             if told is None:
                 raise
             raise MERError(told) from error
+        for name in CHOOSING:  # config.yaml holds the configuration that was asked for
+            if is_open[name]:
+                self.options[name].mode = AUTO
+            if self.subcommand == "fit":
+                follow(self._get(self.config_init, name), self.model.model.task, is_open[name])
         if self.asked_logger is not None:  # config.yaml holds the configuration that was asked for
             self.options.trainer.logger = self.asked_logger
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]

@@ -17,10 +17,10 @@ from mer_zoo.functional.deconfounding import effective_sample_size
 from mer_zoo.model import Model
 from mer_zoo.options import check_choice
 from mer_zoo.scores import Scores, measure
+from mer_zoo.training.monitors import DECONFOUNDED, SIZE
 
-__all__ = ["SUFFIX", "ValidationWeights"]
+__all__ = ["ValidationWeights"]
 
-SUFFIX = "_deconfounded"
 _LOG_P = "deconfounded/log_p"
 
 
@@ -66,7 +66,7 @@ class ValidationWeights:
         """What :meth:`measure` gives."""
         if self.propensity is None:
             return []
-        return [f"{name}{SUFFIX}" for name in ("loss", *self.model.task.metrics(), "ess")]
+        return [f"{name}{DECONFOUNDED}" for name in ("loss", *self.model.task.metrics(), SIZE)]
 
     def fit(self, train: Callable[[], BatchSource]) -> None:
         """Fit the propensities on the training split that ``train`` gives, unless that has been done."""
@@ -127,7 +127,7 @@ class ValidationWeights:
             )
         found = measure(self.model.task, scores, weights=scores.weights)
         columns = scores.weights.view(len(scores), -1).T
-        found["ess"] = min(effective_sample_size(column) for column in columns)
+        found[SIZE] = min(effective_sample_size(column) for column in columns)
         if found["ess"] < LEAST_SAMPLES and not (quiet or self._has_warned):
             self._has_warned = True
             rank_zero_warn(
@@ -135,4 +135,4 @@ class ValidationWeights:
                 f" larger"
                 " validation split is needed to select by them"
             )
-        return {f"{name}{SUFFIX}": value for name, value in found.items()}
+        return {f"{name}{DECONFOUNDED}": value for name, value in found.items()}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.utilities import rank_zero_warn
@@ -11,32 +9,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from mer_zoo.errors import MERError
 from mer_zoo.model import Model
 
-__all__ = ["check_monitors", "check_training", "warn_of_plain_loaders"]
-
-
-def check_monitors(trainer: Trainer, monitor: str, metrics: Iterable[str]) -> None:
-    """Refuse to select by a metric that does not exist or is of the test split.
-
-    Args:
-        trainer: The trainer, whose callbacks may select.
-        monitor: What a scheduler follows.
-        metrics: The names of the validation metrics.
-
-    Raises:
-        MERError: Naming the first metric that is none of the validation split.
-
-    Example:
-        >>> check_monitors(Trainer(logger=False, enable_checkpointing=False, accelerator="cpu"), "test/MAE", ["MAE"])
-        Traceback (most recent call last):
-        mer_zoo.errors.MERError: monitor 'test/MAE' is not a validation metric of this task; choose from ...
-    """
-    known = {"epoch", "step", "train/loss", "train/task", "val/loss", *(f"val/{name}" for name in metrics)}
-    monitors = {getattr(callback, "monitor", None) for callback in trainer.callbacks}  # type: ignore[attr-defined]
-    for name in sorted(name for name in {*monitors, monitor} if isinstance(name, str)):
-        if name not in known and not name.startswith("train/"):
-            raise MERError(
-                f"monitor {name!r} is not a validation metric of this task; choose from {', '.join(sorted(known))}"
-            )
+__all__ = ["check_training", "warn_of_plain_loaders"]
 
 
 def check_training(trainer: Trainer, model: Model, clip_norm: float | None) -> None:

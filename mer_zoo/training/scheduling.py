@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from mer_zoo.errors import MERError
+from mer_zoo.training.monitors import Direction, direct_plateau
 from mer_zoo.training.resume import ResumableModule
 
 __all__ = ["SchedulerFactory", "Scheduling"]
@@ -31,6 +32,7 @@ class Scheduling:
         interval: Whether it is stepped after each ``epoch`` or each optimiser ``step``.
         monitor: Metric that a ReduceLROnPlateau follows.
         by_hand: Whether the module takes its optimiser steps itself.
+        direction: Which way that metric is better; None where nobody can say.
 
     Raises:
         MERError: For another interval.
@@ -48,6 +50,7 @@ class Scheduling:
     interval: str
     monitor: str
     by_hand: bool
+    direction: Direction | None = None
 
     def __post_init__(self) -> None:
         if self.interval not in ("epoch", "step"):
@@ -58,6 +61,8 @@ class Scheduling:
         if self.factory is None:
             return optimizer
         scheduler = self.factory(optimizer)
+        if isinstance(scheduler, ReduceLROnPlateau):
+            direct_plateau(scheduler, self.monitor, self.direction)
         if self.by_hand:  # Lightning would warn about any more
             return {"optimizer": optimizer, "lr_scheduler": scheduler}
         config: Any = {"scheduler": scheduler, "interval": self.interval, "monitor": self.monitor}

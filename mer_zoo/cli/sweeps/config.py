@@ -14,6 +14,7 @@ from jsonargparse import capture_parser
 from mer_zoo.cli.sweeps.space import Parameter, Value, build_parameter
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import read_yaml
+from mer_zoo.training.monitors import AUTO, direction
 
 __all__ = ["Sweep", "check_sweep", "folder_options", "load_sweep"]
 
@@ -147,11 +148,16 @@ def _metric(given: Any) -> tuple[str, str]:
         raise MERError("metric is missing; give its name, such as val/loss, and its goal")
     for key in sorted(map(str, given.keys() - {"name", "goal"})):
         raise MERError(f"metric.{key} can't be used offline; leave it out")
-    name, goal = str(given["name"]), given.get("goal", "minimize")
+    name = str(given["name"])
+    way = direction(name)
+    goal = given.get("goal", "maximize" if way == "max" else "minimize")
     if not name.startswith("val/"):
         raise MERError(f"metric {name!r} is not under val/; nothing is selected on anything but the validation split")
     if goal not in GOALS:
         raise MERError(f"metric.goal is {goal!r}; choose from {', '.join(GOALS)}")
+    if way is not None and way != goal[:3]:
+        better = "smaller" if way == "min" else "larger"
+        raise MERError(f"metric.goal is {goal!r}, but {name} is better when {better}; leave the goal out")
     return name, goal
 
 
@@ -234,13 +240,13 @@ def check_sweep(sweep: Sweep) -> int:
     parser = capture_parser(MERCLI)
     values = [(parameter.name, value) for parameter in sweep.parameters for value in parameter.samples()]
     settings = parser.parse_args([*sweep.arguments(values), *folder_options(Path("runs"), "trial")]).fit
-    kept = (settings.checkpoint.monitor, settings.checkpoint.mode)
+    monitor, mode = settings.checkpoint.monitor, settings.checkpoint.mode
+    kept = (monitor, (direction(monitor) or sweep.goal[:3]) if mode == AUTO else mode)
     wanted = (sweep.metric, sweep.goal[:3])
     if kept != wanted:
         raise MERError(
             f"the sweep goes by the {wanted[1]} of {wanted[0]}, but checkpoints are kept by the {kept[1]} of {kept[0]};"
-            f" "
-            f"add --checkpoint.monitor={wanted[0]} --checkpoint.mode={wanted[1]} to its command"
+            f" add --checkpoint.monitor={wanted[0]} --checkpoint.mode={wanted[1]} to its command"
         )
     seed = settings.seed_everything
     if isinstance(seed, bool) or not isinstance(seed, int):

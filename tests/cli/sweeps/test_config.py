@@ -80,6 +80,8 @@ def load(folder: Path, *extra: str, **changes: Any) -> Sweep:
         ({"metric": {"name": "train/loss"}}, "'train/loss' is not under val/"),
         ({"metric": None}, "metric is missing"),
         ({"metric": {"name": "val/loss", "goal": "min"}}, "choose from minimize, maximize"),
+        ({"metric": {"name": "val/loss", "goal": "maximize"}}, "val/loss is better when smaller; leave the goal out"),
+        ({"metric": {"name": "val/Acc7", "goal": "minimize"}}, "val/Acc7 is better when larger; leave the goal out"),
         ({"metric": {"name": "val/loss", "target": 0.1}}, "metric.target can't be used offline"),
         ({"method": "grid"}, "method 'grid' can't be run offline; choose from bayes, random"),
         ({"method": None}, "method None"),
@@ -107,6 +109,11 @@ def test_what_cannot_be_run_is_refused_with_the_name_of_the_file(
 ) -> None:
     with pytest.raises(MERError, match=f"toy.yaml: .*{words}"):
         load(tmp_path, **changes)
+
+
+def test_a_goal_that_is_not_given_is_the_metrics(tmp_path: Path) -> None:
+    goals = {"val/Acc3": "maximize", "val/F1_non0_deconfounded": "maximize", "val/MAE": "minimize"}
+    assert goals == {name: load(tmp_path, metric={"name": name}).goal for name in goals}
 
 
 @pytest.mark.parametrize(
