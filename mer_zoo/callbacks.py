@@ -60,7 +60,7 @@ class SaveConfig(SaveConfigCallback):
         name = "config.yaml" if doing == "fit" else f"config_{doing}.yaml"
         folder = run_folder(trainer, self.config.get("ckpt_path"))
         with whole_file(folder / name) as part:
-            part.write_text(text)
+            part.write_text(text, encoding="utf-8")
         if trainer.logger is not None:
             trainer.logger.log_hyperparams({"config": text})
 

@@ -5,6 +5,7 @@ What a command needs is imported when it is called, so that help and lists come 
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import warnings
@@ -13,7 +14,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from mer_zoo.cli.errors import exit_code, explain, explain_place, is_mistake
 from mer_zoo.errors import MERError
@@ -60,6 +61,13 @@ GROUPS = {
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
 
 
+def _let_all_be_printed(*streams: TextIO) -> None:
+    """A terminal of fewer characters, as of Latin-1, shows a mark for others; to fail there would cost a whole run."""
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")
+
+
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; a mistake of the user's ends with one sentence and exit code 2, training that fails with 1.
 
@@ -75,6 +83,7 @@ def main(args: Sequence[str] | None = None) -> None:
     if args is None:
         # For modules of one's own, as python -m has it; but last, so that no file lying there takes a package's place.
         sys.path.append(str(Path.cwd()))
+        _let_all_be_printed(sys.stdout, sys.stderr)
     # Lightning's, on which no one can act: its own use of torch 2.9; that test and predict write no checkpoint; that
     # every process has already measured the whole split; that what is logged by epochs is not logged by steps.
     for message in (

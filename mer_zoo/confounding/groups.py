@@ -11,8 +11,11 @@ from typing import Any
 from mer_zoo.data.corpus.checks import plural
 from mer_zoo.data.corpus.overlap import recordings
 from mer_zoo.errors import MERError
+from mer_zoo.foreign import read_regular
 
 __all__ = ["Groups", "read_groups"]
+
+LARGEST = 64 * 2**20  # bytes of the file
 
 
 class Groups:
@@ -81,7 +84,7 @@ def read_groups(path: Path) -> dict[str, str]:
         {'1': 'Ann', '2': 'Bob'}
     """
     try:
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline="")))
+        rows = list(csv.reader(io.StringIO(read_regular(path, LARGEST).decode("utf-8-sig"), newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise MERError(
             f"groups: {path} cannot be read as a CSV file ({type(error).__name__}); give one in UTF-8"

@@ -38,7 +38,7 @@ class CurveWriter(ExperimentWriter):
         self.metrics = []
         if not self.rows:
             return
-        with whole_file(self.path) as part, part.open("w", newline="") as file:
+        with whole_file(self.path) as part, part.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=sorted(set().union(*self.rows)))
             writer.writeheader()
             writer.writerows(self.rows)
