@@ -1,4 +1,4 @@
-"""The published networks, one file each; ``__all__`` is the registry."""
+"""The published networks, one file or folder each; ``__all__`` is the registry."""
 
 from mer_zoo.backbones.cidernet import CIDerNet
 from mer_zoo.backbones.cubemlp.network import CubeMLP

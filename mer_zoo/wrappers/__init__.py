@@ -1,4 +1,4 @@
-"""The debiasing methods, one file each; ``__all__`` is the registry."""
+"""The debiasing methods, one file or folder each; ``__all__`` is the registry."""
 
 from mer_zoo.wrappers.causalmer.wrapper import CausalMER
 from mer_zoo.wrappers.clue.wrapper import CLUE
