@@ -27,9 +27,9 @@ def write_modules(folder: Path) -> None:
         if children:
             text += [
                 ".. toctree::",
-                "   :hidden:" if name == "mer_zoo" else "   :maxdepth: 1",
+                "   :maxdepth: 1",
                 "",
-                *(f"   {m}" for m in children),
+                *(f"   {child.rpartition('.')[2]} <{child}>" for child in children),
             ]
         (folder / f"{name}.rst").write_text("\n".join([*text, ""]), encoding="utf-8")
 
