@@ -59,8 +59,9 @@ def read_regular(path: Path, limit: int) -> bytes:
         b'four'
     """
     with open_regular(path) as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(min(size, limit) + 1)  # as much is set aside at once
+    if max(size, len(data)) > limit:
         raise MERError(f"{path} is refused: it is larger than {limit:,} bytes; give a smaller file")
     return data
 

@@ -16,7 +16,7 @@ __all__ = ["read_json", "read_yaml"]
 
 LARGEST_JSON = 64 * 2**20
 LARGEST_YAML = 64 * 2**10
-CONTAINERS = 2**19
+CONTAINERS = 2**20
 VALUES = 2**23
 LARGEST_INT = 2**63
 _SMALLER = "write less, and out in full where something stands for something else"

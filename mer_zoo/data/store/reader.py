@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from mer_zoo.foreign import open_regular, read_json
 
 __all__ = ["open_splits", "read_index"]
 
+LARGEST_INDEX = 128 * 2**20  # bytes
+MAX_NUMBERS = 2**27  # of labels or token ids: a file with holes takes less room than it says
 _SPLIT = {"ids", "raw_text", "features", "tokens", "labels"}
 
 
@@ -40,7 +43,7 @@ def read_index(file: Path) -> dict[str, Any]:
     Raises:
         ValueError: If it is no index; other errors of arrays.READ_ERRORS if it can't be read.
     """
-    index = read_json(file)
+    index = read_json(file, LARGEST_INDEX)
     if not isinstance(index, dict) or "version" not in index:
         raise ValueError(f"{file.name} is no index")
     return index
@@ -130,6 +133,8 @@ def _map(file: Path, count: int, kinds: tuple[str, ...]) -> npt.NDArray[Any]:
         raise ValueError(f"{file.name} has {shape[0] if shape else 'no'} samples, not {count}")
     if f"{dtype.str} {len(shape)}" not in kinds:
         raise ValueError(f"{file.name} holds {dtype} of shape {shape}")
+    if len(shape) < 3 and math.prod(shape) > MAX_NUMBERS:
+        raise ValueError(f"{file.name} holds {math.prod(shape):,} numbers, more than {MAX_NUMBERS:,}")
     mapped: npt.NDArray[Any] = np.memmap(file, dtype, "r", start, shape, "F" if fortran else "C")
     return mapped
 

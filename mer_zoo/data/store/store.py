@@ -221,6 +221,10 @@ def _write_meta(folder: Path, source: Path, draft: Draft) -> None:
         json.dump(meta, file)
         file.flush()
         os.fsync(file.fileno())
+    try:
+        read_index(folder / META)  # a store that could not be opened is none
+    except MERError as error:
+        raise MERError(f"the ids and texts of {source} are too long for a store ({error}); shorten them") from error
 
 
 def _publish(unfinished: Path, store: Path, replace: bool) -> None:

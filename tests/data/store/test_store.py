@@ -122,6 +122,13 @@ def edit_train(folder: Path, key: str, value: Any) -> None:
     edit(folder, "splits", splits)
 
 
+def make_holes(file: Path, shape: tuple[int, ...]) -> None:
+    """A file of zeros that takes no room."""
+    with file.open("wb") as opened:
+        np.lib.format.write_array_header_1_0(opened, {"descr": "<i4", "fortran_order": False, "shape": shape})
+        opened.truncate(opened.tell() + 4 * int(np.prod(shape)))
+
+
 def edit_labels(folder: Path, value: float) -> None:
     labels = np.load(folder / "train.labels.npy")
     labels[0] = value
@@ -167,6 +174,10 @@ def make_pipe(path: Path) -> None:
         (lambda folder: np.save(folder / "train.audio.spans.npy", np.full((8, 2), 99, "i4")), "is no span of it"),
         (lambda folder: np.save(folder / "train.tokens.npy", np.zeros((8, 3), "i4")), "different lengths"),
         (lambda folder: make_pipe(folder / "train.audio.npy"), "train.audio.npy is missing"),
+        (
+            lambda folder: make_holes(folder / "train.tokens.npy", (8, 2**25)),
+            r"268,435,456 numbers, more than 134,217,",
+        ),
         (lambda folder: edit_labels(folder, np.nan), "train: labels hold NaN or infinite values"),
         (lambda folder: edit_labels(folder, 900), r"train: labels hold a sentiment outside \[-3, 3\] \(samples _aB-1"),
         (lambda folder: edit_labels(folder, -1e12), "train: labels hold a sentiment outside"),
@@ -225,3 +236,11 @@ def test_texts_that_json_finds_hard_survive(tmp_path: Path) -> None:
     assert corpus.split("train").raw_text[0] == 'a "quoted"\n\u2028line'
     (folder,) = (tmp_path / "cache").iterdir()
     assert json.loads((folder / META).read_text())["splits"]["train"]["ids"] == tree["train"]["id"]
+
+
+def test_a_store_that_could_not_be_opened_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mer_zoo.data.store.reader.LARGEST_INDEX", 1000)
+    path = corpora.dump(corpora.mmsa(), tmp_path / "corpus.pkl")
+    with pytest.raises(MERError, match=r"ids and texts of .*corpus\.pkl are too long for a store .* 1,000 bytes"):
+        open_corpus(path, cache_dir=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
