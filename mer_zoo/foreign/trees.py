@@ -16,9 +16,10 @@ __all__ = ["read_json", "read_yaml"]
 
 LARGEST_JSON = 64 * 2**20
 LARGEST_YAML = 64 * 2**10
-CONTAINERS = 2**20
+CONTAINERS = 2**19
 VALUES = 2**23
 LARGEST_INT = 2**63
+_PLAIN = {dict, list, str, int, float, bool, type(None)}
 _SMALLER = "write less, and out in full where something stands for something else"
 
 
@@ -130,22 +131,19 @@ def check_plain(tree: Any, budget: Budget) -> None:
         Traceback (most recent call last):
         mer_zoo.errors.MERError: a.json is refused: it holds a number beyond 64 bits; write a smaller one
     """
-    todo = [(tree, 0)]
+    todo: list[tuple[list[Any], int]] = [([tree], -1)]
     while todo:
-        value, depth = todo.pop()
-        budget.take(1)
-        if isinstance(value, (dict, list)):
-            budget.nest(depth)
-            if isinstance(value, dict):
-                if any(not isinstance(key, str) for key in value):
-                    raise MERError(f"{budget.name} is refused: a key in it is no text; write it in quotes")
-                value = list(value.values())
-            plain = [item for item in value if isinstance(item, (str, bool, float)) or item is None]
-            budget.take(len(plain))
-            if len(plain) < len(value):
-                todo += [(item, depth + 1) for item in value if not isinstance(item, (str, float))]
-        elif isinstance(value, int):
-            if abs(value) > LARGEST_INT:
-                raise MERError(f"{budget.name} is refused: it holds a number beyond 64 bits; write a smaller one")
-        elif not isinstance(value, (str, float)) and value is not None:
-            raise MERError(f"{budget.name} is refused: it holds a {type(value).__name__}; write plain values")
+        values, depth = todo.pop()
+        budget.take(1 + len(values))
+        budget.nest(depth)
+        kinds = set(map(type, values))
+        for kind in kinds - _PLAIN:
+            raise MERError(f"{budget.name} is refused: it holds a {kind.__name__}; write plain values")
+        numbers = [value for value in values if type(value) is int] if int in kinds else [0]
+        if max(numbers) > LARGEST_INT or min(numbers) < -LARGEST_INT:
+            raise MERError(f"{budget.name} is refused: it holds a number beyond 64 bits; write a smaller one")
+        if dict in kinds and not all(type(key) is str for value in values if type(value) is dict for key in value):
+            raise MERError(f"{budget.name} is refused: a key in it is no text; write it in quotes")
+        if kinds & {list, dict}:
+            inner = [value for value in values if value and type(value) in (list, dict)]
+            todo += [(list(part.values()) if type(part) is dict else part, depth + 1) for part in inner]
