@@ -111,11 +111,11 @@ class Replacement(FirstUse):
     @override
     def reset(self) -> None:
         super().reset()
-        convert(self.old, self.folder / "store", progress=False)
+        convert(self.old, self.folder / "store", progress=False, overwrite=True)
 
     @override
     def task(self) -> None:
-        convert(self.new, self.folder / "store", progress=False)
+        convert(self.new, self.folder / "store", progress=False, overwrite=True)
 
 
 def state(case: FirstUse, whole: list[Digest]) -> str:

@@ -5,25 +5,32 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mer_zoo.data.corpus.arrays import READ_ERRORS
 from mer_zoo.data.files.features import NanPolicy
 from mer_zoo.data.store.cache import lock, remove_parts
-from mer_zoo.data.store.store import is_store, write_store
+from mer_zoo.data.store.fingerprint import source_sha256
+from mer_zoo.data.store.reader import read_index
+from mer_zoo.data.store.store import META, is_store, write_store
 from mer_zoo.errors import MERError
 
 __all__ = ["convert", "main"]
 
 
-def convert(source: str | Path, dest: str | Path, nan: NanPolicy = "error", progress: bool = True) -> None:
-    """Convert a corpus to a store; an older store at the same place is replaced.
+def convert(
+    source: str | Path, dest: str | Path, nan: NanPolicy = "error", progress: bool = True, overwrite: bool = False
+) -> None:
+    """Convert a corpus to a store; an older store of the same corpus at the same place is replaced.
 
     Args:
         source: A file or folder in any format of docs/data.md.
         dest: The folder to make.
         nan: Whether NaN and infinity in features are an error or become zero.
         progress: Whether to show a progress bar.
+        overwrite: Whether the store of another corpus is replaced, too.
 
     Raises:
-        MERError: If the source is faulty, the destination is something else than a store, or there is no room.
+        MERError: If the source is faulty, the destination is something else than a store of this corpus, or there is
+            no room.
 
     Example:
         >>> import numpy as np
@@ -41,6 +48,9 @@ def convert(source: str | Path, dest: str | Path, nan: NanPolicy = "error", prog
         raise MERError(f"{source} is a store already; give it as data.path")
     place = dest.resolve()
     _check_place(dest, place)
+    is_foreign = is_store(place) and source.exists() and _corpus_of(place) != source_sha256(source)
+    if is_foreign and not overwrite:
+        raise MERError(f"{dest} holds the store of another corpus; give another folder, or replace it by --overwrite")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with lock(place.parent / f".{place.name}.lock") as exclusive:
@@ -55,6 +65,14 @@ def convert(source: str | Path, dest: str | Path, nan: NanPolicy = "error", prog
 def _check_place(dest: Path, place: Path) -> None:
     if place.exists() and not is_store(place):
         raise MERError(f"{dest} exists and is not a store; give a new folder, so that nothing is overwritten")
+
+
+def _corpus_of(store: Path) -> str | None:
+    """Fingerprint of the corpus that a store was made of; None where the store does not tell."""
+    try:
+        return str(read_index(store / META)["sha256"])
+    except (*READ_ERRORS, KeyError):
+        return None
 
 
 def main(args: list[str]) -> None:
@@ -72,5 +90,6 @@ def main(args: list[str]) -> None:
     parser.add_argument("source", help="a corpus file or folder, see docs/data.md")
     parser.add_argument("dest", help="the folder to make")
     parser.add_argument("--nan", choices=["error", "zero"], default="error", help="refuse NaN, or put 0 in its place")
+    parser.add_argument("--overwrite", action="store_true", help="replace the store of another corpus, too")
     options = parser.parse_args(args)
-    convert(options.source, options.dest, options.nan)
+    convert(options.source, options.dest, options.nan, overwrite=options.overwrite)

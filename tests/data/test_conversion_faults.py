@@ -142,14 +142,14 @@ def test_a_killed_replacement_leaves_a_whole_store_or_none(tmp_path: Path, files
     convert(old, dest, progress=False)
     bystander = dest.with_name("mosi.new-kept.part")
     bystander.mkdir()
-    killed(moment, convert, new, dest, "error", False)
+    killed(moment, convert, new, dest, "error", False, True)
     if moment == "old store moved away":
         with pytest.raises(MERError, match="does not exist"):
             open_corpus(dest)
     else:
         open_corpus(dest)
         assert digest(dest) == (after if moment in ("renamed", "lock to be released") else before)
-    convert(new, dest, progress=False)
+    convert(new, dest, progress=False, overwrite=True)
     assert digest(dest) == after
     assert sorted(entry.name for entry in dest.parent.iterdir()) == ["mosi", "mosi.new-kept.part"]
 
@@ -177,7 +177,7 @@ def test_processes_that_convert_to_one_place_leave_one_whole_store(tmp_path: Pat
     def run(source: Path) -> None:
         start.wait(PATIENCE)
         for _ in range(5):
-            convert(source, dest, progress=False)
+            convert(source, dest, progress=False, overwrite=True)
 
     processes = [fork(run, source) for source in (old, new)]
     assert [end(process) for process in processes] == [0, 0]
@@ -221,9 +221,8 @@ def test_a_disk_that_fills_up_is_named_and_leaves_nothing(
         "fsync": ("No space left on device", nothing_left(monkeypatch)),
     }[way]
     place = {"first use": "/cache/1.pkl-", "convert": "/stores/mosi"}[kind]
-    run: Callable[[], object] = (
-        partial(open_corpus, new, folder) if kind == "first use" else partial(convert, new, dest, progress=False)
-    )
+    replace = partial(convert, new, dest, progress=False, overwrite=True)
+    run: Callable[[], object] = partial(open_corpus, new, folder) if kind == "first use" else replace
     message = rf"{place}\S* cannot be written \({cause}\), for which 0\.0 GB \(8,588 bytes\) are needed; make room"
     with full, pytest.raises(MERError, match=message):
         run()

@@ -31,7 +31,11 @@ def test_a_converted_corpus_opens_like_its_source(corpus_files: dict[str, Path],
 def test_only_a_store_is_replaced(tmp_path: Path) -> None:
     first, second = (corpora.dump(corpora.mmsa(seed), tmp_path / f"{seed}.pkl") for seed in (0, 1))
     convert(first, tmp_path / "store", progress=False)
-    convert(second, tmp_path / "store", progress=False)
+    convert(first, tmp_path / "store", progress=False)
+    with pytest.raises(MERError, match="holds the store of another corpus; .* replace it by --overwrite"):
+        convert(second, tmp_path / "store", progress=False)
+    assert len(open_corpus(tmp_path / "store").split("train")) == 8
+    convert(second, tmp_path / "store", progress=False, overwrite=True)
     labels = open_corpus(tmp_path / "store").split("train").labels
     np.testing.assert_array_equal(labels, corpora.mmsa(1)["train"]["regression_labels"])
     (tmp_path / "notes").mkdir()
@@ -47,7 +51,7 @@ def test_a_refused_source_leaves_nothing_and_keeps_the_old_store(tmp_path: Path)
     before = sorted(path.name for path in tmp_path.rglob("*"))
     for destination in ("store", "other"):
         with pytest.raises(MERError, match=r"faulty\.pkl cannot be used: train: audio holds 2 NaN"):
-            convert(faulty, tmp_path / destination, progress=False)
+            convert(faulty, tmp_path / destination, progress=False, overwrite=True)
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
     assert len(open_corpus(tmp_path / "store").split("train")) == 8
 
