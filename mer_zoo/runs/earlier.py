@@ -28,6 +28,7 @@ LEFT_BY_A_RUN = (
     "config_validate.yaml",
     "config_predict.yaml",
 )
+_CHECKPOINTS = "[!.]*.ckpt"  # and not the part of one that a killed process was writing
 _LOCK = ".training"
 _SAME_TEST = ("weights", "task", "convention", "data")
 
@@ -62,7 +63,8 @@ def check_no_run(folder: Path, overwrite: bool = False) -> None:
     Example:
         >>> check_no_run(Path("nowhere"))
     """
-    held = [path for path in (*sorted((folder / CHECKPOINTS).glob("*.ckpt")), folder / "results.json") if path.exists()]
+    left = (*sorted((folder / CHECKPOINTS).glob(_CHECKPOINTS)), folder / "results.json")
+    held = [path for path in left if path.exists()]
     if held and not overwrite:
         raise MERError(
             f"{folder} holds a run already ({held[0].name}); give another folder, go on with it by --ckpt_path last, or"
@@ -78,7 +80,7 @@ def clear_run(folder: Path) -> None:
     """
     for name in LEFT_BY_A_RUN:
         (folder / name).unlink(missing_ok=True)
-    for checkpoint in sorted((folder / CHECKPOINTS).glob("*.ckpt")):
+    for checkpoint in sorted((folder / CHECKPOINTS).glob(_CHECKPOINTS)):
         checkpoint.replace(checkpoint.with_name(f"{checkpoint.name}.old"))
 
 
