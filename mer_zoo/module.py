@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
@@ -236,6 +237,11 @@ class MERModule(ResumableModule):
     @override
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
         return prediction(self.model, batch)
+
+    @override
+    def on_predict_batch_end(self, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        if self.trainer.received_sigterm:  # at which Lightning itself looks in its other loops only
+            raise SIGTERMException
 
     def trained_seed(self) -> int | None:
         """The seed of the training run, also where a checkpoint of it is tested under another one."""

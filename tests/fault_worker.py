@@ -32,14 +32,14 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def die_at(owner: Any, name: str, number: int) -> None:
-    """Die when a method is called for the ``number``-th time."""
+def strike_at(owner: Any, name: str, number: int, kind: int = signal.SIGKILL) -> None:
+    """Get a signal, by which one dies or not, when a method is called for the ``number``-th time."""
     method, calls = getattr(owner, name), [0]
 
     def counting(*args: Any, **kwargs: Any) -> Any:
         calls[0] += 1
         if calls[0] == number:
-            die()
+            os.kill(os.getpid(), kind)
         return method(*args, **kwargs)
 
     setattr(owner, name, counting)
@@ -87,7 +87,7 @@ def run(request: dict[str, Any]) -> None:
     if kind == "writing":
         die_writing(number)
     elif kind == "renaming":
-        die_at(Path, "replace", number)
+        strike_at(Path, "replace", number)
     elif kind == "size":
         save = WholeCheckpointIO.save_checkpoint
 
@@ -100,7 +100,7 @@ def run(request: dict[str, Any]) -> None:
     elif kind == "spoil":
         spoil_batch(number)
     elif kind != "none":
-        die_at(MERModule, kind, number)
+        strike_at(MERModule, kind, number, request.get("kind", signal.SIGKILL))
     cli.main(request["args"])
 
 

@@ -7,6 +7,7 @@ As a script it is either such a trial or a whole sweep of them: ``sweep_toys.py 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -39,7 +40,20 @@ def _trial() -> None:
         for epoch in range(1, int(os.environ.get("TOY_EPOCHS", "3")) + 1):
             file.write(f"{epoch},,{loss(float(given['x']), epoch)}\n{epoch},1.0,\n")
             file.flush()
+            _strike()
             time.sleep(float(os.environ.get("TOY_SECONDS", "0.05")))
+
+
+def _strike() -> None:
+    """Get the signal that is asked for, once where a file remembers it; SIGTERM and SIGINT end as training does."""
+    number, *marks = os.environ.get("TOY_SIGNAL", "0").split(" ", 1)
+    if number == "0" or any(Path(mark).exists() for mark in marks):
+        return
+    for mark in marks:
+        Path(mark).touch()
+    if int(number) in (signal.SIGTERM, signal.SIGINT):
+        sys.exit(128 + int(number))
+    os.kill(os.getpid(), int(number))
 
 
 def _sweep() -> None:

@@ -58,9 +58,9 @@ def call() -> Iterator[Call]:
         assert worker.stdout is not None
         requests, answers = worker.stdin, worker.stdout
 
-        def run(folder: Path, args: list[str], fault: str = "none", number: int = 0, processes: int = 1) -> int:
+        def run(folder: Path, args: list[str], fault: str = "none", number: int = 0, **more: int) -> int:
             folder.mkdir(exist_ok=True)
-            request = {"folder": str(folder), "args": args, "fault": fault, "number": number, "processes": processes}
+            request = {"folder": str(folder), "args": args, "fault": fault, "number": number, **more}
             requests.write(json.dumps(request) + "\n")
             requests.flush()
             return int(answers.readline())
@@ -125,6 +125,46 @@ def test_a_killed_run_goes_on_to_the_same_end(
     assert sorted(path.name for path in checkpoints.iterdir()) == ["best.ckpt", "last.ckpt"]
     assert not list((tmp_path / RUN).glob(".*"))
     assert [path.name for path in (tmp_path / "runs" / "mer_zoo").iterdir()] == ["version_0"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "number", "kind", "code", "words"),
+    [
+        ("training_step", 2, signal.SIGTERM, 143, "stopped by SIGTERM before its end; --ckpt_path last goes on"),
+        ("training_step", 12, signal.SIGTERM, 143, "stopped by SIGTERM before its end"),  # the last batch of all
+        ("validation_step", 3, signal.SIGTERM, 143, "stopped by SIGTERM before its end"),
+        ("on_fit_start", 1, signal.SIGTERM, -signal.SIGTERM, ""),  # before Lightning listens
+        ("training_step", 6, signal.SIGINT, 130, "stopped by SIGINT before its end; --ckpt_path last goes on"),
+        ("setup", 1, signal.SIGINT, 130, "stopped by SIGINT before its end"),
+        ("training_step", 6, signal.SIGUSR1, -signal.SIGUSR1, ""),
+        ("training_step", 6, signal.SIGHUP, -signal.SIGHUP, ""),
+    ],
+)
+def test_a_run_that_is_cut_off_does_not_say_that_it_is_done(
+    tmp_path: Path, call: Call, unbroken: Path, fault: str, number: int, kind: int, code: int, words: str
+) -> None:
+    assert call(tmp_path, FIT, fault, number, kind=kind) == code
+    said = (tmp_path / "log.txt").read_text()
+    assert words in said
+    assert "Traceback" not in said
+    assert call(tmp_path, [*FIT, "--ckpt_path=last"]) == 0
+    assert same(content(tmp_path), content(unbroken))
+
+
+@pytest.mark.parametrize("doing", ["validate", "test", "predict"])
+@pytest.mark.parametrize(("kind", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_evaluation_that_is_cut_off_leaves_no_results(
+    tmp_path: Path, call: Call, unbroken: Path, doing: str, kind: int, code: int
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(unbroken, folder)
+    step = {"validate": "validation_step"}.get(doing, f"{doing}_step")
+    options = [f"--config={RUN}/config.yaml", "--data.batch_size=2"]
+    assert call(folder, [doing, *options], step, 2, kind=kind) == code
+    said = (folder / "log.txt").read_text()
+    assert f"{doing} was stopped by {signal.Signals(kind).name} before its end" in said
+    assert "Traceback" not in said
+    assert not {"results.json", "predictions.csv"} & {path.name for path in (folder / RUN).iterdir()}
 
 
 def test_a_run_that_is_killed_again_and_again(tmp_path: Path, call: Call, unbroken: Path) -> None:

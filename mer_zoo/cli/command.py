@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from mer_zoo.cli.errors import exit_code, explain, explain_place, is_mistake
+from mer_zoo.cli.errors import exit_code, explain, explain_place, is_mistake, stopped_by
 from mer_zoo.errors import MERError
 from mer_zoo.text import shown
 
@@ -69,7 +69,10 @@ def _let_all_be_printed(*streams: TextIO) -> None:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line; a mistake of the user's ends with one sentence and exit code 2, training that fails with 1.
+    """Run the command line; the exit code is 0 only where all that was asked for has been done.
+
+    A mistake of the user's ends with one sentence and exit code 2, training that fails with 1, what a signal cut off
+    with 128 and the number of the signal.
 
     Args:
         args: Command line without the program name; None takes it from the process.
@@ -109,6 +112,13 @@ def main(args: Sequence[str] | None = None) -> None:
             raise
         sys.stderr.write(f"mer-zoo: error: {shown(told)}\n")
         sys.exit(exit_code(error))
+    except (KeyboardInterrupt, SystemExit) as ended:
+        kind = stopped_by(ended)
+        if kind is None:
+            raise
+        further = "; --ckpt_path last goes on from its last checkpoint" if given[0] == "fit" else ""
+        sys.stderr.write(f"mer-zoo: {given[0]} was stopped by {kind.name} before its end{further}\n")
+        sys.exit(128 + kind)
     if code is not None:
         sys.exit(code)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import re
+import signal
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
 from mer_zoo.errors import MERError, TrainingError
 from mer_zoo.renames import current_path, former_option
 
-__all__ = ["exit_code", "explain", "explain_place", "explain_trainer", "explain_unfit", "is_mistake"]
+__all__ = ["exit_code", "explain", "explain_place", "explain_trainer", "explain_unfit", "is_mistake", "stopped_by"]
 
 DATA = ("IEMOCAP", "MOSEI", "MOSI", "MERDataModule", "SyntheticMER")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -146,6 +147,28 @@ def exit_code(error: BaseException) -> int:
     if isinstance(error, OSError) and error.errno in FULL:
         return 1
     return 1 if any(isinstance(cause, TrainingError) for cause in _chain(error)) else 2
+
+
+def stopped_by(error: BaseException) -> signal.Signals | None:
+    """The signal that ended a command before it was done; None where it was something else.
+
+    Lightning ends after a SIGTERM as a command that is done, with exit code 0, and after Ctrl-C with 1.
+
+    Args:
+        error: What was raised.
+
+    Example:
+        >>> stopped_by(KeyboardInterrupt()), stopped_by(SystemExit(0))
+        (<Signals.SIGINT: 2>, None)
+    """
+    if isinstance(error, SystemExit) and error.code not in (None, 1):
+        return None  # whoever gave this code has told why
+    for cause in _chain(error):
+        if isinstance(cause, KeyboardInterrupt):
+            return signal.SIGINT
+        if type(cause).__name__ == "SIGTERMException":  # Lightning's, which is not imported for the sake of this
+            return signal.SIGTERM
+    return None
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

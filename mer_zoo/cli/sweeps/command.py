@@ -115,9 +115,9 @@ def main(args: list[str]) -> None:
         table, command = run_sweep(
             sweep, options.trials, options.jobs, options.out, options.study, options.storage, options.seed
         )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         sys.stderr.write("mer-zoo: the sweep was stopped; the same command goes on\n")
-        sys.exit(130)
+        sys.exit(128 + (stopped.args[0] if stopped.args else signal.SIGINT))
     finally:
         for kind, handler in signals.items():
             signal.signal(kind, handler)
@@ -126,5 +126,5 @@ def main(args: list[str]) -> None:
     console.print(Text(command), soft_wrap=True)  # one line, to be copied
 
 
-def _interrupt(*_: Any) -> NoReturn:
-    raise KeyboardInterrupt
+def _interrupt(kind: int, _: Any) -> NoReturn:
+    raise KeyboardInterrupt(kind)

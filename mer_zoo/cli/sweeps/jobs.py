@@ -48,6 +48,17 @@ class Job:
         """Whether the process has not ended."""
         return self.process.poll() is None
 
+    @property
+    def cut_off_by(self) -> str | None:
+        """Name of the signal that ended the process before it was done; None where none did.
+
+        One that is killed has a negative exit code; training that ends in order at a signal, and a shell between, have
+        128 and its number.
+        """
+        code = self.process.poll()
+        number = 0 if code is None else -code if code < 0 else code - 128
+        return signal.Signals(number).name if number in set(signal.Signals) else None
+
     def values(self, metric: str) -> list[float]:
         """The metric after each validation so far."""
         return read_metric(self.folder / "metrics.csv", metric)

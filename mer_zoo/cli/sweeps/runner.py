@@ -12,7 +12,18 @@ from rich.text import Text
 
 from mer_zoo.cli.sweeps.config import Sweep
 from mer_zoo.cli.sweeps.jobs import Job
-from mer_zoo.cli.sweeps.study import BEAT, RETRY_OF, SURPLUS, Silence, counted, sampler_for, storage_errors, take_back
+from mer_zoo.cli.sweeps.study import (
+    BEAT,
+    DEATHS,
+    RETRIES,
+    RETRY_OF,
+    SURPLUS,
+    Silence,
+    counted,
+    sampler_for,
+    storage_errors,
+    take_back,
+)
 from mer_zoo.errors import MERError
 
 if TYPE_CHECKING:
@@ -162,7 +173,15 @@ class Runner:
             self.running.remove(running)
             self._say(f"trial {trial.number}: {self.sweep.metric} {best:.4g} in {running.seen} epochs")
             return
+        cut_off, deaths = job.cut_off_by, int(trial.user_attrs.get(DEATHS, 0)) + 1
+        if cut_off is not None and deaths <= RETRIES:
+            take_back(self.study, self.study.get_trials(deepcopy=False)[trial.number], died=True)
+            self.running.remove(running)
+            self._say(f"trial {trial.number} was cut off by {cut_off}; it is run again")
+            return
         reason = job.complaint() if job.process.returncode else f"no finite {self.sweep.metric} was measured"
+        if cut_off is not None:
+            reason = f"cut off by {cut_off} {deaths} times"
         trial.set_user_attr("error", f"{reason} ({job.log})")
         self._tell(trial, "FAIL")
         self.running.remove(running)

@@ -168,7 +168,7 @@ def test_a_sweep_goes_on_after_a_kill(toy: Path, monkeypatch: pytest.MonkeyPatch
     wait_for(lambda: len(read_metric(folder / "trial_0000" / "metrics.csv", "val/loss")) >= 2)
     process.send_signal(kind)
     said = process.communicate(timeout=30)[0]
-    assert process.returncode == (130 if kind == signal.SIGTERM else -signal.SIGKILL)
+    assert process.returncode == (143 if kind == signal.SIGTERM else -signal.SIGKILL)
     left = trials_of(folder / "journal.log")
     assert left[0].state.name == ("FAIL" if kind == signal.SIGTERM else "RUNNING")
     assert ("the same command goes on" in said) == (kind == signal.SIGTERM)
@@ -269,6 +269,29 @@ def test_a_trial_that_kills_its_sweep_is_given_up(toy: Path, monkeypatch: pytest
     assert "its process died 3 times" in (toy.parent / "toy" / "trials.md").read_text()
 
 
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGUSR1])
+def test_a_trial_that_is_cut_off_is_run_again(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, kind: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TOY_SIGNAL", f"{kind:d} {toy.parent / 'struck'}")
+    run_sweep(load_sweep(toy), trials=2, out=toy.parent)
+    trials = trials_of(toy.parent / "toy" / "journal.log")
+    assert states(trials) == ["COMPLETE", "COMPLETE", "FAIL"]
+    assert states(counted(trials)) == ["COMPLETE", "COMPLETE"]
+    assert trials[0].state.name == "FAIL"  # although it has measured one epoch
+    assert trials[1].params == trials[0].params
+    assert f"trial 0 was cut off by {kind.name}" in capsys.readouterr().out
+
+
+def test_trials_that_are_always_cut_off_end_the_sweep(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOY_SIGNAL", f"{signal.SIGKILL:d}")
+    with pytest.raises(MERError, match="3 trials in a row have failed, the last with: cut off by SIGKILL 3 times"):
+        run_sweep(load_sweep(toy), trials=9, out=toy.parent)
+    trials = trials_of(toy.parent / "toy" / "journal.log")
+    assert states(trials) == ["FAIL"] * 9
+    assert trials[2].user_attrs["error"].startswith("cut off by SIGKILL 3 times")
+
+
 def test_a_trial_ends_with_its_sweep(tmp_path: Path) -> None:
     """Its process waits on a pipe, which breaks even by kill -9."""
     code = "import runpy, sys, time, types; cli = types.ModuleType('mer_zoo.cli'); cli.main = lambda: time.sleep(600);"
@@ -305,8 +328,8 @@ def test_a_study_keeps_to_its_sweep(toy: Path) -> None:
     run_sweep(load_sweep(toy), trials=1, out=toy.parent)
     with pytest.raises(MERError, match="made with another command; give another --study"):
         run_sweep(load_sweep(toy, ["--y=1"]), trials=2, out=toy.parent)
-    change(toy, parameters={"x": {"min": 0.0, "max": 2.0}}, metric={"name": "val/loss", "goal": "maximize"})
-    with pytest.raises(MERError, match="made with another goal, parameters; give another --study"):
+    change(toy, parameters={"x": {"min": 0.0, "max": 2.0}}, metric={"name": "val/Acc3"})
+    with pytest.raises(MERError, match="made with another metric, goal, parameters; give another --study"):
         run_sweep(load_sweep(toy), trials=2, out=toy.parent)
 
 
