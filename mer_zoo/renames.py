@@ -1,4 +1,4 @@
-"""What things were called before: options of constructors, and modules whose classes configurations name.
+"""What things were called before: options of constructors, their values, and modules whose classes files name.
 
 Files that were written under the old names still load. Whoever gives an old name is told the new one.
 """
@@ -9,7 +9,16 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["MODULES", "OPTIONS", "current_options", "current_path", "former_option", "rename_options"]
+__all__ = [
+    "MODULES",
+    "OPTIONS",
+    "VALUES",
+    "current_options",
+    "current_path",
+    "current_values",
+    "former_option",
+    "rename_options",
+]
 
 _DEPTH = {"layers": ("depth",)}
 _MULT = {**_DEPTH, "d_model": ("dim",), "num_heads": ("heads",), "causal_mask": ("causal",)}
@@ -45,6 +54,14 @@ OPTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "TFN": _SUBNETS,
 }
 """Class to old option to what it is called: several names where one number became several."""
+
+VALUES: Mapping[str, tuple[str, Mapping[str, Mapping[str, str]]]] = {
+    "MACI": ("labels", {"variant": {"paper": "released"}}),
+}
+"""Class to an option that files of then lack, and what values of other options in those files are called today.
+
+MACI's ``paper`` was the authors' code but for one of its bias words.
+"""
 
 MODULES: Mapping[str, str] = {
     "mer_zoo.data.conditions": "mer_zoo.data.missing.conditions",
@@ -91,6 +108,23 @@ def current_options(cls: type) -> dict[str, tuple[str, ...]]:
     renamed = {old: new for name in reversed(own) for old, new in OPTIONS.get(name, {}).items()}
     taken = inspect.signature(cls.__init__).parameters  # type: ignore[misc]  # only read
     return {old: new for old, new in renamed.items() if old not in taken}
+
+
+def current_values(name: str, options: Mapping[str, str]) -> dict[str, str]:
+    """Options whose values mean something else today, with what they are called now.
+
+    Args:
+        name: The class of the zoo.
+        options: All its options as text, as a file holds them that the library wrote.
+
+    Example:
+        >>> current_values("MACI", {"variant": "paper"}), current_values("MACI", {"variant": "paper", "labels": "true"})
+        ({'variant': 'released'}, {})
+    """
+    since, changed = VALUES.get(name, ("", {}))
+    if since in options:
+        return {}
+    return {option: values[options[option]] for option, values in changed.items() if options.get(option) in values}
 
 
 def former_option(cls: type, option: str) -> str | None:

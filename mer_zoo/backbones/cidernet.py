@@ -25,6 +25,9 @@ What is decided here:
     * aligned data, and any data without text, where there are no words to compress to, go on with their own lengths;
     * one and two modalities work: the composite attention then has the blocks of these alone.
 
+Differences between the paper and the authors' code; the code is followed, ``variant="paper"`` brings what is printed:
+    * residuals (13): the code adds x, the paper LN x; the code adds positions before the first layer, the paper none;
+    * joint representation (15): the code adds g to Linear(ReLU(Linear(g))), the paper does not.
 Differences from the authors' code, and why:
     * positions: by a mistake of axes it adds the position of the sample in the batch to all its steps, so that time is
       lost and scores depend on the neighbours; here steps are counted, ``positions="released"`` brings its behaviour
@@ -32,6 +35,10 @@ Differences from the authors' code, and why:
     * mask_padding: paper and code attend to padding, pool it and run recurrent networks over it; so does the default
       here, on batches of fixed length. With ``mask_padding=True`` padding, in front or behind, changes nothing;
     * the head is a plain classifier; CIDer's own is the wrapper MACI, its training the wrapper MSSD.
+The paper's ablations (Table V) without WSAM and without MCT are ``wsam=False`` and ``composite=False``. What stands in
+their place is not said and is inferred: audio and vision are averaged over equal spans, one for each step of the text;
+the recurrent networks' states are pooled as they are, with no attention between modalities, whose maps are then not
+offered either.
 
 Reproduction: outputs, losses, gradients and training steps of the released code (tests/backbones/test_cidernet.py); on
 SyntheticMER see docs/results.md, no figure of the paper yet.
@@ -51,12 +58,14 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.batch import MODALITIES, DataSpec, Modality, Output
+from mer_zoo.functional.variants import Variant
 from mer_zoo.layers.composite import MCT, WSAM, NaiveAttention
 from mer_zoo.layers.convolution import TemporalConv
 from mer_zoo.layers.dropouts import Dropouts
 from mer_zoo.layers.mlp import ResidualBlock
 from mer_zoo.layers.positions import PositionRule
 from mer_zoo.layers.recurrent import masked_rnn
+from mer_zoo.layers.sequence import masked_resample
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.model import Backbone
 from mer_zoo.options import check_choice
@@ -77,7 +86,8 @@ class CIDerNet(Backbone):
         dim: Width d of each sequence.
         heads: Heads of the composite attention; divides d.
         depth: Layers of the composite transformer, at least one.
-        positions: "time" counts steps; "released" gives every step the place of its sample in the batch.
+        positions: "time" counts steps; "released" gives every step the place of its sample in the batch. By default
+            steps are counted, and there are no positions in the variant ``paper``.
         mask_padding: Hide padding everywhere. False, the paper's way, lets it take part and keeps batches at full
             length.
         attn_dropout: Dropout of the attention weights of the block of all modalities.
@@ -85,6 +95,9 @@ class CIDerNet(Backbone):
         res_dropout: Dropout of what a layer adds to its input.
         embed_dropout: Dropout of the concatenated sequence with its positions.
         out_dropout: Dropout inside the block that makes the joint representation.
+        variant: ``released``, or ``paper`` for the printed Equations 13 and 15.
+        wsam: False for the mean over equal spans in place of word-level self-aligned attention.
+        composite: False leaves out the composite transformer; heads, depth and positions then mean nothing.
 
     Raises:
         MERError: For heads that do not divide the width, without a layer, or for unknown ``positions``.
@@ -106,41 +119,51 @@ class CIDerNet(Backbone):
         dim: int = 32,
         heads: int = 4,
         depth: int = 2,
-        positions: PositionRule = "time",
+        positions: PositionRule | None = None,
         mask_padding: bool = False,
         attn_dropout: float = 0.0,
         relu_dropout: float = 0.1,
         res_dropout: float = 0.1,
         embed_dropout: float = 0.0,
         out_dropout: float = 0.0,
+        variant: Variant = "released",
+        wsam: bool = True,
+        composite: bool = True,
     ) -> None:
         super().__init__(spec, task, text_encoder)
-        check_choice("CIDerNet", "positions", positions, get_args(PositionRule))
+        check_choice("CIDerNet", "variant", variant, get_args(Variant))
+        if positions is None and variant == "released":
+            positions = "time"
+        if positions is not None:
+            check_choice("CIDerNet", "positions", positions, get_args(PositionRule))
         self.mask_padding = mask_padding
         self.fixed_length = self.reads_padding = not mask_padding
         used = spec.modalities
         compressed = [name for name in used if name != "text"] if "text" in used and not spec.aligned else []
+        self.compressed = frozenset(compressed)
         self.project = nn.ModuleDict({name: TemporalConv(self.input_dims[name], dim, kernel=1) for name in used})
-        self.compress = nn.ModuleDict({name: WSAM(dim) for name in compressed})
+        self.compress = nn.ModuleDict({name: WSAM(dim) for name in compressed if wsam})
         self.grus = nn.ModuleDict({name: nn.GRU(dim, dim, batch_first=True) for name in used})
         letters = "".join(LETTERS[name] for name in used)
         dropouts = Dropouts(attn_dropout, relu_dropout, res_dropout, embed_dropout)
-        self.mct = MCT(dim, heads, depth, letters, positions, dropouts)
+        self.mct = MCT(dim, heads, depth, letters, positions, dropouts, variant) if composite else None
         self.pools = nn.ModuleDict({name: NaiveAttention(dim) for name in used})
         self.feature_dim = len(used) * dim
-        self.joint = ResidualBlock(self.feature_dim, None, out_dropout)
+        self.joint = ResidualBlock(self.feature_dim, None, out_dropout, adds_input=variant == "released")
         self.head = nn.Linear(self.feature_dim, task.num_outputs)
         steps = {name: spec.length("text" if name in compressed else name) for name in used}
         self.hidden_shape = {name: (steps[name], dim) for name in used}
         self.hidden_axes = {name: "text" if name in compressed else name for name in used}
-        self.attention_shape = (heads, sum(steps.values()), sum(steps.values()))
+        self.attention_shape = (heads, sum(steps.values()), sum(steps.values())) if composite else None
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
         sequences, masks = self._read(self.in_use(text, audio, vision))
         lengths = {LETTERS[name]: x.shape[1] for name, x in sequences.items()}
         mask = torch.cat(list(masks.values()), 1) if self.mask_padding else None
-        y, scores = self.mct(torch.cat(list(sequences.values()), 1), lengths, mask)
+        y, scores = torch.cat(list(sequences.values()), 1), None
+        if self.mct is not None:
+            y, scores = self.mct(y, lengths, mask)
         if mask is not None:
             y = torch.where(mask[..., None], y, 0.0)
         hidden = dict(zip(sequences, torch.split(y, list(lengths.values()), 1), strict=True))
@@ -156,9 +179,12 @@ class CIDerNet(Backbone):
         for name, modality in given.items():
             project = self.project[name]
             assert isinstance(project, TemporalConv)
-            if name in self.compress:
-                words = self._words(given["text"])
-                x[name] = self.compress[name](x["text"], modality.x, words, modality.mask, project.weight.squeeze(2))
+            if name in self.compressed:
+                if name in self.compress:
+                    words, weight = self._words(given["text"]), project.weight.squeeze(2)
+                    x[name] = self.compress[name](x["text"], modality.x, words, modality.mask, weight)
+                else:
+                    x[name] = masked_resample(project(modality.x), modality.mask, masks["text"])
                 masks[name] = masks["text"] & modality.mask.any(1, keepdim=True)
             else:
                 x[name] = project(modality.x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from mer_zoo.renames import OPTIONS, current_path, rename_options
+from mer_zoo.renames import OPTIONS, current_path, current_values, rename_options
 
 __all__ = ["use_current_names"]
 
@@ -57,10 +57,16 @@ def _rename_options(node: yaml.MappingNode) -> bool:
     if not isinstance(path, yaml.ScalarNode) or not isinstance(options, yaml.MappingNode):
         return False
     package, _, name = path.value.rpartition(".")
-    renamed = OPTIONS.get(name, {}) if package.partition(".")[0] in ("", "mer_zoo") else {}
-    given = {key.value: value for key, value in options.value if isinstance(key, yaml.ScalarNode)}
-    if len(given) < len(options.value) or not given.keys() & renamed.keys():
+    if package.partition(".")[0] not in ("", "mer_zoo"):
         return False
+    renamed = OPTIONS.get(name, {})
+    given = {key.value: value for key, value in options.value if isinstance(key, yaml.ScalarNode)}
+    words = {key: value.value if isinstance(value, yaml.ScalarNode) else "" for key, value in given.items()}
+    values = current_values(name, words)
+    for option, value in values.items():
+        given[option].value = value
+    if len(given) < len(options.value) or not given.keys() & renamed.keys():
+        return bool(values)
     current = rename_options(given, renamed)
     options.value = [(yaml.ScalarNode("tag:yaml.org,2002:str", key), value) for key, value in current.items()]
     return True

@@ -94,8 +94,11 @@ class WordTrace:
             found: Tensor = self.vocabulary[self._frequent(seen)]
             return found
         kept = seen[self.sample]
-        classes = self.y[self.sample[kept]]
-        return bias_words(self.ids[kept], classes, self.num_classes, self.rule.max_words, self.rule.min_cv).ids
+        ids, classes = self.ids[kept], self.y[self.sample[kept]]
+        if self.num_classes == 3:  # a word of neutral samples only says nothing of negative against positive
+            polar = torch.isin(ids, ids[classes != 1])
+            ids, classes = ids[polar], classes[polar]
+        return bias_words(ids, classes, self.num_classes, self.rule.max_words, self.rule.min_cv).ids
 
     def _frequent(self, seen: Tensor) -> Tensor:
         kept, width = seen[self._holder], self.num_classes

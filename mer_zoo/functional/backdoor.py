@@ -14,27 +14,36 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mer_zoo.functional.precision import widen
+from mer_zoo.functional.variants import Variant
+
 __all__ = ["backdoor_adjustment", "class_means", "class_prior", "class_sums"]
 
 
-def backdoor_adjustment(logits: Tensor, prior: Tensor) -> Tensor:
-    r"""Log-probabilities under intervention, :math:`\log \sum_i P(i) \, \mathrm{softmax}(z_i)` (Eqs. 20-24).
+def backdoor_adjustment(logits: Tensor, prior: Tensor, variant: Variant = "released") -> Tensor:
+    r"""Scores under intervention: with ``paper`` :math:`\sum_i P(i) \, y_i` (Eq. 24), else log-probabilities.
 
-    The logarithm is never taken of a sum that has underflowed, and nothing is computed in less than float32.
+    ``released`` gives :math:`\log \sum_i P(i) \, \mathrm{softmax}(y_i)` (Eq. 20), which Eq. 24 approximates. The
+    logarithm is never taken of a sum that has underflowed, and nothing is computed in less than float32.
 
     Args:
-        logits: (B, I, C), z_i of each confounder class i.
+        logits: (B, I, C), y_i of each confounder class i.
         prior: (I,) P(i); a class of prior 0 takes no part.
+        variant: Which of the two.
 
     Returns:
-        (B, C) log-probabilities.
+        (B, C) log-probabilities, or logits where the classifiers' outputs are averaged as printed.
 
     Example:
-        >>> z = torch.tensor([[[0.0, 0.0], [1000.0, 0.0]]])
-        >>> backdoor_adjustment(z, torch.tensor([0.5, 0.5])).exp().tolist()
+        >>> y = torch.tensor([[[0.0, 0.0], [1000.0, 0.0]]])
+        >>> backdoor_adjustment(y, torch.tensor([0.5, 0.5])).exp().tolist()
         [[0.75, 0.25]]
+        >>> backdoor_adjustment(y, torch.tensor([0.5, 0.5]), "paper").tolist()
+        [[500.0, 0.0]]
     """
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = widen(logits)
+    if variant == "paper":
+        return (prior.to(logits)[:, None] * logits).sum(-2)
     joint = prior.to(logits).log()[:, None] + logits.log_softmax(-1)
     return joint.logsumexp(-2)
 

@@ -22,11 +22,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mer_zoo.errors import MERError
+from mer_zoo.functional.variants import Variant
 
 __all__ = [
     "Effects",
     "Fusion",
-    "Variant",
     "balance_divergence",
     "direct_divergence",
     "divergence",
@@ -38,7 +38,6 @@ __all__ = [
 ]
 
 Fusion = Literal["mask", "sum", "harmonic", "tanh"]
-Variant = Literal["paper", "released"]
 
 _LOG_EPS = math.log(1e-12)
 _PAIRS = (("text", "audio"), ("audio", "vision"), ("vision", "text"))

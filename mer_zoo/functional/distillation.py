@@ -22,6 +22,7 @@ from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
 from mer_zoo.functional.precision import widen
+from mer_zoo.functional.variants import Variant
 
 __all__ = ["attention_divergence", "joint_distance", "reconstruction_error"]
 
@@ -68,17 +69,20 @@ def joint_distance(h_tilde: Tensor, h: Tensor) -> Tensor:
     return 1 - F.cosine_similarity(widen(h_tilde), widen(h.detach()), dim=-1)
 
 
-def attention_divergence(s_tilde: Tensor, s: Tensor) -> Tensor:
-    r"""Divergence of attention, :math:`\sum_i KL(softmax(S_i) \,\|\, softmax(\tilde{S}_i))` over rows i of scores.
+def attention_divergence(s_tilde: Tensor, s: Tensor, variant: Variant = "released") -> Tensor:
+    r"""Divergence of attention, a sum over the rows i of scores (Eq. 18).
 
-    No gradient flows to ``s``. That for ``s_tilde``, :math:`softmax(\tilde{S}_i) - softmax(S_i)`, is computed anew in
-    the backward pass, so that beside the scores no tensor of their size is kept. It cannot be differentiated a second
-    time.
+    With p = softmax(S_i) and p~ = softmax(S~_i), ``paper`` is :math:`KL(\tilde{p} \,\|\, p) = \sum_j \tilde{p}_j \log
+    (\tilde{p}_j / p_j)`, ``released`` :math:`KL(p \,\|\, \tilde{p}) = \sum_j p_j \log (p_j / \tilde{p}_j)`.
+
+    No gradient flows to ``s``. That of ``released`` for ``s_tilde``, :math:`\tilde{p} - p`, is computed anew in the
+    backward pass, so that beside the scores no tensor of their size is kept. It cannot be differentiated a second time.
 
     Args:
         s_tilde: (N, T, T) scores before the softmax, of the incomplete view; finite, a hidden key has a large negative
             one.
         s: (N, T, T), of the complete view.
+        variant: Which of the two.
 
     Returns:
         (N,), at least float32.
@@ -88,6 +92,9 @@ def attention_divergence(s_tilde: Tensor, s: Tensor) -> Tensor:
         >>> attention_divergence(same + 1, same).abs().max() < 1e-5
         tensor(True)
     """
+    if variant == "paper":
+        log_p_tilde, log_p = widen(s_tilde).log_softmax(-1), widen(s.detach()).log_softmax(-1)
+        return (log_p_tilde.exp() * (log_p_tilde - log_p)).sum((1, 2))
     result: Tensor = _RowDivergence.apply(s_tilde, s.detach())
     return result
 

@@ -1,7 +1,7 @@
 """MACI's language debiasing: words that go with a class, the text of these words alone, and subtracting its effect.
 
-Symbols: y(x) log-probabilities of what was seen, y(x_cf) of the counterfactual text, tau the strength of the
-subtraction, which ``functional/deconfounding.py`` chooses.
+Symbols: y(x) what was predicted from what was seen, y(x_cf) from the counterfactual text, tau the strength of the
+subtraction, which ``functional/deconfounding.py`` chooses; n_wi how often word w occurs in samples of class i.
 
 References:
     Zhong, Huan, Wu, Liang and Chen, "Towards Robust Multimodal Emotion Recognition under Missing Modalities and
@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["BiasVariant", "BiasWords", "bias_words", "counterfactual_ids", "debias", "split_words"]
+from mer_zoo.functional.precision import widen
+from mer_zoo.functional.variants import Variant
 
-BiasVariant = Literal["paper", "released"]
+__all__ = ["BiasWords", "bias_words", "counterfactual_ids", "debias", "intervened", "split_words"]
+
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
 
 
@@ -48,22 +50,23 @@ def bias_words(
     num_classes: int,
     num_words: int = 100,
     threshold: float = 0.1,
-    variant: BiasVariant = "paper",
+    variant: Variant = "released",
 ) -> BiasWords:
-    """Find the words that a shortcut from text to label may lean on (Eqs. 25-27).
+    r"""Find the words that a shortcut from text to label may lean on (Eqs. 26-27).
 
-    Of the words whose counts over the classes have a coefficient of variation (population deviation over mean) of at
-    least ``threshold``, those with the largest count over all classes; of equal counts the one that came first. Of
-    three classes only the outer two, negative and positive, enter the variation.
+    The variation of a word is :math:`CV_w = \mathrm{std}_i \, n_{wi} \, / \, \mathrm{mean}_i \, n_{wi}`, with the
+    population deviation. Words are counted over all classes; of equal counts the one that came first goes first.
 
     Args:
         ids: (M,) token ids of the whole training split in its order, special tokens left out.
         classes: (M,) class of the sample that each token stands in.
         num_classes: Number of classes.
-        num_words: Most words to return.
+        num_words: Most words to return, or to look at.
         threshold: Least coefficient of variation.
-        variant: ``paper`` drops a word seen in neutral samples only; in ``released`` it inherits the variation of the
-            word that first occurred before it.
+        variant: ``paper`` takes the ``num_words`` most frequent words, and of these all whose variation over all
+            classes reaches the threshold. ``released`` takes the ``num_words`` most frequent ones of all words whose
+            variation reaches it; of three classes only the outer two, negative and positive, enter the variation, and a
+            word seen in neutral samples only inherits that of the word that first occurred before it.
 
     Returns:
         At most ``num_words`` words.
@@ -72,21 +75,36 @@ def bias_words(
         >>> ids, classes = torch.tensor([7, 8, 7, 9, 9, 9]), torch.tensor([0, 0, 2, 2, 2, 1])
         >>> bias_words(ids, classes, 3)
         BiasWords(ids=tensor([9, 8]), total=tensor([3, 1]), variation=tensor([1., 1.], dtype=torch.float64))
+        >>> bias_words(ids, classes, 3, num_words=2, variant="paper").ids
+        tensor([9, 7])
     """
+    words, counts = _class_counts(ids, classes, num_classes)
+    total = counts.sum(1)
+    order = total.argsort(descending=True, stable=True)
+    if variant == "paper":
+        variation = _variation(counts)
+        order = order[:num_words]
+    else:
+        variation = _fill_forward(_variation(counts[:, [0, 2]] if num_classes == 3 else counts))
+    top = order[variation[order] >= threshold][:num_words]  # NaN, of a word without a variation, is not kept
+    return BiasWords(words[top], total[top], variation[top])
+
+
+def _class_counts(ids: Tensor, classes: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """The words (W,) in the order of their first occurrence, and n (W, C)."""
     words, place = torch.unique(ids, return_inverse=True)
     first = torch.full_like(words, len(ids)).scatter_reduce(0, place, torch.arange(len(ids), device=ids.device), "amin")
     counts = torch.bincount(place * num_classes + classes, minlength=len(words) * num_classes)
     order = first.argsort()
-    words, counts = words[order], counts.view(-1, num_classes)[order]
-    compared = (counts[:, [0, 2]] if num_classes == 3 else counts).double()
-    mean = compared.mean(1)
-    variation = (compared - mean[:, None]).square().mean(1).sqrt() / mean
-    if variant == "released":
-        variation = _fill_forward(variation)
-    kept = variation >= threshold  # NaN, of a word without a variation, is not kept
-    words, total, variation = words[kept], counts.sum(1)[kept], variation[kept]
-    top = total.argsort(descending=True, stable=True)[:num_words]
-    return BiasWords(words[top], total[top], variation[top])
+    return words[order], counts.view(-1, num_classes)[order]
+
+
+def _variation(counts: Tensor) -> Tensor:
+    """CV (W,) of n (W, C); NaN for a word that was never counted."""
+    n = counts.double()
+    mean = n.mean(1)
+    variation: Tensor = (n - mean[:, None]).square().mean(1).sqrt() / mean
+    return variation
 
 
 def split_words(text: str) -> list[str]:
@@ -106,7 +124,7 @@ def _fill_forward(values: Tensor) -> Tensor:
 
 
 def counterfactual_ids(ids: Tensor, words: Tensor, special: Sequence[int], mask_id: int) -> Tensor:
-    """The counterfactual text x_cf, which keeps only bias words and special tokens (Eqs. 25-27).
+    """The counterfactual text x_cf, which keeps only bias words and special tokens (Eqs. 26-27).
 
     Args:
         ids: (B, T) token ids; missing tokens, which are [UNK], stay so.
@@ -125,12 +143,30 @@ def counterfactual_ids(ids: Tensor, words: Tensor, special: Sequence[int], mask_
     return ids.masked_fill(~torch.isin(ids, kept), mask_id)
 
 
-def debias(y: Tensor, y_cf: Tensor, tau: Tensor | float) -> Tensor:
-    r"""Test-time scores without the effect of the bias words, :math:`y(x) - \tau \, y(x_{cf})` (Eqs. 25-27).
+def intervened(y: Tensor, variant: Variant = "released") -> Tensor:
+    r"""What Eq. 25 subtracts from, and what it subtracts: :math:`P(Y \mid do(l))`.
 
     Args:
-        y: (..., C) log-probabilities.
-        y_cf: (..., C) log-probabilities of the counterfactual text.
+        y: (..., C) scores of a backdoor adjustment.
+        variant: ``paper`` gives probabilities. ``released`` gives the scores as they are, log-probabilities.
+
+    Returns:
+        (..., C), at least float32 where they are probabilities.
+
+    Example:
+        >>> y = torch.tensor([0.25, 0.75]).log()
+        >>> intervened(y).equal(y), [round(p, 6) for p in intervened(y, "paper").tolist()]
+        (True, [0.25, 0.75])
+    """
+    return y if variant == "released" else widen(y).softmax(-1)
+
+
+def debias(y: Tensor, y_cf: Tensor, tau: Tensor | float) -> Tensor:
+    r"""Test-time scores without the effect of the bias words, :math:`y(x) - \tau \, y(x_{cf})` (Eq. 25).
+
+    Args:
+        y: (..., C) log-probabilities, or probabilities; see :func:`intervened`.
+        y_cf: (..., C) the same of the counterfactual text.
         tau: Strength, a number or of shape (...).
 
     Returns:

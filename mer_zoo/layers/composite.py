@@ -12,6 +12,7 @@ from typing_extensions import override
 from mer_zoo.errors import MERError
 from mer_zoo.functional.composite import composite_attention, composite_blocks
 from mer_zoo.functional.dropout import dropout
+from mer_zoo.functional.variants import Variant
 from mer_zoo.layers.attention import attend, split_heads, visibility
 from mer_zoo.layers.dropouts import NO_DROPOUTS, Dropouts
 from mer_zoo.layers.positions import PositionRule, interleaved_positions
@@ -152,13 +153,16 @@ class MCA(nn.Module):
 
 
 class MCTLayer(PreNormLayer):
-    """One layer of the composite transformer: x + MCA(LN0 x), then x + W2 relu(W1 LN1 x).
+    """One layer of the composite transformer: x' = MCA(LN0 x) + x, then x'' = W2 relu(W1 LN1 x') + x' (Eq. 13).
+
+    As printed, the residuals are normalised too: x' = MCA(LN0 x) + LN0 x, then x'' = W2 relu(W1 LN1 x') + LN1 x'.
 
     Args:
         dim: Width; the feed-forward part is four times as wide.
         heads: Number of heads.
         letters: One letter a modality, in the order of concatenation.
         dropouts: Of the attention weights of the block of all modalities, the ReLU and the residual stream.
+        variant: ``paper`` for what is printed.
 
     Example:
         >>> x, _ = MCTLayer(8, heads=2, letters="la")(torch.randn(1, 7, 8), {"l": 3, "a": 4})
@@ -174,35 +178,43 @@ class MCTLayer(PreNormLayer):
         heads: int,
         letters: str = "lav",
         dropouts: Dropouts = NO_DROPOUTS,
+        variant: Variant = "released",
     ) -> None:
         super().__init__(dim, MCA(dim, heads, letters, dropouts.attn), dropouts)
+        self.variant: Variant = variant
 
     @override
     def forward(
         self, x: Tensor, lengths: Mapping[str, int], mask: Tensor | None = None, return_scores: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        mixed, scores = self.attention(self.norm0(x), lengths, mask, return_scores)
-        return self.feed_forward(x, mixed), scores
+        normalised = self.norm0(x)
+        mixed, scores = self.attention(normalised, lengths, mask, return_scores)
+        if self.variant == "released":
+            return self.feed_forward(x, mixed), scores
+        normalised = self.norm1(self._residual(normalised, mixed))
+        return self._residual(normalised, self._inner(normalised)), scores
 
 
 class MCT(nn.Module):
-    """Multimodal composite transformer: positions, pre-norm layers with composite attention, a final LayerNorm.
+    """Multimodal composite transformer: pre-norm layers with composite attention, a final LayerNorm.
+
+    The released code, unlike the paper, adds positions before the first layer.
 
     Args:
         dim: Width.
         heads: Number of heads; divides the width.
         depth: Number of layers, at least one.
         letters: One letter a modality, in the order of concatenation.
-        positions: See :func:`~mer_zoo.layers.positions.interleaved_positions`.
+        positions: See :func:`~mer_zoo.layers.positions.interleaved_positions`; None adds none.
         dropouts: Of the attention weights of the block of all modalities, the ReLU, the residual stream and the input
             with its positions.
+        variant: See :class:`MCTLayer`.
 
     Raises:
         MERError: If the number of heads does not divide the width, or there is no layer.
 
     References:
-        Zhong et al., 2025 (see :class:`WSAM`), Equations 6-13. Equation 13 normalises the residual too; as in the
-        released code, it is added as it is.
+        Zhong et al., 2025 (see :class:`WSAM`), Equations 6-13.
 
     Example:
         >>> y, scores = MCT(8, heads=2, depth=2, letters="la")(torch.randn(1, 7, 8), {"l": 3, "a": 4})
@@ -216,15 +228,16 @@ class MCT(nn.Module):
         heads: int,
         depth: int,
         letters: str = "lav",
-        positions: PositionRule = "time",
+        positions: PositionRule | None = "time",
         dropouts: Dropouts = NO_DROPOUTS,
+        variant: Variant = "released",
     ) -> None:
         super().__init__()
         if depth < 1:
             raise MERError(f"depth is {depth}, but the composite transformer needs at least 1")
         self.positions, self.dropouts = positions, dropouts
         self.layers: Sequence[MCTLayer] = nn.ModuleList(  # type: ignore[assignment]
-            MCTLayer(dim, heads, letters, dropouts) for _ in range(depth)
+            MCTLayer(dim, heads, letters, dropouts, variant) for _ in range(depth)
         )
         self.norm = nn.LayerNorm(dim)
 
@@ -240,7 +253,9 @@ class MCT(nn.Module):
         Returns:
             The encoded sequence (B, T, d) and the raw scores of the last layer (B * heads, T, T).
         """
-        x = dropout(x + interleaved_positions(x, mask, self.positions), self.dropouts.embed, self.training)
+        if self.positions is not None:
+            x = x + interleaved_positions(x, mask, self.positions)
+        x = dropout(x, self.dropouts.embed, self.training)
         for layer in self.layers[:-1]:
             x, _ = layer(x, lengths, mask)
         x, scores = self.layers[-1](x, lengths, mask, return_scores=True)

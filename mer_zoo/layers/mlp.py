@@ -59,6 +59,7 @@ class ResidualBlock(nn.Module):
         dim: Width.
         hidden: Width inside; None for ``dim``.
         dropout: Dropout behind the ReLU.
+        adds_input: False leaves x out of the sum.
 
     Example:
         >>> import torch
@@ -66,9 +67,9 @@ class ResidualBlock(nn.Module):
         torch.Size([2, 6])
     """
 
-    def __init__(self, dim: int, hidden: int | None = None, dropout: float = 0.0) -> None:
+    def __init__(self, dim: int, hidden: int | None = None, dropout: float = 0.0, adds_input: bool = True) -> None:
         super().__init__()
-        self.dropout = dropout
+        self.dropout, self.adds_input = dropout, adds_input
         self.fc1 = nn.Linear(dim, dim if hidden is None else hidden)
         self.fc2 = nn.Linear(dim if hidden is None else hidden, dim)
 
@@ -79,4 +80,5 @@ class ResidualBlock(nn.Module):
     def read(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The sum, and relu(W1 x)."""
         inner = F.relu(self.fc1(x))
-        return x + self.fc2(dropout(inner, self.dropout, self.training)), inner
+        mapped = self.fc2(dropout(inner, self.dropout, self.training))
+        return x + mapped if self.adds_input else mapped, inner

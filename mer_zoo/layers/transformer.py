@@ -89,9 +89,13 @@ class FeedForward(nn.Module):
 
     def position_wise(self, x: Tensor) -> Tensor:
         """Transform each step of (B, T, d) by itself."""
-        inner = F.relu(self.fc1(self.norm1(x)), inplace=True)
+        return self._residual(x, self._inner(self.norm1(x)))
+
+    def _inner(self, normalised: Tensor) -> Tensor:
+        inner = F.relu(self.fc1(normalised), inplace=True)
         inner = dropout(inner, self.dropouts.relu, self.training)
-        return self._residual(x, self.fc2(inner))
+        mapped: Tensor = self.fc2(inner)
+        return mapped
 
     def _residual(self, x: Tensor, update: Tensor) -> Tensor:
         update = dropout(update, self.dropouts.res, self.training)

@@ -18,7 +18,7 @@ from mer_zoo.arguments import LARGEST, fit_arguments, plain
 from mer_zoo.batch import DataSpec
 from mer_zoo.errors import MERError
 from mer_zoo.model import Backbone, Model, Wrapper
-from mer_zoo.renames import current_options, rename_options
+from mer_zoo.renames import current_options, current_values, rename_options
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
 
 __all__ = [
@@ -99,11 +99,17 @@ def under_current_names(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """A description whose options of the zoo's classes are called as they are today, whenever it was written."""
 
     def current(entry: Mapping[str, Any]) -> dict[str, Any]:
-        cls = ZOO.get(entry["class"], object)
-        return {**entry, "arguments": rename_options(entry["arguments"], current_options(cls))}
+        return {**entry, "arguments": _current(ZOO.get(entry["class"], object), entry["arguments"])}
 
     wrappers = [current(entry) for entry in recipe["wrappers"]]
     return {**recipe, "backbone": current(recipe["backbone"]), "wrappers": wrappers}
+
+
+def _current(cls: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments that any version wrote, with the names and values of today."""
+    words = {key: value if isinstance(value, str) else "" for key, value in arguments.items()}
+    values = current_values(cls.__name__, words) if cls in ZOO.values() else {}
+    return rename_options({**arguments, **values}, current_options(cls))
 
 
 def build(recipe: Mapping[str, Any], modules: Modules = ()) -> Model:
@@ -167,7 +173,7 @@ def _make(kind: type[Any], entry: Any, modules: Mapping[str, ModuleType], *place
     ):
         raise MERError(f"the description of a {kind.__name__} has its class and arguments by name, and nothing else")
     cls = _find(kind, entry["class"], modules)
-    arguments: Mapping[str, Any] = rename_options(entry["arguments"], current_options(cls))
+    arguments: Mapping[str, Any] = _current(cls, entry["arguments"])
     if issubclass(cls, Model):
         arguments = cls.check_arguments(arguments)
     largest = _LARGEST_OPTION if cls in ZOO.values() else LARGEST

@@ -20,7 +20,10 @@ Where the paper is in the code:
 Which view weighs what: both have their task loss. With ``two_stage`` they are two optimiser steps, complete first; the
 targets are what the network said before the first of them. Without, both losses are summed in one step.
 
-Differences between the paper and the authors' code:
+Differences between the paper and the authors' code; the code is followed, ``variant="paper"`` brings what is printed:
+    * reconstruction (17): the code averages over what is missing, the paper over all positions;
+    * attention (18): the code's divergence is KL(complete, incomplete), the paper's KL(incomplete, complete).
+These have options of their own:
     * the code keeps the first step's gradient, so that the second step takes the sum of both:
       ``accumulate_stage_gradients``;
     * the code draws a missing rate for each position, the paper says for each sample: ``rate``.
@@ -43,7 +46,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -56,8 +59,9 @@ from mer_zoo.data.missing.views import IncompleteViews, view_maker
 from mer_zoo.distributed import distributed_mean
 from mer_zoo.errors import MERError
 from mer_zoo.functional.distillation import attention_divergence, joint_distance, reconstruction_error
+from mer_zoo.functional.variants import Variant
 from mer_zoo.model import Model, Wrapper
-from mer_zoo.options import check_weights
+from mer_zoo.options import check_choice, check_weights
 
 __all__ = ["MSSD"]
 
@@ -80,6 +84,7 @@ class MSSD(Wrapper):
         rate: How the missing rate is drawn, ``per_sample`` or ``per_position``, or one rate in [0, 1].
         accumulate_stage_gradients: Keep the gradient of the first step, as it was clipped there, in the second.
         seed: Seed of the views; None for the global one.
+        variant: ``released``, or ``paper`` for the printed Equations 17 and 18.
 
     Raises:
         MERError: If the inner model takes several optimiser steps or makes incomplete views itself, if it lacks what a
@@ -106,8 +111,11 @@ class MSSD(Wrapper):
         rate: float | Literal["per_sample", "per_position"] = "per_sample",
         accumulate_stage_gradients: bool = False,
         seed: int | None = None,
+        variant: Variant = "released",
     ) -> None:
         super().__init__(backbone)
+        check_choice("MSSD", "variant", variant, get_args(Variant))
+        self.variant: Variant = variant
         self.alpha, self.gamma = alpha, gamma
         self.beta = (_BETA if backbone.attention_shape else 0.0) if beta is None else beta
         self._without_attention = beta is None and not backbone.attention_shape
@@ -186,20 +194,21 @@ class MSSD(Wrapper):
             assert step.output.attention is not None
             assert target.attention is not None
             losses["mssd/attention"] = self.beta * distributed_mean(
-                attention_divergence(step.output.attention, target.attention)
+                attention_divergence(step.output.attention, target.attention, self.variant)
             )
         if self.gamma:
             losses["mssd/joint"] = self.gamma * distributed_mean(joint_distance(step.output.features, target.features))
         return replace(step, losses=losses)
 
     def _reconstruction(self, step: Step, target: Output, complete: Batch) -> Tensor:
-        """Sum over the modalities of the mean over the elements that are missing."""
+        """Sum over the modalities of the mean over the elements that are missing; as printed, over all."""
         assert step.output.hidden is not None
         losses = []
         for name, decoder in self.decoders.items():
             missing = complete.modality(name).observed & ~step.batch.modality(name).observed
             error = reconstruction_error(decoder(step.output.hidden[name]), target.inputs[name])
-            losses.append(distributed_mean(error, missing.to(error.dtype)))
+            counted = torch.ones_like(missing) if self.variant == "paper" else missing
+            losses.append(distributed_mean(error, counted.to(error.dtype)))
         return torch.stack(losses).sum()
 
 

@@ -198,13 +198,15 @@ def test_the_order_of_steps_matters_through_positions() -> None:
     model.grus["text"] = torch.nn.Identity()  # the recurrent network would tell the order too
     x = torch.randn(1, 6, 8)
     mask = torch.ones(1, 6, dtype=torch.bool)
+    mct = model.mct
+    assert mct is not None
 
     def scores(x: torch.Tensor) -> torch.Tensor:
-        encoded: torch.Tensor = model.mct(x, {"l": 6}, mask)[0]
+        encoded: torch.Tensor = mct(x, {"l": 6}, mask)[0]
         return encoded.sum(1)
 
     assert not torch.allclose(scores(x), scores(x.flip(1)))
-    model.mct.positions = "released"
+    mct.positions = "released"
     torch.testing.assert_close(scores(x), scores(x.flip(1)))
 
 

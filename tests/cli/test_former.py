@@ -95,3 +95,15 @@ def test_a_file_that_refers_to_itself_again_and_again_is_gone_through_once() -> 
     lines = ["a0: &a0 [x]"] + [f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 60)]
     text = "\n".join(lines)
     assert not use_current_names(yaml.compose(text), text)
+
+
+def test_a_word_that_meant_something_else_is_read_as_it_was_meant() -> None:
+    def read(options: str, header: str = HEADER) -> Any:
+        text = f"{header}wrappers: [{{class_path: mer_zoo.MACI, init_args: {options}}}]\n"
+        root = yaml.compose(text)
+        use_current_names(root, text)
+        return yaml.safe_load(yaml.serialize(root))["wrappers"][0]["init_args"]["variant"]
+
+    assert read("{variant: paper, tau: 0.0}") == "released"
+    assert read("{variant: paper, tau: 0.0, labels: true}") == "paper"
+    assert read("{variant: paper, tau: 0.0}", header="") == "paper"

@@ -16,7 +16,6 @@ from mer_zoo.errors import MERError
 from mer_zoo.functional.counterfactual import (
     Effects,
     Fusion,
-    Variant,
     balance_divergence,
     direct_divergence,
     divergence,
@@ -25,6 +24,7 @@ from mer_zoo.functional.counterfactual import (
     total_direct_effect,
     total_indirect_effect,
 )
+from mer_zoo.functional.variants import Variant
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FUSIONS: tuple[Fusion, ...] = get_args(Fusion)

@@ -54,7 +54,6 @@ from mer_zoo.distributed import distributed_mean
 from mer_zoo.errors import MERError
 from mer_zoo.functional.counterfactual import (
     Fusion,
-    Variant,
     balance_divergence,
     direct_divergence,
     effects,
@@ -62,6 +61,7 @@ from mer_zoo.functional.counterfactual import (
     total_indirect_effect,
 )
 from mer_zoo.functional.precision import widen
+from mer_zoo.functional.variants import Variant
 from mer_zoo.layers.encoder_config import check_encoder_config, encoder_sizes
 from mer_zoo.model import Model, Wrapper, check_final_logits
 from mer_zoo.options import check_choice, check_weights
@@ -91,6 +91,7 @@ class CausalMER(Wrapper):
         init_constant: First value of the constants that stand for a modality not seen.
         branch_dim: Width of the light branches' GRUs.
         albert: Folder of pretrained ALBERT files or options of a random one, for the paper's text branch.
+        balance_weight: Weight of the balance term beside beta; 0 is the paper's ablation without it (Table 6).
 
     Raises:
         MERError: If the task is a single-output regression, or an option is out of range.
@@ -118,6 +119,7 @@ class CausalMER(Wrapper):
         init_constant: float = 0.0,
         branch_dim: int = 64,
         albert: str | dict[str, Any] | None = None,
+        balance_weight: float = 1.0,
     ) -> None:
         super().__init__(backbone)
         if not self.task.is_classification:
@@ -131,10 +133,11 @@ class CausalMER(Wrapper):
         check_choice("CausalMER", "variant", variant, get_args(Variant))
         if len(nde_weights) != len(MODALITIES):
             raise MERError(f"nde_weights is {list(nde_weights)}; give three weights, for text, audio and vision")
-        check_weights("CausalMER", {"alpha": alpha, "beta": beta})
+        check_weights("CausalMER", {"alpha": alpha, "beta": beta, "balance_weight": balance_weight})
         for weight in nde_weights:
             check_weights("CausalMER", {"nde_weights": weight})
         self.fusion, self.variant, self.alpha, self.beta = fusion, variant, alpha, beta
+        self.balance_weight = balance_weight
         self.weights = dict(zip(MODALITIES, nde_weights, strict=True))
         self.branches = build_branches(branches, self.spec, self.input_dims, self.task.num_outputs, branch_dim, albert)
         trainable = fusion != "tanh"
@@ -191,7 +194,7 @@ class CausalMER(Wrapper):
             yield self._debias(step)
 
     def _debias(self, step: Step) -> Step:
-        """L = alpha L_cls + beta (L_kl + L_bal), whose main cross-entropy is left to the step's task loss (Eq. 21)."""
+        """L = alpha L_cls + beta (L_kl + w L_bal), the main cross-entropy left to the step's task loss (Eq. 21)."""
         y, y_m = self._unimodal(step.output, step.batch), widen(step.output.logits)
         fixed = {name: logits.detach() for name, logits in y.items()}
         found = effects(fixed, y_m.detach(), dict(self.constants.items()), self.fusion, self.variant)
@@ -203,7 +206,7 @@ class CausalMER(Wrapper):
             for name, logits in y.items()
         }
         losses["causalmer/kl"] = self.beta * distributed_mean(l_kl)
-        losses["causalmer/balance"] = self.beta * distributed_mean(l_bal)
+        losses["causalmer/balance"] = self.beta * self.balance_weight * distributed_mean(l_bal)
         output = step.output.replace(logits=self._fuse(y, y_m))
         return replace(step, output=output, losses={**step.losses, **losses}, task_weight=weight)
 

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.functional.backdoor import backdoor_adjustment
+from mer_zoo.functional.precision import widen
+from mer_zoo.functional.variants import Variant
 
-__all__ = ["BackdoorHead", "BackdoorHeads"]
+__all__ = ["BackdoorHead", "BackdoorHeads", "PlainHead"]
 
 
 class BackdoorHead(nn.Module):
@@ -25,6 +27,7 @@ class BackdoorHead(nn.Module):
         dim: Width d of the encoded class means.
         layer_norm: Put a LayerNorm without parameters before each ReLU of the encoders of audio and vision, which makes
             means of corpora with other scales comparable.
+        variant: See :func:`~mer_zoo.functional.backdoor.backdoor_adjustment`.
 
     Example:
         >>> head = BackdoorHead(96, {"text": 768, "audio": 5, "vision": 20}, num_classes=3)
@@ -43,8 +46,10 @@ class BackdoorHead(nn.Module):
         num_classes: int,
         dim: int = 32,
         layer_norm: bool = False,
+        variant: Variant = "released",
     ) -> None:
         super().__init__()
+        self.variant: Variant = variant
         self.encoders = nn.ModuleDict(
             {name: _mlp(width, dim, layer_norm and name != "text") for name, width in input_dims.items()}
         )
@@ -53,7 +58,7 @@ class BackdoorHead(nn.Module):
 
     @override
     def forward(self, features: Tensor, means: Mapping[str, Tensor], prior: Tensor) -> Tensor:
-        """Log-probabilities (Eqs. 20-24).
+        """Log-probabilities (Eq. 20), or logits as printed (Eq. 24).
 
         Args:
             features: (B, feature_dim) joint representation.
@@ -73,7 +78,7 @@ class BackdoorHead(nn.Module):
         of_sample, of_class = torch.split(weights, [features.shape[-1], h.shape[-1]], dim=-1)
         z_sample = F.linear(features, of_sample.flatten(0, 1)).view(-1, *biases.shape)
         z_class = (of_class @ h[..., None]).squeeze(-1) + biases
-        return backdoor_adjustment(z_sample + z_class, prior)
+        return backdoor_adjustment(z_sample + z_class, prior, self.variant)
 
 
 class BackdoorHeads(nn.Module):
@@ -87,6 +92,7 @@ class BackdoorHeads(nn.Module):
         shape: The task's shape, (C,) or (E, C).
         dim: See :class:`BackdoorHead`.
         layer_norm: See :class:`BackdoorHead`.
+        variant: See :class:`BackdoorHead`.
 
     Example:
         >>> heads = BackdoorHeads(8, {"audio": 5}, shape=(4, 2))
@@ -104,12 +110,14 @@ class BackdoorHeads(nn.Module):
         shape: Sequence[int],
         dim: int = 32,
         layer_norm: bool = False,
+        variant: Variant = "released",
     ) -> None:
         super().__init__()
         *problems, num_classes = self.shape = tuple(shape)
         self.names = list(input_dims)
         self.heads = nn.ModuleList(
-            BackdoorHead(feature_dim, input_dims, num_classes, dim, layer_norm) for _ in range(math.prod(problems))
+            BackdoorHead(feature_dim, input_dims, num_classes, dim, layer_norm, variant)
+            for _ in range(math.prod(problems))
         )
         self.register_buffer("prior", torch.zeros(self.shape))
         for name, width in input_dims.items():
@@ -165,6 +173,46 @@ class BackdoorHeads(nn.Module):
 
     def _join(self, scores: Sequence[Tensor]) -> Tensor:
         return torch.stack(list(scores), 1).view(-1, *self.shape)
+
+
+class PlainHead(nn.Module):
+    """What stands in the place of :class:`BackdoorHeads` where labels are not debiased: one linear classifier.
+
+    Args:
+        feature_dim: Width of the joint representation.
+        shape: The task's shape, (C,) or (E, C).
+
+    Example:
+        >>> head = PlainHead(8, shape=(4, 2))
+        >>> features = torch.randn(3, 8)
+        >>> torch.equal(head(features), head.test_scores([features] * 4))
+        True
+    """
+
+    prior: Tensor
+
+    def __init__(self, feature_dim: int, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        self.classifier = nn.Linear(feature_dim, math.prod(shape))
+        self.register_buffer("prior", torch.zeros(self.shape))
+
+    def __len__(self) -> int:
+        return math.prod(self.shape[:-1])
+
+    def set_statistics(self, prior: Tensor, means: Mapping[str, Tensor]) -> None:  # noqa: ARG002  # as the other head's
+        """Take over the prior (G, C), which the choice of tau weighs by; class means are of no use."""
+        self.prior.copy_(prior.view_as(self.prior))
+
+    @override
+    def forward(self, features: Tensor) -> Tensor:
+        """Log-probabilities (B, *shape), at least float32, of (B, feature_dim)."""
+        return widen(self.classifier(features)).view(-1, *self.shape).log_softmax(-1)
+
+    def test_scores(self, features: Sequence[Tensor]) -> Tensor:
+        """The same of the features (B, feature_dim) for each problem."""
+        scores = [self(x).view(len(x), len(self), -1)[:, g] for g, x in enumerate(features)]
+        return torch.stack(scores, 1).view(-1, *self.shape)
 
 
 def _mlp(width: int, dim: int, layer_norm: bool) -> nn.Sequential:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import get_args
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from mer_zoo.batch import Batch, DataSpec, Modality
-from mer_zoo.confounding.strength import Selection, Strength, check_strength
+from mer_zoo.confounding.strength import Selection, Strength
 from mer_zoo.errors import MERError
 from mer_zoo.functional.deconfounding import TAUS
-from mer_zoo.functional.language_bias import BiasVariant, bias_words, counterfactual_ids
-from mer_zoo.options import check_choice
+from mer_zoo.functional.language_bias import bias_words, counterfactual_ids
+from mer_zoo.functional.variants import Variant
 
-__all__ = ["LanguageBias", "check_options"]
+__all__ = ["LanguageBias"]
 
 
 class LanguageBias(Strength):
@@ -54,7 +52,7 @@ class LanguageBias(Strength):
         self.register_buffer("words", torch.full((*problems, num_words), -1))
 
     def fit(
-        self, ids: Tensor, classes: Tensor, num_classes: int, threshold: float = 0.1, variant: BiasVariant = "paper"
+        self, ids: Tensor, classes: Tensor, num_classes: int, threshold: float = 0.1, variant: Variant = "released"
     ) -> None:
         """Find the bias words and switch on.
 
@@ -107,22 +105,3 @@ def _with_ids(text: Modality, ids: Tensor, changed: Tensor) -> Modality:
     if text.is_tokens:
         return text.replace(x=changed)
     return text.replace(x=text.x.masked_fill((changed != ids)[..., None], 0.0), token_ids=changed)
-
-
-def check_options(num_words: int, threshold: float, variant: str, selection: str, tau: float) -> None:
-    """Refuse options out of range, and a strength that the selection would not use.
-
-    Raises:
-        MERError: Naming the option.
-
-    Example:
-        >>> check_options(num_words=0, threshold=0.1, variant="paper", selection="fixed", tau=0.5)
-        Traceback (most recent call last):
-        mer_zoo.errors.MERError: num_words of MACI is 0; give at least 1
-    """
-    if num_words < 1:
-        raise MERError(f"num_words of MACI is {num_words}; give at least 1")
-    if not math.isfinite(threshold) or threshold < 0:
-        raise MERError(f"threshold of MACI is {threshold}; give a finite number of at least 0")
-    check_choice("MACI", "variant", variant, get_args(BiasVariant))
-    check_strength("MACI", "tau", selection, tau)

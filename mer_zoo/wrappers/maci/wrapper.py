@@ -9,13 +9,14 @@ its prediction is taken off the prediction at test time.
 Input and shapes (B batch, S the task's shape, m each modality in use):
     inner model: features (B, feature_dim), and in ``prepare`` inputs[m] (B, T_m, d_m) with batch.m.mask;
     forward: logits (B, S), log-probabilities with the training split's prior and class means;
-    predict: logits (B, S) = plain - tau * counterfactual, both with uniform prior and the average of the class means.
+    predict: logits (B, S) = plain - tau * counterfactual, both with uniform prior and the average of the class means;
+        as printed, these two and so the logits are made of probabilities.
 
 Where the paper is in the code (by equation):
     class means and prior (Eqs. 20-24)         MACI.prepare, functional/backdoor.py
     backdoor adjustment (Eqs. 20-24)           wrappers/maci/backdoor.py, functional/backdoor.py, backdoor_adjustment
-    bias words, counterfactual (Eqs. 25-27)    wrappers/maci/language_bias.py, functional/language_bias.py
-    subtraction (Eqs. 25-27)                   functional/language_bias.py, debias
+    subtraction (Eq. 25)                       functional/language_bias.py, intervened, debias
+    bias words, counterfactual (Eqs. 26-27)    wrappers/maci/language_bias.py, functional/language_bias.py
     choice of tau (not the paper's)            functional/deconfounding.py
 
 How tau is chosen (``tau_selection``), always from 0.0, 0.1, ..., 3.0:
@@ -29,8 +30,15 @@ How tau is chosen (``tau_selection``), always from 0.0, 0.1, ..., 3.0:
       Tables mark it; ``predict`` itself then uses tau 0.
 P(y) of the deconfounding weights is the training split's prior, the distribution that a randomised trial would keep.
 
-Differences between the paper and the authors' code; ``variant="released"`` brings the code's behaviour:
-    * a word that occurs in neutral samples only inherits the variation of the word before it; here it is no bias word.
+Differences between the paper and the authors' code; the code is followed, ``variant="paper"`` brings what is printed:
+    * backdoor adjustment (24): the paper averages the classifiers' outputs over the prior, the code their
+      probabilities, which is Eq. 20;
+    * subtraction (25): the paper subtracts probabilities, the code log-probabilities. Scores as printed may be
+      negative: their order tells the class, and metrics that read them as a distribution, such as MAE, mean little;
+    * bias words (26-27): the paper takes the most frequent words and of these the ones that vary over all classes; the
+      code the most frequent of those that vary between the two outer classes, where a word that occurs in neutral
+      samples only inherits the variation of the word before it.
+``labels=False`` is the paper's ablation without MCM (Table V), a linear classifier in its place.
 Differences of ours: ``counterfactual="text_alone"`` subtracts what the bias words say with nothing heard or seen; the
 paper's counterfactual keeps audio and vision, so that their evidence is subtracted with the words'; statistics come
 from the training split alone (the released files seem to hold those of validation and test split, too); any subset of
@@ -51,7 +59,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -63,18 +70,20 @@ from mer_zoo.confounding.strength import Selection
 from mer_zoo.data.missing.pattern import SMM
 from mer_zoo.errors import MERError
 from mer_zoo.functional.backdoor import class_means, class_prior, class_sums
-from mer_zoo.functional.language_bias import BiasVariant, debias
+from mer_zoo.functional.language_bias import debias, intervened
+from mer_zoo.functional.variants import Variant
 from mer_zoo.layers.sequence import masked_mean
 from mer_zoo.model import Model, Wrapper
-from mer_zoo.options import check_choice
 from mer_zoo.scores import Scores
 from mer_zoo.training.modes import evaluating
-from mer_zoo.wrappers.maci.backdoor import BackdoorHeads
-from mer_zoo.wrappers.maci.language_bias import LanguageBias, check_options
+from mer_zoo.wrappers.maci.backdoor import BackdoorHeads, PlainHead
+from mer_zoo.wrappers.maci.language_bias import LanguageBias
+from mer_zoo.wrappers.maci.options import Counterfactual, check_inner, check_options
 
 __all__ = ["MACI"]
 
-Counterfactual = Literal["text", "text_alone"]
+_NO_LABELS = "MACI did without its label part (labels: false)"
+_NOTHING = "MACI changed nothing: its label part was switched off, and there were no token ids"
 
 
 class MACI(Wrapper):
@@ -91,11 +100,12 @@ class MACI(Wrapper):
         layer_norm: Normalise in the encoders of audio and vision, for tests on another corpus.
         num_words: Most bias words.
         threshold: Least coefficient of variation of a bias word's counts over the classes.
-        variant: ``paper``, or ``released`` for the bias words of the authors' code.
+        variant: ``released``, or ``paper`` for the printed Equations 24 to 27.
         counterfactual: What the counterfactual changes: ``text`` keeps audio and vision as they are (the paper),
             ``text_alone`` takes them away, so that what they say is not subtracted.
         tau_selection: How the strength is chosen; see the module's text.
         tau: The strength, the paper's tau, if it is ``fixed``.
+        labels: Whether to debias the labels; False is the paper's ablation without MCM.
 
     Raises:
         MERError: If the task is a single-output regression, the inner model has replaced its logits, or an option is
@@ -124,21 +134,26 @@ class MACI(Wrapper):
         layer_norm: bool = False,
         num_words: int = 100,
         threshold: float = 0.1,
-        variant: BiasVariant = "paper",
+        variant: Variant = "released",
         counterfactual: Counterfactual = "text",
         tau_selection: Selection = "deconfounded",
         tau: float = 0.0,
+        labels: bool = True,
     ) -> None:
         super().__init__(backbone)
-        _check_inner(backbone)
+        check_inner(backbone)
         dim = 32 if dim is None else dim
-        if dim < 1:
-            raise MERError(f"dim of MACI is {dim}; give at least 1")
-        check_options(num_words, threshold, variant, tau_selection, tau)
-        check_choice("MACI", "counterfactual", counterfactual, get_args(Counterfactual))
-        self.language, self.threshold, self.variant = language, threshold, variant
+        check_options(num_words, threshold, variant, tau_selection, tau, counterfactual, dim)
+        if not labels and language is False:
+            raise MERError("MACI debiases neither labels nor language; set one of them to true, or leave MACI out")
+        self.labels, self.language, self.threshold = labels, language, threshold
+        self.variant: Variant = variant
         self.counterfactual: Counterfactual = counterfactual
-        self.head = BackdoorHeads(self.feature_dim, self.input_dims, self.task.shape, dim, layer_norm)
+        self.head = (
+            BackdoorHeads(self.feature_dim, self.input_dims, self.task.shape, dim, layer_norm, variant)
+            if labels
+            else PlainHead(self.feature_dim, self.task.shape)
+        )
         self.language_bias = LanguageBias(self.spec, self.task.shape[:-1], num_words, tau_selection, tau)
         self.mark = self.language_bias.mark
         self.weighs_validation = tau_selection == "propensity"
@@ -163,7 +178,7 @@ class MACI(Wrapper):
     def predict(self, batch: Batch) -> Output:
         self._check_prepared()
         output = self.backbone.predict(batch)
-        plain = self.head.test_scores([output.features] * len(self.head))
+        plain = intervened(self.head.test_scores([output.features] * len(self.head)), self.variant)
         named = {"factual": self.head(output.features), "plain": plain}
         if self._needs_counterfactual():
             named |= self._counterfactual_scores(batch)
@@ -192,9 +207,9 @@ class MACI(Wrapper):
         for name, versions in named.items():
             features = [self.backbone.predict(version).features for version in versions]
             scores[name] = self.head.test_scores([features[place] for place in which])
-        if "counterfactual" not in scores:
-            scores["counterfactual"] = scores["bias"]
-        return scores
+        y_cf = scores.get("counterfactual", scores.get("bias"))
+        assert y_cf is not None
+        return scores | {"counterfactual": intervened(y_cf, self.variant)}
 
     def _check_prepared(self) -> None:
         if self._is_prepared:
@@ -224,14 +239,14 @@ class MACI(Wrapper):
         for batch in train:
             y = self.task.encode(batch.target).view(len(batch), -1).cpu()
             counts += F.one_hot(y, num_classes).sum(0)
-            for name, x in self.backbone(batch).inputs.items():
+            for name, x in self.backbone(batch).inputs.items() if self.labels else ():
                 mask = batch.modality(name).mask
                 parts[name].append(class_sums(masked_mean(x.float(), mask).cpu(), y, num_classes, mask.any(1).cpu()))
             found = batch.text.ids
             ids.append(None if found is None else found[batch.text.mask].cpu())
             classes.append(y.repeat_interleave(batch.text.lengths.cpu(), 0))
         words = self._words_to_count(ids)
-        sums = {name: [torch.stack(terms).sum(0) for terms in zip(*p, strict=True)] for name, p in parts.items()}
+        sums = {name: [torch.stack(terms).sum(0) for terms in zip(*p, strict=True)] for name, p in parts.items() if p}
         self.head.set_statistics(class_prior(counts), {name: class_means(*pair) for name, pair in sums.items()})
         if words is not None:
             self.language_bias.fit(words, torch.cat(classes), num_classes, self.threshold, self.variant)
@@ -280,19 +295,6 @@ class MACI(Wrapper):
     @override
     def notes(self) -> list[str]:
         mine = self.language_bias.notes() if self.prepared else []
+        if not self.labels:
+            mine = [_NOTHING] if self.prepared and not self.language_bias.on else [_NO_LABELS, *mine]
         return [*mine, *super().notes()]
-
-
-def _check_inner(backbone: Model) -> None:
-    if not backbone.task.is_classification:
-        raise MERError(
-            f"MACI needs classes, but {type(backbone.task).__name__} has a single output without class probabilities;"
-            f" choose a "
-            "task with classes, such as seven"
-        )
-    if backbone.replaces_logits:
-        raise MERError(
-            f"MACI computes its scores from the features, so those of {backbone.name} would be lost; put MACI inside,"
-            f" as in "
-            "CausalMER(MACI(...)), or leave one of them out"
-        )

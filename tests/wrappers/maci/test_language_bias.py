@@ -8,7 +8,8 @@ import torch
 from mer_zoo.batch import Batch, DataSpec, Modality
 from mer_zoo.errors import MERError
 from mer_zoo.task import EmotionDetection
-from mer_zoo.wrappers.maci.language_bias import LanguageBias, check_options
+from mer_zoo.wrappers.maci.language_bias import LanguageBias
+from mer_zoo.wrappers.maci.options import check_options
 
 SPEC = DataSpec(tokens=True, vocab_size=200)
 
