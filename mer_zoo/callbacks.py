@@ -21,7 +21,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.module import MERModule
 from mer_zoo.reports import write_results
 from mer_zoo.reports.predictions import on_cpu, prediction_rows
-from mer_zoo.runs.curves import CurveWriter, curve_of, epoch_row
+from mer_zoo.runs.curves import CURVE, CurveWriter, curve_of, epoch_row
 from mer_zoo.runs.earlier import check_no_run, clear_run, lock_run, results_to_add_to
 from mer_zoo.runs.files import whole_file, write_csv
 from mer_zoo.runs.folder import is_trial, run_folder
@@ -29,9 +29,6 @@ from mer_zoo.runs.provenance import provenance, weights_sha256
 from mer_zoo.training.record import REMEDY
 
 __all__ = ["RunRecord", "SaveConfig", "run_folder"]
-
-
-CURVE = "mer_zoo_curve"  # the key of a checkpoint under which the rows of metrics.csv stand
 
 
 class SaveConfig(SaveConfigCallback):

@@ -26,6 +26,7 @@ from mer_zoo.training.compilation import compile_networks
 from mer_zoo.training.guard import LossGuard
 from mer_zoo.training.kept import EXPLODED, KeptScores, calibrate, needed_effects, prediction, results_on
 from mer_zoo.training.monitors import direction, follow_all, monitor_of
+from mer_zoo.training.named_files import Best, settle_named_files
 from mer_zoo.training.param_groups import DEFAULT_GROUPS, OptimizerFactory, ParamGroups, build_optimizer
 from mer_zoo.training.preparing import NoSource, prepare
 from mer_zoo.training.record import RECORD, Record
@@ -105,6 +106,7 @@ class MERModule(ResumableModule):
         self.results: dict[str, dict[str, Any]] = {}
         self.test_scores: dict[str, Scores] = {}
         self._kept = KeptScores()
+        self.not_at_hand: list[Best] = []
         self._seed: int | None = None
 
     @property
@@ -268,6 +270,7 @@ class MERModule(ResumableModule):
         check_state(checkpoint["state_dict"], self.state_dict(), self.model.name)
         if self._trainer is not None:
             check_loops_and_callbacks(checkpoint, self._trainer, "the checkpoint")
+            self.not_at_hand = settle_named_files(checkpoint, self._trainer)
         self._seed = record.seed
         super().on_load_checkpoint(checkpoint)
         if self.datamodule is not None:

@@ -91,7 +91,6 @@ def main(args: Sequence[str] | None = None) -> None:
     # every process has already measured the whole split; that what is logged by epochs is not logged by steps.
     for message in (
         ".*LeafSpec.*",
-        "The dirpath has changed",
         "It is recommended to use `self.log",
         "Checkpoint directory .* exists",
         "The number of training batches .* is smaller than the logging interval",

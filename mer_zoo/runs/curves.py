@@ -13,7 +13,9 @@ from typing_extensions import override
 
 from mer_zoo.runs.files import whole_file
 
-__all__ = ["CurveWriter", "curve_of", "epoch_row"]
+__all__ = ["CURVE", "CurveWriter", "curve_of", "epoch_row"]
+
+CURVE = "mer_zoo_curve"  # the key of a checkpoint under which the rows of metrics.csv stand
 
 
 class CurveWriter(ExperimentWriter):

@@ -66,6 +66,13 @@ class WholeCheckpointIO(TorchCheckpointIO):
         check_content(found, shown(str(path)))
         return found
 
+    @override
+    def remove_checkpoint(self, path: str | Path) -> None:
+        if "://" in str(path):
+            super().remove_checkpoint(path)
+        elif not Path(path).is_dir():  # Lightning's removes a folder with all that is in it
+            Path(path).unlink(missing_ok=True)
+
 
 def _stay(storage: Any, location: str) -> Any:  # noqa: ARG001  # torch's signature
     return storage

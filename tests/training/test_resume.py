@@ -34,9 +34,7 @@ from mer_zoo.runs.folder import newest_run
 from mer_zoo.training.resume import LastCheckpoint
 from mer_zoo.wrappers import CLUE, CUMDF, GEAR, MACI, MSSD, CausalMER, PropensityWeighting
 
-pytestmark = [
-    pytest.mark.filterwarnings(f"ignore:{text}") for text in ("The dirpath has changed", "Checkpoint directory")
-]
+pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory")
 
 Net = Callable[[SyntheticMER], Model]
 
