@@ -25,13 +25,12 @@ from rich.console import Console
 from torch import Tensor
 from typing_extensions import override
 
-import mer_zoo
 from mer_zoo.data.datamodule import MERDataModule
 from mer_zoo.errors import MERError
 from mer_zoo.model import Model
 from mer_zoo.module import MERModule
 from mer_zoo.runs.files import whole_file
-from mer_zoo.runs.provenance import git_state
+from mer_zoo.runs.provenance import code_state
 from mer_zoo.scores import Scores, baselines, measure
 from mer_zoo.task import Task
 from mer_zoo.training import score
@@ -110,8 +109,7 @@ class Study:
             console.log(f"{number}/{len(jobs)} {title}, seed {job.seed}: {spent}")
 
     def _record(self, place: Place, seed: int, result: Record) -> None:
-        code = git_state(Path(mer_zoo.__file__).parent, "__init__.py")
-        of = {"options": dict(self.options), "place": place, "seed": seed, "code": code}
+        of = {"options": dict(self.options), "place": place, "seed": seed, "code": code_state()}
         with whole_file(self.path(place, seed)) as part:
             part.write_text(json.dumps({**of, **result}))
 

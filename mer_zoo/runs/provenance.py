@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import shlex
 import subprocess
@@ -16,7 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["git_state", "package_versions", "provenance", "weights_sha256"]
+from mer_zoo.runs.commit import commit_of
+
+__all__ = ["code_state", "git_state", "package_versions", "provenance", "weights_sha256"]
 
 PACKAGES = ["mer-zoo", "torch", "torchvision", "lightning", "torchmetrics", "transformers", "numpy", "safetensors"]
 PACKAGES += ["jsonargparse", "wandb", "optuna"]
@@ -32,17 +35,16 @@ def provenance(command: Sequence[str] | None = None) -> dict[str, Any]:
         command: Its command line; that of the process when left out.
 
     Returns:
-        ``command``, ``git`` of the package's source (None where it is installed) and of the working directory,
-        ``packages``, ``python`` and ``device``.
+        ``command``, ``git`` of the package's source (None where it is installed) and of the working directory (its
+        commit alone, where that is another repository: nothing of it is run), ``packages``, ``python`` and ``device``.
 
     Example:
         >>> sorted(provenance(["mer-zoo", "fit"]))
         ['command', 'device', 'git', 'packages', 'python']
     """
-    here = Path(__file__)
     return {
         "command": shlex.join(sys.argv if command is None else command),
-        "git": {"mer_zoo": git_state(here.parent, here.name), "working_directory": git_state(Path.cwd())},
+        "git": {"mer_zoo": code_state(), "working_directory": _state_of_folder(Path.cwd())},
         "packages": package_versions(),
         "python": platform.python_version(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
@@ -82,30 +84,55 @@ def package_versions() -> dict[str, str]:
     return found | {"torch": str(torch.__version__)}  # with the build; a plain string, which a checkpoint may hold
 
 
-@cache
-def git_state(folder: Path, tracked: str | None = None) -> dict[str, Any] | None:
-    """The commit that a folder is at, and whether tracked files differ from it.
+def code_state() -> dict[str, Any] | None:
+    """The commit of the package's source, and whether it differs; None where the package is installed."""
+    package = Path(__file__).parents[1]
+    return git_state(package.parent, f"{package.name}/__init__.py")
 
-    It is asked for once in a process, so that a long run tells what it began with.
+
+@cache
+def git_state(root: Path, tracked: str) -> dict[str, Any] | None:
+    """The commit that a repository of code that is run anyway is at, and whether tracked files differ from it.
+
+    Whoever runs the code trusts its repository; git runs what the configuration of a repository names. For any other
+    folder there is :func:`~mer_zoo.runs.commit.commit_of`. It is asked for once in a process, so that a long run tells
+    what it began with.
 
     Args:
-        folder: A folder.
-        tracked: A file of it that the repository has to hold; without it a package in an environment inside a
-            repository would be told to be of that repository.
+        root: The top folder of the repository.
+        tracked: A file that the repository has to hold; without it a package in an environment inside a repository
+            would be told to be of that repository.
 
     Returns:
-        ``commit`` and ``dirty``; None where there is no git or no commit.
+        ``commit`` and ``dirty``; None where there is no git, no commit, or the repository begins elsewhere.
     """
-    if tracked is not None and _git(folder, "ls-files", "--error-unmatch", tracked) is None:
+    if not (root / ".git").exists() or _git(root, "ls-files", "--error-unmatch", tracked) is None:
         return None
-    commit, status = _git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain", "--untracked-files=no")
+    commit = _git(root, "rev-parse", "HEAD")
+    status = _git(root, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules")
     return None if commit is None or status is None else {"commit": commit, "dirty": bool(status)}
 
 
-def _git(folder: Path, *args: str) -> str | None:
+@cache
+def _state_of_folder(folder: Path) -> dict[str, Any] | None:
+    if folder.is_relative_to(Path(__file__).parents[2]) and code_state() is not None:
+        return code_state()
+    commit = commit_of(folder)
+    return None if commit is None else {"commit": commit}
+
+
+def _git(root: Path, *args: str) -> str | None:
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("GIT_")
+    }  # other repositories
     try:
         done = subprocess.run(  # noqa: S603  # fixed arguments, no shell
-            [*_GIT, "-C", str(folder), *args], capture_output=True, text=True, timeout=_TIMEOUT, check=False
+            [*_GIT, "-C", str(root), *args],
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT,
+            check=False,
+            env=environment,
         )
     except (OSError, subprocess.SubprocessError):
         return None

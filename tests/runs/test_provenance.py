@@ -44,31 +44,44 @@ def test_commit_and_dirt(repository: Path) -> None:
     commit = git(repository, "rev-parse", "HEAD")
     (repository / "runs").mkdir()
     (repository / "runs" / "untracked").write_text("results are no change of the code")
-    assert provenance.git_state(repository) == {"commit": commit, "dirty": False}
     assert provenance.git_state(repository, "code.py") == {"commit": commit, "dirty": False}
     assert provenance.git_state(repository, "installed.py") is None
+    assert provenance.git_state(repository / "runs", "code.py") is None  # the repository does not begin there
     (repository / "code.py").write_text("two")
     provenance.git_state.cache_clear()
-    assert provenance.git_state(repository) == {"commit": commit, "dirty": True}
+    assert provenance.git_state(repository, "code.py") == {"commit": commit, "dirty": True}
 
 
-def test_no_repository_and_no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert provenance.git_state(tmp_path) is None
-    git(tmp_path, "init", "-q")
+def test_no_repository_and_no_git(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "other").mkdir()
+    assert provenance.git_state(tmp_path / "other", "code.py") is None
+    git(tmp_path / "other", "init", "-q")
     provenance.git_state.cache_clear()
-    assert provenance.git_state(tmp_path) is None  # no commit yet
+    assert provenance.git_state(tmp_path / "other", "code.py") is None  # no commit yet
     monkeypatch.setenv("PATH", "")
     provenance.git_state.cache_clear()
-    assert provenance.git_state(tmp_path) is None
+    assert provenance.git_state(repository, "code.py") is None
 
 
-def test_a_repository_can_not_name_a_program_to_run(repository: Path) -> None:
+def test_git_is_asked_about_the_named_repository_alone(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_DIR", str(repository / "nowhere"))
+    assert provenance.git_state(repository, "code.py") is not None
+
+
+def test_the_repository_of_another_folder_runs_nothing(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = repository / "program"
-    program.write_text(f"#!/bin/sh\ntouch {shlex.quote(str(repository / 'ran'))}\n")
+    program.write_text(f"#!/bin/sh\ntouch {shlex.quote(str(repository / 'ran'))}\ncat\n")
     program.chmod(0o755)
-    git(repository, "config", "core.fsmonitor", str(program))
-    assert provenance.git_state(repository) is not None
+    (repository / ".gitattributes").write_text("* filter=own\n")
+    commit = git(repository, "rev-parse", "HEAD")
+    for name in ("core.fsmonitor", "filter.own.clean", "filter.own.process", "diff.external", "core.sshCommand"):
+        git(repository, "config", name, str(program))
+    (repository / "code.py").write_text("two")  # of another content, which git would filter to compare
+    monkeypatch.chdir(repository)
+    monkeypatch.setattr(subprocess, "Popen", lambda *args, **_: pytest.fail(f"{args} was run"))
+    provenance._state_of_folder.cache_clear()
+    monkeypatch.setattr(provenance, "code_state", lambda: None)
+    assert provenance.provenance()["git"]["working_directory"] == {"commit": commit}
     assert not (repository / "ran").exists()
 
 
