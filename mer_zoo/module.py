@@ -6,20 +6,22 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.model_helpers import _restricted_classmethod
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
-from typing_extensions import override
+from typing_extensions import Self, override
 
 from mer_zoo.batch import Batch, BatchSource, Output, Step
 from mer_zoo.confounding import ValidationWeights, Words
 from mer_zoo.data.datamodule import MERDataModule
 from mer_zoo.data.dataset import MappedSource
 from mer_zoo.functional.draws import global_seed
-from mer_zoo.model import Model, WrapperFactory
+from mer_zoo.model import Model, WrapperFactory, check_model
 from mer_zoo.scores import Scores, measure
 from mer_zoo.sharing.card import about_model
-from mer_zoo.sharing.recipe import recipe_or_reason
+from mer_zoo.sharing.pretrained import load_model
+from mer_zoo.sharing.recipe import Modules, recipe_or_reason
 from mer_zoo.training.checkpoint import check_record, check_state, describe_model
 from mer_zoo.training.checkpoint_io import keep_whole
 from mer_zoo.training.compilation import compile_networks
@@ -65,7 +67,7 @@ class MERModule(ResumableModule):
             that does. What is saved is the same. Wrappers run as they are around a compiled network.
 
     Raises:
-        MERError: For an option out of range.
+        MERError: For an option out of range, or a network that is no Backbone.
 
     Example:
         >>> from mer_zoo import CausalMER, DataSpec, MulT, SentimentClassification
@@ -89,6 +91,7 @@ class MERModule(ResumableModule):
         compile: bool | str = False,  # noqa: A002  # the name that users know
     ) -> None:
         super().__init__()
+        check_model(backbone, "MERModule")
         self.model = backbone
         for wrapper in wrappers or []:
             self.model = wrapper(self.model)
@@ -108,6 +111,28 @@ class MERModule(ResumableModule):
         self._kept = KeptScores()
         self.not_at_hand: list[Best] = []
         self._seed: int | None = None
+
+    @override
+    @_restricted_classmethod
+    def load_from_checkpoint(
+        cls, checkpoint_path: Any, map_location: Any = None, *_: Any, modules: Modules = (), **options: Any
+    ) -> Self:
+        """Build the module of a checkpoint again, with its weights; nothing in the file is executed or imported.
+
+        Args:
+            checkpoint_path: A checkpoint of a run; of a model from elsewhere only with the ``modules`` it is made of.
+            map_location: Device of the module; None for the CPU.
+            *_: What Lightning's takes beside them is of no use here.
+            modules: See :func:`mer_zoo.load_pretrained`.
+            **options: Options of the module, such as ``optimizer``, of which a checkpoint holds none.
+
+        Raises:
+            MERError: If it can't be used, or its model can't be built from plain values.
+        """
+        model, seed = load_model(checkpoint_path, modules)
+        module = cls(model, **options)
+        module._seed = seed
+        return module if map_location is None else module.to(map_location)
 
     @property
     @override

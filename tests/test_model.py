@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from toys import MeanNet, Shifting, TwoStep
 from typing_extensions import override
 
+import mer_zoo.wrappers
 from mer_zoo.batch import Batch, DataSpec, Modality, Output
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic.generate import SyntheticConfig
@@ -18,7 +20,7 @@ from mer_zoo.model import Model, Wrapper, adapt
 from mer_zoo.module import MERModule
 from mer_zoo.scores import Scores
 from mer_zoo.task import SentimentClassification, SentimentRegression
-from mer_zoo.wrappers import MSSD, CausalMER
+from mer_zoo.wrappers import CUMDF, MSSD, CausalMER
 
 TASK = SentimentClassification(3)
 TOKENS = DataSpec(tokens=True, vocab_size=210)
@@ -182,6 +184,23 @@ def test_calibration_is_seen_anywhere_in_the_nest() -> None:
     assert not inner.calibrates
     assert not CausalMER(inner).calibrates
     assert CausalMER(Choosing(inner)).calibrates
+
+
+@pytest.mark.parametrize("wrapper", [getattr(mer_zoo.wrappers, name) for name in mer_zoo.wrappers.__all__])
+@pytest.mark.parametrize("network", [nn.Linear(6, 3), adapt(Sum(), feature_dim=7)], ids=["module", "factory"])
+def test_a_network_of_plain_torch_is_told_how_to_become_a_backbone(wrapper: Any, network: Any) -> None:
+    for owner in (wrapper, MERModule):
+        with pytest.raises(
+            MERError, match=rf"{owner.__name__} takes a Backbone, .* by mer_zoo.adapt\(.*feature_dim="
+        ) as told:
+            owner(network)
+        assert type(network).__name__ in str(told.value)
+
+
+@pytest.mark.parametrize("wrapper", [MSSD, CUMDF])
+def test_an_adapted_network_without_hidden_sequences_is_told_the_option(wrapper: Any) -> None:
+    with pytest.raises(MERError, match="hidden_shape, as to mer_zoo.adapt"):
+        wrapper(adapt(Sum(), DataSpec(), TASK, feature_dim=7))
 
 
 def test_adapt_without_a_spec_gives_a_factory() -> None:

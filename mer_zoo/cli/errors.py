@@ -118,7 +118,25 @@ def explain_unfit(message: str) -> str | None:
     """
     if "Does not validate against any of the Union subtypes" not in message:
         return None
+    lacking = _lacking_package(message)
+    if lacking is not None:
+        return lacking
     return "; ".join(_findings(message, ("Expected a", "Given value"))) or None
+
+
+def _lacking_package(message: str) -> str | None:
+    """What a class needs that is not installed; None where that is not what was reported.
+
+    Where one of several packages would do, Lightning names the usual one last.
+    """
+    named = re.search(r"given class_path '([\w.]+)'", message)
+    packages = re.findall(r"pip install (?:-U )?['\"]?([A-Za-z0-9][\w.-]*)", message)
+    if named is None or not packages:
+        return None
+    name = named.group(1).rpartition(".")[2]
+    is_logger = name.endswith("Logger")
+    where, instead = ("trainer.logger: ", "take CSVLogger") if is_logger else ("", "leave it out")
+    return f"{where}{name} needs a package that is not there; pip install {packages[-1]}, or {instead}"
 
 
 def is_mistake(error: BaseException) -> bool:

@@ -2,7 +2,16 @@
 
 from mer_zoo.model.adapted import AdaptedBackbone, adapt
 from mer_zoo.model.backbone import Backbone
-from mer_zoo.model.model import Model
+from mer_zoo.model.model import Model, check_model
 from mer_zoo.model.wrapper import Wrapper, WrapperFactory, check_final_logits
 
-__all__ = ["AdaptedBackbone", "Backbone", "Model", "Wrapper", "WrapperFactory", "adapt", "check_final_logits"]
+__all__ = [
+    "AdaptedBackbone",
+    "Backbone",
+    "Model",
+    "Wrapper",
+    "WrapperFactory",
+    "adapt",
+    "check_final_logits",
+    "check_model",
+]

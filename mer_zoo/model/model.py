@@ -15,7 +15,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.scores import Scores
 from mer_zoo.task import Task
 
-__all__ = ["Model", "from_inside"]
+__all__ = ["Model", "check_model", "from_inside"]
 
 T = TypeVar("T")
 _MISSING = object()
@@ -211,3 +211,26 @@ class Model(Recorded, nn.Module, ABC):
     def label(self) -> str:
         """The name with the mark of each model, for tables."""
         return self.name + self.mark
+
+
+def check_model(given: object, owner: str) -> None:
+    """Refuse what is no Model, as a network of plain torch is none.
+
+    Args:
+        given: What stands for the model.
+        owner: Who takes it, for the message.
+
+    Raises:
+        MERError: Saying how to make it one.
+
+    Example:
+        >>> check_model(nn.Linear(2, 1), "CausalMER")
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: CausalMER takes a Backbone, which Linear is not; make it one by mer_zoo.adapt(...
+    """
+    if not isinstance(given, Model):
+        raise MERError(
+            f"{owner} takes a Backbone, which {type(given).__name__} is not; make it one by mer_zoo.adapt(network,"
+            " spec, task, feature_dim=...), spec and task being those of the datamodule, and feature_dim the width of"
+            " what the network returns"
+        )

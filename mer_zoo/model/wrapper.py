@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from mer_zoo.batch import Batch, BatchSource, Output, Step
 from mer_zoo.errors import MERError
-from mer_zoo.model.model import Model
+from mer_zoo.model.model import Model, check_model
 from mer_zoo.scores import Scores
 
 __all__ = ["Wrapper", "WrapperFactory", "check_final_logits"]
@@ -25,7 +25,7 @@ class Wrapper(Model):
         backbone: The inner model: a Backbone or another Wrapper.
 
     Raises:
-        MERError: If the same wrapper already stands inside.
+        MERError: If the inner model is none, or the same wrapper already stands inside.
 
     Example:
         >>> from mer_zoo import LFLSTM, DataSpec, SentimentRegression
@@ -41,6 +41,7 @@ class Wrapper(Model):
 
     def __init__(self, backbone: Model) -> None:
         super().__init__()
+        check_model(backbone, type(self).__name__)
         if type(self) in {type(model) for model in backbone.nest}:
             raise MERError(f"{type(self).__name__} stands twice in the nest {backbone.name}; name each wrapper once")
         self.backbone = backbone

@@ -23,9 +23,10 @@ from mer_zoo.errors import MERError
 from mer_zoo.model import Model
 from mer_zoo.sharing.export import CONFIG, SCALER, WEIGHTS, load_exported
 from mer_zoo.sharing.recipe import Modules, build, outline
-from mer_zoo.training.checkpoint import check_state, needed_state
+from mer_zoo.text import shown
+from mer_zoo.training.checkpoint import check_record, check_state, needed_state, read_checkpoint
 
-__all__ = ["load_pretrained"]
+__all__ = ["load_model", "load_pretrained"]
 
 _LARGEST_CONFIG = 2**20  # bytes
 _MOST_TENSORS = 10_000  # the building of a model is stopped by their number
@@ -72,6 +73,47 @@ def load_pretrained(path: str | Path, modules: Modules = (), revision: str | Non
         raise MERError(f"{config} is refused: {error}") from error
     model.scaler_state = load_exported(model, folder)
     return model.eval()
+
+
+def load_model(checkpoint: str | Path, modules: Modules = ()) -> tuple[Model, int | None]:
+    """Build the model of a run's checkpoint, with its weights.
+
+    Args:
+        checkpoint: The file; nothing in it is executed or imported.
+        modules: See :func:`load_pretrained`.
+
+    Returns:
+        The model, and the seed of its training.
+
+    Raises:
+        MERError: If the file is no checkpoint of a run, or its model can't be built from plain values.
+    """
+    given = read_checkpoint(checkpoint, "give a .ckpt file that mer-zoo fit wrote")
+    record, recipe = given.record, given.record.recipe
+    if recipe is None:
+        raise MERError(
+            f"{checkpoint} does not tell how its model is built: {shown(record.refused)}; or build it as for training,"
+            " and give the file to a Trainer, as in trainer.test(module, data, ckpt_path=...)"
+        )
+    state = given.model_state
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    try:
+        with torch.random.fork_rng(devices=[]):
+            plan = outline(recipe, modules, len(tensors))
+            check_record(record, plan, str(checkpoint))
+            _check_sizes(plan, {name: tensors[name] for name in needed_state(plan) if name in tensors})
+            model = build(recipe, modules)
+    except MERError as error:
+        raise MERError(f"{checkpoint} can't be built again: {error}") from error
+    needed = needed_state(model)
+    check_state({name: tensors[name] for name in needed if name in tensors}, needed, model.name)
+    try:
+        # a teacher that came from a file of its own is not built again, and what it learned is not asked for
+        model.load_state_dict(state, strict=False)
+    except (RuntimeError, ValueError, TypeError) as error:  # a module that refuses the state it saves by itself
+        raise MERError(f"{checkpoint} does not fit this {model.name} ({error}); train again") from error
+    model.scaler_state = record.scaler
+    return model, record.seed
 
 
 def _folder(path: str | Path, revision: str | None) -> Path:

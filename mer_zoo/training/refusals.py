@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import LearningRateFinder
 from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.utilities import rank_zero_warn
 
@@ -22,8 +23,13 @@ def check_training(trainer: Trainer, model: Model, clip_norm: float | None) -> N
 
     Raises:
         MERError: For fp16 where gradients outlive a step: the first is unscaled by then, what is added to it would not
-            be. And for what FSDP would do to a process' shard alone, or to weights that it gathers once a batch.
+            be. For what FSDP would do to a process' shard alone, or to weights that it gathers once a batch. And for
+            LearningRateFinder, which sets an attribute of the module that nothing here reads.
     """
+    if any(isinstance(callback, LearningRateFinder) for callback in trainer.callbacks):  # type: ignore[attr-defined]
+        raise MERError(
+            "the learning rate is an option of --model.optimizer; LearningRateFinder is not supported, so leave it out"
+        )
     if model.accumulates_stages and trainer.precision == "16-mixed":
         raise MERError(
             f"{model.name} keeps gradients between its stages, which 16-mixed cannot scale; use bf16-mixed or 32-true"

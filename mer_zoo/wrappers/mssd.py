@@ -149,8 +149,8 @@ class MSSD(Wrapper):
             )
         if self.alpha and not inner.hidden_shape:
             raise MERError(
-                f"MSSD restores inputs from hidden sequences of known shape, which {name} does not offer; set alpha to"
-                f" 0"
+                f"MSSD restores inputs from hidden sequences of known shape, which {name} does not offer; give its"
+                " hidden_shape, as to mer_zoo.adapt, or set alpha to 0"
             )
         if self.beta and not inner.attention_shape:
             raise MERError(f"MSSD compares attention maps, which {name} does not offer; set beta to 0, or leave it out")

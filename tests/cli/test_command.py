@@ -7,6 +7,7 @@ import json
 import shlex
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import corpora
@@ -186,6 +187,8 @@ def test_print_config_is_complete_and_parses(capsys: pytest.CaptureFixture[str],
         (["--data=MOSI"], ["the corpus needs its file; give --data.path FILE"]),
         (["--data=MOSI", "--data.path=nowhere.pkl"], ["nowhere.pkl does not exist", "data.path"]),
         (["--config=nowhere.yaml"], ["nowhere.yaml", "does not exist"]),
+        (["--data.conditions=default,availability"], ["list", "'[default,availability]'"]),
+        (["--trainer.callbacks+=LearningRateFinder"], ["option of --model.optimizer; LearningRateFinder is not supp"]),
         (["--ckpt_path=nowhere.ckpt"], ["nowhere.ckpt", "path of a file that exists"]),
     ],
 )
@@ -195,6 +198,36 @@ def test_mistakes_are_told_in_one_sentence(
     sentence = failure(capsys, "fit", *SMALL, "--trainer.fast_dev_run=1", *args)
     for word in words:
         assert word in sentence
+
+
+@pytest.mark.parametrize(
+    ("logger", "package", "options"),
+    [
+        ("TensorBoardLogger", "tensorboard", ["--trainer.logger.save_dir=runs"]),
+        ("MLFlowLogger", "mlflow", []),
+    ],
+)
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_logger_that_is_not_installed_is_told_with_its_package(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    logger: str,
+    package: str,
+    options: list[str],
+    listed: bool,
+) -> None:
+    if find_spec(package) is not None:
+        pytest.skip(f"{package} is installed")
+    monkeypatch.chdir(tmp_path)
+    told = failure(capsys, "fit", *SMALL, f"--trainer.logger{'+' if listed else ''}={logger}", *options)
+    wanted = f"trainer.logger: {logger} needs a package that is not there; pip install {package}, or take CSVLogger"
+    assert told == wanted
+
+
+def test_the_batch_size_finder_works(tmp_path: Path) -> None:
+    finder = ["--trainer.callbacks+=BatchSizeFinder", "--trainer.callbacks.max_trials=1", "--overwrite=true"]
+    assert fit(tmp_path, *finder).is_file()
 
 
 @pytest.mark.parametrize(

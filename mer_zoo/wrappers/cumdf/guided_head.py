@@ -171,9 +171,8 @@ def _axes(model: Model) -> dict[str, str]:
     if len(shapes) < 2:
         offered = f"those of {', '.join(shapes)} only" if shapes else "none"
         raise MERError(
-            f"CUMDF lets the hidden sequences of at least two modalities meet, but {model.name} offers {offered}; use"
-            f" another"
-            " network, or more modalities"
+            f"CUMDF lets the hidden sequences of at least two modalities meet, but {model.name} offers {offered};"
+            " give its hidden_shape, as to mer_zoo.adapt, or use another network, or more modalities"
         )
     axes = model.hidden_axes or {name: name for name in shapes}
     for name, (steps, _) in shapes.items():
