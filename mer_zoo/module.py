@@ -19,10 +19,10 @@ from mer_zoo.data.dataset import MappedSource
 from mer_zoo.functional.draws import global_seed
 from mer_zoo.model import Model, WrapperFactory, check_model
 from mer_zoo.scores import Scores, measure
-from mer_zoo.sharing.card import about_model
+from mer_zoo.sharing.card import record_of
 from mer_zoo.sharing.pretrained import load_model
-from mer_zoo.sharing.recipe import Modules, recipe_or_reason
-from mer_zoo.training.checkpoint import check_record, check_state, describe_model
+from mer_zoo.sharing.recipe import Modules
+from mer_zoo.training.checkpoint import check_record, check_state
 from mer_zoo.training.checkpoint_io import keep_whole
 from mer_zoo.training.compilation import compile_networks
 from mer_zoo.training.guard import LossGuard
@@ -278,15 +278,7 @@ class MERModule(ResumableModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.stepping.check_losses(self.trainer)
         super().on_save_checkpoint(checkpoint)
-        recipe, refused = recipe_or_reason(self.model)
-        checkpoint[RECORD] = Record(
-            **describe_model(self.model),
-            scaler=None if self.datamodule is None else self.datamodule.scaler_state(),
-            seed=self.trained_seed(),
-            recipe=recipe,
-            refused=refused,
-            about=about_model(self.model, self.datamodule),
-        ).plain()
+        checkpoint[RECORD] = record_of(self.model, self.datamodule, self.trained_seed()).plain()
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -10,15 +10,17 @@ import yaml
 
 from mer_zoo.batch import MODALITIES
 from mer_zoo.data.datamodule import MERDataModule, SyntheticMER
+from mer_zoo.errors import MERError
 from mer_zoo.model import Model
 from mer_zoo.reports.record import RunResults
 from mer_zoo.reports.run import condition_table, curve_tables
 from mer_zoo.runs.provenance import provenance
-from mer_zoo.sharing.recipe import foreign_modules
+from mer_zoo.sharing.recipe import describe, foreign_modules
 from mer_zoo.text import in_markdown
-from mer_zoo.training.record import About, DataAbout
+from mer_zoo.training.checkpoint import describe_model
+from mer_zoo.training.record import About, DataAbout, Record
 
-__all__ = ["about_model", "model_card"]
+__all__ = ["about_model", "model_card", "record_of"]
 
 _USE = """```python
 import mer_zoo
@@ -51,6 +53,29 @@ def about_model(model: Model, datamodule: MERDataModule | None = None) -> About:
         commit=git.get("commit"),
         dirty=git.get("dirty", False),
         data=None if datamodule is None else _about_data(datamodule),
+    )
+
+
+def record_of(model: Model, datamodule: MERDataModule | None, seed: int | None) -> Record:
+    """What a checkpoint says about its model; where that can't be described, why, for it is written all the same.
+
+    Args:
+        model: The model.
+        datamodule: What it is trained on; None with plain loaders.
+        seed: The seed of training.
+    """
+    recipe, refused = None, ""
+    try:
+        recipe = describe(model)
+    except MERError as error:
+        refused = str(error)
+    return Record(
+        **describe_model(model),
+        scaler=None if datamodule is None else datamodule.scaler_state(),
+        seed=seed,
+        recipe=recipe,
+        refused=refused,
+        about=about_model(model, datamodule),
     )
 
 

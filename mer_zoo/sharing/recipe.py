@@ -27,7 +27,6 @@ __all__ = [
     "describe",
     "foreign_modules",
     "outline",
-    "recipe_or_reason",
     "under_current_names",
     "without_teachers",
 ]
@@ -70,14 +69,6 @@ def describe(model: Model) -> dict[str, Any]:
         "backbone": _entry(backbone, backbone.arguments()),
         "wrappers": [_entry(wrapper, wrapper.arguments()) for wrapper in reversed(wrappers)],
     }
-
-
-def recipe_or_reason(model: Model) -> tuple[dict[str, Any] | None, str]:
-    """The description of a model, or why there is none, for a checkpoint has to be written all the same."""
-    try:
-        return describe(model), ""
-    except MERError as error:
-        return None, str(error)
 
 
 def _entry(made: object, arguments: Mapping[str, Any]) -> dict[str, Any]:
