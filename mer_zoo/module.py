@@ -25,7 +25,7 @@ from mer_zoo.sharing.recipe import Modules
 from mer_zoo.training.checkpoint import check_record, check_state
 from mer_zoo.training.checkpoint_io import keep_whole
 from mer_zoo.training.compilation import compile_networks
-from mer_zoo.training.guard import LossGuard
+from mer_zoo.training.guard import LossGuard, check_weights, open_entries
 from mer_zoo.training.kept import EXPLODED, KeptScores, calibrate, needed_effects, prediction, results_on
 from mer_zoo.training.monitors import direction, follow_all, monitor_of
 from mer_zoo.training.named_files import Best, settle_named_files
@@ -111,6 +111,7 @@ class MERModule(ResumableModule):
         self._kept = KeptScores()
         self.not_at_hand: list[Best] = []
         self._seed: int | None = None
+        self._may_be_open: set[str] = set()  # entries of the state
 
     @override
     @_restricted_classmethod
@@ -152,6 +153,7 @@ class MERModule(ResumableModule):
         if stage == "fit":
             metrics = [*self.model.task.metrics(), *self.validation_weights.names]
             follow_all(self.trainer, self.monitor, self.model.task, metrics)
+            self._may_be_open = open_entries(self.state_dict())
             check_training(self.trainer, self.model, self.stepping.clip_norm)
             self.stepping.set_up(self.trainer)
         elif self.model.scaler_state is not None and self.datamodule is not None:
@@ -277,6 +279,8 @@ class MERModule(ResumableModule):
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.stepping.check_losses(self.trainer)
+        if self.trainer.state.fn == "fit":
+            check_weights(self.trainer, checkpoint["state_dict"], self._may_be_open)
         super().on_save_checkpoint(checkpoint)
         checkpoint[RECORD] = record_of(self.model, self.datamodule, self.trained_seed()).plain()
 

@@ -252,4 +252,7 @@ def _kind(tensor: Tensor) -> tuple[bool, bool, bool]:
 def _is_finite(theirs: Tensor, mine: Tensor) -> bool:
     if theirs.is_meta or bool(theirs.isfinite().all()):  # shapes alone, or numbers
         return True
-    return not mine.is_meta and bool((theirs.isfinite() | (theirs == mine.to(theirs))).all())
+    if mine.is_meta:
+        return False
+    mine = mine.to(theirs)
+    return bool((theirs.isfinite() | (theirs == mine) | (theirs.isnan() & mine.isnan())).all())

@@ -1,4 +1,4 @@
-"""Stops training at a loss that is not a finite number, and saves which samples it came of."""
+"""Stops training at a loss that is not finite, and saves which samples it came of; no such weights are kept."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from mer_zoo.batch import Batch
 from mer_zoo.errors import TrainingError
 from mer_zoo.runs.files import whole_file
 from mer_zoo.runs.folder import is_trial, run_folder
+from mer_zoo.training.kept import EXPLODED
 
-__all__ = ["NAN_BATCH", "LossGuard"]
+__all__ = ["NAN_BATCH", "LossGuard", "check_weights", "open_entries"]
 
 NAN_BATCH = "nan_batch.json"
 
@@ -97,6 +99,44 @@ class LossGuard:
             seen.ready.synchronize()
         if seen.bad:
             raise TrainingError(_sentence(seen.place, _save(trainer, seen)))
+
+
+def open_entries(state: Mapping[str, Any]) -> set[str]:
+    """Names of the entries of a state that hold numbers that are not finite; of a fresh model, those yet to be fitted.
+
+    Args:
+        state: A state dict.
+
+    Example:
+        >>> open_entries({"weight": torch.ones(2), "lowest": torch.tensor([torch.inf, 1.0])})
+        {'lowest'}
+    """
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor) and not value.is_meta}
+    return {name for name, value in tensors.items() if not bool(value.isfinite().all())}
+
+
+def check_weights(trainer: Trainer, state: Mapping[str, Any], may_be_open: set[str]) -> None:
+    """Refuse to keep weights that have exploded behind the last loss that was looked at.
+
+    Args:
+        trainer: The trainer, on whose processes alike this is called.
+        state: What a checkpoint is about to hold.
+        may_be_open: Entries of it that were not finite when training began.
+
+    Raises:
+        TrainingError: Naming an entry, and the last checkpoint before.
+    """
+    bad = sorted(open_entries(state) - may_be_open)
+    if not trainer.strategy.reduce_boolean_decision(bool(bad), all=False):
+        return
+    callbacks = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
+    kept = [Path(callback.best_model_path) for callback in callbacks if callback.best_model_path]
+    last = max((path for path in kept if path.is_file()), key=lambda path: path.stat().st_mtime, default=None)
+    before = "no checkpoint has been kept" if last is None else f"the last checkpoint before is {last}"
+    raise TrainingError(
+        f"{bad[0] if bad else 'the state'} holds numbers that are not finite in epoch {trainer.current_epoch},"
+        f" optimizer step {trainer.global_step}, and is not saved; {before}; {EXPLODED}"
+    )
 
 
 def _save(trainer: Trainer, seen: _Seen) -> Path | None:
