@@ -209,7 +209,7 @@ def test_cross_dataset_conditions_from_the_command_line(
         "--trainer.accelerator=cpu",
     ]
     cli(["fit", "--trainer.fast_dev_run=1", *given])
-    cli(["test", *given])
+    cli(["test", *given, "--untrained=true"])
     (results,) = tmp_path.glob("runs/**/results.json")
     conditions = json.loads(results.read_text())["conditions"]
     assert list(conditions) == ["iid", "mosei", *(f"mosei RMM {step / 10}" for step in range(1, 11))]

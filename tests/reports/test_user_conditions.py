@@ -198,7 +198,7 @@ def test_a_rate_out_of_range_is_refused_in_one_sentence(
 ) -> None:
     config = write_config(tmp_path, [{"name": "too much", "split": "test_iid", "pattern": pattern("RMM", rate=rate)}])
     with pytest.raises(SystemExit) as stopped:
-        main(["test", config])
+        main(["test", config, "--untrained=true"])
     assert stopped.value.code == 2
     (line,) = (line for line in capsys.readouterr().err.splitlines() if line)
     assert line == f"mer-zoo: error: rate is {rate}; give a number in [0, 1]"
