@@ -12,6 +12,7 @@ from mer_zoo.text import told
 __all__ = ["Fields"]
 
 _LARGEST = 2**64  # of a whole number: seeds go so far
+_FARTHEST = 1e100  # of a number; its square is one too
 _DEEPEST = 20  # of lists and mappings in each other
 
 
@@ -78,6 +79,18 @@ class Fields:
         if value is None or value < 0:
             raise self.refusal(name, "a whole number of at least 0")
         return value
+
+    def number(self, name: str) -> float:
+        """A number, whose sums and squares are numbers too; NaN where it is missing.
+
+        One that is not finite is let through: files of JSON hold none, and what is about to be written may.
+        """
+        value = self.content.get(name)
+        if value is None:
+            return math.nan
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or _FARTHEST < abs(value) < math.inf:
+            raise self.refusal(name, "a number")
+        return float(value)
 
     def flag(self, name: str) -> bool:
         """True or False; the latter where it is missing."""

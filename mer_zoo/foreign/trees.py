@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -20,6 +22,7 @@ CONTAINERS = 2**19
 VALUES = 2**23
 LARGEST_INT = 2**63
 _PLAIN = {dict, list, str, int, float, bool, type(None)}
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # of a character beyond 16 bits, alone or before its other half
 _SMALLER = "write less, and out in full where something stands for something else"
 
 
@@ -31,10 +34,11 @@ def read_json(path: Path, limit: int = LARGEST_JSON) -> Any:
         limit: Bytes that it may have.
 
     Returns:
-        Dicts with text as keys, lists, text, numbers within 64 bits, booleans and None.
+        Dicts with text as keys, lists, text, finite numbers, those without a point within 64 bits, booleans and None.
 
     Raises:
-        MERError: If it can't be read within these limits.
+        MERError: If it can't be read within these limits, a name stands twice in one object, or it holds what neither
+            JSON nor UTF-8 has a form for: a number that is not finite, half a character.
         OSError: If it can't be read at all.
 
     Example:
@@ -49,13 +53,29 @@ def read_json(path: Path, limit: int = LARGEST_JSON) -> Any:
     if data.count(b"[") + data.count(b"{") > CONTAINERS or data.count(b",") + data.count(b":") > VALUES:
         raise MERError(f"{path} is refused: it holds too many values; give a smaller file")
     try:
-        tree = json.loads(data.decode("utf-8"))
+        tree = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_number)
     except RecursionError:
         raise MERError(f"{path} is refused: it is nested too deeply; write it flatter") from None
     except ValueError as error:
         raise MERError(f"{path} is no JSON ({error}); write or copy it again") from None
-    check_plain(tree, Budget(str(path), steps=2 * VALUES, remedy=_SMALLER))
+    check_plain(tree, Budget(str(path), steps=2 * VALUES, remedy=_SMALLER), finite=True)
+    if _HALF.search(data) is not None:
+        try:
+            json.dumps(tree, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError:
+            raise MERError(f"{path} is refused: a text in it holds half a character; write it anew") from None
     return tree
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
+
+
+def _no_number(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 def read_yaml(path: Path, limit: int = LARGEST_YAML) -> Any:
@@ -116,12 +136,13 @@ def _expanded(root: yaml.Node, budget: Budget) -> None:
             budget.take(len(node.value) // 64)
 
 
-def check_plain(tree: Any, budget: Budget) -> None:
+def check_plain(tree: Any, budget: Budget, finite: bool = False) -> None:
     """Check that a tree is made of plain values only, not too many and not too deep.
 
     Args:
         tree: What a parser made.
         budget: Of the file.
+        finite: Whether all numbers have to be finite.
 
     Raises:
         MERError: Naming the file and what does not belong there.
@@ -142,6 +163,8 @@ def check_plain(tree: Any, budget: Budget) -> None:
         numbers = [value for value in values if type(value) is int] if int in kinds else [0]
         if max(numbers) > LARGEST_INT or min(numbers) < -LARGEST_INT:
             raise MERError(f"{budget.name} is refused: it holds a number beyond 64 bits; write a smaller one")
+        if finite and float in kinds and not all(map(math.isfinite, (v for v in values if type(v) is float))):
+            raise MERError(f"{budget.name} is refused: it holds a number that is not finite; write null there")
         if dict in kinds and not all(type(key) is str for value in values if type(value) is dict for key in value):
             raise MERError(f"{budget.name} is refused: a key in it is no text; write it in quotes")
         if kinds & {list, dict}:

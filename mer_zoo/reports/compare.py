@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -16,9 +13,10 @@ from mer_zoo.errors import MERError
 from mer_zoo.metrics.confusion import ConfusionMetric
 from mer_zoo.metrics.significance import Interval, paired_bootstrap, paired_bootstrap_area
 from mer_zoo.reports.groups import Group, curve_names
+from mer_zoo.reports.kept_scores import read_scores
 from mer_zoo.reports.record import ConditionResult
 from mer_zoo.reports.tables import ABSENT, Table, condition_title, format_value, is_fraction
-from mer_zoo.task import build_task
+from mer_zoo.task import Task, build_task
 
 __all__ = ["difference_table"]
 
@@ -47,14 +45,16 @@ def difference_table(
         None where no model can be compared with the first: another task, other samples, or no scores kept.
     """
     complete = [condition.name for condition in conditions if not condition.available]
-    measure = _metric(groups[0], metric)
-    if measure is None:
+    try:
+        task = build_task(groups[0].runs[0].task, groups[0].runs[0].convention)  # type: ignore[arg-type]
+        measure: Metric = task.metrics()[metric]
+    except (MERError, KeyError):
         return None
     curves = curve_names(groups[0].runs) if isinstance(measure, ConfusionMetric) else []
     rows = []
     for group in groups[1:]:
         if all(run.task == groups[0].runs[0].task for run in group.runs):
-            compare = _Comparison(group, groups[0], measure, metric, samples)
+            compare = _Comparison(group, groups[0], task, measure, metric, samples)
             cells = [*map(compare.condition, complete), *map(compare.area, curves)]
             rows += [[group.label, *cells]] if set(cells) != {ABSENT} else []
     if not rows:
@@ -74,6 +74,7 @@ class _Comparison:
 
     model: Group
     base: Group
+    task: Task
     measure: Metric
     metric: str
     samples: int
@@ -103,7 +104,7 @@ class _Comparison:
         )
 
     def _pair(self, name: str) -> tuple[_Scored, _Scored] | None:
-        a, b = _scored(self.model, name), _scored(self.base, name)
+        a, b = (_scored(group, name, self.task) for group in (self.model, self.base))
         if a is None or b is None or not (a.index.equal(b.index) and a.target.equal(b.target)):
             return None
         return a, b
@@ -116,34 +117,15 @@ class _Comparison:
         return f"{format_value(self.metric, interval.difference, signed=True)}{star} [{low}, {high}]"
 
 
-def _metric(group: Group, metric: str) -> Metric | None:
-    run = group.runs[0]
-    try:
-        found: Metric = build_task(run.task, run.convention).metrics()[metric]  # type: ignore[arg-type]
-    except (MERError, KeyError):
-        return None
-    return found
-
-
-def _scored(group: Group, condition: str) -> _Scored | None:
+def _scored(group: Group, condition: str, task: Task) -> _Scored | None:
     """Read a condition's scores; None where a run kept none or the runs saw different samples."""
     tables = []
     for run in group.runs:
-        tensors = _tensors(run.path.parent / "scores.safetensors")
-        keys = [f"{condition}.{part}" for part in ("logits", "target", "index")]
-        if any(key not in tensors for key in keys):
+        found = read_scores(run.path.parent, condition, task.shape)
+        if found is None:
             return None
-        tables.append([tensors[key] for key in keys])
-    _, target, index = tables[0]
-    if any(not (table[1].equal(target) and table[2].equal(index)) for table in tables):
+        tables.append(found)
+    target, index = tables[0].target, tables[0].index
+    if any(not (table.target.equal(target) and table.index.equal(index)) for table in tables):
         return None
-    return _Scored([logits for logits, _, _ in tables], target, index)
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    if not path.exists():
-        return {}
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise MERError(f"{path} cannot be read ({error}); delete it or write it anew with mer-zoo test") from None
+    return _Scored([table.logits for table in tables], target, index)

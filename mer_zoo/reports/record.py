@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import NoneType
 from typing import TYPE_CHECKING, Any
-
-from safetensors import safe_open
-from safetensors.torch import save
-from torch import Tensor
 
 from mer_zoo.batch import LETTERS, MODALITIES, availability_name, available_modalities
 from mer_zoo.errors import MERError
+from mer_zoo.fields import Fields
+from mer_zoo.foreign import read_json
+from mer_zoo.reports.kept_scores import save_scores
+from mer_zoo.reports.tables import is_fraction
 from mer_zoo.runs.files import whole_file
 
 if TYPE_CHECKING:
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ConditionResult", "RunResults", "find_results", "load_results", "parse_results", "save_results"]
 
+RESULTS = "results.json"
 _REMEDY = "write it anew with mer-zoo test"
+_LARGEST = 4 * 2**20  # bytes of the file; a condition takes some 2,000
+_MOST = 2000  # conditions
 
 
 @dataclass(frozen=True)
@@ -113,51 +116,57 @@ def parse_results(raw: Any, path: Path) -> RunResults:
         path: Where it stands, for messages.
 
     Raises:
-        MERError: Where a part is missing or of another type.
+        MERError: For a field that is missing or odd, naming it.
 
     Example:
         >>> parse_results({"model": "MulT"}, Path("results.json"))
         Traceback (most recent call last):
-        mer_zoo.errors.MERError: results.json has no 'conditions', so it is no result of a test; ...
+        mer_zoo.errors.MERError: results.json has no conditions; write it anew with mer-zoo test
     """
-    if not isinstance(raw, Mapping):
-        raise MERError(f"{path} holds no JSON object, so it is no result of a test; {_REMEDY}")
-    for key, kind in (("model", str), ("conditions", Mapping)):
-        if not isinstance(raw.get(key), kind):
-            raise MERError(f"{path} has no {key!r}, so it is no result of a test; {_REMEDY}")
-    if not raw["conditions"]:
+    given = Fields(raw, str(path), _REMEDY)
+    conditions = given.part("conditions")
+    if not conditions.content:
         raise MERError(f"{path} holds no tested condition; {_REMEDY}")
-    seed, parameters, data = raw.get("seed"), raw.get("parameters"), raw.get("data")
-    data = dict(data) if isinstance(data, Mapping) else {}
-    used = data.get("modalities")
-    used = used if isinstance(used, list) else list(MODALITIES)
+    if len(conditions.content) > _MOST:
+        raise MERError(f"{path} holds {len(conditions.content):,} conditions, and a report has room for {_MOST:,}")
+    data = _data(given)
+    used = data.get("modalities") or MODALITIES
+    _ = given.optional_part("summary"), given.optional_part("provenance")  # for other readers
     return RunResults(
         path=path,
-        model=raw["model"],
-        task=str(raw.get("task") or ""),
-        convention=str(raw.get("convention") or "mmsa"),
-        seed=seed if isinstance(seed, int) else None,
-        parameters=parameters if isinstance(parameters, int) else None,
+        model=given.text("model"),
+        task=given.optional_text("task") or "",
+        convention=given.optional_text("convention") or "mmsa",
+        seed=given.optional_count("seed"),
+        parameters=None if given.content.get("parameters") is None else given.count("parameters"),
         data=data,
-        notes=[str(note) for note in raw.get("notes") or []],
-        diagnostics=_numbers(raw.get("diagnostics") or {}, "the diagnostics", path),
-        weights=str(raw.get("weights") or ""),
-        conditions={name: _condition(name, entry, path, used) for name, entry in raw["conditions"].items()},
+        notes=list(given.texts("notes")),
+        diagnostics=_numbers(given, "diagnostics"),
+        weights=given.optional_text("weights") or "",
+        conditions={name: _condition(name, conditions.part(name), used) for name in conditions.content},
     )
 
 
-def _condition(name: str, entry: Any, path: Path, used: Sequence[str]) -> ConditionResult:
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("metrics"), Mapping):
-        raise MERError(f"{path}: condition {name!r} has no 'metrics'; {_REMEDY}")
-    source = entry.get("source")
-    split = str(entry.get("split") or "test") + (f" of {Path(str(source)).name}" if source else "")
-    where, pattern = f"condition {name!r}", entry.get("pattern")
-    metrics, majority, constant = (
-        _numbers(entry.get(key) or {}, where, path) for key in ("metrics", "majority", "constant")
-    )
-    count = int(entry.get("count") or 0)
+def _data(given: Fields) -> dict[str, Any]:
+    """The description of the corpus, of which names and modalities are used and all is shown."""
+    part = given.optional_part("data")
+    if part is None:
+        return {}
+    for name in ("corpus", "source"):
+        part.optional_text(name)
+    if set(part.texts("modalities")) - set(MODALITIES):
+        raise part.refusal("modalities", f"some of {', '.join(MODALITIES)}")
+    return {name: part.plain(name) for name in part.content}
+
+
+def _condition(name: str, entry: Fields, used: Sequence[str]) -> ConditionResult:
+    entry.part("metrics")
+    source, pattern = entry.optional_text("source"), entry.optional_text("pattern")
+    split = (entry.optional_text("split") or "test") + (f" of {Path(source).name}" if source else "")
+    count = 0 if entry.content.get("count") is None else entry.count("count")
+    metrics, majority, constant = (_numbers(entry, key) for key in ("metrics", "majority", "constant"))
     place, curve, rate, available = (
-        _position(entry, where, path) if "curve" in entry else _position_by_name(name, str(pattern))
+        _position(entry) if "curve" in entry.content else _position_by_name(name, str(pattern))
     )
     if all(modality in available for modality in used):
         available = ()
@@ -169,30 +178,31 @@ def _condition(name: str, entry: Any, path: Path, used: Sequence[str]) -> Condit
 _Position = tuple[str, str | None, float | None, tuple[str, ...]]  # place, curve, rate, available
 
 
-def _position(entry: Mapping[str, Any], where: str, path: Path) -> _Position:
+def _position(entry: Fields) -> _Position:
     """What is missing, as the test wrote it down."""
-    place, curve, rate, available = (entry.get(key) for key in ("place", "curve", "rate", "available"))
-    fault = next((key for key in ("place", "curve") if not isinstance(entry.get(key), (str, NoneType))), None)
-    on_curve = isinstance(rate, (int, float)) and not isinstance(rate, bool) and 0 <= rate <= 1
-    if (fault is None and (curve is not None) != (rate is not None)) or (rate is not None and not on_curve):
-        fault = "rate"
+    place, curve = entry.optional_text("place"), entry.optional_text("curve")
+    rate = None if entry.content.get("rate") is None else entry.number("rate")
+    if (curve is None) != (rate is None) or (rate is not None and not 0 <= rate <= 1):
+        raise entry.refusal("rate", "the missing rate of a curve, from 0 to 1")
     modalities: tuple[str, ...] = ()
-    if available is not None:
+    if entry.content.get("available") is not None:
         try:
-            modalities = available_modalities(available)
-        except (MERError, TypeError):
-            fault = "available"
-    if fault is not None:
-        raise MERError(f"{path}: {fault} of {where} is {str(entry.get(fault))[:100]!r}; {_REMEDY}")
+            modalities = available_modalities(entry.texts("available"))
+        except MERError:
+            raise entry.refusal("available", f"some of {', '.join(MODALITIES)}") from None
     at = f"{place} " if place else ""
-    return place or "", f"{at}{curve}" if curve else None, None if rate is None else float(rate), modalities
+    return place or "", f"{at}{curve}" if curve else None, rate, modalities
 
 
 def _position_by_name(name: str, pattern: str) -> _Position:
     """The same of a file that does not say it, but whose conditions are named as the presets do."""
     family, _, arguments = pattern.partition("(")
     rated = re.fullmatch(rf"(?:(.*) )?{re.escape(family)} (\d+(?:\.\d+)?)", name)
-    if rated and {float(number) for number in re.findall(r"=(\d+(?:\.\d+)?)", arguments)} == {float(rated[2])}:
+    if (
+        rated
+        and float(rated[2]) <= 1
+        and {float(number) for number in re.findall(r"=(\d+(?:\.\d+)?)", arguments)} == {float(rated[2])}
+    ):
         return rated[1] or "", name.rpartition(" ")[0], float(rated[2]), ()
     whole = re.fullmatch(r"(?:(.*) )?\{([lav](?:,[lav])*)\}", name)
     letters = whole[2].split(",") if whole else []
@@ -202,14 +212,13 @@ def _position_by_name(name: str, pattern: str) -> _Position:
     return "", None, None, ()
 
 
-def _numbers(table: Any, where: str, path: Path) -> dict[str, float]:
-    if not isinstance(table, Mapping):
-        raise MERError(f"{path}: {where} holds {table!r}, not numbers by name; {_REMEDY}")
-    numbers = {}
-    for name, value in table.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise MERError(f"{path}: {name} of {where} is {value!r}, not a number; {_REMEDY}")
-        numbers[name] = math.nan if value is None else float(value)
+def _numbers(given: Fields, name: str) -> dict[str, float]:
+    """Numbers by name, NaN where one is undefined; shares lie between 0 and 1."""
+    part = given.optional_part(name)
+    numbers = {} if part is None else {key: part.number(key) for key in part.content}
+    for key, value in numbers.items():
+        if name != "diagnostics" and is_fraction(key) and not (math.isnan(value) or 0 <= value <= 1):
+            raise part.refusal(key, "a share between 0 and 1")  # type: ignore[union-attr]
     return numbers
 
 
@@ -222,13 +231,13 @@ def load_results(path: Path) -> RunResults:
     Raises:
         MERError: For a file that is missing or odd.
     """
-    file = path / "results.json" if path.is_dir() else path
+    file = path / RESULTS if path.is_dir() else path
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
+        raw = read_json(file, _LARGEST)
     except FileNotFoundError:
         raise MERError(f"{file} does not exist; give a run folder that mer-zoo test has written") from None
-    except (OSError, ValueError) as error:
-        raise MERError(f"{file} cannot be read as JSON ({error}); {_REMEDY}") from None
+    except OSError as error:
+        raise MERError(f"{file} can't be read ({error.strerror}); {_REMEDY}") from None
     return parse_results(raw, file)
 
 
@@ -243,33 +252,33 @@ def find_results(paths: Sequence[Path]) -> list[RunResults]:
     """
     files: dict[Path, None] = {}
     for path in paths:
-        inside = path.is_dir() and not (path / "results.json").exists()
-        found = sorted(path.rglob("results.json")) if inside else [path / "results.json" if path.is_dir() else path]
+        whole = path / RESULTS if path.is_dir() else path
+        inside = path.is_dir() and not os.path.lexists(whole)
+        below = (Path(folder) / RESULTS for folder, *names in os.walk(path) if any(RESULTS in some for some in names))
+        found = sorted(below) if inside else [whole]
         if not found:
             raise MERError(f"no results.json in or below {path}; run mer-zoo test first or give another folder")
-        files.update(dict.fromkeys(file.resolve() for file in found))
+        files.update(dict.fromkeys(map(_followed, found)))
     if not files:
         raise MERError("no run to report; give run folders or results.json files")
     return [load_results(file) for file in files]
 
 
-def _plain(value: Any) -> Any:
+def _followed(file: Path) -> Path:
+    """Where a link leads, so that a file is read once; one that leads to no file stays, to be named."""
+    real = Path(os.path.realpath(file))  # pathlib's own raises a RuntimeError for links in a circle
+    return real if real.is_file() else file.absolute()
+
+
+def _for_json(value: Any) -> Any:
     """Plain JSON values: NaN, which JSON lacks, becomes null, and float32 noise beyond seven decimals is cut."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _for_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_for_json(item) for item in value]
     if isinstance(value, float):
         return round(value, 7) if math.isfinite(value) else None
     return value
-
-
-def _kept_scores(path: Path, names: Set[str]) -> dict[str, Tensor]:
-    """Scores of an earlier test, by the names of their conditions."""
-    if not names or not path.is_file():
-        return {}
-    with safe_open(path, framework="pt") as file:
-        return {key: file.get_tensor(key) for key in file.keys() if key.rpartition(".")[0] in names}  # noqa: SIM118
 
 
 def save_results(folder: Path, results: Mapping[str, Any], scores: Mapping[str, Scores]) -> RunResults:
@@ -283,17 +292,9 @@ def save_results(folder: Path, results: Mapping[str, Any], scores: Mapping[str, 
     Raises:
         MERError: Where ``results`` is not a result.
     """
-    plain = _plain(results)
-    parsed = parse_results(plain, folder / "results.json")
-    tensors = _kept_scores(folder / "scores.safetensors", parsed.conditions.keys() - scores.keys())
-    for name, score in scores.items():
-        for key in ("logits", "target", "index"):
-            # clones, because the file format refuses tensors that share memory
-            tensors[f"{name}.{key}"] = getattr(score, key).detach().cpu().clone().contiguous()
-    if tensors:
-        with whole_file(folder / "scores.safetensors") as part:
-            # by way of bytes: the library's own writer makes files that only their owner may read
-            part.write_bytes(save(tensors))
-    with whole_file(folder / "results.json") as part:
+    plain = _for_json(results)
+    parsed = parse_results(plain, folder / RESULTS)
+    save_scores(folder, scores, parsed.conditions.keys() - scores.keys())
+    with whole_file(folder / RESULTS) as part:
         part.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return parsed

@@ -66,7 +66,7 @@ def test_no_difference_without_the_same_samples(tmp_path: Path) -> None:
         "Drop gap of Acc2_non0, percentage points",
     ]
     (tmp_path / "c" / "scores.safetensors").write_bytes(b"rubbish")
-    with pytest.raises(MERError, match=r"scores.safetensors cannot be read .* delete it or write it anew"):
+    with pytest.raises(MERError, match=r"scores.safetensors can't be read .* delete it or write it anew"):
         quiet(tmp_path)
 
 

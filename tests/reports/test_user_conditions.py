@@ -99,7 +99,7 @@ def parsed(**conditions: dict[str, Any]) -> Any:
     ],
 )
 def test_odd_fields_are_refused(fields: dict[str, Any], field: str) -> None:
-    with pytest.raises(MERError, match=f"results.json: {field} of condition 'x' is "):
+    with pytest.raises(MERError, match=f"results.json: conditions: x: {field} is "):
         parsed(x=entry(**fields))
 
 

@@ -198,7 +198,7 @@ def test_results_of_other_weights_are_not_told(tmp_path: Path, monkeypatch: pyte
     export_checkpoint(checkpoint, "changed")
     assert "No results were at hand" in Path("changed/README.md").read_text()
     (run / "results.json").write_text("{")
-    with pytest.raises(MERError, match=r"results\.json cannot be read as JSON"):
+    with pytest.raises(MERError, match=r"results\.json is no JSON"):
         export_checkpoint(checkpoint, "damaged")
     assert not Path("damaged").exists()
 

@@ -1,0 +1,123 @@
+"""The scores of each sample that a test keeps, scores.safetensors, and how they are read back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from mer_zoo.data.files.labels import check_labels
+from mer_zoo.errors import MERError
+from mer_zoo.foreign import open_regular
+from mer_zoo.runs.files import whole_file
+from mer_zoo.text import told
+
+if TYPE_CHECKING:
+    from mer_zoo.scores import Scores
+
+__all__ = ["SCORES", "KeptScores", "read_scores", "save_scores"]
+
+SCORES = "scores.safetensors"
+_PARTS = ("logits", "target", "index")
+_REMEDY = "delete it or write it anew with mer-zoo test"
+
+
+@dataclass(frozen=True)
+class KeptScores:
+    """Scores of a run under one condition.
+
+    Attributes:
+        logits: (N, *task shape).
+        target: (N,) or (N, E) labels.
+        index: (N,) place of each sample in its split.
+    """
+
+    logits: Tensor
+    target: Tensor
+    index: Tensor
+
+
+def read_scores(folder: Path, condition: str, shape: tuple[int, ...]) -> KeptScores | None:
+    """Read the scores of a condition.
+
+    Args:
+        folder: A run's folder.
+        condition: Name of the condition.
+        shape: Shape of the logits of one sample.
+
+    Returns:
+        None where the run has kept none.
+
+    Raises:
+        MERError: If the file can't be read, or what it holds of the condition is none; the message names the entry.
+
+    Example:
+        >>> read_scores(Path("nowhere"), "iid", (1,)) is None
+        True
+    """
+    path = folder / SCORES
+    found = _tensors(path, {f"{condition}.{part}" for part in _PARTS})
+    if len(found) < len(_PARTS):
+        return None
+    scores = KeptScores(*(found[f"{condition}.{part}"] for part in _PARTS))
+    fault = _fault(scores, shape)
+    if fault:
+        raise MERError(f"{path}: the scores of {told(condition)} {fault}; {_REMEDY}")
+    return scores
+
+
+def save_scores(folder: Path, scores: Mapping[str, Scores], kept: Set[str]) -> None:
+    """Write scores.safetensors, whole or not at all.
+
+    Args:
+        folder: The run's folder.
+        scores: Scores of each condition that was tested now.
+        kept: Names of the conditions whose scores stay as they are.
+    """
+    path = folder / SCORES
+    tensors = _tensors(path, {f"{name}.{part}" for name in kept for part in _PARTS}) if kept else {}
+    for name, score in scores.items():
+        for key in _PARTS:
+            # clones, because the file format refuses tensors that share memory
+            tensors[f"{name}.{key}"] = getattr(score, key).detach().cpu().clone().contiguous()
+    if tensors:
+        with whole_file(path) as part:
+            # by way of bytes: the library's own writer makes files that only their owner may read
+            part.write_bytes(save(tensors))
+
+
+def _tensors(path: Path, names: Set[str]) -> dict[str, Tensor]:
+    """Those of the named tensors that a file holds; none where there is no file."""
+    try:
+        open_regular(path).close()
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in names & set(file.keys())}
+    except FileNotFoundError:
+        return {}
+    except (OSError, SafetensorError, RuntimeError, TypeError, OverflowError, AttributeError) as error:
+        # the last four from types and shapes that torch has no form for
+        raise MERError(f"{path} can't be read ({error}); {_REMEDY}") from None
+
+
+def _fault(scores: KeptScores, shape: tuple[int, ...]) -> str:
+    """What is wrong with scores; empty where they are sound."""
+    logits, target, index = scores.logits, scores.target, scores.index
+    labels = (len(logits), *shape[:-1]) if logits.dim() else ()
+    if logits.shape != (len(index) if index.dim() == 1 else -1, *shape) or target.shape != labels:
+        shapes = [tuple(tensor.shape) for tensor in (logits, target, index)]
+        return f"have shapes {', '.join(map(str, shapes))}, not those of samples of one task"
+    if not len(index):
+        return "are of no sample"
+    plain = [not (tensor.is_complex() or tensor.element_size() < 2) for tensor in (logits, target)]
+    if not all(plain) or not logits.is_floating_point() or index.is_floating_point() or index.is_complex():
+        return f"are of types {logits.dtype}, {target.dtype}, {index.dtype}, not logits, labels and places"
+    if not logits.isfinite().all():
+        return "hold logits that are not finite"
+    key = "labels" if target.is_floating_point() else "classification_labels"
+    faults = check_labels(key, target.float().numpy() if target.is_floating_point() else target.numpy()).faults
+    return f"hold {faults[0][0]}" if faults else ""
