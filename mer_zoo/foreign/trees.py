@@ -26,19 +26,20 @@ _HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # of a character beyond 16 bits, alon
 _SMALLER = "write less, and out in full where something stands for something else"
 
 
-def read_json(path: Path, limit: int = LARGEST_JSON) -> Any:
+def read_json(path: Path, limit: int = LARGEST_JSON, strict: bool = False) -> Any:
     """Read a JSON file; whether it holds what is expected remains to be checked.
 
     Args:
         path: The file.
         limit: Bytes that it may have.
+        strict: Whether to refuse what Python reads and other readers may not, or otherwise: a name that stands twice in
+            one object, a number that is not finite, half a character.
 
     Returns:
-        Dicts with text as keys, lists, text, finite numbers, those without a point within 64 bits, booleans and None.
+        Dicts with text as keys, lists, text, numbers within 64 bits, booleans and None.
 
     Raises:
-        MERError: If it can't be read within these limits, a name stands twice in one object, or it holds what neither
-            JSON nor UTF-8 has a form for: a number that is not finite, half a character.
+        MERError: If it can't be read within these limits.
         OSError: If it can't be read at all.
 
     Example:
@@ -53,13 +54,14 @@ def read_json(path: Path, limit: int = LARGEST_JSON) -> Any:
     if data.count(b"[") + data.count(b"{") > CONTAINERS or data.count(b",") + data.count(b":") > VALUES:
         raise MERError(f"{path} is refused: it holds too many values; give a smaller file")
     try:
-        tree = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_number)
+        hooks: dict[str, Any] = {"object_pairs_hook": _unique, "parse_constant": _no_number} if strict else {}
+        tree = json.loads(data.decode("utf-8"), **hooks)
     except RecursionError:
         raise MERError(f"{path} is refused: it is nested too deeply; write it flatter") from None
     except ValueError as error:
         raise MERError(f"{path} is no JSON ({error}); write or copy it again") from None
-    check_plain(tree, Budget(str(path), steps=2 * VALUES, remedy=_SMALLER), finite=True)
-    if _HALF.search(data) is not None:
+    check_plain(tree, Budget(str(path), steps=2 * VALUES, remedy=_SMALLER), finite=strict)
+    if strict and _HALF.search(data) is not None:
         try:
             json.dumps(tree, ensure_ascii=False).encode("utf-8")
         except UnicodeEncodeError:

@@ -233,7 +233,7 @@ def load_results(path: Path) -> RunResults:
     """
     file = path / RESULTS if path.is_dir() else path
     try:
-        raw = read_json(file, _LARGEST)
+        raw = read_json(file, _LARGEST, strict=True)
     except FileNotFoundError:
         raise MERError(f"{file} does not exist; give a run folder that mer-zoo test has written") from None
     except OSError as error:

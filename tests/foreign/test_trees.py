@@ -102,3 +102,29 @@ def test_what_is_no_file_is_refused(tmp_path: Path, read: Callable[[Path], Any])
             read(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         read(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": 1, "a": 2}', "a name stands twice"),
+        ('[{"b": {"a": 1, "a": 1}}]', "a name stands twice"),
+        ("[NaN]", "NaN is no number"),
+        ("[-Infinity]", "-Infinity is no number"),
+        ("[[1e400]]", "not finite"),
+        ('["\\ud83d"]', "half a character"),
+        ('{"\\uDE00": 1}', "half a character"),
+    ],
+)
+def test_what_readers_differ_on_is_refused_where_asked_for(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "a.json"
+    file.write_text(text)
+    read_json(file)
+    with pytest.raises(MERError, match=message):
+        read_json(file, strict=True)
+
+
+def test_whole_characters_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text('["\\ud83d\\ude00"]')
+    assert read_json(file, strict=True) == ["\U0001f600"]
