@@ -32,7 +32,7 @@ from mer_zoo.training.named_files import Best, settle_named_files
 from mer_zoo.training.param_groups import DEFAULT_GROUPS, OptimizerFactory, ParamGroups, build_optimizer
 from mer_zoo.training.preparing import NoSource, prepare
 from mer_zoo.training.record import RECORD, Record
-from mer_zoo.training.refusals import check_training, warn_of_plain_loaders
+from mer_zoo.training.refusals import check_schedule, check_training, warn_of_plain_loaders
 from mer_zoo.training.restore import check_loops_and_callbacks, check_optimizers
 from mer_zoo.training.resume import ResumableModule
 from mer_zoo.training.scheduling import SchedulerFactory, Scheduling
@@ -154,6 +154,7 @@ class MERModule(ResumableModule):
             metrics = [*self.model.task.metrics(), *self.validation_weights.names]
             follow_all(self.trainer, self.monitor, self.model.task, metrics)
             self._may_be_open = open_entries(self.state_dict())
+            check_schedule(self.trainer)
             check_training(self.trainer, self.model, self.stepping.clip_norm)
             self.stepping.set_up(self.trainer)
         elif self.model.scaler_state is not None and self.datamodule is not None:

@@ -104,24 +104,26 @@ def explain_trainer(error: Exception) -> str:
     return f"{' '.join(str(error).split()).rstrip('.')}; see mer-zoo fit --help for the options of --trainer"
 
 
-def explain_unfit(message: str) -> str | None:
-    r"""Say what a constructor refused where an option may be one of several types; None where nothing was said.
+def explain_unfit(error: BaseException) -> str | None:
+    r"""Say what a constructor refused; None where it is no option that it refused.
 
-    There jsonargparse keeps what it tried in a text of its own, and of the exceptions the first one alone.
+    Where an option may be one of several types, jsonargparse keeps what it tried in a text of its own, and of the
+    exceptions the first one alone. What torch's layers refuse are sizes that were given to a network.
 
     Args:
-        message: What jsonargparse reports.
+        error: What was raised.
 
     Example:
-        >>> explain_unfit("Does not validate against any of the Union subtypes\n  - no such rate")
+        >>> explain_unfit(ValueError("Does not validate against any of the Union subtypes\n  - no such rate"))
         'no such rate'
     """
-    if "Does not validate against any of the Union subtypes" not in message:
-        return None
-    lacking = _lacking_package(message)
-    if lacking is not None:
-        return lacking
-    return "; ".join(_findings(message, ("Expected a", "Given value"))) or None
+    if "Does not validate against any of the Union subtypes" in str(error):
+        return "; ".join(_findings(str(error), ("Expected a", "Given value"))) or None
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    by_torch = place is not None and str(place.tb_frame.f_globals.get("__name__")).startswith("torch.")
+    return f"{' '.join(str(error).split()).rstrip('.')}; {HELP}" if by_torch else None
 
 
 def _lacking_package(message: str) -> str | None:

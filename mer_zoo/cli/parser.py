@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
@@ -23,13 +22,14 @@ from mer_zoo.cli import closing
 from mer_zoo.cli.argument_parser import MERParser
 from mer_zoo.cli.errors import explain_trainer, explain_unfit, is_mistake
 from mer_zoo.cli.info import class_help
+from mer_zoo.cli.loggers import at_run, plain, without_curves
 from mer_zoo.cli.places import place_of
 from mer_zoo.data import MERDataModule
 from mer_zoo.errors import MERError
 from mer_zoo.module import MERModule
 from mer_zoo.reports import show_results
 from mer_zoo.runs.earlier import check_no_run, trained_weights
-from mer_zoo.runs.folder import CHECKPOINTS, Place, default_logger, is_trial, newest_run, run_folder
+from mer_zoo.runs.folder import CHECKPOINTS, is_trial, newest_run, run_folder
 from mer_zoo.training.checkpoint import check_if_local
 from mer_zoo.training.monitors import AUTO, follow
 from mer_zoo.training.resume import LastCheckpoint
@@ -131,6 +131,13 @@ class MERCLI(LightningCLI):
             raise MERError(f"{place}: {error}") from error
 
     @override
+    def _set_seed(self) -> None:
+        seed = self.options.seed_everything
+        if not isinstance(seed, bool) and seed is not None and not 0 <= seed < 2**32:
+            raise MERError(f"seed_everything is {seed}; give a number from 0 to {2**32 - 1}")
+        super()._set_seed()
+
+    @override
     def instantiate_classes(self) -> None:
         is_open = {name: self.options[name].mode == AUTO for name in CHOOSING}
         for name in CHOOSING:
@@ -139,7 +146,7 @@ class MERCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except ValueError as error:
-            told = None if is_mistake(error) else explain_unfit(str(error))
+            told = None if is_mistake(error) else explain_unfit(error)
             if told is None:
                 raise
             raise MERError(told) from error
@@ -163,7 +170,7 @@ class MERCLI(LightningCLI):
             return super().instantiate_trainer(**kwargs)
         except MERError:
             raise
-        except (ValueError, ImportError) as error:  # strategies and libraries that are not there
+        except (ValueError, TypeError, ImportError) as error:  # strategies and libraries that are not there
             raise MERError(explain_trainer(error)) from error
 
     @property
@@ -220,7 +227,7 @@ class MERCLI(LightningCLI):
     def _find_checkpoint(self, word: str) -> str | None:
         """The last or best checkpoint of the run begun last; where one is resumed, its folder is to be kept."""
         options, training = self.options, self.config.subcommand == "fit"
-        run = newest_run(_plain(options.trainer.logger), options.trainer.default_root_dir)
+        run = newest_run(plain(options.trainer.logger), options.trainer.default_root_dir)
         path = None if run is None else run.folder / CHECKPOINTS / f"{word}.ckpt"
         found = path is not None and path.exists()
         if not found and (word == "best" or not training):
@@ -228,7 +235,7 @@ class MERCLI(LightningCLI):
             raise MERError(f"{where}; train first, or give --ckpt_path the path of a checkpoint")
         if training and run is not None and run.option is not None:
             self.asked_logger = options.trainer.logger
-            options.trainer.logger = _at(self.asked_logger, run, options.trainer.default_root_dir)
+            options.trainer.logger = at_run(self.asked_logger, run, options.trainer.default_root_dir)
         if not found:
             self.begins_anew = True
             rank_zero_info("no checkpoint has been written yet; training starts from the beginning")
@@ -243,7 +250,7 @@ class MERCLI(LightningCLI):
         trainer = self.options.trainer
         if self.options.ckpt_path:
             # There is no curve to log, and the logger would replace the metrics.csv of the training run.
-            trainer.logger = _without_curves(trainer.logger)
+            trainer.logger = without_curves(trainer.logger)
 
     def before_validate(self) -> None:
         """Refuse to write what untrained weights give into the folder of a run."""
@@ -272,28 +279,3 @@ class MERCLI(LightningCLI):
             told = say(self._records()[0].folder_of(self.trainer))
             if told is not None:
                 sys.stdout.write(f"{told}\n")
-
-
-def _plain(logger: Any) -> Any:
-    """The option ``trainer.logger``, one logger, several, a truth value or nothing, without jsonargparse's classes."""
-    if isinstance(logger, list):
-        return [_plain(one) for one in logger]
-    return logger.as_dict() if isinstance(logger, Namespace) else logger
-
-
-def _at(logger: Any, run: Place, root: str | None) -> Any:
-    """The option ``trainer.logger`` with the first logger in the folder of a run."""
-    if isinstance(logger, list):
-        return [_at(logger[0], run, root), *logger[1:]]
-    if not isinstance(logger, Namespace):
-        return Namespace(default_logger(root, run.value))  # type: ignore[no-untyped-call]
-    logger = logger.clone()
-    logger.init_args[run.option] = run.value
-    return logger
-
-
-def _without_curves(logger: Any) -> Any:
-    """The option ``trainer.logger`` without what writes a metrics.csv: one logger, several, or Lightning's own."""
-    if isinstance(logger, list):
-        return [one for one in logger if _without_curves(one)] or False
-    return False if logger in (True, None) or "CSVLogger" in str(getattr(logger, "class_path", "")) else logger

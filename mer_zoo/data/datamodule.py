@@ -86,6 +86,8 @@ class MERDataModule(LightningDataModule):
         super().__init__()
         if batch_size < 1:
             raise MERError(f"batch_size is {batch_size}; give at least 1")
+        if num_workers < 0:
+            raise MERError(f"num_workers is {num_workers}; give the number of processes that load, 0 for none")
         self.path, self.nan, self.cache_dir = path, nan, cache_dir
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.standardize = standardize

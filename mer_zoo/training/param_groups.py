@@ -73,11 +73,19 @@ def build_optimizer(
         named: See :func:`group_parameters`.
         groups: See :func:`group_parameters`; options that the optimiser does not have are refused.
 
+    Raises:
+        MERError: For options that the optimiser refuses.
+
     Example:
         >>> net = nn.Linear(2, 1)
         >>> optimizer = build_optimizer(torch.optim.Adam, net.named_parameters(), {"*bias": {"lr": 0.5}})
         >>> [group["lr"] for group in optimizer.param_groups]
         [0.5, 0.001]
     """
-    known = factory([nn.Parameter(torch.zeros(1))]).defaults
-    return factory(group_parameters(named, groups, known))
+    try:
+        known = factory([nn.Parameter(torch.zeros(1))]).defaults
+        return factory(group_parameters(named, groups, known))
+    except MERError:
+        raise
+    except ValueError as error:  # torch's, of a rate or another number out of range
+        raise MERError(f"{str(error).rstrip('.')}; give the optimizer other options") from error

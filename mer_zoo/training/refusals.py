@@ -3,14 +3,57 @@
 from __future__ import annotations
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import LearningRateFinder
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateFinder, ModelCheckpoint
 from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.utilities import rank_zero_warn
 
 from mer_zoo.errors import MERError
 from mer_zoo.model import Model
 
-__all__ = ["check_training", "warn_of_plain_loaders"]
+__all__ = ["check_schedule", "check_training", "warn_of_plain_loaders"]
+
+
+def check_schedule(trainer: Trainer) -> None:
+    """Refuse options of a Trainer that train nothing, or of which Lightning says nothing until it divides by them.
+
+    Args:
+        trainer: The trainer, before the fit.
+
+    Raises:
+        MERError: For numbers out of range, and where epochs are chosen by a validation that never comes.
+
+    Example:
+        >>> check_schedule(Trainer(logger=False, limit_train_batches=0, accelerator="cpu"))
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: limit_train_batches is 0: nothing would be trained; leave it out
+    """
+    if trainer.limit_train_batches == 0:
+        raise MERError("limit_train_batches is 0: nothing would be trained; leave it out")
+    for name in ("check_val_every_n_epoch", "accumulate_grad_batches"):
+        number = getattr(trainer, name)
+        if number is not None and number < 1:
+            raise MERError(f"{name} is {number}; give at least 1")
+    clip = trainer.gradient_clip_val
+    if clip is not None and clip < 0:
+        raise MERError(f"gradient_clip_val is {clip}; give a positive number, or null to switch clipping off")
+    choosing = [callback for callback in trainer.callbacks if isinstance(callback, EarlyStopping | ModelCheckpoint)]  # type: ignore[attr-defined]
+    for callback in choosing:
+        if isinstance(callback, EarlyStopping) and callback.patience < 0:
+            raise MERError(f"patience is {callback.patience}; give the number of validations to wait for, 0 or more")
+    if any((callback.monitor or "").startswith("val/") for callback in choosing):
+        _check_validation(trainer)
+
+
+def _check_validation(trainer: Trainer) -> None:
+    every, epochs, never = trainer.check_val_every_n_epoch, trainer.max_epochs, ""
+    if trainer.limit_val_batches == 0:
+        never = "limit_val_batches is 0"
+    elif every is not None and epochs is not None and 0 < epochs < every:
+        never = f"check_val_every_n_epoch is {every} and max_epochs {epochs}"
+    if never:
+        raise MERError(
+            f"{never}: without validation there is nothing to stop by or to choose a checkpoint by; let there be some"
+        )
 
 
 def check_training(trainer: Trainer, model: Model, clip_norm: float | None) -> None:

@@ -60,7 +60,7 @@ class Scheduling:
         """What ``configure_optimizers`` of the module returns."""
         if self.factory is None:
             return optimizer
-        scheduler = self.factory(optimizer)
+        scheduler = self._made(optimizer)
         if isinstance(scheduler, ReduceLROnPlateau):
             direct_plateau(scheduler, self.monitor, self.direction)
         if self.by_hand:  # Lightning would warn about any more
@@ -69,6 +69,19 @@ class Scheduling:
         if isinstance(scheduler, ReduceLROnPlateau):
             config["frequency"] = sys.maxsize
         return {"optimizer": optimizer, "lr_scheduler": config}
+
+    def _made(self, optimizer: Optimizer) -> LRScheduler | ReduceLROnPlateau:
+        assert self.factory is not None
+        try:
+            scheduler = self.factory(optimizer)
+        except MERError:
+            raise
+        except (ValueError, ZeroDivisionError) as error:  # torch's, of a number out of range
+            raise MERError(f"{str(error).rstrip('.')}; give lr_scheduler other options") from error
+        size = getattr(scheduler, "step_size", 1)
+        if size < 1:  # of which torch says nothing until it divides by it
+            raise MERError(f"{type(scheduler).__name__}: step_size is {size}; give at least 1")
+        return scheduler
 
     def after_batch(self, module: ResumableModule, batch_idx: int) -> None:
         """To be called after each batch of an automatic optimisation, whether or not it has brought a step."""
