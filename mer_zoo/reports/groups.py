@@ -11,11 +11,11 @@ from pathlib import Path
 from mer_zoo.errors import MERError
 from mer_zoo.functional.metrics import DropGap
 from mer_zoo.metrics.significance import mean_std
-from mer_zoo.reports.record import ConditionResult, RunResults
+from mer_zoo.reports.record import ConditionResult, RunResults, find_results
 from mer_zoo.reports.robustness import Curve, curves_of, gaps_of
 from mer_zoo.reports.tables import ordered_metrics
 
-__all__ = ["Group", "choose_metric", "conditions_of", "curve_names", "group_runs"]
+__all__ = ["Group", "choose_metric", "conditions_of", "curve_names", "group_runs", "named_groups"]
 
 _MAIN = {"seven": "Acc7", "five": "Acc5", "two": "Acc2", "emotions": "F1"}
 
@@ -106,20 +106,15 @@ def group_runs(runs: Sequence[RunResults]) -> list[Group]:
         key = json.dumps([run.model, run.task, run.convention, run.parameters, data], sort_keys=True, default=str)
         gathered.setdefault(key, []).append(run)
     sets: list[list[RunResults]] = []
-    alone: set[int] = set()
     for members in gathered.values():
-        if len({run.seed for run in members}) == len(members):
-            sets.append(members)
-        else:
-            sets += [[run] for run in members]
-            alone |= {id(run) for run in members}
+        is_one = len({run.seed for run in members}) == len(members)
+        sets += [members] if is_one else [[run] for run in members]
     parts = [_label_parts(members[0]) for members in sets]
     differing = [len({part[place] for part in parts}) > 1 for place in range(3)]
     groups = []
     for members, part in zip(sets, parts, strict=True):
         words = [members[0].model, *(text for text, differs in zip(part, differing, strict=True) if differs)]
-        folder = [members[0].path.parent.name] if id(members[0]) in alone else []
-        groups.append(Group(" · ".join([*words, *folder]), members))
+        groups.append(Group(" · ".join(words), members))
     return sorted(_tell_apart(groups), key=lambda group: group.runs[0].model.count("("))
 
 
@@ -128,12 +123,46 @@ def _label_parts(run: RunResults) -> tuple[str, str, str]:
 
 
 def _tell_apart(groups: list[Group]) -> list[Group]:
-    """Add the folder to labels that are still equal."""
-    labels = [group.label for group in groups]
-    return [
-        Group(f"{group.label} · {group.runs[0].path.parent}", group.runs) if labels.count(group.label) > 1 else group
-        for group in groups
-    ]
+    """Add to labels that are still equal what differs in their folders."""
+    told = []
+    for group in groups:
+        alike = [other.runs[0].path.parent for other in groups if other.label == group.label]
+        place = _own_part(group.runs[0].path.parent, alike)
+        told.append(Group(f"{group.label} · {place}", group.runs) if len(alike) > 1 else group)
+    return told
+
+
+def _own_part(folder: Path, folders: Sequence[Path]) -> str:
+    """A folder's path without the parts that all of the folders begin and end with; one is left in any case."""
+    parts = [each.parts for each in folders]
+    shortest = min(map(len, parts))
+    first = next((n for n in range(shortest) if len({each[n] for each in parts}) > 1), shortest - 1)
+    rest = shortest - first
+    last = next((n for n in range(1, rest) if len({each[-n] for each in parts}) > 1), rest)
+    return "/".join(folder.parts[first : len(folder.parts) - last + 1])
+
+
+def named_groups(paths: Sequence[Path], names: Sequence[str]) -> list[Group]:
+    """Gather the runs below each path into rows that are called by its name.
+
+    Args:
+        paths: Run folders, results.json files, or folders that hold runs.
+        names: A name for each; where several models lie below one path, theirs stand behind it.
+
+    Raises:
+        MERError: If there are more names than paths or fewer, or a name comes twice or is empty.
+    """
+    names = [name.strip() for name in names]
+    if len(names) != len(paths) or "" in names or len(set(names)) < len(names):
+        raise MERError(
+            f"--names gives {', '.join(map(repr, names))} to {len(paths)} paths; give each path a name of its own, in"
+            " their order"
+        )
+    groups = []
+    for path, name in zip(paths, names, strict=True):
+        below = group_runs(find_results([path]))
+        groups += [Group(name if len(below) == 1 else f"{name} · {group.label}", group.runs) for group in below]
+    return groups
 
 
 def choose_metric(runs: Sequence[RunResults], metric: str | None = None) -> str:

@@ -14,7 +14,8 @@ from rich.console import Console
 from mer_zoo.errors import MERError
 from mer_zoo.reports.compare import difference_table
 from mer_zoo.reports.curve_plots import curve_picture
-from mer_zoo.reports.groups import Group, choose_metric, conditions_of, curve_names, group_runs
+from mer_zoo.reports.groups import Group, choose_metric, conditions_of, curve_names, group_runs, named_groups
+from mer_zoo.reports.metric_tables import metric_tables, write_numbers
 from mer_zoo.reports.plots import Series, condition_picture, save_picture
 from mer_zoo.reports.published import Published, paper_metric, paper_models, published
 from mer_zoo.reports.record import ConditionResult, find_results
@@ -62,23 +63,26 @@ class Report:
 def report(
     runs: Sequence[Path],
     dest: Path | None = None,
-    metric: str | None = None,
+    metric: str | Sequence[str] | None = None,
     with_published: bool = False,
     samples: int = 1000,
     console: Console | None = None,
+    names: Sequence[str] | None = None,
 ) -> Report:
     """Compare finished runs; those that differ in their seed only are averaged.
 
     Args:
         runs: Run folders, results.json files, or folders that hold runs.
-        dest: Where to write report.md and report.png; nothing is written when left out.
-        metric: The metric to compare; by default the task's own, or one that all runs have.
+        dest: Where to write report.md, report.csv and report.png; nothing is written when left out.
+        metric: The metric to compare; by default the task's own, or one that all runs have. Several stand side by side
+            in a table of each condition, and all else is about the first.
         with_published: Whether to add the papers' figures.
         samples: Resamplings of the intervals; 0 leaves the differences out.
         console: Where to print; by default the standard output.
+        names: What to call the runs, one name for each of ``runs``; by default by model and by what tells them apart.
 
     Raises:
-        MERError: For missing or odd files, or an unknown metric.
+        MERError: For missing or odd files, an unknown metric, or names that do not go with the runs.
 
     Example:
         >>> import json
@@ -94,11 +98,19 @@ def report(
         ('Acc3', 'MulT')
     """
     results = find_results(runs)
-    metric = choose_metric(results, metric)
-    groups = group_runs(results)
+    asked = [metric] if metric is None or isinstance(metric, str) else list(dict.fromkeys(metric))
+    metrics = [choose_metric(results, name) for name in asked or [None]]
+    metric = metrics[0]
+    groups = group_runs(results) if names is None else named_groups(runs, names)
     conditions = conditions_of(results)
     first = comparison_table(groups, conditions, metric)
-    tables: list[Table | None] = [first, *_curve_tables(groups, metric), _gap_table(groups, conditions, metric)]
+    several = metric_tables(groups, conditions, metrics) if len(metrics) > 1 else []
+    tables: list[Table | None] = [
+        *several,
+        first,
+        *_curve_tables(groups, metric),
+        _gap_table(groups, conditions, metric),
+    ]
     if samples:
         tables.append(difference_table(groups, conditions, metric, samples))
     if with_published:
@@ -115,6 +127,7 @@ def report(
         save_picture(made.figure, dest / "report.png")
         if made.curves is not None:
             save_picture(made.curves, dest / "robustness.png")
+        write_numbers(dest / "report.csv", groups, conditions, metrics)
         with whole_file(dest / "report.md") as part:
             part.write_text(made.markdown(), encoding="utf-8")
     console = console or open_console()
@@ -270,11 +283,13 @@ def main(args: list[str]) -> None:
     """
     parser = argparse.ArgumentParser(prog="mer-zoo report", description="Compare finished runs.", allow_abbrev=False)
     parser.add_argument("runs", nargs="+", type=Path, help="run folders, results.json files, or folders of runs")
-    parser.add_argument("--metric", help="what to compare, such as Acc2_non0")
-    parser.add_argument("--out", type=Path, help="folder for report.md and report.png")
+    parser.add_argument("--metric", help="what to compare, such as Acc2_non0, or several: Acc2_non0,F1_non0,MAE")
+    parser.add_argument("--names", help="what to call the runs, one name for each path: plain,debiased")
+    parser.add_argument("--out", type=Path, help="folder for report.md, report.csv and report.png")
     parser.add_argument("--published", action="store_true", help="add the figures that the papers print")
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamplings of the intervals, 0 for none")
     options = parser.parse_args(args)
     if options.bootstrap < 0:
         raise MERError(f"--bootstrap is {options.bootstrap}; give the number of resamplings, 0 for none")
-    report(options.runs, options.out, options.metric, options.published, options.bootstrap)
+    metric, names = (None if words is None else words.split(",") for words in (options.metric, options.names))
+    report(options.runs, options.out, metric, options.published, options.bootstrap, names=names)

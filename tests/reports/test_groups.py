@@ -5,7 +5,7 @@ import pytest
 from report_toys import content, write_run
 
 from mer_zoo.errors import MERError
-from mer_zoo.reports.groups import choose_metric, group_runs
+from mer_zoo.reports.groups import choose_metric, group_runs, named_groups
 from mer_zoo.reports.record import find_results
 
 
@@ -67,3 +67,24 @@ def test_a_condition_may_lack_in_some_runs(tmp_path: Path) -> None:
     (group,) = group_runs(find_results(folders))
     assert group.value("ood", "Acc3")[1] is None
     assert np.isnan(group.value("rct", "Acc3")[0])
+
+
+def test_equal_models_are_told_apart_by_what_differs_in_their_folders(tmp_path: Path) -> None:
+    folders = [write_run(tmp_path / place / "mult" / "version_0", seed=0) for place in ("plain", "tuned/long")]
+    assert [group.label for group in group_runs(find_results(folders))] == ["MulT · plain", "MulT · tuned/long"]
+    siblings = [write_run(tmp_path / "runs" / f"version_{n}", seed=0) for n in range(2)]
+    assert [group.label for group in group_runs(find_results(siblings))] == ["MulT · version_0", "MulT · version_1"]
+    inside = [write_run(tmp_path / place, seed=0) for place in ("x", "x/x")]
+    assert len({group.label for group in group_runs(find_results([tmp_path / "x/results.json", inside[1]]))}) == 2
+
+
+def test_names_of_the_users_own_stand_in_their_order(tmp_path: Path) -> None:
+    wrapped = [write_run(tmp_path / "a" / str(seed), model="CausalMER(MulT)", seed=seed) for seed in range(2)]
+    plain = write_run(tmp_path / "b", seed=0)
+    groups = named_groups([wrapped[0].parent, plain], ["debiased", " plain"])
+    assert [(group.label, len(group.runs)) for group in groups] == [("debiased", 2), ("plain", 1)]
+    whole = [group.label for group in named_groups([tmp_path], ["all"])]
+    assert whole == ["all · MulT", "all · CausalMER(MulT)"]
+    for names in (["one"], ["one", ""], ["one", "one"]):
+        with pytest.raises(MERError, match="give each path a name of its own"):
+            named_groups([wrapped[0], plain], names)

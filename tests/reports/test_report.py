@@ -1,3 +1,4 @@
+import csv
 import io
 from pathlib import Path
 from statistics import fmean, stdev
@@ -197,3 +198,30 @@ def test_published_areas(tmp_path: Path) -> None:
     assert rows["CIDer, table IV, unaligned", "Acc2 OOD RMFM AUILC"][-1] == areas[2]
     point = tables["Acc2_non0 in percent at each missing rate, RMFM"].rows[0][4]
     assert rows["CIDer, table XIII, unaligned", "Acc2 IID RMFM rate=0.3"][-1] == point
+
+
+def test_several_metrics_stand_side_by_side_and_in_a_file(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [str(runs / name) for name in ("mult0", "debiased0")]
+    metrics, out = ["Acc2_non0", "F1_non0", "Acc3"], tmp_path / "out"
+    main([*paths, "--metric", ",".join(metrics), "--names", "plain,ours", "--out", str(out), "--bootstrap", "0"])
+    text = (out / "report.md").read_text()
+    assert "**IID**\n\n| model | runs | Acc2_non0 | F1_non0 | Acc3 |" in text.replace("\\", "")
+    assert "plain" in capsys.readouterr().out
+    with (out / "report.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["model"] for row in rows} == {"plain", "ours"}
+    assert list(dict.fromkeys(row["metric"] for row in rows)) == metrics
+    for row in rows:
+        condition = load_results(runs / {"plain": "mult0", "ours": "debiased0"}[row["model"]]).conditions[
+            row["condition"]
+        ]
+        assert float(row["mean"]) == condition.metrics[row["metric"]]
+        assert row["deviation"] == ""
+    table = report(list(map(Path, paths)), metric=metrics, samples=0, console=Console(quiet=True)).tables[0]
+    assert table.title == "IID"
+    accuracy = load_results(runs / "mult0").conditions["iid"].metrics["Acc3"]
+    assert [row[4] for row in table.rows if row[0] == "MulT"] == [f"{100 * accuracy:.1f}"]
+    with pytest.raises(MERError, match="not every run has the metric 'Acc9'"):
+        main([*paths, "--metric", "Acc3,Acc9"])
