@@ -19,20 +19,24 @@ from mer_zoo.text import in_picture
 __all__ = ["curve_picture"]
 
 _WIDTH, _PANEL, _LINE = 7.2, 2.5, 0.24  # inches: figure, height of a panel, line of the legend
+_MOST = 40  # panels
 
 
 def curve_picture(groups: Sequence[Group], metric: str, title: str) -> Figure:
     """Draw a metric over the missing rate.
 
     Args:
-        groups: The models; those without curves are left out of the panels.
+        groups: The models; those without curves are left out of the panels. Of very many curves the first are drawn,
+            which the picture says.
         metric: Name of the metric.
         title: Heading.
 
     Returns:
         A figure that belongs to no window and no global state.
     """
-    names = curve_names([run for group in groups for run in group.runs])
+    every = curve_names([run for group in groups for run in group.runs])
+    names = every[:_MOST]
+    left_out = f"; the first {_MOST} of {len(every)} patterns" if len(every) > _MOST else ""
     columns = min(2, len(names))
     rows = math.ceil(len(names) / columns)
     head, foot = 0.72 + _LINE * len(groups), 0.55
@@ -48,7 +52,7 @@ def curve_picture(groups: Sequence[Group], metric: str, title: str) -> Figure:
         color=INK,
         va="top",
     )
-    figure.text(0.2 / _WIDTH, 1 - 0.36 / total, axis_title(metric), fontsize=9, color=FAINT, va="top")
+    figure.text(0.2 / _WIDTH, 1 - 0.36 / total, axis_title(metric) + left_out, fontsize=9, color=FAINT, va="top")
     _legend(figure, groups, total)
     grid = figure.add_gridspec(
         rows, columns, left=0.09, right=0.97, top=1 - head / total, bottom=foot / total, hspace=0.35, wspace=0.2

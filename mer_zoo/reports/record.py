@@ -27,7 +27,7 @@ __all__ = ["ConditionResult", "RunResults", "find_results", "load_results", "par
 RESULTS = "results.json"
 _REMEDY = "write it anew with mer-zoo test"
 _LARGEST = 4 * 2**20  # bytes of the file; a condition takes some 2,000
-_MOST = 2000  # conditions
+_MOST = 1000  # conditions
 
 
 @dataclass(frozen=True)

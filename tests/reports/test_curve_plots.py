@@ -23,3 +23,10 @@ def test_a_panel_for_each_curve_and_a_line_for_each_model(tmp_path: Path) -> Non
         expected = [group.at_rate("RMFM", rate, "Acc3")[0] for rate in [0.0, *RATES]]
         assert np.asarray(line.get_ydata()).tolist() == pytest.approx(expected)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["MulT", "MSSD(MulT)"]
+
+
+def test_of_very_many_curves_the_first_are_drawn(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, sets=[], curves=[f"P{number} RMFM" for number in range(42)])
+    figure = curve_picture(group_runs(find_results([folder])), "Acc3", "Test")
+    assert len(figure.axes) == 40
+    assert any("the first 40 of 42 patterns" in text.get_text() for text in figure.texts)
