@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ __all__ = ["cache_folder", "lock", "part_of", "remove_leftovers", "remove_parts"
 CACHE_NAME = ".mer_zoo_cache"
 _NO_LOCKS = (None, errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of some network file systems
 _POLL = 0.05  # seconds
+WORD = 5.0  # seconds of waiting before it is told
+PATIENCE = 6 * 3600.0  # seconds of waiting, more than a conversion takes
 
 
 def cache_folder(source: Path, given: str | Path | None = None) -> tuple[Path, bool]:
@@ -109,6 +112,9 @@ def lock(path: Path) -> Iterator[bool]:
 
     Yields:
         Whether the lock excludes others, which depends on the file system too.
+
+    Raises:
+        MERError: If it is not released for hours.
     """
     held = FileLock(path)
     if not _acquire(held, path):
@@ -123,6 +129,7 @@ def lock(path: Path) -> Iterator[bool]:
 
 
 def _acquire(held: FileLock, path: Path) -> bool:
+    began, told = time.monotonic(), False
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         before = _found(path)
@@ -131,6 +138,14 @@ def _acquire(held: FileLock, path: Path) -> bool:
         try:
             held.acquire(timeout=0)
         except Timeout:
+            waited = time.monotonic() - began
+            if waited > PATIENCE:
+                raise MERError(
+                    f"another process has held {path} for {waited / 3600:.3g} hours; end it if it hangs, then try again"
+                ) from None
+            if waited > WORD and not told:
+                told = True
+                sys.stderr.write(f"mer-zoo: waiting for another process, which holds {path}\n")
             time.sleep(_POLL)
             continue
         except NotImplementedError:  # older versions of the package say so of a file system without locks

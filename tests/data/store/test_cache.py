@@ -11,7 +11,7 @@ import corpora
 import numpy as np
 import pytest
 
-from mer_zoo.data.store import store
+from mer_zoo.data.store import cache, store
 from mer_zoo.data.store.cache import lock
 from mer_zoo.data.store.files import write_features
 from mer_zoo.data.store.store import open_corpus
@@ -255,3 +255,17 @@ def test_a_lock_excludes_all_others(tmp_path: Path) -> None:
         assert all(pool.map(work, range(100)))
     assert max(most) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_whoever_waits_says_so_and_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cache, "WORD", 0.1)
+    monkeypatch.setattr(cache, "PATIENCE", 0.4)
+    place = tmp_path / "store.lock"
+    refused = pytest.raises(MERError, match=rf"another process has held {place} for .* hours")
+    with lock(place), refused, lock(place):
+        pass
+    assert capsys.readouterr().err == f"mer-zoo: waiting for another process, which holds {place}\n"
+    with lock(place) as exclusive:
+        assert exclusive
