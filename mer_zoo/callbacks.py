@@ -26,6 +26,7 @@ from mer_zoo.runs.earlier import check_no_run, clear_run, lock_run, results_to_a
 from mer_zoo.runs.files import whole_file, write_csv
 from mer_zoo.runs.folder import is_trial, run_folder
 from mer_zoo.runs.provenance import provenance, weights_sha256
+from mer_zoo.sharing.named import named_options
 from mer_zoo.training.record import REMEDY
 
 __all__ = ["RunRecord", "SaveConfig", "run_folder"]
@@ -275,6 +276,7 @@ def results_of(trainer: Trainer, module: MERModule) -> dict[str, Any]:
     datamodule = module.datamodule
     results: dict[str, Any] = {
         "model": module.model.label,
+        "nest": named_options(module.model),
         "parameters": sum(p.numel() for p in module.parameters()),
         "checkpoint": str(trainer.ckpt_path) if trainer.ckpt_path else None,
         "weights": weights_sha256(module.state_dict()),

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-__all__ = ["Published", "figures_about", "paper_metric", "paper_models", "published"]
+from mer_zoo.reports.identities import Identity, Options, identity_of, same_nest
+
+__all__ = ["DATASETS", "Published", "figures_about", "paper_metric", "printed_as", "published"]
 
 _METRICS = {"Acc2_non0": "Acc2", "F1_non0": "F1", "Acc": "Acc_average", "F1": "F1_average"}
-_DATASETS = {"MOSI": "CMU-MOSI", "MOSEI": "CMU-MOSEI", "IEMOCAP": "IEMOCAP"}
+DATASETS = {"MOSI": "CMU-MOSI", "MOSEI": "CMU-MOSEI", "IEMOCAP": "IEMOCAP"}
 
 
 @dataclass(frozen=True)
@@ -74,56 +76,42 @@ def published(
         >>> [figure.value for figure in published("MulT (reimplemented)", "MOSEI", "Acc7_drop", "mean")]
         [-4.0]
     """
-    dataset = None if dataset is None else _DATASETS.get(dataset, dataset)
+    dataset = None if dataset is None else DATASETS.get(dataset, dataset)
     wanted = {"model": model, "dataset": dataset, "metric": metric, "condition": condition}
     given = {key: value for key, value in wanted.items() if value is not None}
     return [figure for figure in _figures() if all(getattr(figure, key) == value for key, value in given.items())]
 
 
-def paper_models(model: str) -> list[str]:
-    """Names under which the papers list a model of ours, whatever its marks.
+def printed_as(model: str, options: Options = ()) -> list[tuple[Identity, Published]]:
+    """Printed figures of a nest of ours, each with the identity that says so.
+
+    Args:
+        model: Label of the nest, see :func:`~mer_zoo.reports.identities.same_nest`.
+        options: Likewise.
 
     Example:
-        >>> paper_models("CausalMER(MulT)"), paper_models("MACI[oracle tau](DLF)"), paper_models("MSSD(MACI(CIDerNet))")
-        (['MulT (reimplemented) + CausalMER'], ['DLF+MACI'], ['CIDer'])
+        >>> sorted({(figure.source, figure.model) for _, figure in printed_as("EMTDLFR")})
+        [('CIDer', 'EMT-DLFR'), ('CUMDF', 'EMT')]
     """
-    *wrappers, inner = re.sub(r"\[[^\]]*\]", "", model).replace(")", "").split("(")
-    if inner == "CIDerNet":
-        whole = {("MACI", "MSSD"): ["CIDer"], ("MACI",): ["w/o MSSD"], ("MSSD",): ["w/o MACI"]}
-        return whole.get(tuple(sorted(wrappers)), [model])
-    if not wrappers:
-        return [inner, f"{inner} (reimplemented)"]
-    name = "+".join(reversed(wrappers))
-    return [f"{inner} (reimplemented) + {name}"] if name == "CausalMER" else [f"{inner}+{name}"]
+    wanted = set(same_nest(model, options))
+    found = ((identity_of(figure.source, figure.table, figure.model), figure) for figure in _figures())
+    return [(identity, figure) for identity, figure in found if identity in wanted and identity is not None]
 
 
 def figures_about(name: str) -> list[Published]:
     """Printed figures of a network or wrapper of ours, by itself and in nests.
 
     Args:
-        name: Its name here; papers write EMT-DLFR and Self-MM, and CUMDF's own network goes by the method's name.
+        name: Its name here.
 
     Example:
-        >>> {figure.model for figure in figures_about("SelfMM")}
-        {'Self-MM'}
+        >>> sorted({figure.model for figure in figures_about("SelfMM")})
+        ['GEAR', 'Self-MM']
         >>> sorted({figure.model for figure in figures_about("CausalMER")})[0]
         'DMD (reimplemented) + CausalMER'
     """
-    alone = {_letters(paper) for nest in (name, *_OWN_NESTS.get(name, ())) for paper in paper_models(nest)}
-    return [
-        figure
-        for figure in _figures()
-        if _letters(figure.model) in alone
-        or _letters(name) in map(_letters, re.sub(r" \(.*?\)", "", figure.model).split("+"))
-    ]
-
-
-# Methods whose papers print them with their own network.
-_OWN_NESTS = dict.fromkeys(("CIDerNet", "MACI", "MSSD"), ("MSSD(MACI(CIDerNet))",))
-
-
-def _letters(model: str) -> str:
-    return re.sub(r"[^a-z0-9+/]", "", model.lower())
+    found = ((identity_of(figure.source, figure.table, figure.model), figure) for figure in _figures())
+    return [figure for one, figure in found if one is not None and name in re.findall(r"\w+", one.nest)]
 
 
 def paper_metric(metric: str) -> str:

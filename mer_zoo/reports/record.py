@@ -1,4 +1,7 @@
-"""What a test leaves behind, and how it is read back: results.json and what is drawn from it."""
+"""What a test leaves behind, and how it is read back: results.json and what is drawn from it.
+
+More than 300 lines, because every field is named, checked and written in one place.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from mer_zoo.batch import LETTERS, MODALITIES, availability_name, available_moda
 from mer_zoo.errors import MERError
 from mer_zoo.fields import Fields
 from mer_zoo.foreign import read_json
+from mer_zoo.reports.identities import nest_of
 from mer_zoo.reports.kept_scores import save_scores
 from mer_zoo.reports.tables import is_fraction
 from mer_zoo.runs.files import whole_file
@@ -81,6 +85,7 @@ class RunResults:
         notes: What a reader must know, one sentence each.
         diagnostics: Numbers that the model reports about itself, such as a chosen tau; NaN where undefined.
         weights: SHA-256 of the weights that were tested, empty where unknown.
+        nest: Class and options of each model, the outermost first; empty where unknown.
         conditions: By name, in the order of testing.
     """
 
@@ -94,6 +99,7 @@ class RunResults:
     notes: list[str]
     diagnostics: dict[str, float]
     weights: str
+    nest: tuple[tuple[str, Mapping[str, Any]], ...]
     conditions: dict[str, ConditionResult] = field(repr=False)
 
     @property
@@ -143,6 +149,7 @@ def parse_results(raw: Any, path: Path) -> RunResults:
         notes=list(given.texts("notes")),
         diagnostics=_numbers(given, "diagnostics"),
         weights=given.optional_text("weights") or "",
+        nest=nest_of(given),
         conditions={name: _condition(name, conditions.part(name), used) for name in conditions.content},
     )
 

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from mer_zoo.errors import MERError
+from mer_zoo.reports.beside import nothing_printed, published_table
 from mer_zoo.reports.compare import difference_table
 from mer_zoo.reports.curve_plots import curve_picture
 from mer_zoo.reports.groups import Group, choose_metric, conditions_of, curve_names, group_runs, named_groups
 from mer_zoo.reports.metric_tables import metric_tables, write_numbers
 from mer_zoo.reports.plots import Series, condition_picture, save_picture
-from mer_zoo.reports.published import Published, paper_metric, paper_models, published
 from mer_zoo.reports.record import ConditionResult, find_results
 from mer_zoo.reports.run import CURVE_NOTE, GAP_NOTE
 from mer_zoo.reports.tables import (
@@ -32,8 +32,6 @@ from mer_zoo.runs.files import whole_file
 from mer_zoo.text import in_markdown
 
 __all__ = ["Report", "main", "report"]
-
-_PAPER_CONDITIONS = {"iid": (("IID", "full"), ("IID", "{l,a,v}")), "ood": (("OOD", "full"),)}
 
 
 @dataclass
@@ -114,9 +112,9 @@ def report(
     if samples:
         tables.append(difference_table(groups, conditions, metric, samples))
     if with_published:
-        tables.append(_published_table(groups, conditions, metric))
+        tables.append(published_table(groups, conditions, metric))
         if tables[-1] is None:
-            first.notes.append("The papers print no figure for these models, data and conditions.")
+            first.notes.append(nothing_printed(groups, conditions, metric))
     tables.append(_diagnostics_table(groups))
     title = _title(groups)
     curves = curve_picture(groups, metric, title) if curve_names(results) else None
@@ -229,47 +227,6 @@ def _common_majority(groups: Sequence[Group], name: str, metric: str) -> float:
     values = [group.majority(name, metric) for group in groups]
     known = {round(value, 6) for value in values if not math.isnan(value)}
     return known.pop() if len(known) == 1 else math.nan
-
-
-def _published_table(groups: Sequence[Group], conditions: Sequence[ConditionResult], metric: str) -> Table | None:
-    rows = []
-    for group in groups:
-        corpus = str(group.runs[0].data.get("corpus", ""))
-        for model in paper_models(group.runs[0].model):
-            for figure in published(model, corpus):
-                ours = _ours(group, figure, conditions, metric)
-                if ours is not None:
-                    where = f"{figure.source}, table {figure.table}, {figure.alignment}"
-                    what = f"{figure.metric} {figure.split} {_in_which(figure)}"
-                    rows.append([group.label, where, what, str(figure.value), ours])
-    return Table("Printed in the papers", ["model", "where", "what", "paper", "ours"], rows) if rows else None
-
-
-def _in_which(figure: Published) -> str:
-    return figure.condition if figure.pattern in ("complete", "SMM") else f"{figure.pattern} {figure.condition}"
-
-
-def _ours(group: Group, figure: Published, conditions: Sequence[ConditionResult], metric: str) -> str | None:
-    """Our figure for the same thing, None where there is none."""
-    if figure.metric == f"{paper_metric(metric)}_drop":
-        is_std = figure.condition == "std"
-        mean, deviation = group.gap(metric, "sample_std" if is_std else figure.condition)
-        return None if math.isnan(mean) else with_deviation(metric, mean, deviation, not is_std)
-    if figure.metric != paper_metric(metric):
-        return None
-    curve = figure.pattern if figure.split == "IID" else f"{figure.split.lower()} {figure.pattern}"
-    rate = float(figure.condition.removeprefix("rate=")) if figure.condition.startswith("rate=") else None
-    rates = group.rates(curve)
-    if rates and (figure.condition == "AUILC" or rate in rates):
-        mean, deviation = group.area(curve, metric) if rate is None else group.at_rate(curve, rate, metric)
-        return None if math.isnan(mean) else with_deviation(metric, mean, deviation)
-    for condition in conditions:
-        own_set = (condition.place.upper() or "IID", condition.set_name)
-        is_same = (figure.split, figure.condition) in (*_PAPER_CONDITIONS.get(condition.name, ()), own_set)
-        if is_same or (rate is not None and (condition.curve, condition.rate) == (curve, rate)):
-            mean, deviation = group.value(condition.name, metric)
-            return None if math.isnan(mean) else with_deviation(metric, mean, deviation)
-    return None
 
 
 def main(args: list[str]) -> None:

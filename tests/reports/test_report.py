@@ -1,5 +1,6 @@
 import csv
 import io
+import json
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -119,12 +120,19 @@ def test_published_figures(tmp_path: Path) -> None:
     table = made.tables[-1]
     assert table.title == "Printed in the papers"
     ours = {row[0]: row for row in made.tables[1].rows}["MulT"]
-    rows = {(row[1], row[2]): row for row in table.rows}
+    rows = {(row[1], row[3]): row for row in table.rows}
     row = rows["CausalMER, table 4, aligned", "Acc7_drop IID {l,v}"]
-    assert row[3:] == ["0.3", ours[1 + SETS.index("{l,v}")]]
+    assert row[2:] == ["MulT (reimplemented)", "Acc7_drop IID {l,v}", "0.3", ours[1 + SETS.index("{l,v}")]]
     write_run(tmp_path / "a", task="seven")
     unknown = quiet(tmp_path, published=True)
-    assert "The papers print no figure" in unknown.tables[0].notes[-1]
+    assert (
+        unknown.tables[0]
+        .notes[-1]
+        .startswith(
+            "The papers print no Acc7 that could stand beside these; looked for: MulT on SyntheticMER,"
+            " called MulT (CausalMER), MulT (reimplemented) (CausalMER); under "
+        )
+    )
 
 
 def test_command_line(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,7 +200,7 @@ def test_published_areas(tmp_path: Path) -> None:
     write_run(tmp_path / "a", model="MACI[oracle tau](DLF)", data={"corpus": "MOSI"}, curves=["RMFM", "ood RMFM"])
     made = quiet(tmp_path, published=True)
     tables = {table.title: table for table in made.tables}
-    rows = {(row[1], row[2]): row for row in tables["Printed in the papers"].rows}
+    rows = {(row[1], row[3]): row for row in tables["Printed in the papers"].rows}
     areas = tables["AUILC of Acc2_non0 in percent"].rows[0]
     assert rows["CIDer, table IV, unaligned", "Acc2 IID RMFM AUILC"][-1] == areas[1]
     assert rows["CIDer, table IV, unaligned", "Acc2 OOD RMFM AUILC"][-1] == areas[2]
@@ -225,3 +233,21 @@ def test_several_metrics_stand_side_by_side_and_in_a_file(
     assert [row[4] for row in table.rows if row[0] == "MulT"] == [f"{100 * accuracy:.1f}"]
     with pytest.raises(MERError, match="not every run has the metric 'Acc9'"):
         main([*paths, "--metric", "Acc3,Acc9"])
+
+
+def test_published_ablations_are_told_by_their_options(tmp_path: Path) -> None:
+    def rows(**options: Any) -> set[str]:
+        model = "MSSD(MACI(CIDerNet))"
+        write_run(tmp_path / "a", model=model, data={"corpus": "MOSI"}, curves=["ood RMFM"])
+        path = tmp_path / "a" / "results.json"
+        names = ("MSSD", "MACI", "CIDerNet")
+        nest = [{"class": name, "options": options.get(name, {})} for name in names]
+        path.write_text(json.dumps({**json.loads(path.read_text()), "nest": nest}))
+        tables = {table.title: table for table in quiet(tmp_path, published=True).tables}
+        printed = tables["Printed in the papers"].rows if "Printed in the papers" in tables else []
+        return {row[2] for row in printed if "table V," in row[1]}
+
+    assert rows() == {"CIDer"}
+    assert rows(MACI={"labels": False}) == {"w/o MCM"}
+    assert rows(CIDerNet={"wsam": False}, MSSD={"alpha": 0.1}) == {"w/o WSAM"}
+    assert rows(CIDerNet={"wsam": False}, MSSD={"alpha": 0}) == set()
