@@ -58,7 +58,7 @@ def call() -> Iterator[Call]:
         assert worker.stdout is not None
         requests, answers = worker.stdin, worker.stdout
 
-        def run(folder: Path, args: list[str], fault: str = "none", number: int = 0, **more: int) -> int:
+        def run(folder: Path, args: list[str], fault: str = "none", number: int = 0, **more: Any) -> int:
             folder.mkdir(exist_ok=True)
             request = {"folder": str(folder), "args": args, "fault": fault, "number": number, **more}
             requests.write(json.dumps(request) + "\n")
@@ -149,6 +149,21 @@ def test_a_run_that_is_cut_off_does_not_say_that_it_is_done(
     assert "Traceback" not in said
     assert call(tmp_path, [*FIT, "--ckpt_path=last"]) == 0
     assert same(content(tmp_path), content(unbroken))
+
+
+SLURM = {"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "train", "SLURM_JOB_ID": "7", "SLURM_PROCID": "0"}
+SLURM |= {"SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
+
+
+def test_a_job_that_is_to_be_queued_again_goes_on_as_any_run(tmp_path: Path, call: Call, unbroken: Path) -> None:
+    """Lightning would leave a checkpoint in the current folder, from which any other run there goes on unasked."""
+    assert call(tmp_path, FIT, "training_step", 6, kind=signal.SIGUSR1, environment=SLURM) == -signal.SIGUSR1
+    assert not list(tmp_path.glob("hpc_ckpt*"))
+    assert call(tmp_path, [*FIT, "--ckpt_path=last"], environment=SLURM) == 0
+    assert same(content(tmp_path), content(unbroken))
+    shutil.copy(tmp_path / RUN / "checkpoints" / "last.ckpt", tmp_path / "hpc_ckpt_1.ckpt")
+    assert call(tmp_path, FIT, environment=SLURM) == 2
+    assert "hpc_ckpt_1.ckpt, from which Lightning would go on; move it away" in (tmp_path / "log.txt").read_text()
 
 
 @pytest.mark.parametrize("doing", ["validate", "test", "predict"])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
@@ -166,6 +167,9 @@ class MERCLI(LightningCLI):
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        if SLURMEnvironment.detect() and self.options.trainer.plugins is None:
+            # Queued again, Lightning would go on from a file in the current folder, whichever run has left it there.
+            kwargs["plugins"] = [SLURMEnvironment(auto_requeue=False)]
         try:
             return super().instantiate_trainer(**kwargs)
         except MERError:
@@ -183,6 +187,9 @@ class MERCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Say what is trained; refuse places that hold a run, and options of which Lightning names no remedy here."""
+        left = next(Path(self.trainer.default_root_dir).glob("hpc_ckpt_*"), None)
+        if left is not None and not self.options.ckpt_path and SLURMEnvironment.detect():
+            raise MERError(f"there is {left}, from which Lightning would go on; move it away, or give --ckpt_path last")
         for record in self._records():
             record.check_place(self.trainer, self.options.get("ckpt_path"))
         rank_zero_info(closing.size_of(self.model.model))

@@ -310,6 +310,7 @@ def _is_a_line(sentence: str) -> bool:
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.filterwarnings("ignore:the best epoch before")  # its file is not beside the edited one
 def test_what_does_no_harm_is_used(
     checkpoints: dict[str, Path], way: Callable[[Path, Path], None], tmp_path: Path
 ) -> None:
