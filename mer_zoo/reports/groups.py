@@ -96,14 +96,16 @@ def group_runs(runs: Sequence[RunResults]) -> list[Group]:
         runs: All runs, in the order of the rows.
 
     Returns:
-        One group for each model, task, convention and corpus, plain models before wrapped ones. Where a seed comes
-        twice the settings must differ in something that results.json does not name, so those runs stand alone, labelled
-        by their folders.
+        One group for each model with its options, task, convention and corpus, plain models before wrapped ones. Where
+        a seed comes twice the settings must differ in something that results.json does not name, so those runs stand
+        alone, labelled by their folders.
     """
     gathered: dict[str, list[RunResults]] = {}
     for run in runs:
         data = {key: value for key, value in run.data.items() if key != "notes"}
-        key = json.dumps([run.model, run.task, run.convention, run.parameters, data], sort_keys=True, default=str)
+        options = [(name, {k: v for k, v in given.items() if not _goes_with_seed(k, v)}) for name, given in run.nest]
+        told = [run.model, run.task, run.convention, run.parameters, data, options]
+        key = json.dumps(told, sort_keys=True, default=str)
         gathered.setdefault(key, []).append(run)
     sets: list[list[RunResults]] = []
     for members in gathered.values():
@@ -116,6 +118,11 @@ def group_runs(runs: Sequence[RunResults]) -> list[Group]:
         words = [members[0].model, *(text for text, differs in zip(part, differing, strict=True) if differs)]
         groups.append(Group(" · ".join(words), members))
     return sorted(_tell_apart(groups), key=lambda group: group.runs[0].model.count("("))
+
+
+def _goes_with_seed(option: str, value: object) -> bool:
+    """Whether an option differs between the seeds of one model: a seed, or a file such as a teacher's checkpoint."""
+    return option == "seed" or (isinstance(value, str) and ("/" in value or "\\" in value or value.endswith(".ckpt")))
 
 
 def _label_parts(run: RunResults) -> tuple[str, str, str]:

@@ -36,6 +36,19 @@ def test_other_tasks_data_and_sizes_are_not_averaged(tmp_path: Path) -> None:
     assert len(group_runs(find_results(sizes))) == 2
 
 
+def test_runs_of_other_options_are_not_averaged(tmp_path: Path) -> None:
+    def count(*options: dict[str, object]) -> int:
+        folders = [
+            write_run(tmp_path / str(seed), seed=seed, nest=[{"class": "MulT", "options": given}])
+            for seed, given in enumerate(options)
+        ]
+        return len(group_runs(find_results(folders)))
+
+    assert count({"variant": "ours"}, {"variant": "ours"}) == 1
+    assert count({"variant": "ours"}, {"variant": "released"}) == 2
+    assert count({"seed": 0}, {"seed": 1}) == count({"pretrained": "a/0.ckpt"}, {"pretrained": "a/1.ckpt"}) == 1
+
+
 def test_a_repeated_seed_is_no_seed(tmp_path: Path) -> None:
     folders = [write_run(tmp_path / name, seed=0) for name in ("paper", "released")]
     groups = group_runs(find_results(folders))
