@@ -20,14 +20,16 @@ from mer_zoo.data.missing.conditions import described
 from mer_zoo.errors import MERError
 from mer_zoo.module import MERModule
 from mer_zoo.reports import write_results
+from mer_zoo.reports.merge import results_to_add_to
 from mer_zoo.reports.predictions import on_cpu, prediction_rows
 from mer_zoo.runs.curves import CURVE, CurveWriter, curve_of, epoch_row
-from mer_zoo.runs.earlier import check_no_run, clear_run, lock_run, results_to_add_to
+from mer_zoo.runs.earlier import check_no_run, clear_run, lock_run
 from mer_zoo.runs.files import whole_file, write_csv
 from mer_zoo.runs.folder import is_trial, run_folder
 from mer_zoo.runs.provenance import provenance, weights_sha256
 from mer_zoo.sharing.named import named_options
 from mer_zoo.training.record import REMEDY
+from mer_zoo.training.stretches import with_stretch
 
 __all__ = ["RunRecord", "SaveConfig", "run_folder"]
 
@@ -187,8 +189,7 @@ class RunRecord(BasePredictionWriter):
         record = {**provenance(self.command), "seed": pl_module.trained_seed(), "data": data}
         path = self.folder_of(trainer) / "provenance.json"
         if self._rows is not None and path.exists():
-            first = json.loads(path.read_text(encoding="utf-8"))
-            record = {**first, "resumed": [*first.get("resumed", []), provenance(self.command)]}
+            record = with_stretch(path, provenance(self.command))
         with whole_file(path) as part:
             part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 

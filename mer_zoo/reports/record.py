@@ -30,7 +30,7 @@ __all__ = ["ConditionResult", "RunResults", "find_results", "load_results", "par
 
 RESULTS = "results.json"
 _REMEDY = "write it anew with mer-zoo test"
-_LARGEST = 4 * 2**20  # bytes of the file; a condition takes some 2,000
+LARGEST = 4 * 2**20  # bytes of the file; a condition takes some 2,000
 _MOST = 1000  # conditions
 
 
@@ -240,7 +240,7 @@ def load_results(path: Path) -> RunResults:
     """
     file = path / RESULTS if path.is_dir() else path
     try:
-        raw = read_json(file, _LARGEST, strict=True)
+        raw = read_json(file, LARGEST, strict=True)
     except FileNotFoundError:
         raise MERError(f"{file} does not exist; give a run folder that mer-zoo test has written") from None
     except OSError as error:

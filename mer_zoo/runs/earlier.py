@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from mer_zoo.errors import MERError
 from mer_zoo.runs.folder import CHECKPOINTS
 
-__all__ = ["LEFT_BY_A_RUN", "check_no_run", "clear_run", "lock_run", "results_to_add_to", "trained_weights"]
+__all__ = ["LEFT_BY_A_RUN", "check_no_run", "clear_run", "lock_run", "trained_weights"]
 
 LEFT_BY_A_RUN = (
     "results.json",
@@ -30,7 +27,6 @@ LEFT_BY_A_RUN = (
 )
 _CHECKPOINTS = "[!.]*.ckpt"  # and not the part of one that a killed process was writing
 _LOCK = ".training"
-_SAME_TEST = ("weights", "task", "convention", "data")
 
 
 def trained_weights(config: Path) -> Path | None:
@@ -113,39 +109,3 @@ def lock_run(folder: Path) -> FileLock:
             f"another process is training in {folder}; give another folder, or wait until it has ended"
         ) from None
     return lock
-
-
-def results_to_add_to(folder: Path, results: Mapping[str, Any], overwrite: bool = False) -> dict[str, Any]:
-    """The conditions that an earlier test of the same weights on the same data has left in a folder.
-
-    Args:
-        folder: Holds the earlier results.json, or none.
-        results: Content of the new one.
-        overwrite: Whether the earlier one is to be replaced as a whole.
-
-    Returns:
-        Name of each condition that is not tested anew -> its entry.
-
-    Raises:
-        MERError: If the earlier one is of other weights, another task or other data, naming what differs.
-
-    Example:
-        >>> results_to_add_to(Path("nowhere"), {"conditions": {}})
-        {}
-    """
-    path = folder / "results.json"
-    if overwrite or not path.is_file():
-        return {}
-    try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-        conditions = dict(earlier["conditions"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise MERError(f"{path} can't be read, so nothing can be added to it; replace it by --overwrite=true") from None
-    wanted = json.loads(json.dumps({key: results.get(key) for key in _SAME_TEST}))
-    other = [key for key in _SAME_TEST if key in earlier and earlier[key] != wanted[key]]
-    if other:
-        raise MERError(
-            f"{path} holds a test with other {other[0]}; write to another folder by --record.folder, or replace it by"
-            " --overwrite=true"
-        )
-    return {name: entry for name, entry in conditions.items() if name not in results["conditions"]}

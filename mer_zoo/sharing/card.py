@@ -70,7 +70,7 @@ def record_of(model: Model, datamodule: MERDataModule | None, seed: int | None) 
     except MERError as error:
         refused = str(error)
     return Record(
-        **describe_model(model),
+        **vars(describe_model(model)),
         scaler=None if datamodule is None else datamodule.scaler_state(),
         seed=seed,
         recipe=recipe,

@@ -77,8 +77,7 @@ def save_pretrained(model: Model, dest: str | Path, licence: str | None = None, 
     """
     dest = _destination(dest, overwrite)
     recipe = describe(model)
-    described = describe_model(model)
-    record = Record(described["model"], described["task"], scaler=model.scaler_state, recipe=recipe)
+    record = Record(**vars(describe_model(model)), scaler=model.scaler_state, recipe=recipe)
     about = replace(about_model(model), licence=licence)
     state = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
     return _write(dest, recipe, foreign_modules(recipe), state, record, about, None, "the model")

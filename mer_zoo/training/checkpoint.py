@@ -20,6 +20,7 @@ from mer_zoo.training.record import RECORD, REMEDY, Record
 
 __all__ = [
     "Checkpoint",
+    "Described",
     "check_content",
     "check_file",
     "check_if_local",
@@ -94,9 +95,27 @@ def read_checkpoint(path: str | Path, remedy: str, role: str = "") -> Checkpoint
     )
 
 
-def describe_model(model: Model) -> dict[str, str]:
-    """Name the nest and the shape of the logits, in plain values that a checkpoint may hold."""
-    return {"model": model.name, "task": f"{type(model.task).__name__} {list(model.task.shape)}"}
+@dataclass(frozen=True)
+class Described:
+    """What a model has in common with those whose weights fit it.
+
+    Attributes:
+        model: Name of the nest.
+        task: Name of the task and shape of its logits.
+    """
+
+    model: str
+    task: str
+
+    def difference(self, record: Record) -> tuple[str, str, str] | None:
+        """What a record says otherwise: its name, the record's, and that of this model; None where they agree."""
+        pairs = (("model", record.model, self.model), ("task", record.task, self.task))
+        return next((pair for pair in pairs if pair[1] != pair[2]), None)
+
+
+def describe_model(model: Model) -> Described:
+    """Name the nest and the shape of the logits, as the record of a checkpoint does."""
+    return Described(model.name, f"{type(model.task).__name__} {list(model.task.shape)}")
 
 
 def needed_state(model: Model) -> dict[str, Tensor]:
@@ -207,15 +226,15 @@ def check_record(record: Record, model: Model, what: str = "the checkpoint") -> 
         >>> from mer_zoo.backbones import MulT
         >>> from mer_zoo.batch import DataSpec
         >>> from mer_zoo.task import SentimentClassification, SentimentRegression
-        >>> trained = Record(**describe_model(MulT(DataSpec(), SentimentRegression())))
+        >>> trained = Record(**vars(describe_model(MulT(DataSpec(), SentimentRegression()))))
         >>> check_record(trained, MulT(DataSpec(), SentimentClassification(7)))
         Traceback (most recent call last):
         mer_zoo.errors.MERError: the checkpoint holds task SentimentRegression [1], not SentimentClassification [7]; ...
     """
-    for key, value in describe_model(model).items():
-        theirs = getattr(record, key)
-        if theirs != value:
-            raise MERError(f"{what} holds {key} {shown(theirs[:100])}, not {value}; use the config.yaml of its run")
+    found = describe_model(model).difference(record)
+    if found is not None:
+        key, theirs, mine = found
+        raise MERError(f"{what} holds {key} {shown(theirs[:100])}, not {mine}; use the config.yaml of its run")
 
 
 def check_state(theirs: Mapping[str, Tensor], mine: Mapping[str, Tensor], name: str) -> None:

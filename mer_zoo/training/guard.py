@@ -158,11 +158,16 @@ def _save(trainer: Trainer, seen: _Seen) -> Path | None:
 
 
 def _describe(seen: _Seen) -> dict[str, Any]:
-    parts = [{name: _plain(value) for name, value in step.items()} for step in seen.parts]
-    return {"loss": _plain(seen.loss), "parts": parts, "index": seen.batch.index.tolist(), "ids": seen.batch.ids}
+    parts = [{name: _in_json(value) for name, value in step.items()} for step in seen.parts]
+    return {
+        "loss": _in_json(seen.loss),
+        "parts": parts,
+        "index": seen.batch.index.tolist(),
+        "ids": seen.batch.ids,
+    }
 
 
-def _plain(value: Tensor) -> float | str:
+def _in_json(value: Tensor) -> float | str:
     number = float(value)
     return number if math.isfinite(number) else str(number)  # JSON has no NaN
 

@@ -14,8 +14,9 @@ import yaml
 
 from mer_zoo.cli import main
 from mer_zoo.errors import MERError
+from mer_zoo.reports.merge import results_to_add_to
 from mer_zoo.reports.report import report
-from mer_zoo.runs.earlier import check_no_run, clear_run, lock_run, results_to_add_to
+from mer_zoo.runs.earlier import check_no_run, clear_run, lock_run
 from mer_zoo.runs.folder import newest_run
 
 SIZES = ["--data.scm.train=8", "--data.scm.valid=4", "--data.scm.test=4", "--model.backbone.dim=4"]

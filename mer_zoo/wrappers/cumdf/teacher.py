@@ -76,10 +76,10 @@ def load_teacher(path: str, student: Model, backbone: Model, guided: GuidedHead)
 
 
 def _check_record(path: str, record: Record, student: Model) -> None:
-    for key, wanted in describe_model(student).items():
-        theirs = getattr(record, key)
-        if theirs != wanted:
-            raise MERError(
-                f"the teacher {path} holds {key} {shown(theirs[:100])}, but the student is {wanted}; train a teacher"
-                f" with the same network and task"
-            )
+    found = describe_model(student).difference(record)
+    if found is not None:
+        key, theirs, wanted = found
+        raise MERError(
+            f"the teacher {path} holds {key} {shown(theirs[:100])}, but the student is {wanted}; train a teacher"
+            " with the same network and task"
+        )
