@@ -118,7 +118,7 @@ def explain_unfit(error: BaseException) -> str | None:
         'no such rate'
     """
     if "Does not validate against any of the Union subtypes" in str(error):
-        return "; ".join(_findings(str(error), ("Expected a", "Given value"))) or None
+        return _lacking_package(str(error)) or "; ".join(_findings(str(error), ("Expected a", "Given value"))) or None
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
