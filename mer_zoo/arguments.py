@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -91,11 +91,13 @@ def plain(value: Any, what: str) -> Any:
     )
 
 
-def fit_arguments(cls: type, given: Mapping[str, Any], places: int, largest: int = LARGEST) -> dict[str, Any]:
-    """Check a file's arguments against the annotations of a constructor, lists becoming tuples where those say so.
+def fit_arguments(
+    cls: Callable[..., Any], given: Mapping[str, Any], places: int, largest: int = LARGEST
+) -> dict[str, Any]:
+    """Check a file's arguments against a constructor's or function's annotations, lists becoming tuples as those say.
 
     Args:
-        cls: The class.
+        cls: The class or function.
         given: Arguments by name.
         places: How many of the first arguments the caller passes himself.
         largest: Bound of whole numbers that are no seed and do not stand by name in a larger option.
@@ -111,23 +113,26 @@ def fit_arguments(cls: type, given: Mapping[str, Any], places: int, largest: int
         Traceback (most recent call last):
         mer_zoo.errors.MERError: depth of MulT is '4', which is no int
     """
-    constructor: Any = cls.__init__  # type: ignore[misc]  # only read
-    known = list(inspect.signature(constructor).parameters.values())[1 + places :]
+    constructor: Any = cls.__init__ if isinstance(cls, type) else cls  # type: ignore[misc]  # only read
+    called = getattr(cls, "__name__", type(cls).__name__)
+    known = list(inspect.signature(constructor).parameters.values())[places + isinstance(cls, type) :]
     by_name = {parameter.name for parameter in known if parameter.kind is not inspect.Parameter.VAR_KEYWORD}
     hints: dict[str, _Hint] = {}
-    with suppress(NameError):  # of classes whose annotations are there for type checkers alone
+    with suppress(
+        NameError, TypeError
+    ):  # of callable objects, and of classes whose annotations are there for type checkers alone
         hints = get_type_hints(constructor)
     found = {}
     for name, value in given.items():
         if name not in by_name and len(by_name) == len(known):
-            raise MERError(f"{cls.__name__} has no option {name!r}")
-        _check_size(value, f"{name} of {cls.__name__}", largest if name != "seed" else 2**64)
+            raise MERError(f"{called} has no option {name!r}")
+        _check_size(value, f"{name} of {called}", largest if name != "seed" else 2**64)
         try:
             found[name] = _fitted(value, hints.get(name, Any) if name in by_name else Any)
         except TypeError:
             hint = hints[name]
             wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
-            raise MERError(f"{name} of {cls.__name__} is {str(value)[:50]!r}, which is no {wanted}") from None
+            raise MERError(f"{name} of {called} is {str(value)[:50]!r}, which is no {wanted}") from None
     return found
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,6 +14,7 @@ from typing_extensions import override
 
 from mer_zoo.cli.bases import with_bases
 from mer_zoo.cli.errors import explain
+from mer_zoo.cli.factories import spell_factories
 from mer_zoo.cli.info import option_help
 from mer_zoo.data.datamodule import MOSI
 from mer_zoo.errors import MERError
@@ -33,6 +36,19 @@ class MERParser(LightningArgumentParser):
         self.options_of = theclass
         added: list[str] = super().add_class_arguments(theclass, *args, **kwargs)
         return added
+
+    @override
+    def add_function_arguments(
+        self, function: Callable[..., Any], *args: Any, linked_targets: object = None, **kwargs: Any
+    ) -> list[str]:
+        # A function may stand for a class that it returns; jsonargparse tells it what is linked, as it tells a class,
+        # but does not take it. It makes such options optional afterwards.
+        added: list[str] = super().add_function_arguments(function, *args, **kwargs)
+        return added
+
+    @override
+    def parse_args(self, args: Any = None, *rest: Any, **kwargs: Any) -> Any:
+        return super().parse_args(spell_factories(sys.argv[1:] if args is None else args), *rest, **kwargs)
 
     @override
     def parse_string(self, content: str, path: str | os.PathLike[str] = "", *args: Any, **kwargs: Any) -> Namespace:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from mer_zoo.cli.factories import name_factories
 from mer_zoo.cli.former import use_current_names
 from mer_zoo.errors import MERError
 
@@ -33,8 +34,8 @@ def with_bases(text: str, path: Path) -> str:
         path: The file; its bases are relative to its folder.
 
     Returns:
-        The text itself where it has no key ``base`` and names nothing as before; otherwise YAML of the bases, in their
-        order, under what the file says, with the names of today.
+        The text itself where it has no key ``base`` and names nothing as before and no factory; otherwise YAML of the
+        bases, in their order, under what the file says, with the names of today.
 
     Raises:
         MERError: For a base that is missing, no configuration, or built on the file itself, aliases in files that are
@@ -50,7 +51,7 @@ def with_bases(text: str, path: Path) -> str:
           logger: false
     """
     root = _compose(text, path)
-    changed = use_current_names(root, text)
+    changed = use_current_names(root, text) | name_factories(root)
     if isinstance(root, yaml.MappingNode) and any(_name(key) == BASE for key, _ in root.value):
         root, changed = _whole(root, text, path.resolve(), [], {}), True
     return str(yaml.serialize(root, Dumper=yaml.SafeDumper, allow_unicode=True)) if changed else text
@@ -82,6 +83,7 @@ def _whole(
             content = _read(base, name, place)
             node = _compose(content, base)
             use_current_names(node, content)
+            name_factories(node)
             if not isinstance(node, yaml.MappingNode):
                 raise MERError(f"{place}: base {name} holds no settings; give a configuration")
             read[base] = _whole(node, content, base, [*above, path], read)

@@ -66,6 +66,13 @@ def explain(
     )
     if listed:
         return f"{where or _owner(message)}this is a list; write it in brackets and quotes, '[{listed.group(1)}]'"
+    other = re.search(r"Import path ([\w.]+)\.(\w+) does not correspond to a subclass of Model", message)
+    if other:
+        module, last = other.groups()
+        return (
+            f"{where}{module}.{last} is no Backbone; a factory is named {module}:{last}, and of a network"
+            " NAME = mer_zoo.adapt(network, feature_dim=...) makes one, in a module of your own"
+        )
     name = re.search(r"Expected a dot import path string: (\S+)", message)
     if name:
         return f"{where}{_unknown_class(name.group(1), key.group(1) if key else '')}"

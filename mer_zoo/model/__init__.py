@@ -2,6 +2,7 @@
 
 from mer_zoo.model.adapted import AdaptedBackbone, adapt
 from mer_zoo.model.backbone import Backbone
+from mer_zoo.model.factories import made_by
 from mer_zoo.model.model import Model, check_model
 from mer_zoo.model.wrapper import Wrapper, WrapperFactory, check_final_logits
 
@@ -14,4 +15,5 @@ __all__ = [
     "adapt",
     "check_final_logits",
     "check_model",
+    "made_by",
 ]

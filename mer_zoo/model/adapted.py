@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, overload
 
 from torch import Tensor, nn
@@ -14,14 +15,20 @@ from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.model.backbone import Backbone
 from mer_zoo.task import Task
 
-__all__ = ["AdaptedBackbone", "adapt"]
+__all__ = ["AdaptedBackbone", "AdaptedFactory", "adapt"]
 
 Answer = Tensor | tuple[Tensor, dict[str, Tensor]] | Output
 Call = Callable[[nn.Module, Modality, Modality, Modality], Answer]
 
 
 class AdaptedBackbone(Backbone):
-    """Any network of the user's as a Backbone; made by :func:`adapt`."""
+    """Any network of the user's as a Backbone; made by :func:`adapt`.
+
+    Attributes:
+        factory: Name and options of the factory that made it, by which an export names it; None where it has no name.
+    """
+
+    factory: tuple[str, dict[str, Any]] | None = None
 
     def __init__(
         self,
@@ -65,6 +72,23 @@ class AdaptedBackbone(Backbone):
     @override
     def name(self) -> str:
         return type(self.module).__name__
+
+
+@dataclass(frozen=True)
+class AdaptedFactory:
+    """A network of the user's that waits for the data's shapes; made by :func:`adapt`.
+
+    Attributes:
+        module: The network.
+        options: Options of :class:`AdaptedBackbone`.
+    """
+
+    module: nn.Module
+    options: Mapping[str, Any]
+
+    def __call__(self, spec: DataSpec, task: Task) -> AdaptedBackbone:
+        """Make the Backbone."""
+        return AdaptedBackbone(self.module, spec, task, **self.options)
 
 
 @overload
@@ -129,5 +153,5 @@ def adapt(
     options: dict[str, Any] = {"feature_dim": feature_dim, "call": call, "text_encoder": text_encoder}
     options["hidden_shape"] = hidden_shape
     if spec is None or task is None:
-        return lambda spec, task: AdaptedBackbone(module, spec, task, **options)
+        return AdaptedFactory(module, options)
     return AdaptedBackbone(module, spec, task, **options)

@@ -17,7 +17,8 @@ import mer_zoo.wrappers
 from mer_zoo.arguments import LARGEST, fit_arguments, plain
 from mer_zoo.batch import DataSpec
 from mer_zoo.errors import MERError
-from mer_zoo.model import Backbone, Model, Wrapper
+from mer_zoo.model import AdaptedBackbone, Backbone, Model, Wrapper
+from mer_zoo.model.factories import is_declared, make
 from mer_zoo.renames import current_options, current_values, rename_options
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
 
@@ -66,7 +67,7 @@ def describe(model: Model) -> dict[str, Any]:
         "format": FORMAT,
         "spec": plain(dict(model.spec), "DataSpec"),
         "task": _entry(model.task, model.task.given),
-        "backbone": _entry(backbone, backbone.arguments()),
+        "backbone": _made_entry(backbone) or _entry(backbone, backbone.arguments()),
         "wrappers": [_entry(wrapper, wrapper.arguments()) for wrapper in reversed(wrappers)],
     }
 
@@ -80,10 +81,24 @@ def _entry(made: object, arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {"class": name, "arguments": {key: plain(value, f"{key} of {name}") for key, value in arguments.items()}}
 
 
+def _made_entry(backbone: Model) -> dict[str, Any] | None:
+    """An adapted network by the name of its factory; None where it has none."""
+    if not isinstance(backbone, AdaptedBackbone) or backbone.factory is None:
+        return None
+    name, options = backbone.factory
+    module, _, last = name.partition(":")
+    if not is_declared(getattr(_import(module), last, None)):
+        raise MERError(
+            f"{name} does not say that it returns a Backbone; write -> mer_zoo.Backbone behind its arguments"
+        )
+    return {"class": name, "arguments": plain(options, f"options of {name}")}
+
+
 def foreign_modules(recipe: Mapping[str, Any]) -> list[str]:
     """Names of the modules, outside the zoo, of the classes that a description of :func:`describe` names."""
     entries = (recipe["task"], recipe["backbone"], *recipe["wrappers"])
-    return sorted({entry["class"].rpartition(".")[0] for entry in entries} - {""})
+    names = (entry["class"] for entry in entries)
+    return sorted({name.partition(":")[0] if ":" in name else name.rpartition(".")[0] for name in names} - {""})
 
 
 def under_current_names(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,12 +178,23 @@ def _make(kind: type[Any], entry: Any, modules: Mapping[str, ModuleType], *place
         or not isinstance(entry["arguments"], Mapping)
     ):
         raise MERError(f"the description of a {kind.__name__} has its class and arguments by name, and nothing else")
+    factory = _find_factory(entry["class"], modules) if kind is Backbone else None
+    if factory is not None:
+        spec, task = places
+        return make(factory, spec, task, entry["class"], fit_arguments(factory, entry["arguments"], len(places)))
     cls = _find(kind, entry["class"], modules)
     arguments: Mapping[str, Any] = _current(cls, entry["arguments"])
     if issubclass(cls, Model):
         arguments = cls.check_arguments(arguments)
     largest = _LARGEST_OPTION if cls in ZOO.values() else LARGEST
     return cls(*places, **fit_arguments(cls, arguments, len(places), largest))
+
+
+def _find_factory(name: object, modules: Mapping[str, ModuleType]) -> Any:
+    """A factory of a module that was named, which says itself that it is one; None where no factory is meant."""
+    module, colon, last = name.partition(":") if isinstance(name, str) else ("", "", "")
+    found = vars(modules[module]).get(last) if colon and module in modules else None
+    return found if is_declared(found) else None
 
 
 def _find(kind: type[Any], name: object, modules: Mapping[str, ModuleType]) -> type[Any]:
