@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from mer_zoo.reports.merge import results_to_add_to
 from mer_zoo.reports.predictions import on_cpu, prediction_rows
 from mer_zoo.runs.curves import CURVE, CurveWriter, curve_of, epoch_row
 from mer_zoo.runs.earlier import check_no_run, clear_run, lock_run
-from mer_zoo.runs.files import whole_file, write_csv
+from mer_zoo.runs.files import whole_file, write_csv, write_json
 from mer_zoo.runs.folder import is_trial, run_folder
 from mer_zoo.runs.provenance import provenance, weights_sha256
 from mer_zoo.sharing.named import named_options
@@ -52,7 +51,11 @@ class SaveConfig(SaveConfigCallback):
         config = self.config.clone()
         if doing == "fit":
             config.ckpt_path = None
-        for once in ("overwrite", "untrained"):  # said of this command, and not to be said again by a copy of it
+        for once in (
+            "overwrite",
+            "untrained",
+            "resume",
+        ):  # said of this command, and not to be said again by a copy of it
             config.pop(once, None)
         if "record" in config:
             config.record.overwrite = False
@@ -188,10 +191,11 @@ class RunRecord(BasePredictionWriter):
         data = None if pl_module.datamodule is None else pl_module.datamodule.origin()
         record = {**provenance(self.command), "seed": pl_module.trained_seed(), "data": data}
         path = self.folder_of(trainer) / "provenance.json"
-        if self._rows is not None and path.exists():
-            record = with_stretch(path, provenance(self.command))
-        with whole_file(path) as part:
-            part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        if self._rows is not None:
+            lost = [vars(best) for best in pl_module.stretches.not_at_hand]
+            now = {**provenance(self.command), "resumed_from": str(trainer.ckpt_path), "best_not_at_hand": lost}
+            record = with_stretch(path, now) if path.exists() else {**record, **now}
+        write_json(path, {**record, "stretches": pl_module.stretches.told})
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -201,8 +205,7 @@ class RunRecord(BasePredictionWriter):
         propensity = pl_module.model.offered(Propensity) or weights.propensity
         if propensity is not None and weights.report:
             folder = self.folder_of(trainer)
-            with whole_file(folder / "propensity.json") as part:
-                part.write_text(json.dumps(weights.report, indent=2) + "\n", encoding="utf-8")
+            write_json(folder / "propensity.json", weights.report)
             write_csv(folder / "propensity.csv", propensity.sample_rows())
 
     @override

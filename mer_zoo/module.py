@@ -1,4 +1,7 @@
-"""MERModule: the one LightningModule, which trains any model of the zoo for its task and tests it under conditions."""
+"""MERModule: the one LightningModule, which trains any model of the zoo for its task and tests it under conditions.
+
+More than 300 lines, because Lightning wants its hooks in one class; what they do stands elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ from mer_zoo.training.compilation import compile_networks
 from mer_zoo.training.guard import LossGuard, check_weights, open_entries
 from mer_zoo.training.kept import EXPLODED, KeptScores, calibrate, needed_effects, prediction, results_on
 from mer_zoo.training.monitors import direction, follow_all, monitor_of
-from mer_zoo.training.named_files import Best, settle_named_files
+from mer_zoo.training.named_files import settle_named_files
 from mer_zoo.training.param_groups import DEFAULT_GROUPS, OptimizerFactory, ParamGroups, build_optimizer
 from mer_zoo.training.preparing import NoSource, prepare
 from mer_zoo.training.record import RECORD, Record
@@ -36,6 +39,7 @@ from mer_zoo.training.refusals import check_schedule, check_training, warn_of_pl
 from mer_zoo.training.restore import check_loops_and_callbacks, check_optimizers
 from mer_zoo.training.resume import ResumableModule
 from mer_zoo.training.scheduling import SchedulerFactory, Scheduling
+from mer_zoo.training.settings import Settings, optimisation, settings_of
 from mer_zoo.training.stepping import Stepping
 
 __all__ = ["MERModule"]
@@ -109,9 +113,7 @@ class MERModule(ResumableModule):
         self.results: dict[str, dict[str, Any]] = {}
         self.test_scores: dict[str, Scores] = {}
         self._kept = KeptScores()
-        self.not_at_hand: list[Best] = []
         self._seed: int | None = None
-        self._may_be_open: set[str] = set()  # entries of the state
 
     @override
     @_restricted_classmethod
@@ -179,11 +181,17 @@ class MERModule(ResumableModule):
         return self.scheduling.configure(optimizer)
 
     @override
+    def settings(self, data: MERDataModule | None) -> Settings:
+        steps = {"clip_norm": self.stepping.clip_norm, "accumulate": self.stepping.accumulate}
+        factories = (self.optimizer_factory, self.param_groups, self.scheduling.factory)
+        made = optimisation(*factories, {**steps, "scheduler_interval": self.scheduling.interval})
+        return settings_of(made, record_of(self.model, None, None).recipe, data)
+
+    @override
     def on_fit_start(self) -> None:
         super().on_fit_start()
         content = self.trainer._checkpoint_connector._loaded_checkpoint
-        if content:
-            check_optimizers(content, self.trainer, self.optimizer_factory, "the checkpoint")
+        check_optimizers(content, self.trainer, self.optimizer_factory, "the checkpoint")
 
     def _train_source(self) -> BatchSource:
         data, convert = self.datamodule, self.trainer.precision_plugin.convert_input
@@ -292,7 +300,7 @@ class MERModule(ResumableModule):
         check_state(checkpoint["state_dict"], self.state_dict(), self.model.name)
         if self._trainer is not None:
             check_loops_and_callbacks(checkpoint, self._trainer, "the checkpoint")
-            self.not_at_hand = settle_named_files(checkpoint, self._trainer)
+            self.stretches.not_at_hand = settle_named_files(checkpoint, self._trainer)
         self._seed = record.seed
         super().on_load_checkpoint(checkpoint)
         if self.datamodule is not None:

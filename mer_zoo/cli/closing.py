@@ -45,7 +45,7 @@ def after_fit(trainer: Trainer, folder: Path) -> str:
         epoch = torch.load(best, map_location="cpu", weights_only=True, mmap=True)["epoch"]
         score = math.nan if kept.best_model_score is None else float(kept.best_model_score)
         lines.insert(0, f"best epoch: {epoch} (the first is 0), {kept.monitor} {score:.4g}")
-        for before in getattr(trainer.lightning_module, "not_at_hand", []):
+        for before in getattr(getattr(trainer.lightning_module, "stretches", None), "not_at_hand", []):
             if before.monitor == kept.monitor and before.is_better_than(score):
                 lines.insert(1, f"an epoch before the run was resumed had {before.score:.4g}, and is not at hand")
     if (folder / "config.yaml").is_file() and best:

@@ -31,9 +31,10 @@ from mer_zoo.module import MERModule
 from mer_zoo.reports import show_results
 from mer_zoo.runs.earlier import check_no_run, trained_weights
 from mer_zoo.runs.folder import CHECKPOINTS, is_trial, newest_run, run_folder
-from mer_zoo.training.checkpoint import check_if_local
+from mer_zoo.training.checkpoint import check_file, check_if_local
 from mer_zoo.training.monitors import AUTO, follow
 from mer_zoo.training.resume import LastCheckpoint
+from mer_zoo.training.settings import KINDS, allowed_kinds, go_on
 
 __all__ = ["MERCLI", "run"]
 
@@ -105,6 +106,8 @@ class MERCLI(LightningCLI):
         parser.add_argument(
             "--untrained", type=bool, default=False, help="Test the network as it is initialised, without a checkpoint."
         )
+        told = f"What a run that is resumed may have other than before, with commas: {', '.join(KINDS)}."
+        parser.add_argument("--resume.allow", type=str, default="", help=told)
         parser.set_defaults(
             {
                 "early_stopping.monitor": "val/loss",
@@ -192,6 +195,7 @@ class MERCLI(LightningCLI):
             raise MERError(f"there is {left}, from which Lightning would go on; move it away, or give --ckpt_path last")
         for record in self._records():
             record.check_place(self.trainer, self.options.get("ckpt_path"))
+        self._check_resumed()
         rank_zero_info(closing.size_of(self.model.model))
         if self.model.automatic_optimization:
             return
@@ -203,6 +207,13 @@ class MERCLI(LightningCLI):
                 raise MERError(
                     f"trainer.{theirs} does not work with several optimiser steps a batch; take --model.{ours} instead"
                 )
+
+    def _check_resumed(self) -> None:
+        """Refuse to go on with something else, before the configuration of the run is replaced."""
+        self.model.stretches.may_differ = allowed_kinds(self.options.resume.allow)
+        path = Path(str(self.options.ckpt_path or "").removeprefix("file://"))
+        if self.options.ckpt_path and path.is_file():
+            go_on(check_file(path), self.model.settings(self.datamodule), self.model.stretches.may_differ)
 
     @override
     def _parse_ckpt_path(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import secrets
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["whole_file", "write_csv"]
+__all__ = ["whole_file", "write_csv", "write_json"]
 
 
 @contextmanager
@@ -70,3 +71,14 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["id"])
         writer.writeheader()
         writer.writerows(rows)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write plain values to a JSON file, all or nothing.
+
+    Args:
+        path: The file; its folder is made.
+        content: Plain values.
+    """
+    with whole_file(path) as part:
+        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

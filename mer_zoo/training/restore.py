@@ -70,11 +70,13 @@ def _check_loader(state: Any, where: str) -> None:
         _check(state.get("batches"), 0, f"{where}: batches")
 
 
-def check_optimizers(content: Mapping[str, Any], trainer: Trainer, factory: OptimizerFactory, where: str) -> None:
+def check_optimizers(
+    content: Mapping[str, Any] | None, trainer: Trainer, factory: OptimizerFactory, where: str
+) -> None:
     """Refuse states of optimisers and schedulers that those of a trainer can't go on with.
 
     Args:
-        content: The content of a checkpoint.
+        content: The content of a checkpoint; None where none is restored.
         trainer: The trainer, whose optimisers are set up; they take the states over, as Lightning lets them again.
         factory: Makes such an optimiser, which tells by a step with one parameter what is kept of each.
         where: The checkpoint, for messages.
@@ -82,6 +84,8 @@ def check_optimizers(content: Mapping[str, Any], trainer: Trainer, factory: Opti
     Raises:
         MERError: Naming the first field that is odd.
     """
+    if not content:
+        return
     kept = _kept(factory)
     schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
     kinds: tuple[tuple[str, Sequence[Any]], ...]

@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from mer_zoo.fields import Fields
 from mer_zoo.training.record import REMEDY
+from mer_zoo.training.settings import STRETCHES, Settings, Stretches
 
 __all__ = ["LastCheckpoint", "ResumableModule", "rng_state", "set_rng_state"]
 
@@ -155,6 +156,10 @@ def _checked(state: Any) -> dict[str, Any]:
 class ResumableModule(LightningModule, ABC):
     """A LightningModule whose training goes on from a checkpoint as if it had never stopped."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.stretches = Stretches()
+
     _monitored: float | None = None
     _resumed: dict[str, Any] | None = None  # what is still to be put back of the checkpoint
 
@@ -162,6 +167,10 @@ class ResumableModule(LightningModule, ABC):
     @abstractmethod
     def monitor(self) -> str:
         """Metric that a scheduler follows, which a checkpoint keeps."""
+
+    @abstractmethod
+    def settings(self, data: Any) -> Settings:
+        """What is trained on, a datamodule or None where it is not known, and by."""
 
     @override
     def setup(self, stage: str) -> None:
@@ -175,23 +184,30 @@ class ResumableModule(LightningModule, ABC):
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[STRETCHES] = self.stretches.told
         checkpoint[TRAINING] = {**_training_state(self.trainer, self.device), "monitored": self.monitored()}
         _settle_progress(checkpoint["loops"])
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if self._trainer is not None and self._trainer.state.fn == "fit" and TRAINING in checkpoint:
-            self._resumed = _checked(checkpoint[TRAINING])
-            self._monitored = self._resumed["monitored"]
+        if self._trainer is not None and self._trainer.state.fn == "fit":
+            self.stretches.begin(checkpoint, self.settings(getattr(self._trainer, "datamodule", None)))
+            if TRAINING in checkpoint:
+                self._resumed = _checked(checkpoint[TRAINING])
+                self._monitored = self._resumed["monitored"]
 
     @override
     def on_fit_start(self) -> None:
+        if self._resumed is None:
+            self.stretches.begin(None, self.settings(getattr(self.trainer, "datamodule", None)))
+        self.stretches.note(self.trainer)
         if self._resumed is not None and self._resumed["stopping"]:
             rank_zero_info("the run of this checkpoint was stopped early; there is nothing left to train")
             self.trainer.should_stop = True
 
     @override
     def on_train_start(self) -> None:
+        self.stretches.take_over(self.trainer)
         if self._resumed is None:
             return
         # As late as possible: whatever is set up may draw.
@@ -215,8 +231,7 @@ class ResumableModule(LightningModule, ABC):
         super().log(*args, **kwargs)
         if self._resumed is None or not self.trainer.training:
             return
-        # The means of the epoch begin anew; what one held already is added when it has been logged once, in the same
-        # order of sums.
+        # The means of the epoch begin anew; what one held is added once it has been logged, in the same order of sums.
         results, means = self.trainer.fit_loop.epoch_loop._results, self._own_state()["means"]
         for name in [name for name in means if name in results]:
             metric, (value, count) = results[name], means.pop(name)

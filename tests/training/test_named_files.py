@@ -125,7 +125,7 @@ def test_a_best_epoch_that_is_not_at_hand_is_told(
     trainer = fit(tmp_path / "run", 4, away / "last.ckpt", rising=True)
     module = trainer.lightning_module
     assert isinstance(module, MERModule)
-    (lost,) = module.not_at_hand
+    (lost,) = module.stretches.not_at_hand
     every = losses(tmp_path / "run")
     assert lost.score == pytest.approx(min(every))
     assert kept_score(tmp_path / "run" / "checkpoints" / "best.ckpt") == pytest.approx(min(every[2:]))
