@@ -15,6 +15,7 @@ from mer_zoo import LFLSTM, DataSpec, MulT, SentimentClassification
 from mer_zoo.cli.parser import MERCLI
 from mer_zoo.errors import MERError
 from mer_zoo.renames import MODULES, OPTIONS, current_options, current_path, rename_options
+from mer_zoo.sharing.parts import Recipe
 from mer_zoo.sharing.recipe import build, describe
 
 ROWS = [(owner, old, new) for owner, renamed in OPTIONS.items() for old, new in renamed.items()]
@@ -79,14 +80,15 @@ def test_the_command_line_tells_the_name(parser: ArgumentParser, owner: str, old
 @pytest.mark.parametrize("owner", OPTIONS)
 def test_a_description_of_before_builds_the_same_model(owner: str) -> None:
     backbone, wrapper = ("LFLSTM", owner) if is_wrapper(owner) else (owner, None)
-    recipe = describe(zoo_cases.nest(backbone, wrapper))
+    recipe = describe(zoo_cases.nest(backbone, wrapper)).plain()
     entries = [recipe["backbone"], *recipe["wrappers"]]
     former = [
         {**entry, "arguments": as_before(entry["arguments"], entry["class"])} if entry["class"] in OPTIONS else entry
         for entry in entries
     ]
     assert former != entries
-    assert describe(build({**recipe, "backbone": former[0], "wrappers": former[1:]})) == recipe
+    before = Recipe.read({**recipe, "backbone": former[0], "wrappers": former[1:]})
+    assert describe(build(before)).plain() == recipe
 
 
 def test_several_names_are_all_told() -> None:

@@ -15,6 +15,7 @@ from mer_zoo.model import Model
 from mer_zoo.reports.record import RunResults
 from mer_zoo.reports.run import condition_table, curve_tables
 from mer_zoo.runs.provenance import provenance
+from mer_zoo.sharing.parts import Recipe
 from mer_zoo.sharing.recipe import describe, foreign_modules
 from mer_zoo.text import in_markdown
 from mer_zoo.training.checkpoint import describe_model
@@ -66,7 +67,7 @@ def record_of(model: Model, datamodule: MERDataModule | None, seed: int | None) 
     """
     recipe, refused = None, ""
     try:
-        recipe = describe(model)
+        recipe = describe(model).plain()
     except MERError as error:
         refused = str(error)
     return Record(
@@ -92,7 +93,7 @@ def _about_data(datamodule: MERDataModule) -> DataAbout:
     )
 
 
-def model_card(recipe: Mapping[str, Any], about: About, results: RunResults | None, standardized: bool) -> str:
+def model_card(recipe: Recipe, about: About, results: RunResults | None, standardized: bool) -> str:
     """Write a model card in Markdown with the header that model hubs read.
 
     Args:
@@ -136,8 +137,8 @@ def model_card(recipe: Mapping[str, Any], about: About, results: RunResults | No
     return "\n\n".join(sections) + "\n"
 
 
-def _use(recipe: Mapping[str, Any], data: DataAbout, standardized: bool) -> str:
-    spec, modules = recipe["spec"], foreign_modules(recipe)
+def _use(recipe: Recipe, data: DataAbout, standardized: bool) -> str:
+    spec, modules = recipe.spec, foreign_modules(recipe)
     made = data.corpus == SyntheticMER.__name__
     options = {
         "task": data.task or "TASK",
@@ -155,13 +156,13 @@ def _use(recipe: Mapping[str, Any], data: DataAbout, standardized: bool) -> str:
     )
 
 
-def _facts(recipe: Mapping[str, Any], about: About, results: RunResults | None) -> dict[str, Any]:
-    spec, task, data = recipe["spec"], recipe["task"], about.data or DataAbout()
+def _facts(recipe: Recipe, about: About, results: RunResults | None) -> dict[str, Any]:
+    spec, task, data = recipe.spec, recipe.task, about.data or DataAbout()
     made = data.corpus == SyntheticMER.__name__
-    options = ", ".join(f"{name} {_words(value)}" for name, value in task["arguments"].items())
+    options = ", ".join(f"{name} {_words(value)}" for name, value in task.arguments.items())
     shapes = ", ".join(f"{name} {spec[f'{name}_len']} steps of {_width(spec, name)}" for name in spec["modalities"])
     return {
-        "Task": f"{task['class']} ({options})",
+        "Task": f"{task.name} ({options})",
         "Corpus": " ".join(filter(None, [None if made else data.corpus, data.source])),
         "Samples": "" if results is None else _words(results.data.get("counts")),
         "SHA-256 of the source": data.sha256,

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -26,6 +25,7 @@ from mer_zoo.runs.files import whole_file
 from mer_zoo.runs.folder import folder_of
 from mer_zoo.runs.provenance import weights_sha256
 from mer_zoo.sharing.card import about_model, model_card
+from mer_zoo.sharing.parts import Recipe
 from mer_zoo.sharing.recipe import (
     Modules,
     describe,
@@ -77,7 +77,7 @@ def save_pretrained(model: Model, dest: str | Path, licence: str | None = None, 
     """
     dest = _destination(dest, overwrite)
     recipe = describe(model)
-    record = Record(**vars(describe_model(model)), scaler=model.scaler_state, recipe=recipe)
+    record = Record(**vars(describe_model(model)), scaler=model.scaler_state, recipe=recipe.plain())
     about = replace(about_model(model), licence=licence)
     state = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
     return _write(dest, recipe, foreign_modules(recipe), state, record, about, None, "the model")
@@ -111,20 +111,22 @@ def export_checkpoint(
     """
     dest = _destination(dest, overwrite)
     given = read_checkpoint(checkpoint, "give a .ckpt file that mer-zoo fit wrote")
-    record, recipe = given.record, given.record.recipe
-    if recipe is None or record.about is None:
+    record = given.record
+    if record.recipe is None or record.about is None:
         raise MERError(f"{checkpoint} can't be exported: {shown(record.refused)}")
+    recipe = Recipe.read(record.recipe)
     if student:
-        recipe = without_teachers(recipe, modules)
-        if recipe is None:
+        alone = without_teachers(recipe, modules)
+        if alone is None:
             raise MERError(f"{checkpoint} holds {shown(record.model)}, which has no student; leave out --student")
+        recipe = alone
     about = replace(record.about, selection=_selection(given), licence=licence, seed=record.seed)
     return _write(dest, recipe, modules, given.model_state, record, about, _results(given), str(checkpoint))
 
 
 def _write(
     dest: Path,
-    recipe: dict[str, Any],
+    recipe: Recipe,
     modules: Modules,
     state: Mapping[str, Tensor],
     record: Record,
@@ -142,8 +144,8 @@ def _write(
         tensors |= {f"{SCALER}{kind}.{name}": value.contiguous().clone() for name, value in statistics.items()}
     described = {"model": record.model, "task": record.task, "seed": record.seed}
     recipe = under_current_names(recipe)
-    config = json.dumps({**recipe, "about": about.plain()}, indent=2, allow_nan=False)
-    whole = {**recipe, "spec": plain(dict(model.spec), "DataSpec")}  # a foreign one may say less
+    config = json.dumps({**recipe.plain(), "about": about.plain()}, indent=2, allow_nan=False)
+    whole = replace(recipe, spec=plain(dict(model.spec), "DataSpec"))  # a foreign one may say less
     card = model_card(whole, about, results, record.scaler is not None)
     with _all_or_none(dest) as folder:
         # by way of bytes: the library's own writer makes files that only their owner may read

@@ -33,8 +33,7 @@ def named_options(model: Model) -> list[dict[str, Any]] | None:
         recipe = describe(model)
     except MERError:  # results are written all the same
         return None
-    entries = [*reversed(recipe["wrappers"]), recipe["backbone"]]
     return [
-        {"class": one["class"], "options": {k: v for k, v in one["arguments"].items() if not isinstance(v, Mapping)}}
-        for one in entries
+        {"class": part.name, "options": {k: v for k, v in part.arguments.items() if not isinstance(v, Mapping)}}
+        for part in (*reversed(recipe.wrappers), recipe.backbone)
     ]

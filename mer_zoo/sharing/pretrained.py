@@ -22,6 +22,7 @@ from torch import Tensor
 from mer_zoo.errors import MERError
 from mer_zoo.model import Model
 from mer_zoo.sharing.export import CONFIG, SCALER, WEIGHTS, load_exported
+from mer_zoo.sharing.parts import Recipe
 from mer_zoo.sharing.recipe import Modules, build, outline
 from mer_zoo.text import shown
 from mer_zoo.training.checkpoint import check_record, check_state, needed_state, read_checkpoint
@@ -63,9 +64,10 @@ def load_pretrained(path: str | Path, modules: Modules = (), revision: str | Non
     """
     folder = _folder(path, revision)
     config, weights = _file(folder, CONFIG), _file(folder, WEIGHTS)
-    recipe = _read(config)
+    content = _read(config)
     shapes = _shapes(weights)
     try:
+        recipe = Recipe.read(content)
         with torch.random.fork_rng(devices=[]):
             _check_sizes(outline(recipe, modules, len(shapes)), shapes)
             model = build(recipe, modules)
@@ -89,8 +91,8 @@ def load_model(checkpoint: str | Path, modules: Modules = ()) -> tuple[Model, in
         MERError: If the file is no checkpoint of a run, or its model can't be built from plain values.
     """
     given = read_checkpoint(checkpoint, "give a .ckpt file that mer-zoo fit wrote")
-    record, recipe = given.record, given.record.recipe
-    if recipe is None:
+    record = given.record
+    if record.recipe is None:
         raise MERError(
             f"{checkpoint} does not tell how its model is built: {shown(record.refused)}; or build it as for training,"
             " and give the file to a Trainer, as in trainer.test(module, data, ckpt_path=...)"
@@ -98,6 +100,7 @@ def load_model(checkpoint: str | Path, modules: Modules = ()) -> tuple[Model, in
     state = given.model_state
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     try:
+        recipe = Recipe.read(record.recipe)
         with torch.random.fork_rng(devices=[]):
             plan = outline(recipe, modules, len(tensors))
             check_record(record, plan, str(checkpoint))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +21,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.model import AdaptedBackbone, Backbone, Model, Wrapper
 from mer_zoo.model.factories import is_declared, make
 from mer_zoo.renames import current_options, current_values, rename_options
+from mer_zoo.sharing.parts import Part, Recipe
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
 
 __all__ = [
@@ -34,16 +36,14 @@ __all__ = [
 
 Modules = Sequence[str | ModuleType]
 
-FORMAT = 1
 _LARGEST_OPTION = 2**16  # some networks make lists as long as a number of layers before the first layer
-_PARTS = {"format", "spec", "task", "backbone", "wrappers"}
 _TASKS = (EmotionDetection, SentimentClassification, SentimentRegression)
 ZOO: dict[str, type] = {cls.__name__: cls for cls in _TASKS}
 ZOO |= {name: vars(mer_zoo.backbones)[name] for name in mer_zoo.backbones.__all__}
 ZOO |= {name: vars(mer_zoo.wrappers)[name] for name in mer_zoo.wrappers.__all__}
 
 
-def describe(model: Model) -> dict[str, Any]:
+def describe(model: Model) -> Recipe:
     """Say in plain values how to build a model again.
 
     Args:
@@ -59,29 +59,28 @@ def describe(model: Model) -> dict[str, Any]:
         >>> from mer_zoo.backbones import LFLSTM
         >>> from mer_zoo.wrappers import CLUE
         >>> recipe = describe(CLUE(LFLSTM(DataSpec(), SentimentClassification(3), dim=4)))
-        >>> [wrapper["class"] for wrapper in recipe["wrappers"]], recipe["backbone"]["arguments"]["dim"]
+        >>> [wrapper.name for wrapper in recipe.wrappers], recipe.backbone.arguments["dim"]
         (['CLUE'], 4)
     """
     *wrappers, backbone = model.nest
-    return {
-        "format": FORMAT,
-        "spec": plain(dict(model.spec), "DataSpec"),
-        "task": _entry(model.task, model.task.given),
-        "backbone": _made_entry(backbone) or _entry(backbone, backbone.arguments()),
-        "wrappers": [_entry(wrapper, wrapper.arguments()) for wrapper in reversed(wrappers)],
-    }
+    return Recipe(
+        plain(dict(model.spec), "DataSpec"),
+        _part(model.task, model.task.given),
+        _made_part(backbone) or _part(backbone, backbone.arguments()),
+        tuple(_part(wrapper, wrapper.arguments()) for wrapper in reversed(wrappers)),
+    )
 
 
-def _entry(made: object, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _part(made: object, arguments: Mapping[str, Any]) -> Part:
     cls = type(made)
     path = f"{cls.__module__}.{cls.__qualname__}"
     if ZOO.get(cls.__name__) is not cls and cls.__qualname__ != cls.__name__:
         raise MERError(f"{path} is defined inside something else, where it can't be found again; define it in a module")
     name = cls.__name__ if ZOO.get(cls.__name__) is cls else path
-    return {"class": name, "arguments": {key: plain(value, f"{key} of {name}") for key, value in arguments.items()}}
+    return Part(name, {key: plain(value, f"{key} of {name}") for key, value in arguments.items()})
 
 
-def _made_entry(backbone: Model) -> dict[str, Any] | None:
+def _made_part(backbone: Model) -> Part | None:
     """An adapted network by the name of its factory; None where it has none."""
     if not isinstance(backbone, AdaptedBackbone) or backbone.factory is None:
         return None
@@ -91,24 +90,22 @@ def _made_entry(backbone: Model) -> dict[str, Any] | None:
         raise MERError(
             f"{name} does not say that it returns a Backbone; write -> mer_zoo.Backbone behind its arguments"
         )
-    return {"class": name, "arguments": plain(options, f"options of {name}")}
+    return Part(name, plain(options, f"options of {name}"))
 
 
-def foreign_modules(recipe: Mapping[str, Any]) -> list[str]:
+def foreign_modules(recipe: Recipe) -> list[str]:
     """Names of the modules, outside the zoo, of the classes that a description of :func:`describe` names."""
-    entries = (recipe["task"], recipe["backbone"], *recipe["wrappers"])
-    names = (entry["class"] for entry in entries)
+    names = (part.name for part in recipe.parts)
     return sorted({name.partition(":")[0] if ":" in name else name.rpartition(".")[0] for name in names} - {""})
 
 
-def under_current_names(recipe: Mapping[str, Any]) -> dict[str, Any]:
+def under_current_names(recipe: Recipe) -> Recipe:
     """A description whose options of the zoo's classes are called as they are today, whenever it was written."""
 
-    def current(entry: Mapping[str, Any]) -> dict[str, Any]:
-        return {**entry, "arguments": _current(ZOO.get(entry["class"], object), entry["arguments"])}
+    def current(part: Part) -> Part:
+        return replace(part, arguments=_current(ZOO.get(part.name, object), part.arguments))
 
-    wrappers = [current(entry) for entry in recipe["wrappers"]]
-    return {**recipe, "backbone": current(recipe["backbone"]), "wrappers": wrappers}
+    return replace(recipe, backbone=current(recipe.backbone), wrappers=tuple(map(current, recipe.wrappers)))
 
 
 def _current(cls: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,36 +115,29 @@ def _current(cls: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
     return rename_options({**arguments, **values}, current_options(cls))
 
 
-def build(recipe: Mapping[str, Any], modules: Modules = ()) -> Model:
+def build(recipe: Recipe, modules: Modules = ()) -> Model:
     """Build a model from its description; only classes of the zoo, and of the modules named, are ever called.
 
     Args:
-        recipe: What :func:`describe` returned, maybe after a journey through JSON.
+        recipe: What :func:`describe` returned, or what was read from a file.
         modules: Further modules, imported, whose models, wrappers and tasks may be named.
 
     Raises:
         MERError: If it describes no model.
 
     Example:
-        >>> task = {"class": "os.system", "arguments": {}}
-        >>> build({"format": 1, "spec": {}, "task": task, "backbone": {}, "wrappers": []})
+        >>> build(Recipe({}, Part("os.system", {}), Part("LFLSTM", {})))
         Traceback (most recent call last):
         mer_zoo.errors.MERError: 'os.system' is no Task of mer_zoo; if you trust the module it stands in, name it in
         modules ...
     """
-    if not isinstance(recipe, Mapping) or recipe.keys() != _PARTS or recipe["format"] != FORMAT:
-        raise MERError(
-            f"the description of a model has {', '.join(sorted(_PARTS))}, the format being {FORMAT}, and nothing else"
-        )
-    if not isinstance(recipe["spec"], Mapping) or not isinstance(recipe["wrappers"], list):
-        raise MERError("the description of a model has a spec by names, and a list of wrappers")
     known = _imported(modules)
     try:
-        spec = DataSpec(**fit_arguments(DataSpec, recipe["spec"], places=0))
-        task: Task = _make(Task, recipe["task"], known)
-        model: Model = _make(Backbone, recipe["backbone"], known, spec, task)
-        for entry in recipe["wrappers"]:
-            model = _make(Wrapper, entry, known, model)
+        spec = DataSpec(**fit_arguments(DataSpec, recipe.spec, places=0))
+        task: Task = _make(Task, recipe.task, known)
+        model: Model = _make(Backbone, recipe.backbone, known, spec, task)
+        for wrapper in recipe.wrappers:
+            model = _make(Wrapper, wrapper, known, model)
     except MERError:
         raise
     except Exception as error:  # sizes that do not go together: each layer complains in its own way
@@ -171,48 +161,42 @@ def _import(name: str) -> ModuleType:
         ) from error
 
 
-def _make(kind: type[Any], entry: Any, modules: Mapping[str, ModuleType], *places: Any) -> Any:
-    if (
-        not isinstance(entry, Mapping)
-        or entry.keys() != {"class", "arguments"}
-        or not isinstance(entry["arguments"], Mapping)
-    ):
-        raise MERError(f"the description of a {kind.__name__} has its class and arguments by name, and nothing else")
-    factory = _find_factory(entry["class"], modules) if kind is Backbone else None
+def _make(kind: type[Any], part: Part, modules: Mapping[str, ModuleType], *places: Any) -> Any:
+    factory = _find_factory(part.name, modules) if kind is Backbone else None
     if factory is not None:
         spec, task = places
-        return make(factory, spec, task, entry["class"], fit_arguments(factory, entry["arguments"], len(places)))
-    cls = _find(kind, entry["class"], modules)
-    arguments: Mapping[str, Any] = _current(cls, entry["arguments"])
+        return make(factory, spec, task, part.name, fit_arguments(factory, part.arguments, len(places)))
+    cls = _find(kind, part.name, modules)
+    arguments: Mapping[str, Any] = _current(cls, part.arguments)
     if issubclass(cls, Model):
         arguments = cls.check_arguments(arguments)
     largest = _LARGEST_OPTION if cls in ZOO.values() else LARGEST
     return cls(*places, **fit_arguments(cls, arguments, len(places), largest))
 
 
-def _find_factory(name: object, modules: Mapping[str, ModuleType]) -> Any:
+def _find_factory(name: str, modules: Mapping[str, ModuleType]) -> Any:
     """A factory of a module that was named, which says itself that it is one; None where no factory is meant."""
-    module, colon, last = name.partition(":") if isinstance(name, str) else ("", "", "")
+    module, colon, last = name.partition(":")
     found = vars(modules[module]).get(last) if colon and module in modules else None
     return found if is_declared(found) else None
 
 
-def _find(kind: type[Any], name: object, modules: Mapping[str, ModuleType]) -> type[Any]:
-    path, _, last = name.rpartition(".") if isinstance(name, str) else ("", "", "")
+def _find(kind: type[Any], name: str, modules: Mapping[str, ModuleType]) -> type[Any]:
+    path, _, last = name.rpartition(".")
     # What a script defined is found in the script's own module, or where it was moved to.
     places = modules.values() if path == "__main__" else [modules[path]] if path in modules else []
-    options = [vars(place).get(last) for place in places] if path else [ZOO.get(str(name))]
+    options = [vars(place).get(last) for place in places] if path else [ZOO.get(name)]
     for found in options:
         if isinstance(found, type) and issubclass(found, kind):
             return found
     raise MERError(
-        f"{str(name)[:100]!r} is no {kind.__name__} of mer_zoo; if you trust the module it stands in, name it in"
+        f"{name[:100]!r} is no {kind.__name__} of mer_zoo; if you trust the module it stands in, name it in"
         f" modules"
         " (mer-zoo export --module)"
     )
 
 
-def without_teachers(recipe: Mapping[str, Any], modules: Modules = ()) -> dict[str, Any] | None:
+def without_teachers(recipe: Recipe, modules: Modules = ()) -> Recipe | None:
     """The description of a model without the parts of its wrappers that only training needs.
 
     Args:
@@ -230,23 +214,23 @@ def without_teachers(recipe: Mapping[str, Any], modules: Modules = ()) -> dict[s
         >>> from mer_zoo.wrappers import CUMDF
         >>> whole = describe(CUMDF(LFLSTM(DataSpec(), SentimentClassification(3))))
         >>> alone = without_teachers(whole)
-        >>> [recipe["wrappers"][0]["arguments"]["teacher"] for recipe in (whole, alone)]
+        >>> [recipe.wrappers[0].arguments["teacher"] for recipe in (whole, alone)]
         ['joint', None]
-        >>> print(without_teachers(alone | {"wrappers": []}))
+        >>> print(without_teachers(replace(alone, wrappers=())))
         None
     """
     known = _imported(modules)
-    classes: list[type[Wrapper]] = [_find(Wrapper, entry["class"], known) for entry in recipe["wrappers"]]
+    classes: list[type[Wrapper]] = [_find(Wrapper, part.name, known) for part in recipe.wrappers]
     if not any(cls.for_prediction for cls in classes):
         return None
-    alone = [
-        {**entry, "arguments": {**entry["arguments"], **cls.for_prediction}}
-        for cls, entry in zip(classes, recipe["wrappers"], strict=True)
-    ]
-    return {**recipe, "wrappers": alone}
+    alone = (
+        replace(part, arguments={**part.arguments, **cls.for_prediction})
+        for cls, part in zip(classes, recipe.wrappers, strict=True)
+    )
+    return replace(recipe, wrappers=tuple(alone))
 
 
-def outline(recipe: Mapping[str, Any], modules: Modules = (), tensors: int = 1000) -> Model:
+def outline(recipe: Recipe, modules: Modules = (), tensors: int = 1000) -> Model:
     """Build a model whose tensors have shapes but take no memory, in a time that its sizes do not change.
 
     With classes of ``modules``, which the caller trusts, it is a complete model.
@@ -261,8 +245,8 @@ def outline(recipe: Mapping[str, Any], modules: Modules = (), tensors: int = 100
 
     Example:
         >>> from mer_zoo.backbones import LFLSTM
-        >>> huge = describe(LFLSTM(DataSpec(), SentimentRegression()))
-        >>> huge["backbone"]["arguments"]["dim"] = 60_000
+        >>> plan = describe(LFLSTM(DataSpec(), SentimentRegression()))
+        >>> huge = replace(plan, backbone=Part("LFLSTM", {**plan.backbone.arguments, "dim": 60_000}))
         >>> outline(huge).feature_dim, next(outline(huge).parameters()).device
         (60000, device(type='meta'))
     """

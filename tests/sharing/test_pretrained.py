@@ -37,6 +37,7 @@ from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError
 from mer_zoo.model import Model, adapt
 from mer_zoo.module import MERModule
+from mer_zoo.sharing.parts import Recipe
 from mer_zoo.sharing.recipe import describe, outline
 from mer_zoo.wrappers import CLUE, CUMDF, GEAR, MACI, MSSD, CausalMER
 
@@ -370,7 +371,7 @@ def whole_numbers(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any,
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BACKBONES)
 def test_no_option_builds_for_long(name: str) -> None:
-    recipe = describe(nest(name, None))
+    recipe = describe(nest(name, None)).plain()
     for *path, last in whole_numbers(recipe["backbone"]["arguments"]):
         changed = deepcopy(recipe)
         place: Any = changed["backbone"]["arguments"]
@@ -379,7 +380,7 @@ def test_no_option_builds_for_long(name: str) -> None:
         place[last] = 2**16 - 1
         begin = time.process_time()
         with suppress(MERError):
-            outline(changed, tensors=100)
+            outline(Recipe.read(changed), tensors=100)
         assert time.process_time() - begin < 10, (path, last)
 
 
