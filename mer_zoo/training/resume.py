@@ -184,7 +184,7 @@ class ResumableModule(LightningModule, ABC):
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[STRETCHES] = self.stretches.told
+        checkpoint.update({STRETCHES: told} if (told := self.stretches.told) else {})  # finders save before training
         checkpoint[TRAINING] = {**_training_state(self.trainer, self.device), "monitored": self.monitored()}
         _settle_progress(checkpoint["loops"])
 
