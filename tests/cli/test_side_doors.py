@@ -66,6 +66,7 @@ def edited(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
     return edit
 
 
+@pytest.mark.filterwarnings("ignore:the best epoch before")  # the checkpoint has left its run
 @pytest.mark.parametrize(
     ("doing", "given"),
     [
