@@ -1,7 +1,4 @@
-"""MERModule: the one LightningModule, which trains any model of the zoo for its task and tests it under conditions.
-
-More than 300 lines, because Lightning wants its hooks in one class; what they do stands elsewhere.
-"""
+"""MERModule: the one LightningModule, which trains any model of the zoo for its task and tests it under conditions."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import Self, override
 
-from mer_zoo.batch import Batch, BatchSource, Output, Step
+from mer_zoo.batch import Batch, BatchSource, Output
 from mer_zoo.confounding import ValidationWeights, Words
 from mer_zoo.data.datamodule import MERDataModule
 from mer_zoo.data.dataset import MappedSource
@@ -25,18 +22,17 @@ from mer_zoo.scores import Scores, measure
 from mer_zoo.sharing.card import record_of
 from mer_zoo.sharing.pretrained import load_model
 from mer_zoo.sharing.recipe import Modules
-from mer_zoo.training.checkpoint import check_record, check_state
 from mer_zoo.training.checkpoint_io import keep_whole
 from mer_zoo.training.compilation import compile_networks
 from mer_zoo.training.guard import LossGuard, check_weights, open_entries
 from mer_zoo.training.kept import EXPLODED, KeptScores, calibrate, needed_effects, prediction, results_on
+from mer_zoo.training.loaded import check_loaded
 from mer_zoo.training.monitors import direction, follow_all, monitor_of
-from mer_zoo.training.named_files import settle_named_files
 from mer_zoo.training.param_groups import DEFAULT_GROUPS, OptimizerFactory, ParamGroups, build_optimizer
 from mer_zoo.training.preparing import NoSource, prepare
-from mer_zoo.training.record import RECORD, Record
-from mer_zoo.training.refusals import check_schedule, check_training, warn_of_plain_loaders
-from mer_zoo.training.restore import check_loops_and_callbacks, check_optimizers
+from mer_zoo.training.record import RECORD
+from mer_zoo.training.refusals import check_training, warn_of_plain_loaders
+from mer_zoo.training.restore import check_optimizers
 from mer_zoo.training.resume import ResumableModule
 from mer_zoo.training.scheduling import SchedulerFactory, Scheduling
 from mer_zoo.training.settings import Settings, optimisation, settings_of
@@ -156,7 +152,6 @@ class MERModule(ResumableModule):
             metrics = [*self.model.task.metrics(), *self.validation_weights.names]
             follow_all(self.trainer, self.monitor, self.model.task, metrics)
             self._may_be_open = open_entries(self.state_dict())
-            check_schedule(self.trainer)
             check_training(self.trainer, self.model, self.stepping.clip_norm)
             self.stepping.set_up(self.trainer)
         elif self.model.scaler_state is not None and self.datamodule is not None:
@@ -196,10 +191,6 @@ class MERModule(ResumableModule):
     def _train_source(self) -> BatchSource:
         data, convert = self.datamodule, self.trainer.precision_plugin.convert_input
         return NoSource() if data is None else MappedSource(data.batch_source("train", self.device), convert)
-
-    def step_loss(self, step: Step, stage: str = "train") -> Tensor:
-        """Loss of one step: mean(task_weight * task loss) + sum(auxiliary losses); logs its parts."""
-        return self.stepping.loss(self, step, stage)
 
     @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
@@ -295,12 +286,7 @@ class MERModule(ResumableModule):
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        record = Record.of(checkpoint, "the checkpoint")
-        check_record(record, self.model)
-        check_state(checkpoint["state_dict"], self.state_dict(), self.model.name)
-        if self._trainer is not None:
-            check_loops_and_callbacks(checkpoint, self._trainer, "the checkpoint")
-            self.stretches.not_at_hand = settle_named_files(checkpoint, self._trainer)
+        record = check_loaded(checkpoint, self, self.model)
         self._seed = record.seed
         super().on_load_checkpoint(checkpoint)
         if self.datamodule is not None:

@@ -93,8 +93,8 @@ def test_automatic_loss_is_the_formula(tmp_path: Path) -> None:
     per_sample = trained.model.task.criterion(second.output.logits, batch.target)
     trained.log = lambda *args, **kwargs: None  # type: ignore[method-assign]
     expected = (0.5 * per_sample).mean() + second.losses["extra"]
-    assert trained.step_loss(second).item() == pytest.approx(expected.item())
-    assert trained.step_loss(first).item() == pytest.approx(
+    assert trained.stepping.loss(trained, second).item() == pytest.approx(expected.item())
+    assert trained.stepping.loss(trained, first).item() == pytest.approx(
         trained.model.task.criterion(first.output.logits, batch.target).mean().item()
     )
 
@@ -117,7 +117,7 @@ def test_per_sample_weights_divide_by_the_batch_size() -> None:
     trained.log = lambda *args, **kwargs: None  # type: ignore[method-assign]
     (step,) = trained.model.steps(batch)
     losses = trained.model.task.criterion(step.output.logits, batch.target)
-    assert trained.step_loss(step).item() == pytest.approx((losses[1::2].sum() / len(batch)).item())
+    assert trained.stepping.loss(trained, step).item() == pytest.approx((losses[1::2].sum() / len(batch)).item())
 
 
 @pytest.mark.parametrize("wrappers", [[], [TwoStep]])

@@ -57,7 +57,7 @@ def _check_validation(trainer: Trainer) -> None:
 
 
 def check_training(trainer: Trainer, model: Model, clip_norm: float | None) -> None:
-    """Refuse what a precision or a strategy would do wrong, without a word or with words of its own.
+    """Refuse what :func:`check_schedule` refuses, and what a precision or a strategy would do wrong.
 
     Args:
         trainer: The trainer.
@@ -69,6 +69,7 @@ def check_training(trainer: Trainer, model: Model, clip_norm: float | None) -> N
             be. For what FSDP would do to a process' shard alone, or to weights that it gathers once a batch. And for
             LearningRateFinder, which sets an attribute of the module that nothing here reads.
     """
+    check_schedule(trainer)
     if any(isinstance(callback, LearningRateFinder) for callback in trainer.callbacks):  # type: ignore[attr-defined]
         raise MERError(
             "the learning rate is an option of --model.optimizer; LearningRateFinder is not supported, so leave it out"
