@@ -326,6 +326,7 @@ def test_what_does_no_harm_is_used(
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.filterwarnings("ignore:the best epoch before")  # its file is not beside the edited one
 def test_what_a_way_does_not_know_ends_in_no_traceback(
     checkpoints: dict[str, Path], way: Callable[[Path, Path], None], tmp_path: Path
 ) -> None:

@@ -14,7 +14,6 @@ from jsonargparse import capture_parser
 from mer_zoo.cli.sweeps.space import Parameter, Value, build_parameter
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import read_yaml
-from mer_zoo.training.monitors import AUTO, direction
 
 __all__ = ["Sweep", "check_sweep", "folder_options", "load_sweep"]
 
@@ -149,6 +148,8 @@ def _metric(given: Any) -> tuple[str, str]:
     for key in sorted(map(str, given.keys() - {"name", "goal"})):
         raise MERError(f"metric.{key} can't be used offline; leave it out")
     name = str(given["name"])
+    from mer_zoo.training.monitors import direction  # brings torch, which the help of a sweep does without
+
     way = direction(name)
     goal = given.get("goal", "maximize" if way == "max" else "minimize")
     if not name.startswith("val/"):
@@ -236,6 +237,7 @@ def check_sweep(sweep: Sweep) -> int:
             checkpoints that are chosen by something else than the sweep's metric.
     """
     from mer_zoo.cli.parser import MERCLI  # the command line imports this package
+    from mer_zoo.training.monitors import AUTO, direction
 
     parser = capture_parser(MERCLI)
     values = [(parameter.name, value) for parameter in sweep.parameters for value in parameter.samples()]
