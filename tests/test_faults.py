@@ -43,6 +43,12 @@ RUN = Path("runs/mer_zoo/version_0")
 Call = Callable[..., int]
 
 
+def heeds_signals() -> None:
+    """Signals do what they do in a terminal, also where the tests run in the background or under nohup."""
+    for kind in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(kind, signal.SIG_DFL)
+
+
 @pytest.fixture(scope="module")
 def call() -> Iterator[Call]:
     """Run ``mer-zoo`` in a process of its own, with a fault; gives its exit code."""
@@ -53,6 +59,7 @@ def call() -> Iterator[Call]:
         stdout=subprocess.PIPE,
         text=True,
         env=environment,
+        preexec_fn=heeds_signals,
     ) as worker:
         assert worker.stdin is not None
         assert worker.stdout is not None

@@ -92,7 +92,7 @@ def refusal(backbone: str, wrapper: str | None, task: str = "three", spec: str =
     if wrapper == "CUMDF" and backbone in NO_HIDDEN_SEQUENCES:
         return f"{backbone} offers none"
     if wrapper == "MSSD" and backbone in NO_HIDDEN_SEQUENCES:
-        return f"{backbone} does not offer; set alpha to 0"
+        return f"{backbone} does not offer; give its hidden_shape, as to mer_zoo.adapt, or set alpha to 0"
     return None
 
 

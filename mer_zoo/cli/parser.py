@@ -191,7 +191,7 @@ class MERCLI(LightningCLI):
     def before_fit(self) -> None:
         """Say what is trained; refuse places that hold a run, and options of which Lightning names no remedy here."""
         left = next(Path(self.trainer.default_root_dir).glob("hpc_ckpt_*"), None)
-        if left is not None and not self.options.ckpt_path and SLURMEnvironment.detect():
+        if left is not None and not self.options.get("ckpt_path") and SLURMEnvironment.detect():
             raise MERError(f"there is {left}, from which Lightning would go on; move it away, or give --ckpt_path last")
         for record in self._records():
             record.check_place(self.trainer, self.options.get("ckpt_path"))
@@ -211,8 +211,9 @@ class MERCLI(LightningCLI):
     def _check_resumed(self) -> None:
         """Refuse to go on with something else, before the configuration of the run is replaced."""
         self.model.stretches.may_differ = allowed_kinds(self.options.resume.allow)
-        path = Path(str(self.options.ckpt_path or "").removeprefix("file://"))
-        if self.options.ckpt_path and path.is_file():
+        given = self.options.get("ckpt_path")
+        path = Path(str(given or "").removeprefix("file://"))
+        if given and path.is_file():
             go_on(check_file(path), self.model.settings(self.datamodule), self.model.stretches.may_differ)
 
     @override
