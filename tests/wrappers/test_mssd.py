@@ -344,6 +344,7 @@ def test_training_takes_the_steps_of_the_paper(tmp_path: Path, two_stage: bool, 
 
 
 @pytest.mark.parametrize("two_stage", [True, False])
+@pytest.mark.filterwarnings("ignore:the run goes on otherwise")  # another seed of views is to be no matter
 def test_resuming_goes_on_with_the_same_views(tmp_path: Path, two_stage: bool) -> None:
     def run(epochs: int, resume: bool = False) -> MERModule:
         source = Whole(SIZES, batch_size=48)

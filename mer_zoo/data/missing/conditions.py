@@ -152,11 +152,8 @@ def _known(condition: Condition, splits: Sequence[str]) -> Condition:
 
 def _preset(text: str, splits: Sequence[str], modalities: Sequence[str], given: Sequence[Condition]) -> list[Condition]:
     match = re.fullmatch(r"(\w+)(?::(\w+))?(?:@(\w+))?", text)
-    if (
-        match is None
-        and "," in text
-        and all(part.partition("@")[0].partition(":")[0] in PRESETS for part in text.split(","))
-    ):
+    parts = text.split(",")
+    if len(parts) > 1 and all(part.partition("@")[0].partition(":")[0] in PRESETS for part in parts):
         raise MERError(f"conditions are a list; write {text} in brackets and quotes, '[{text}]'")
     if match is None or match[1] not in PRESETS:
         raise MERError(

@@ -145,6 +145,7 @@ def test_wrong_teachers_are_told_before_the_first_epoch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("teacher", ["joint", "frozen"])
+@pytest.mark.filterwarnings("ignore:the run goes on otherwise")  # another seed of views is to be no matter
 def test_resuming_goes_on_as_if_nothing_had_happened(tmp_path: Path, teacher: str) -> None:
     path = "joint" if teacher == "joint" else str(checkpoint(tmp_path))
 
