@@ -129,8 +129,7 @@ class MERModule(ResumableModule):
             MERError: If it can't be used, or its model can't be built from plain values.
         """
         model, seed = load_model(checkpoint_path, modules)
-        module = cls(model, **options)
-        module._seed = seed
+        (module := cls(model, **options))._seed = seed
         return module if map_location is None else module.to(map_location)
 
     @property
