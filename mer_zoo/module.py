@@ -56,8 +56,7 @@ class MERModule(ResumableModule):
         clip_norm: Largest norm of the gradient, applied after unscaling, so right in fp16 too.
         accumulate: Batches whose gradients are averaged into one optimiser step (one of each stage, with several).
         scheduler_interval: Whether the scheduler steps after each ``epoch`` or each optimiser ``step``.
-        monitor: Metric that a ReduceLROnPlateau scheduler follows, the way in which it is better; ``auto`` is that
-            of the task.
+        monitor: Metric that a ReduceLROnPlateau scheduler follows, whichever way is better; ``auto`` is the task's.
         deconfounded: Log each validation metric, and the loss, also under weights that make label and biased words
             independent, as ``val/..._deconfounded``. ``frequent`` and ``maci`` are the rules for these words, as
             ``words`` of PropensityWeighting; true is ``frequent``, or whatever PropensityWeighting in the nest goes by,
@@ -129,7 +128,8 @@ class MERModule(ResumableModule):
             MERError: If it can't be used, or its model can't be built from plain values.
         """
         model, seed = load_model(checkpoint_path, modules)
-        (module := cls(model, **options))._seed = seed
+        module = cls(model, **options)
+        module._seed = seed
         return module if map_location is None else module.to(map_location)
 
     @property
