@@ -27,7 +27,7 @@ from mer_zoo.training.compilation import compile_networks
 from mer_zoo.training.guard import LossGuard, check_weights, open_entries
 from mer_zoo.training.kept import EXPLODED, KeptScores, calibrate, needed_effects, prediction, results_on
 from mer_zoo.training.loaded import check_loaded
-from mer_zoo.training.monitors import direction, follow_all, monitor_of
+from mer_zoo.training.monitors import AUTO, direction, follow_all, monitor_of
 from mer_zoo.training.param_groups import DEFAULT_GROUPS, OptimizerFactory, ParamGroups, build_optimizer
 from mer_zoo.training.preparing import NoSource, prepare
 from mer_zoo.training.record import RECORD
@@ -84,7 +84,7 @@ class MERModule(ResumableModule):
         clip_norm: float | None = None,
         accumulate: int = 1,
         scheduler_interval: str = "epoch",
-        monitor: str = "val/loss",
+        monitor: str = AUTO,
         deconfounded: bool | Words = False,
         stop_at_nan: bool = True,
         compile: bool | str = False,  # noqa: A002  # the name that users know

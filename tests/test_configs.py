@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from mer_zoo.cli import main
@@ -121,3 +122,18 @@ def test_ablations_are_overrides(
     config = CONFIGS["mosi/cider_ood.yaml"]
     given = [f"--config={config}", *options_of(config, corpus_files), "--trainer.fast_dev_run=1", *ABLATIONS[name]]
     main(["fit", *given])
+
+
+@pytest.mark.slow
+def test_the_task_of_a_configuration_changes_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_files: dict[str, Path]
+) -> None:
+    """What is followed is the task's own: regression's val/MAE is no metric of classes."""
+    monkeypatch.chdir(tmp_path)
+    config = CONFIGS["mosi/dlf.yaml"]
+    main(
+        ["fit", f"--config={config}", *options_of(config, corpus_files), "--model.wrappers+=MACI", "--data.task=binary"]
+    )
+    (checkpoint,) = tmp_path.glob("runs/**/best.ckpt")
+    callbacks = torch.load(checkpoint, weights_only=True)["callbacks"]
+    assert {name.partition("{")[0] for name in callbacks if "'monitor': 'val/Acc3'" in name} >= {"ModelCheckpoint"}

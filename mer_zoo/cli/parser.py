@@ -110,10 +110,10 @@ class MERCLI(LightningCLI):
         parser.add_argument("--resume.allow", type=str, default="", help=told)
         parser.set_defaults(
             {
-                "early_stopping.monitor": "val/loss",
+                "early_stopping.monitor": AUTO,
                 "early_stopping.mode": AUTO,
                 "early_stopping.patience": 10,
-                "checkpoint.monitor": "val/loss",
+                "checkpoint.monitor": AUTO,
                 "checkpoint.mode": AUTO,
                 "checkpoint.filename": "best",
                 "checkpoint.auto_insert_metric_name": False,

@@ -57,11 +57,11 @@ def rows(folder: Path, name: str) -> list[tuple[int, float]]:
         return [(int(row["epoch"]), float(row[name])) for row in csv.DictReader(file) if row[name]]
 
 
-@pytest.mark.parametrize("name", ["val/Acc7", "val/MAE", "auto"])
-def test_the_best_epoch_is_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize("name", ["val/Acc7", "val/MAE", "auto", None])
+def test_the_best_epoch_is_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str | None) -> None:
     monkeypatch.chdir(tmp_path)
-    main([*FIT, f"--checkpoint.monitor={name}"])
-    logged = "val/Acc7" if name == "auto" else name
+    main([*FIT, *([f"--checkpoint.monitor={name}"] if name else [])])
+    logged = "val/Acc7" if name in ("auto", None) else str(name)
     measured = rows(RUN, logged)
     best = (max if direction(logged) == "max" else min)(value for _, value in measured)
     assert best != measured[0][1]  # otherwise any direction would do
@@ -140,7 +140,7 @@ def test_a_margin_keeps_its_sense_when_the_direction_is_set() -> None:
 @pytest.mark.parametrize("wrappers", [[], [TwoStep]])
 def test_a_plateau_of_an_accuracy_is_its_largest_value(tmp_path: Path, wrappers: list[Any]) -> None:
     source = data()
-    trained = module(source, wrappers=wrappers, lr_scheduler=ReduceLROnPlateau, monitor="auto")
+    trained = module(source, wrappers=wrappers, lr_scheduler=ReduceLROnPlateau)
     quiet(tmp_path).fit(trained, datamodule=source)
     scheduler = trained.lr_schedulers()
     assert isinstance(scheduler, ReduceLROnPlateau)
@@ -152,7 +152,7 @@ def test_a_plateau_against_its_metric_is_refused(tmp_path: Path) -> None:
         return ReduceLROnPlateau(optimizer, mode="max")
 
     source = data()
-    trained: MERModule = module(source, lr_scheduler=largest)
+    trained: MERModule = module(source, lr_scheduler=largest, monitor="val/loss")
     trainer: Trainer = quiet(tmp_path)
     with pytest.raises(MERError, match="val/loss is better when smaller, but ReduceLROnPlateau has mode max"):
         trainer.fit(trained, datamodule=source)

@@ -237,12 +237,15 @@ def check_sweep(sweep: Sweep) -> int:
             checkpoints that are chosen by something else than the sweep's metric.
     """
     from mer_zoo.cli.parser import MERCLI  # the command line imports this package
-    from mer_zoo.training.monitors import AUTO, direction
+    from mer_zoo.task import build_task
+    from mer_zoo.training.monitors import AUTO, direction, monitor_of
 
     parser = capture_parser(MERCLI)
     values = [(parameter.name, value) for parameter in sweep.parameters for value in parameter.samples()]
     settings = parser.parse_args([*sweep.arguments(values), *folder_options(Path("runs"), "trial")]).fit
     monitor, mode = settings.checkpoint.monitor, settings.checkpoint.mode
+    if monitor == AUTO and "task" in (given := settings.data.get("init_args") or {}):
+        monitor = monitor_of(monitor, build_task(given["task"], given["convention"]))
     kept = (monitor, (direction(monitor) or sweep.goal[:3]) if mode == AUTO else mode)
     wanted = (sweep.metric, sweep.goal[:3])
     if kept != wanted:
