@@ -16,6 +16,7 @@ from rich.console import Console
 from torch import Tensor
 
 from benchmarks.studies.frame import Record
+from mer_zoo.metrics import mean_std
 from mer_zoo.reports.tables import Table
 from mer_zoo.runs.files import whole_file
 
@@ -153,9 +154,9 @@ def _resamples(size: int, draws: int) -> Tensor:
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
-    """Mean and deviation."""
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.fmean(values):.{digits}f} ± {deviation:.{digits}f}"
+    """Mean and sample deviation; of one value the mean alone."""
+    mean, deviation = mean_std(values)
+    return f"{mean:.{digits}f}" + ("" if deviation is None else f" ± {deviation:.{digits}f}")
 
 
 def interval(found: tuple[float, float, float], digits: int = 1) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import fmean, pstdev, stdev
+from statistics import fmean, stdev
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ __all__ = [
     "drop_gap",
     "f1_per_class",
     "macro_f1",
+    "mean_std",
     "sample_confusion",
     "weighted_f1",
 ]
@@ -161,6 +162,21 @@ def auilc(rates: Sequence[float], values: Sequence[float]) -> float:
     return sum((values[i] + values[i + 1]) / 2 * (rates[i + 1] - rates[i]) for i in steps)
 
 
+def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation (n - 1), over seeds or sets; a single value has no deviation: None.
+
+    Raises:
+        MERError: Without values.
+
+    Example:
+        >>> mean_std([1.0, 2.0, 3.0]), mean_std([1.0])
+        ((2.0, 1.0), (1.0, None))
+    """
+    if not values:
+        raise MERError("no value to average; give the result of at least one seed")
+    return fmean(values), stdev(values) if len(values) > 1 else None
+
+
 @dataclass(frozen=True)
 class DropGap:
     """How far a metric falls when modalities are missing.
@@ -168,17 +184,12 @@ class DropGap:
     Attributes:
         gaps: value(set) - value(full) for each availability set; negative where the metric falls.
         mean: Mean of the gaps.
-        std: Population standard deviation of the gaps.
+        std: Sample standard deviation (n - 1) of the gaps, as in the published tables; None for a single set.
     """
 
     gaps: dict[str, float]
     mean: float
-    std: float
-
-    @property
-    def sample_std(self) -> float:
-        """Sample standard deviation (n - 1), which the published tables give; 0 for a single set."""
-        return stdev(self.gaps.values()) if len(self.gaps) > 1 else 0.0
+    std: float | None
 
 
 def drop_gap(values: Mapping[str, float], full: float) -> DropGap:
@@ -195,11 +206,11 @@ def drop_gap(values: Mapping[str, float], full: float) -> DropGap:
         CausalMER, Tables 3 and 4.
 
     Example:
-        >>> gap = drop_gap({"{l}": 0.75, "{a}": 0.5}, full=0.75)
+        >>> gap = drop_gap({"{l}": 0.75, "{a}": 0.5, "{v}": 0.25}, full=0.75)
         >>> gap.gaps, gap.mean, gap.std
-        ({'{l}': 0.0, '{a}': -0.25}, -0.125, 0.125)
+        ({'{l}': 0.0, '{a}': -0.25, '{v}': -0.5}, -0.25, 0.25)
     """
     if not values:
         raise MERError("the drop gap got no availability set; test with conditions such as {l} and {a,v}")
     gaps = {name: value - full for name, value in values.items()}
-    return DropGap(gaps, fmean(gaps.values()), pstdev(gaps.values()))
+    return DropGap(gaps, *mean_std(list(gaps.values())))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
 from mer_zoo.errors import MERError
+from mer_zoo.functional.metrics import mean_std
 from mer_zoo.metrics.confusion import ConfusionMetric
 
 __all__ = ["Interval", "mean_std", "paired_bootstrap", "paired_bootstrap_area"]
@@ -153,18 +153,3 @@ def _values(metric: Metric, logits: Tensor, target: Tensor, draws: Tensor) -> Te
         metric.update(logits[draw], target[draw])
         values.append(metric.compute())
     return torch.stack(values)
-
-
-def mean_std(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and sample standard deviation (n - 1) over seeds; the deviation of a single value is 0.
-
-    Raises:
-        MERError: Without values.
-
-    Example:
-        >>> mean_std([1.0, 2.0, 3.0])
-        (2.0, 1.0)
-    """
-    if not values:
-        raise MERError("no value to average; give the result of at least one seed")
-    return fmean(values), stdev(values) if len(values) > 1 else 0.0

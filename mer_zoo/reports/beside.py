@@ -75,7 +75,7 @@ def _ours(group: Group, figure: Published, conditions: Sequence[ConditionResult]
     """Our figure for the same thing, None where there is none."""
     if figure.metric == f"{paper_metric(metric)}_drop":
         is_std = figure.condition == "std"
-        mean, deviation = group.gap(metric, "sample_std" if is_std else figure.condition)
+        mean, deviation = group.gap(metric, figure.condition)
         return None if math.isnan(mean) else with_deviation(metric, mean, deviation, not is_std)
     if figure.metric != paper_metric(metric):
         return None

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mer_zoo.errors import MERError
-from mer_zoo.functional.metrics import DropGap
-from mer_zoo.metrics.significance import mean_std
+from mer_zoo.functional.metrics import DropGap, mean_std
 from mer_zoo.reports.record import ConditionResult, RunResults, find_results
 from mer_zoo.reports.robustness import Curve, curves_of, gaps_of
 from mer_zoo.reports.tables import ordered_metrics
@@ -47,10 +46,9 @@ class Group:
         return [gap for run in self.runs if (gap := gaps_of(run, metric, place)) is not None]
 
     def gap(self, metric: str, column: str, place: str = "") -> tuple[float, float | None]:
-        """Mean and deviation over runs of one number of the drop gap: a set, ``mean``, ``std`` or ``sample_std``."""
-        gaps = self.gaps(metric, place)
-        columns = [{**g.gaps, "mean": g.mean, "std": g.std, "sample_std": g.sample_std} for g in gaps]
-        return _summary([numbers[column] for numbers in columns if column in numbers])
+        """Mean and deviation over runs of one number of the drop gap: a set, ``mean`` or ``std``."""
+        columns = [{**gap.gaps, "mean": gap.mean, "std": gap.std} for gap in self.gaps(metric, place)]
+        return _summary([number for numbers in columns if (number := numbers.get(column)) is not None])
 
     def curves(self, name: str) -> list[Curve]:
         """The curve of each run that was tested at several missing rates of one pattern."""
@@ -76,10 +74,7 @@ class Group:
 
 
 def _summary(values: Sequence[float]) -> tuple[float, float | None]:
-    if not values:
-        return math.nan, None
-    mean, deviation = mean_std(values)
-    return mean, deviation if len(values) > 1 else None
+    return mean_std(values) if values else (math.nan, None)
 
 
 def _data_label(run: RunResults) -> str:

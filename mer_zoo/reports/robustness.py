@@ -92,11 +92,11 @@ def summarize(run: RunResults) -> dict[str, Any]:
 
     Returns:
         ``auilc``: curve -> metric -> area; ``drop_gap``: complete condition -> metric -> gap of each set, ``mean``,
-        ``std``.
+        and ``std``, the sample deviation, None for a single set.
     """
     metrics = ordered_metrics(run.metric_names)
     areas = {name: {metric: curve.area(metric) for metric in metrics} for name, curve in curves_of(run).items()}
-    gaps: dict[str, dict[str, dict[str, float]]] = {}
+    gaps: dict[str, dict[str, dict[str, float | None]]] = {}
     for place in gap_places(run):
         _, full = _sets(run, place)
         found = {metric: gap for metric in metrics if (gap := gaps_of(run, metric, place)) is not None}

@@ -38,8 +38,8 @@ __all__ = [
 CURVE_NOTE = "AUILC: area under the curve over the missing rates from 0 to 1 (trapezoid rule, CIDer Eq. 31)."
 
 GAP_NOTE = (
-    "Value with only these modalities minus the value with all; mean and population standard deviation over the sets "
-    "(the CausalMER paper's tables give the sample deviation, 1.095 times as large for six sets)."
+    "Value with only these modalities minus the value with all; mean and sample standard deviation (n - 1) over the "
+    "sets, as in the CausalMER paper's tables."
 )
 
 

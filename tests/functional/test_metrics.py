@@ -30,11 +30,12 @@ def test_auilc_refuses(rates: list[float], values: list[float]) -> None:
         auilc(rates, values)
 
 
-def test_drop_gap_is_the_population_deviation() -> None:
+def test_drop_gap_has_the_sample_deviation() -> None:
     values = {"{l}": 0.70, "{a}": 0.50, "{v}": 0.52, "{l,a}": 0.74, "{l,v}": 0.75, "{a,v}": 0.55}
     gap = drop_gap(values, 0.76)
     gaps = np.array(list(values.values())) - 0.76
     assert list(gap.gaps) == list(values)
-    assert (gap.mean, gap.std) == pytest.approx((gaps.mean(), gaps.std(ddof=0)))
+    assert (gap.mean, gap.std) == pytest.approx((gaps.mean(), gaps.std(ddof=1)))
+    assert drop_gap({"{l}": 0.7}, 0.75).std is None  # of one set there is none
     with pytest.raises(MERError, match="no availability set"):
         drop_gap({}, 0.5)

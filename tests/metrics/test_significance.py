@@ -77,7 +77,7 @@ def test_bad_input() -> None:
 
 
 def test_mean_and_deviation_over_seeds() -> None:
-    assert mean_std([0.5]) == (0.5, 0.0)
+    assert mean_std([0.5]) == (0.5, None)
     assert mean_std([0.2, 0.4, 0.9]) == pytest.approx((0.5, np.std([0.2, 0.4, 0.9], ddof=1)))
     with pytest.raises(MERError, match="at least one seed"):
         mean_std([])

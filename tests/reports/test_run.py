@@ -1,6 +1,6 @@
 import json
 from pathlib import Path
-from statistics import fmean, pstdev
+from statistics import fmean, stdev
 
 import pytest
 from matplotlib import image
@@ -60,6 +60,15 @@ def test_gaps_are_against_the_same_split(tmp_path: Path) -> None:
     assert float(row["mean"]) == pytest.approx(sum(gaps) / 6, abs=0.051)
 
 
+def test_the_deviation_of_one_set_is_none(tmp_path: Path) -> None:
+    results, scores = content(sets=["{l}"])
+    write_results(tmp_path, results, scores, pictures=False)
+    assert json.loads((tmp_path / "results.json").read_text())["summary"]["drop_gap"]["iid"]["Acc3"]["std"] is None
+    table = gap_table(load_results(tmp_path))
+    assert table is not None
+    assert {row[-1] for row in table.rows} == {"-"}
+
+
 def test_regression_units(tmp_path: Path) -> None:
     results, scores = content(task="regression")
     write_results(tmp_path, results, scores, pictures=False)
@@ -104,7 +113,7 @@ def test_summary(tmp_path: Path) -> None:
     gaps = [value[name] - value["iid"] for name in SETS]
     found = summary["drop_gap"]["iid"]["Acc3"]
     assert [found[name] for name in SETS] == pytest.approx(gaps, abs=1e-6)
-    assert (found["mean"], found["std"]) == pytest.approx((fmean(gaps), pstdev(gaps)), abs=1e-6)
+    assert (found["mean"], found["std"]) == pytest.approx((fmean(gaps), stdev(gaps)), abs=1e-6)
     other = summary["drop_gap"]["ood"]["Acc3"]
     assert other["{a}"] == pytest.approx(value["ood {a}"] - value["ood"], abs=1e-6)
     assert set(other) == {"{l}", "{a}", "mean", "std"}
