@@ -157,7 +157,7 @@ class MERCLI(LightningCLI):
         for name in CHOOSING:  # config.yaml holds the configuration that was asked for
             if is_open[name]:
                 self.options[name].mode = AUTO
-            if self.subcommand == "fit":
+            if is_open[name] or self.subcommand == "fit":  # what a checkpoint knows the callback by, when it is tested
                 follow(self._get(self.config_init, name), self.model.model.task, is_open[name])
         if self.asked_logger is not None:  # config.yaml holds the configuration that was asked for
             self.options.trainer.logger = self.asked_logger

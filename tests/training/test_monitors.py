@@ -69,6 +69,15 @@ def test_the_best_epoch_is_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert dict(measured)[kept["epoch"]] == best
 
 
+def test_a_test_knows_the_callbacks_of_the_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    main([*FIT, "--trainer.max_epochs=1"])
+    main(["test", f"--config={RUN}/config.yaml"])
+    assert not [str(each.message) for each in recwarn if "callbacks used to create" in str(each.message)]
+
+
 def test_training_stops_when_an_accuracy_grows_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     main([*FIT, "--early_stopping.monitor=val/Acc7", "--early_stopping.patience=2", "--trainer.max_epochs=30"])
