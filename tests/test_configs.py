@@ -71,7 +71,10 @@ def corpus_of(config: Path, content: dict[str, Any], files: dict[str, Path]) -> 
     """The tiny corpus of the kind that a configuration asks for."""
     if not config.name.startswith("cider"):
         reads_words = content["data"]["init_args"].get("text") == "tokens" or config.name.endswith("propensity.yaml")
-        return files["mmsa_unaligned" if reads_words else FILES[content["data"]["class_path"]]]
+        is_glove = content["data"]["class_path"] == "MOSEI" and "causalmer" in config.name
+        return files[
+            "mmsa_unaligned" if reads_words else "mult_mosei" if is_glove else FILES[content["data"]["class_path"]]
+        ]
     source = files[CIDER.get(config.name, "mmsa_unaligned")]
     if config.name != "cider_ood.yaml":
         return source
@@ -87,7 +90,7 @@ def options_of(config: Path, files: dict[str, Path]) -> list[str]:
     options += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
     if content["data"]["class_path"] == "SyntheticMER":
         return [*options, "--data.scm.train=4", "--data.scm.valid=4", "--data.scm.test=4"]
-    if "text_encoder" in content["model"]["backbone"].get("init_args", {}):
+    if content["model"]["backbone"].get("init_args", {}).get("text_encoder"):
         options.append(f"--model.backbone.text_encoder={TINY_BERT}")
     return [*options, f"--data.path={corpus_of(config, content, files)}"]
 

@@ -29,6 +29,8 @@ class Identity:
         name: The name there.
         nest: The nest of the zoo, such as ``MSSD(MACI(CIDerNet))``; empty where the zoo has none.
         options: What has to be set for it, such as ``MACI.labels=false``; several with semicolons between them.
+        config: The configuration of ``configs/CORPUS/`` with the paper's settings, and behind ``+`` what of
+            ``configs/base/`` comes on top.
         note: What a reader must know of the row; without a nest, the reason.
     """
 
@@ -37,6 +39,7 @@ class Identity:
     name: str
     nest: str
     options: str
+    config: str
     note: str
 
     @property
