@@ -1,0 +1,1 @@
+"""``mer-zoo reproduce``: rows of the papers' tables as commands, and their figures beside ours."""
