@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from mer_zoo.batch import MODALITIES, Batch, BatchSource, DataSpec
@@ -21,7 +21,7 @@ from mer_zoo.data.corpus.corpus import Corpus, check_compatible
 from mer_zoo.data.corpus.overlap import check_different, check_unseen
 from mer_zoo.data.dataset import MappedSource, Scaler, SplitDataset, SplitSource, check_labels, check_tokens
 from mer_zoo.data.files.features import check_present
-from mer_zoo.data.loader import PATIENCE, ResumableLoader, check_shared_memory
+from mer_zoo.data.loader import PATIENCE, EpochOrder, ResumableLoader, check_shared_memory
 from mer_zoo.data.missing.conditions import Condition, build_conditions, is_test_split
 from mer_zoo.data.missing.pattern import derive_key
 from mer_zoo.data.store.store import open_corpus
@@ -206,11 +206,10 @@ class MERDataModule(LightningDataModule):
         return ResumableLoader(
             dataset,
             batch_size=self.batch_size,
-            sampler=RandomSampler(dataset) if shuffle else None,
+            sampler=EpochOrder(dataset) if shuffle else None,
             num_workers=self.num_workers,
-            # Workers live as long as the process: drawn from the global generator, their seeds would tell a resumed run
-            # apart.
-            generator=torch.Generator() if self.num_workers else None,
+            # Seeds of workers, which draw nothing: from the global generator, they would move what training draws.
+            generator=torch.Generator(),
             collate_fn=_as_is,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,

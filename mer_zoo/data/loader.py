@@ -1,22 +1,22 @@
-"""A loader that goes on in the middle of an epoch, in the order in which the epoch began."""
+"""The order of an epoch, told by a seed and the epoch alone, and a loader that goes on in the middle of it."""
 
 from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler
 from typing_extensions import override
 
 from mer_zoo.batch import Batch
 from mer_zoo.errors import MERError, TrainingError
 
-__all__ = ["PATIENCE", "ResumableLoader", "check_shared_memory"]
+__all__ = ["PATIENCE", "EpochOrder", "ResumableLoader", "check_shared_memory"]
 
 PATIENCE = 600
 """Seconds that a batch of a worker is waited for."""
@@ -53,14 +53,57 @@ def check_shared_memory(workers: int, batch: int) -> None:
         )
 
 
+class EpochOrder(RandomSampler):
+    """The order of samples in an epoch: a function of a seed and the epoch, whatever else draws in the meantime.
+
+    The seed is drawn from torch's generator once, when the first epoch begins. Checkpoints hold it, as they do that of
+    Lightning's sampler for several processes, which adds seed and epoch likewise.
+
+    Attributes:
+        seed: Seed of the order; None until it is drawn.
+
+    Example:
+        >>> order = EpochOrder(range(6))
+        >>> first = list(order)
+        >>> order.set_epoch(1)
+        >>> second = list(order)
+        >>> order.set_epoch(0)
+        >>> list(order) == first != second
+        True
+    """
+
+    def __init__(self, data_source: Sized) -> None:
+        super().__init__(data_source)
+        self.seed: int | None = None
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes; Lightning does."""
+        self._epoch = epoch
+
+    def draw(self) -> None:
+        """Draw the seed, so that this epoch has the order that torch's own loader would give it now."""
+        torch.empty((), dtype=torch.int64).random_()  # the seed of workers, which that loader draws first
+        drawn = int(torch.empty((), dtype=torch.int64).random_())
+        self.seed = (drawn - self._epoch) % 2**63
+
+    @override
+    def __iter__(self) -> Iterator[int]:
+        if self.seed is None:
+            self.draw()
+        assert self.seed is not None
+        generator = torch.Generator().manual_seed((self.seed + self._epoch) % 2**63)
+        yield from torch.randperm(len(self.data_source), generator=generator).tolist()
+
+
 class ResumableLoader(DataLoader[Batch]):
     """A DataLoader whose place in the epoch can be saved; Lightning keeps it in checkpoints.
 
-    The order of an epoch is drawn from torch's generator when its first batch is asked for, so the state of the
-    generator at that moment and the number of batches handed out since tell the rest of the epoch.
+    A sampler that shuffles is an :class:`EpochOrder`, which tells the order of the epoch, so that the number of batches
+    handed out tells the rest of it.
 
     Example:
-        >>> loader = ResumableLoader(range(8), batch_size=2, shuffle=True)
+        >>> loader = ResumableLoader(range(8), batch_size=2, sampler=EpochOrder(range(8)))
         >>> batches = iter(loader)
         >>> _ = next(batches)
         >>> state, rest = loader.state_dict(), list(batches)
@@ -69,28 +112,22 @@ class ResumableLoader(DataLoader[Batch]):
         True
     """
 
-    _start: Tensor | None = None
     _given = 0
     _resumed: dict[str, Any] | None = None
 
     @override
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        # A generator: nothing is drawn before the first batch, when a distributed sampler has been told the epoch.
-        if self._resumed is None:
-            self._start, self._given = torch.get_rng_state(), 0
-            batches = self._begin()
-        else:
-            batches = self._skip()
+        # A generator: nothing is drawn before the first batch, when a sampler has been told the epoch.
+        resumed, self._resumed = self._resumed or {}, None
+        if "start" in resumed and isinstance(self.sampler, EpochOrder):
+            _draw_from(self.sampler, resumed["start"])
+        self._given = resumed.get("batches", 0)
+        batches = super().__iter__()
+        for _ in range(self._given):
+            next(batches)
         while (batch := self._next(batches)) is not None:
             self._given += 1
             yield batch
-
-    def _begin(self) -> Iterator[Batch]:
-        if self.num_workers:
-            # A loader without workers draws a number here: with them, as many are drawn, so that the rest of a run
-            # does not depend on who fetches its batches.
-            torch.empty((), dtype=torch.int64).random_()
-        return super().__iter__()
 
     def _next(self, batches: Iterator[Batch]) -> Batch | None:
         try:
@@ -103,20 +140,17 @@ class ResumableLoader(DataLoader[Batch]):
                 f"a worker that fetches batches was killed, or has given none for {PATIENCE} s{room}; {_REMEDY}"
             ) from error
 
-    def _skip(self) -> Iterator[Batch]:
-        assert self._resumed is not None
-        self._start, self._given, self._resumed = self._resumed["start"], self._resumed["batches"], None
-        with torch.random.fork_rng(devices=[]):
-            torch.set_rng_state(self._start)
-            batches = self._begin()
-            for _ in range(self._given):
-                next(batches)
-        return batches
-
     def state_dict(self) -> dict[str, Any]:
-        """Where the epoch began and how far it is; nothing before its first batch."""
-        return {} if self._start is None else {"start": self._start, "batches": self._given}
+        """How far the epoch is; nothing before its first batch."""
+        return {"batches": self._given} if self._given else {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Let the next epoch be the rest of the one that was saved."""
         self._resumed = state or None
+
+
+def _draw_from(order: EpochOrder, start: Tensor) -> None:
+    # Checkpoints once told the order of an epoch by the state of torch's generator at its beginning.
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(start)
+        order.draw()

@@ -62,11 +62,12 @@ def _loader_states(loop: Mapping[str, Any], where: str) -> Iterator[Any]:
 def _check_loader(state: Any, where: str) -> None:
     if not isinstance(state, Mapping):
         raise _odd(state, where)
-    if "start" in state or "batches" in state:
+    if "start" in state:
         try:
             torch.Generator().set_state(state["start"])
-        except (KeyError, TypeError, RuntimeError) as error:
+        except (TypeError, RuntimeError) as error:
             raise MERError(f"{where} holds no state of a generator; {REMEDY}") from error
+    if "start" in state or "batches" in state:
         _check(state.get("batches"), 0, f"{where}: batches")
 
 
