@@ -6,13 +6,15 @@ Files that were written under the old names still load. Whoever gives an old nam
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 __all__ = [
+    "ADDED",
     "MODULES",
     "OPTIONS",
     "VALUES",
+    "added_options",
     "current_options",
     "current_path",
     "current_values",
@@ -61,6 +63,14 @@ VALUES: Mapping[str, tuple[str, Mapping[str, Mapping[str, str]]]] = {
 """Class to an option that files of then lack, and what values of other options in those files are called today.
 
 MACI's ``paper`` was the authors' code but for one of its bias words.
+"""
+
+ADDED: Mapping[str, tuple[str, Mapping[str, float]]] = {
+    "CUMDF": ("penalty_weight", dict.fromkeys(("lambda_q", "lambda_k", "lambda_v"), 1.0)),
+}
+"""Class to an option that files hold, and options that files of then lack, with the value that was meant.
+
+CUMDF's penalty had no coefficients of its own, which is to say 1; today's default is smaller.
 """
 
 MODULES: Mapping[str, str] = {
@@ -125,6 +135,21 @@ def current_values(name: str, options: Mapping[str, str]) -> dict[str, str]:
     if since in options:
         return {}
     return {option: values[options[option]] for option, values in changed.items() if options.get(option) in values}
+
+
+def added_options(name: str, options: Collection[str]) -> dict[str, float]:
+    """Options that a file of before lacks and that have another default today, with what was meant then.
+
+    Args:
+        name: The class of the zoo.
+        options: Names of all its options in a file that the library wrote.
+
+    Example:
+        >>> added_options("CUMDF", ["penalty_weight", "lambda_q", "lambda_k"]), added_options("MulT", ["dim"])
+        ({'lambda_v': 1.0}, {})
+    """
+    beside, added = ADDED.get(name, ("", {}))
+    return {option: value for option, value in added.items() if beside in options and option not in options}
 
 
 def former_option(cls: type, option: str) -> str | None:

@@ -32,7 +32,7 @@ import mer_zoo.data
 import mer_zoo.wrappers
 from mer_zoo.cli import main
 from mer_zoo.data import SyntheticConfig
-from mer_zoo.renames import current_path
+from mer_zoo.renames import ADDED, current_path
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:(MACI|CLUE) chose .* by an effective sample size"),
@@ -105,6 +105,11 @@ def key(backbone: str, *wrappers: str | None) -> str:
     return name
 
 
+def meant_then(name: str) -> dict[str, float]:
+    """Options that there were not yet, with what was meant without them."""
+    return dict(ADDED[name][1]) if name in ADDED else {}
+
+
 def train(backbone: str, *wrappers: str) -> tuple[mer_zoo.MERModule, dict[str, str]]:
     """Train three steps (two of two optimiser steps each, where a batch takes two), then test."""
     lightning.seed_everything(0, verbose=False)
@@ -112,7 +117,8 @@ def train(backbone: str, *wrappers: str) -> tuple[mer_zoo.MERModule, dict[str, s
     inner = getattr(mer_zoo.backbones, backbone)(data.spec, data.task, **zoo_cases.TINY[backbone])
     # eps: gradients of mere rounding stay small, so that another kind of machine comes near
     optimizer: Any = partial(torch.optim.Adam, lr=1e-3, eps=1e-3)
-    module = mer_zoo.MERModule(inner, [getattr(mer_zoo.wrappers, name) for name in wrappers], optimizer)
+    made: list[Any] = [partial(getattr(mer_zoo.wrappers, name), **meant_then(name)) for name in wrappers]
+    module = mer_zoo.MERModule(inner, made, optimizer)
     trainer = lightning.Trainer(max_steps=3, num_sanity_val_steps=0, **QUIET)
     trainer.fit(module, datamodule=data)
     tables = trainer.test(module, datamodule=data, verbose=False)

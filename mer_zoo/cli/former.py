@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from mer_zoo.renames import OPTIONS, current_path, current_values, rename_options
+from mer_zoo.renames import OPTIONS, added_options, current_path, current_values, rename_options
 
 __all__ = ["use_current_names"]
 
@@ -65,8 +65,11 @@ def _rename_options(node: yaml.MappingNode) -> bool:
     values = current_values(name, words)
     for option, value in values.items():
         given[option].value = value
-    if len(given) < len(options.value) or not given.keys() & renamed.keys():
+    added = {
+        key: yaml.ScalarNode("tag:yaml.org,2002:float", str(value)) for key, value in added_options(name, given).items()
+    }
+    if len(given) < len(options.value) or not (added or given.keys() & renamed.keys()):
         return bool(values)
-    current = rename_options(given, renamed)
+    current = rename_options({**given, **added}, renamed)
     options.value = [(yaml.ScalarNode("tag:yaml.org,2002:str", key), value) for key, value in current.items()]
     return True

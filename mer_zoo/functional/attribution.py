@@ -147,17 +147,24 @@ def distillation_weights(shares: Tensor) -> Tensor:
     return (1 - shares.detach()) / (len(shares) - 1)
 
 
-def weight_penalty(weights: Iterable[Tensor]) -> Tensor:
-    r"""Penalty of the attention, :math:`L_{reg} = \sum \|W\|_F^2` over W_Q, W_K and W_V (Eq. 17).
+def weight_penalty(
+    weights: Iterable[tuple[Tensor, Tensor, Tensor]], coefficients: tuple[float, float, float] = (1.0, 1.0, 1.0)
+) -> Tensor:
+    r"""Penalty of the attention (Eq. 17).
+
+    :math:`L_{reg} = \lambda_Q \|W_Q\|_F^2 + \lambda_K \|W_K\|_F^2 + \lambda_V \|W_V\|_F^2`.
 
     Args:
-        weights: The matrices.
+        weights: W_Q, W_K and W_V of each attention; the penalties of several are added up.
+        coefficients: lambda_Q, lambda_K and lambda_V.
 
     Returns:
         Scalar.
 
     Example:
-        >>> weight_penalty([torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0]])]).item()
-        14.0
+        >>> q, k, v = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0]]), torch.tensor([[4.0]])
+        >>> weight_penalty([(q, k, v)]).item(), weight_penalty([(q, k, v)], (1.0, 0.0, 0.5)).item()
+        (30.0, 13.0)
     """
-    return torch.stack([widen(w).square().sum() for w in weights]).sum()
+    pairs = [pair for triple in weights for pair in zip(coefficients, triple, strict=True)]
+    return torch.stack([coefficient * widen(w).square().sum() for coefficient, w in pairs]).sum()

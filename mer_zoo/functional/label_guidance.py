@@ -17,6 +17,7 @@ __all__ = [
     "common_knowledge",
     "expected_embedding",
     "guided_attention",
+    "guided_weights",
     "label_embedding",
     "masked_softmax",
     "pooled_norm",
@@ -108,6 +109,35 @@ def expected_embedding(logits: Tensor, table: Tensor) -> Tensor:
     return torch.einsum("bec,ecd->bd", p, table.to(p)) / len(table)
 
 
+def guided_weights(
+    e: Tensor, gate: Tensor, x_keys: Tensor, mask: Tensor, w_q: Tensor, w_k: Tensor, heads: int
+) -> Tensor:
+    r"""Weights with which the label attends to the steps of a modality (Eqs. 6, 7); see :func:`guided_attention`.
+
+    Args:
+        e: (B, d) label embedding.
+        gate: (B, d), g.
+        x_keys: (B, T, d), X~ of the modality.
+        mask: (B, T) bool, real steps; the others get weight 0.
+        w_q: W_Q, (d, d), rows in the order of the heads.
+        w_k: W_K, likewise.
+        heads: Number of heads; divides d.
+
+    Returns:
+        (B, heads, T).
+
+    Example:
+        >>> one, x, mask = torch.eye(1), torch.tensor([[[1.0], [3.0]]]), torch.ones(1, 2, dtype=torch.bool)
+        >>> guided_weights(torch.zeros(1, 1), torch.ones(1, 1), x, mask, one, one, heads=1).tolist()
+        [[[0.5, 0.5]]]
+    """
+    by_head = (heads, -1, e.shape[-1])
+    q = torch.einsum("hkd,bd->bhk", w_q.view(by_head), e)
+    asked = torch.einsum("bhk,hkd->bhd", q, w_k.view(by_head)) * gate[:, None]
+    scores = asked @ x_keys.transpose(1, 2) * q.shape[-1] ** -0.5
+    return masked_softmax(scores, mask[:, None])
+
+
 def guided_attention(
     e: Tensor,
     gate: Tensor,
@@ -143,12 +173,9 @@ def guided_attention(
         2.0
     """
     w_q, w_k, w_v, w_0 = weights
-    by_head = (heads, -1, e.shape[-1])
-    q = torch.einsum("hkd,bd->bhk", w_q.view(by_head), e)
-    asked = torch.einsum("bhk,hkd->bhd", q, w_k.view(by_head)) * gate[:, None]
-    scores = asked @ x_keys.transpose(1, 2) * q.shape[-1] ** -0.5
-    mixed = masked_softmax(scores, mask[:, None]) @ x_values * gate[:, None]
-    found = torch.einsum("bhd,hkd->bhk", mixed, w_v.view(by_head)).flatten(1)
+    attention = guided_weights(e, gate, x_keys, mask, w_q, w_k, heads)
+    mixed = attention @ x_values * gate[:, None]
+    found = torch.einsum("bhd,hkd->bhk", mixed, w_v.view(heads, -1, e.shape[-1])).flatten(1)
     return found @ w_0.T
 
 

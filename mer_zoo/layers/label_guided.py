@@ -16,7 +16,13 @@ from typing_extensions import override
 
 from mer_zoo.errors import MERError
 from mer_zoo.functional.dropout import dropout
-from mer_zoo.functional.label_guidance import expected_embedding, guided_attention, label_embedding, pooled_norm
+from mer_zoo.functional.label_guidance import (
+    expected_embedding,
+    guided_attention,
+    guided_weights,
+    label_embedding,
+    pooled_norm,
+)
 from mer_zoo.functional.precision import match_type
 from mer_zoo.functional.sentiment import to_classes
 from mer_zoo.layers.sequence import masked_mean, masked_resample
@@ -163,6 +169,10 @@ class GuidedAttention(nn.Module):
         pooled = match_type(pooled_norm(keys, gate, self.ffn(found), mask, self.norm.eps), values)
         return torch.where(mask.any(1, keepdim=True), pooled * self.norm.weight + self.norm.bias, 0.0)
 
+    def weights(self, e: Tensor, gate: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+        """Weights (B, heads, T) of the steps."""
+        return guided_weights(e, gate, keys, mask, self.w_q, self.w_k, self.heads)
+
 
 class LGMMT(nn.Module):
     """Label-guided multimodal masked transformer: sequences of the modalities to one joint representation (Eqs. 5-9).
@@ -243,11 +253,29 @@ class LGMMT(nn.Module):
         met = [self.pairs[f"{a}_{b}"](e, gate, x[a], x[b], mask) for a, b in combinations(self.modalities, 2)]
         return torch.cat(met, 1)
 
+    def attention(self, x: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
+        """Weights (B, heads, T) with which each pair, such as text_audio, attends to the first one's steps.
+
+        They are those of labels that are not known. Without guidance there are none.
+
+        Args:
+            x: (B, T, d) of each modality, zero at padding.
+            mask: (B, T) bool, real steps.
+        """
+        if not self.guided:
+            return {}
+        e = self.guidance(torch.cat([masked_mean(x[name], mask) for name in self.modalities], 1))
+        gate, found = self.gate(e), {}
+        for name, pair in self.pairs.items():
+            assert isinstance(pair, GuidedAttention)
+            found[name] = pair.weights(e, gate, x[name.partition("_")[0]], mask)
+        return found
+
     def drop(self, h: Tensor) -> Tensor:
         """Dropout of a joint representation on its way to a classifier."""
         return dropout(h, self.out_dropout, self.training)
 
-    def penalised(self) -> list[Tensor]:
+    def penalised(self) -> list[tuple[Tensor, Tensor, Tensor]]:
         """W_Q, W_K and W_V of every pair, for the penalty (Eq. 17)."""
         pairs = [pair for pair in self.pairs.values() if isinstance(pair, GuidedAttention)]
-        return [weight for pair in pairs for weight in (pair.w_q, pair.w_k, pair.w_v)]
+        return [(pair.w_q, pair.w_k, pair.w_v) for pair in pairs]

@@ -20,7 +20,7 @@ from mer_zoo.batch import DataSpec
 from mer_zoo.errors import MERError
 from mer_zoo.model import AdaptedBackbone, Backbone, Model, Wrapper
 from mer_zoo.model.factories import is_declared, make
-from mer_zoo.renames import current_options, current_values, rename_options
+from mer_zoo.renames import added_options, current_options, current_values, rename_options
 from mer_zoo.sharing.parts import Part, Recipe
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
 
@@ -111,7 +111,8 @@ def under_current_names(recipe: Recipe) -> Recipe:
 def _current(cls: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments that any version wrote, with the names and values of today."""
     words = {key: value if isinstance(value, str) else "" for key, value in arguments.items()}
-    values = current_values(cls.__name__, words) if cls in ZOO.values() else {}
+    ours = cls.__name__ if cls in ZOO.values() else ""
+    values = {**current_values(ours, words), **added_options(ours, arguments)}
     return rename_options({**arguments, **values}, current_options(cls))
 
 

@@ -107,3 +107,17 @@ def test_a_word_that_meant_something_else_is_read_as_it_was_meant() -> None:
     assert read("{variant: paper, tau: 0.0}") == "released"
     assert read("{variant: paper, tau: 0.0, labels: true}") == "paper"
     assert read("{variant: paper, tau: 0.0}", header="") == "paper"
+
+
+def test_an_option_that_is_lacking_is_read_as_what_was_meant() -> None:
+    def read(options: str, header: str = HEADER) -> Any:
+        text = f"{header}wrappers: [{{class_path: mer_zoo.CUMDF, init_args: {options}}}]\n"
+        root = yaml.compose(text)
+        use_current_names(root, text)
+        return yaml.safe_load(yaml.serialize(root))["wrappers"][0]["init_args"]
+
+    meant = {"penalty_weight": 0.1, "lambda_q": 1.0, "lambda_k": 1.0, "lambda_v": 1.0}
+    assert read("{penalty_weight: 0.1}") == meant
+    assert read("{penalty_weight: 0.1, dropout: 0.2}") == {**meant, "out_dropout": 0.2}
+    assert read("{penalty_weight: 0.1, lambda_k: 0.5}") == {**meant, "lambda_k": 0.5}
+    assert read("{penalty_weight: 0.1}", header="") == {"penalty_weight": 0.1}

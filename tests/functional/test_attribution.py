@@ -99,8 +99,19 @@ def test_shares_without_any_effect_are_equal_and_have_a_finite_gradient() -> Non
     assert effects.grad.isfinite().all()
 
 
-def test_penalty_is_the_sum_of_squares() -> None:
-    weights = [torch.randn(3, 3) for _ in range(3)]
-    expected = sum(float(w[i, j]) ** 2 for w in weights for i in range(3) for j in range(3))
-    assert weight_penalty(weights).item() == pytest.approx(expected, rel=1e-5)
-    assert weight_penalty([torch.tensor([[3.0]]), torch.tensor([[4.0]])]).item() == 25
+@pytest.mark.parametrize("coefficients", [(1.0, 1.0, 1.0), (0.5, 0.0, 2.0)])
+def test_penalty_is_the_weighted_sum_of_squares(coefficients: tuple[float, float, float]) -> None:
+    triples = [(torch.randn(3, 3), torch.randn(3, 3), torch.randn(3, 3)) for _ in range(2)]
+    expected = sum(
+        c * float(w[i, j]) ** 2
+        for triple in triples
+        for c, w in zip(coefficients, triple, strict=True)
+        for i in range(3)
+        for j in range(3)
+    )
+    assert weight_penalty(triples, coefficients).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_penalty_alone_has_coefficients_of_one() -> None:
+    one = torch.tensor([[3.0]]), torch.tensor([[4.0]]), torch.tensor([[0.0]])
+    assert weight_penalty([one, one]).item() == 50

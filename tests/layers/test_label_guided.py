@@ -87,7 +87,26 @@ def test_every_pair_meets(names: tuple[str, ...], guided: bool) -> None:
     pairs = len(names) * (len(names) - 1) // 2
     assert fusion.feature_dim == 8 * (pairs if guided else len(names))
     assert fusion(x, mask).shape == (3, fusion.feature_dim)
-    assert len(fusion.penalised()) == (3 * pairs if guided else 0)
+    assert [len(weights) for weights in fusion.penalised()] == ([3] * pairs if guided else [])
+
+
+def test_attention_is_the_softmax_over_the_real_steps_of_the_first() -> None:
+    fusion = lgmmt()
+    x, mask = sequences()
+    found = fusion.attention(x, mask)
+    pooled = torch.stack([torch.cat([x[n][i, mask[i]].mean(0) for n in NAMES]) for i in range(3)])
+    assert list(found) == ["text_audio", "text_vision", "audio_vision"]
+    for name, weights in found.items():
+        pair: Any = fusion.pairs[name]
+        assert weights.shape == (3, 2, 5)
+        for i, e in enumerate(fusion.guidance(pooled)):
+            z = x[name.partition("_")[0]][i, mask[i]] * (fusion.gate.weight @ e + fusion.gate.bias)
+            q, k = pair.w_q @ e, z @ pair.w_k.T
+            for head, part in enumerate((slice(0, 4), slice(4, 8))):
+                expected = torch.softmax(k[:, part] @ q[part] / 2.0, 0)
+                torch.testing.assert_close(weights[i, head, mask[i]], expected)
+                assert not weights[i, head, ~mask[i]].any()
+    assert lgmmt(guided=False).attention(x, mask) == {}
 
 
 def test_the_ablation_is_the_pooled_sequences() -> None:

@@ -128,8 +128,8 @@ class GuidedHead(nn.Module):
         h = self.join(model, x, mask, None)
         return self._classify(h if context is None else torch.cat([h, context], 1))
 
-    def penalised(self, model: Model) -> list[Tensor]:
-        """W_Q, W_K and W_V of LG-MMT."""
+    def penalised(self, model: Model) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """W_Q, W_K and W_V of every pair of LG-MMT."""
         return self._lgmmt(model).penalised()
 
     def _classify(self, features: Tensor) -> Tensor:

@@ -24,6 +24,10 @@ There is no released code. What the manuscript leaves open is inferred:
       teacher in training is given labels, each hidden with probability ``label_drop`` so that it learns to do without;
     * the representation that the student is drawn to is guided by the true labels (``teacher_labels``);
     * the teacher's objective is task loss and penalty;
+    * the coefficients of the penalty (``lambda_q``, ``lambda_k``, ``lambda_v``) are not printed. With 1, and still with
+      .01, Adam takes W_Q, W_K and W_V to zero within a few epochs, and every attention weight is the uniform one; the
+      default of 1e-4 lets them live. The validation loss on SyntheticMER does not decide between them
+      (docs/results.md);
     * the teacher is a copy of the student's network with its first weights (or those of a checkpoint);
     * modalities that contribute less get more weight in a distance of their pooled sequences; without attribution all
       weigh the same.
@@ -68,6 +72,7 @@ __all__ = ["CUMDF"]
 
 Role = Literal["student", "teacher"]
 TeacherLabels = Literal["truth", "expected"]
+LAMBDA = 1e-4
 
 
 class CUMDF(Wrapper):
@@ -88,6 +93,9 @@ class CUMDF(Wrapper):
         srd_weight: Weight of the distance to the teacher.
         attribution_weight: Weight of the attribution's loss (0: the ablation "w/o attribution").
         penalty_weight: Weight of the penalty of LG-MMT's attention.
+        lambda_q: Coefficient of W_Q inside the penalty.
+        lambda_k: Coefficient of W_K.
+        lambda_v: Coefficient of W_V.
         alpha: The manuscript's alpha_st, the strength inside the distance.
         label_drop: Probability p_drop that a label is hidden from a teacher in training.
         teacher_labels: Whether what the student is drawn to is guided by the ``truth`` or by the ``expected`` label.
@@ -129,6 +137,9 @@ class CUMDF(Wrapper):
         srd_weight: float = 0.1,
         attribution_weight: float = 0.1,
         penalty_weight: float = 0.1,
+        lambda_q: float = LAMBDA,
+        lambda_k: float = LAMBDA,
+        lambda_v: float = LAMBDA,
         alpha: float = 1.0,
         label_drop: float = 0.5,
         teacher_labels: TeacherLabels = "truth",
@@ -146,9 +157,11 @@ class CUMDF(Wrapper):
         check_choice("CUMDF", "projection", projection, get_args(Projection))
         check_choice("CUMDF", "effect", effect, get_args(Effect))
         weights = {"srd_weight": srd_weight, "attribution_weight": attribution_weight, "penalty_weight": penalty_weight}
-        check_weights("CUMDF", {**weights, "alpha": alpha})
+        lambdas = {"lambda_q": lambda_q, "lambda_k": lambda_k, "lambda_v": lambda_v}
+        check_weights("CUMDF", {**weights, **lambdas, "alpha": alpha})
         check_numbers(label_drop, views)
-        self.role, self.penalty_weight, self.attribution_weight = role, penalty_weight, attribution_weight
+        self.role, self.attribution_weight = role, attribution_weight
+        self.penalty_weight, self.lambdas = penalty_weight, (lambda_q, lambda_k, lambda_v)
         self.label_drop, self.teacher_labels, self.num_views = label_drop, teacher_labels, views
         self.guided = GuidedHead(backbone, dim, heads, guided, out_dropout)
         self.feature_dim = self.guided.feature_dim
@@ -264,8 +277,8 @@ class CUMDF(Wrapper):
         return replace(step, output=step.output.replace(logits=found.logits, features=found.features), losses=losses)
 
     def _penalty(self, backbone: Model, guided: GuidedHead) -> dict[str, Tensor]:
-        penalised = guided.penalised(backbone) if self.penalty_weight else []
-        return {"cumdf/penalty": self.penalty_weight * weight_penalty(penalised)} if penalised else {}
+        penalised = guided.penalised(backbone) if self.penalty_weight and any(self.lambdas) else []
+        return {"cumdf/penalty": self.penalty_weight * weight_penalty(penalised, self.lambdas)} if penalised else {}
 
     @override
     def diagnostics(self) -> dict[str, float]:

@@ -23,6 +23,7 @@ from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError
+from mer_zoo.layers.label_guided import LGMMT
 from mer_zoo.model import Model
 from mer_zoo.module import MERModule
 from mer_zoo.wrappers import CUMDF, CausalMER
@@ -186,6 +187,39 @@ def test_shares_are_logged_each_epoch_and_sum_to_one(tmp_path: Path, make: Calla
     assert len(shares.seen) == 3
     assert all(len(each) == 3 and sum(each) == pytest.approx(1) for each in shares.seen)
     assert shares.seen[0] != shares.seen[1] != shares.seen[2]
+
+
+def test_attention_outlives_its_penalty(tmp_path: Path) -> None:
+    """With coefficients of 1 the penalty is all that W_Q, W_K and W_V learn; with those of the options they stay."""
+
+    def left(**options: Any) -> tuple[float, float]:
+        """Share of the weights' norm, and the largest attention weight over the uniform one, after 120 steps."""
+        source = data(batch_size=8)
+        trained = module(source, teacher=None, attribution_weight=0.0, **options)
+        model = trained.model
+        assert isinstance(model, CUMDF)
+        before = _norm(model)
+        trainer(tmp_path, max_epochs=20).fit(trained, datamodule=source)
+        batch = next(iter(source.batch_source("valid")))
+        with torch.no_grad():
+            x = model.eval().backbone(batch).hidden
+            assert x is not None
+            real = torch.stack([each.ne(0).any(2) for each in x.values()]).any(0)
+            fusion = model.backbone.offered(LGMMT)
+            assert fusion is not None
+            weights = torch.stack(list(fusion.attention(x, real).values()))
+        return _norm(model) / before, float((weights.amax(3) * real.sum(1)[:, None]).mean())
+
+    dead, living = left(lambda_q=1.0, lambda_k=1.0, lambda_v=1.0), left()
+    assert dead[0] < 0.2
+    assert dead[1] < 1.01
+    assert living[0] > 0.7
+    assert living[1] > 1.2
+
+
+def _norm(model: CUMDF) -> float:
+    weights = [weight for triple in model.guided.penalised(model.backbone) for weight in triple]
+    return float(torch.stack([weight.detach().norm() for weight in weights]).norm())
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])

@@ -50,7 +50,9 @@ def close(actual: Tensor, expected: Tensor) -> None:
 @pytest.mark.parametrize("inner", [net, lambda: LFLSTM(SPEC, THREE, dim=8)], ids=["CUMDFNet", "LFLSTM"])
 @pytest.mark.parametrize("labels", ["truth", "expected"])
 def test_losses_are_the_formulas(inner: Callable[[], Model], labels: Any) -> None:
-    model = wrap(inner(), srd_weight=0.3, attribution_weight=0.7, penalty_weight=0.2, teacher_labels=labels).eval()
+    lambdas = {"lambda_q": 0.5, "lambda_k": 1.0, "lambda_v": 2.0}
+    weights_of_terms = {"srd_weight": 0.3, "attribution_weight": 0.7, "penalty_weight": 0.2}
+    model = wrap(inner(), **weights_of_terms, **lambdas, teacher_labels=labels).eval()
     batch = batch_of()
     view = model.views(batch, SPEC)
     first, second = model.steps(batch)
@@ -71,7 +73,7 @@ def test_losses_are_the_formulas(inner: Callable[[], Model], labels: Any) -> Non
     expected = {
         "cumdf/srd": 0.3 * distance.mean(),
         "cumdf/attribution": 0.7 * attributed.balance,
-        "cumdf/penalty": 0.2 * weight_penalty(model.guided.penalised(model.backbone)),
+        "cumdf/penalty": 0.2 * weight_penalty(model.guided.penalised(model.backbone), (0.5, 1.0, 2.0)),
         "cumdf/unimodal": attributed.unimodal,
     }
     assert second.losses.keys() == expected.keys()
@@ -83,7 +85,7 @@ def test_losses_are_the_formulas(inner: Callable[[], Model], labels: Any) -> Non
     assert first.batch is batch
     assert first.losses.keys() == {"cumdf/penalty"}
     penalised = model.teacher.guided.penalised(model.teacher.backbone)
-    close(first.losses["cumdf/penalty"], 0.2 * weight_penalty(penalised))
+    close(first.losses["cumdf/penalty"], 0.2 * weight_penalty(penalised, (0.5, 1.0, 2.0)))
 
 
 def test_the_teacher_in_training_is_told_the_labels_that_are_not_hidden() -> None:
@@ -182,6 +184,7 @@ def test_several_views_are_the_mean_of_their_distances() -> None:
         ({"srd_weight": 0.0}, {"cumdf/srd"}, {"teacher", "distillation"}),
         ({"attribution_weight": 0.0}, {"cumdf/attribution", "cumdf/unimodal"}, {"attribution"}),
         ({"penalty_weight": 0.0}, {"cumdf/penalty"}, set()),
+        ({"lambda_q": 0.0, "lambda_k": 0.0, "lambda_v": 0.0}, {"cumdf/penalty"}, set()),
         ({"teacher": None}, {"cumdf/srd"}, {"teacher", "distillation"}),
         ({"effect": "total"}, {"cumdf/unimodal"}, set()),
         ({"projection": "none"}, set(), {"distillation"}),
