@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -15,11 +15,14 @@ from mer_zoo.data.missing.drop import protected, steps
 from mer_zoo.data.missing.pattern import MissingPattern, check_rate
 from mer_zoo.errors import MERError
 from mer_zoo.functional.draws import dropped_at, dropped_block, uniform
+from mer_zoo.options import check_choice
 
 __all__ = ["MRMS", "RMFM", "STMFM", "TMFM", "AlignedPattern", "TraditionalRMFM"]
 
 RandomRate = Literal["per_sample", "per_position"]
-RATE_KEY = 0x5851F42D4C957F2D  # keeps the draws of the rate apart from those of the positions
+Keep = Literal["frame", "modality", "every"]
+# These keep the draws of the rate, and of the modality that remains, apart from those of the positions.
+RATE_KEY, MODALITY_KEY = 0x5851F42D4C957F2D, 0x14057B7EF767814F
 
 
 def _counters(batch: Batch, spec: DataSpec) -> dict[str, Tensor]:
@@ -102,35 +105,50 @@ class TraditionalRMFM(MissingPattern):
 class MRMS(MissingPattern):
     """Frames of each modality are missing at a ratio, but never all of a sample.
 
-    Inferred: the manuscript gives the ratio and the guarantee, not the draw. Here positions are missing independently,
-    as in :class:`RMFM`, and where nothing but [CLS] and [SEP] would be left, the position that was nearest to being
-    kept stays.
+    Inferred: the manuscript gives the ratio and the guarantee "at least one modality remains", not the draw, nor what
+    of a modality has to remain. Here positions are missing independently, as in :class:`RMFM`, and where nothing but
+    [CLS] and [SEP] would be left, the position that was nearest to being kept stays.
 
     Args:
         ratio: Probability that a position is missing.
+        keep: What remains of a sample whatever is drawn: a ``frame``, at least one position; a ``modality``, all
+            positions of one that has any, drawn among these; or ``every``, of every modality at least one position.
 
     Raises:
-        MERError: If the ratio lies outside [0, 1].
+        MERError: If the ratio lies outside [0, 1], or for another word.
 
     References:
         "Label-Guided Enhancement" (CUMDF), incompleteness simulation.
 
     Example:
-        >>> MRMS(0.7)
-        MRMS(ratio=0.7)
+        >>> MRMS(0.7), MRMS(0.7, keep="every")
+        (MRMS(ratio=0.7), MRMS(ratio=0.7, keep='every'))
     """
 
     rate_arguments = ("ratio",)
+    keep: Keep = "frame"
 
-    def __init__(self, ratio: float) -> None:
+    def __init__(self, ratio: float, keep: Keep = "frame") -> None:
+        check_choice("MRMS", "keep", keep, get_args(Keep))
         self.ratio = check_rate(ratio)
+        if keep != "frame":  # what the pattern was before it had the option is called, and drawn, as it was
+            self.keep = keep
 
     @override
     def kept(self, batch: Batch, spec: DataSpec, key: int) -> dict[str, Tensor]:
         free = {name: batch.modality(name).mask for name in spec.modalities}
         if "text" in free:
             free["text"] = free["text"] & ~protected(batch.text, spec)
-        return keep_one(self.ratio, _draws(batch, spec, key), free)
+        draws = _draws(batch, spec, key)
+        if self.keep == "every":
+            return {name: keep_one(self.ratio, {name: draws[name]}, {name: free[name]})[name] for name in free}
+        if self.keep == "frame":
+            return keep_one(self.ratio, draws, free)
+        places = torch.tensor([MODALITIES.index(name) for name in free], device=batch.index.device)
+        there = torch.stack([each.any(1) for each in free.values()], 1)
+        chosen = uniform(key ^ MODALITY_KEY, batch.index, places).masked_fill(~there, -1.0).argmax(1)
+        whole = {name: (chosen == place)[:, None] for place, name in enumerate(free)}
+        return {name: ~dropped_at(self.ratio, draws[name]) | whole[name] for name in free}
 
 
 def keep_one(ratio: float, draws: Mapping[str, Tensor], free: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from typing import get_args
 
 import jsonargparse
 import pytest
@@ -10,7 +11,7 @@ from pattern_toys import TASK, each, make_batch, padded, rows
 from torch import Tensor
 
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
-from mer_zoo.data.missing.frames import MRMS, RMFM, STMFM, TMFM, TraditionalRMFM
+from mer_zoo.data.missing.frames import MRMS, RMFM, STMFM, TMFM, Keep, TraditionalRMFM
 from mer_zoo.data.missing.pattern import MissingPattern, derive_key
 from mer_zoo.errors import MERError
 from mer_zoo.functional.draws import dropped_block, uniform
@@ -222,12 +223,45 @@ def test_aligned_patterns_refuse_other_data(rated: Rated) -> None:
         rated(0.5)(batch, DataSpec(tokens=True, aligned=True), 0)
 
 
+@given(BATCHES, st.floats(0, 1), KEYS)
+@QUICK
+def test_what_remains_of_mrms(made: Made, ratio: float, key: int) -> None:
+    batch, spec = made
+    free = {name: batch.modality(name).mask for name in MODALITIES}
+    free["text"] = free["text"] & ~special(batch, spec)
+    views = [RMFM(ratio)(batch, spec, key), *(MRMS(ratio, keep)(batch, spec, key) for keep in get_args(Keep))]
+    for i in range(len(batch)):
+        there = [name for name in MODALITIES if free[name][i].any()]
+        drawn, frame, modality, every = (
+            {name: free[name][i] & view.modality(name).observed[i] for name in there} for view in views
+        )
+        assert any(left.any() for left in frame.values()) or not there
+        assert all(left.any() for left in every.values())
+        others = [name for name in there if not torch.equal(modality[name], free[name][i])]
+        assert len(others) < len(there) or not there
+        assert all(torch.equal(modality[name], drawn[name]) for name in others)
+        for name in there:  # nothing remains beside what is drawn, but where that is nothing
+            assert torch.equal(every[name], drawn[name]) or (every[name].sum() == 1 and not drawn[name].any())
+
+
+def test_each_modality_remains_as_often_as_the_others() -> None:
+    spec = DataSpec(text_len=4, audio_len=4, vision_len=4)
+    one = Modality(torch.ones(6000, 4, 2), torch.ones(6000, 4, dtype=torch.bool))
+    batch = Batch(one, one, one, torch.zeros(6000), torch.arange(6000))
+    view = MRMS(1.0, "modality")(batch, spec, 1)
+    whole = torch.stack([view.modality(name).observed.all(1) for name in MODALITIES], 1)
+    assert (whole.sum(1) == 1).all()
+    assert (whole.float().mean(0) - 1 / 3).abs().max() < 0.03
+
+
 def test_bad_rates() -> None:
     for build in (RMFM, MRMS, TMFM, STMFM, same_rate):
         with pytest.raises(MERError, match=r"rate is 1.5; give a number in \[0, 1\]"):
             build(1.5)
     with pytest.raises(MERError, match=r"rate is 'sometimes'; give a number in \[0, 1\], per_sample or per_position"):
         RMFM("sometimes")  # type: ignore[arg-type]
+    with pytest.raises(MERError, match="unknown keep 'word' of MRMS; choose from frame, modality, every"):
+        MRMS(0.5, "word")  # type: ignore[arg-type]
 
 
 def test_published_masks_stay_as_they_are() -> None:
@@ -256,6 +290,7 @@ def test_published_masks_stay_as_they_are() -> None:
         ("RMFM", {"rate": "per_position"}, RMFM("per_position")),
         ("TraditionalRMFM", {"text": 0, "audio": 0.5, "vision": 1}, TraditionalRMFM(0, 0.5, 1)),
         ("MRMS", {"ratio": 0.7}, MRMS(0.7)),
+        ("MRMS", {"ratio": 0.7, "keep": "modality"}, MRMS(0.7, "modality")),
     ],
 )
 def test_patterns_from_yaml_options(class_path: str, init_args: dict[str, object], expected: MissingPattern) -> None:
