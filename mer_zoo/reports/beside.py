@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from mer_zoo.reports.contribution import right_by
 from mer_zoo.reports.groups import Group
 from mer_zoo.reports.identities import same_nest
 from mer_zoo.reports.published import DATASETS, Published, paper_metric, printed_as
@@ -13,6 +14,7 @@ from mer_zoo.reports.tables import Table, with_deviation
 
 __all__ = ["nothing_printed", "published_table"]
 
+CONTRIBUTION = "contribution_"
 _PAPER_CONDITIONS = {"iid": (("IID", "full"), ("IID", "{l,a,v}")), "ood": (("OOD", "full"),)}
 
 
@@ -71,12 +73,22 @@ def _place(figure: Published, name: str) -> list[str]:
     return [where, name, f"{figure.metric} {figure.split} {which}"]
 
 
+def _our_share(group: Group, column: str) -> str | None:
+    """Our contribution of a modality; the paper gives it beside its accuracy in seven classes."""
+    if {right_by(run) for run in group.runs} != {"Acc7"}:
+        return None
+    mean, deviation = group.contribution("iid", {"video": "vision"}.get(column, column))
+    return None if math.isnan(mean) else with_deviation("", mean, deviation)
+
+
 def _ours(group: Group, figure: Published, conditions: Sequence[ConditionResult], metric: str) -> str | None:
     """Our figure for the same thing, None where there is none."""
     if figure.metric == f"{paper_metric(metric)}_drop":
         is_std = figure.condition == "std"
         mean, deviation = group.gap(metric, figure.condition)
         return None if math.isnan(mean) else with_deviation(metric, mean, deviation, not is_std)
+    if figure.metric.startswith(CONTRIBUTION):
+        return _our_share(group, figure.metric.removeprefix(CONTRIBUTION))
     if figure.metric != paper_metric(metric):
         return None
     curve = figure.pattern if figure.split == "IID" else f"{figure.split.lower()} {figure.pattern}"

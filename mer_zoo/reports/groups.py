@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mer_zoo.errors import MERError
 from mer_zoo.functional.metrics import DropGap, mean_std
+from mer_zoo.reports.contribution import contributions
 from mer_zoo.reports.record import ConditionResult, RunResults, find_results
 from mer_zoo.reports.robustness import Curve, curves_of, gaps_of
 from mer_zoo.reports.tables import ordered_metrics
@@ -49,6 +50,16 @@ class Group:
         """Mean and deviation over runs of one number of the drop gap: a set, ``mean`` or ``std``."""
         columns = [{**gap.gaps, "mean": gap.mean, "std": gap.std} for gap in self.gaps(metric, place)]
         return _summary([number for numbers in columns if (number := numbers.get(column)) is not None])
+
+    @property
+    def contributed(self) -> list[str]:
+        """The complete conditions beside which every set of the modalities was tested."""
+        return list(dict.fromkeys(name for run in self.runs for name in contributions(run)))
+
+    def contribution(self, condition: str, column: str) -> tuple[float, float | None]:
+        """Mean and deviation over the runs of a modality's contribution, or of their ``std``."""
+        found = (contributions(run).get(condition, {}) for run in self.runs)
+        return _summary([shares[column] for shares in found if column in shares])
 
     def curves(self, name: str) -> list[Curve]:
         """The curve of each run that was tested at several missing rates of one pattern."""

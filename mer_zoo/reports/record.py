@@ -87,6 +87,8 @@ class RunResults:
         weights: SHA-256 of the weights that were tested, empty where unknown.
         nest: Class and options of each model, the outermost first; empty where unknown.
         conditions: By name, in the order of testing.
+        contributions: Complete condition -> modality -> contribution to right predictions, and ``std``, where every set
+            of the modalities was tested.
     """
 
     path: Path
@@ -101,6 +103,7 @@ class RunResults:
     weights: str
     nest: tuple[tuple[str, Mapping[str, Any]], ...]
     conditions: dict[str, ConditionResult] = field(repr=False)
+    contributions: dict[str, dict[str, float]] = field(default_factory=dict, repr=False)
 
     @property
     def metric_names(self) -> list[str]:
@@ -137,7 +140,7 @@ def parse_results(raw: Any, path: Path) -> RunResults:
         raise MERError(f"{path} holds {len(conditions.content):,} conditions, and a report has room for {_MOST:,}")
     data = _data(given)
     used = data.get("modalities") or MODALITIES
-    _ = given.optional_part("summary"), given.optional_part("provenance")  # for other readers
+    summary, _ = given.optional_part("summary"), given.optional_part("provenance")  # the latter for other readers
     return RunResults(
         path=path,
         model=given.text("model"),
@@ -151,7 +154,21 @@ def parse_results(raw: Any, path: Path) -> RunResults:
         weights=given.optional_text("weights") or "",
         nest=nest_of(given),
         conditions={name: _condition(name, conditions.part(name), used) for name in conditions.content},
+        contributions={} if summary is None else _contributions(summary, conditions),
     )
+
+
+def _contributions(summary: Fields, conditions: Fields) -> dict[str, dict[str, float]]:
+    """The contributions that a test wrote down, of conditions that are there."""
+    given = summary.optional_part("contribution")
+    if given is None:
+        return {}
+    known = (*MODALITIES, "std")
+    for name in given.content:
+        part = given.part(name)
+        if name not in conditions.content or not set(part.content) <= set(known):
+            raise given.refusal(name, f"the contributions of {', '.join(MODALITIES)} under a tested condition")
+    return {name: _numbers(given, name) for name in given.content}
 
 
 def _data(given: Fields) -> dict[str, Any]:

@@ -11,9 +11,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from mer_zoo.batch import MODALITIES
 from mer_zoo.errors import MERError
 from mer_zoo.reports.beside import nothing_printed, published_table
 from mer_zoo.reports.compare import difference_table
+from mer_zoo.reports.contribution import CONTRIBUTION_NOTE, right_by
 from mer_zoo.reports.curve_plots import curve_picture
 from mer_zoo.reports.groups import Group, choose_metric, conditions_of, curve_names, group_runs, named_groups
 from mer_zoo.reports.metric_tables import metric_tables, write_numbers
@@ -41,7 +43,7 @@ class Report:
     Attributes:
         metric: The metric it is about.
         tables: The comparison, then what else the runs allow: AUILC and the value at each missing rate, drop gap,
-            differences, the papers' figures, what the models report about themselves.
+            differences, contributions, the papers' figures, what the models report about themselves.
         figure: The picture.
         curves: The picture over the missing rate; None without several rates.
     """
@@ -111,6 +113,7 @@ def report(
     ]
     if samples:
         tables.append(difference_table(groups, conditions, metric, samples))
+    tables.append(_contribution_table(groups))
     if with_published:
         tables.append(published_table(groups, conditions, metric))
         if tables[-1] is None:
@@ -192,6 +195,20 @@ def _gap_table(groups: Sequence[Group], conditions: Sequence[ConditionResult], m
                 rows.append([" on ".join(filter(None, [group.label, place])), *cells])
     unit = ", percentage points" if is_fraction(metric) else ""
     return Table(f"Drop gap of {metric}{unit}", ["model", *columns], rows, [GAP_NOTE]) if rows else None
+
+
+def _contribution_table(groups: Sequence[Group]) -> Table | None:
+    """Contributions of the modalities; None where no run was tested with every set of them."""
+    found = [(group, name) for group in groups for name in group.contributed]
+    columns = [*MODALITIES, "std"]
+    first = next((name for _, name in found), "")
+    rows = []
+    for group, name in found:
+        label = " on ".join(filter(None, [group.label, name if name != first else ""]))
+        rows.append([label, *(with_deviation("", *group.contribution(name, column)) for column in columns)])
+    by = ", ".join(sorted({right_by(run) for group, _ in found for run in group.runs}))
+    title = f"Contribution of each modality to right predictions, by {by}"
+    return Table(title, ["model", *columns], rows, [CONTRIBUTION_NOTE]) if rows else None
 
 
 def _diagnostics_table(groups: Sequence[Group]) -> Table | None:

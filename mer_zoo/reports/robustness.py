@@ -10,7 +10,7 @@ from mer_zoo.functional.metrics import DropGap, auilc, drop_gap
 from mer_zoo.reports.record import ConditionResult, RunResults
 from mer_zoo.reports.tables import ordered_metrics
 
-__all__ = ["Curve", "curves_of", "gap_places", "gaps_of", "summarize"]
+__all__ = ["Curve", "curves_of", "gap_places", "gaps_of", "sets_at", "summarize"]
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,13 @@ def gap_places(run: RunResults) -> list[str]:
     return list(dict.fromkeys(condition.place for condition in run.conditions.values() if condition.available))
 
 
-def _sets(run: RunResults, place: str) -> tuple[dict[str, ConditionResult], ConditionResult | None]:
-    """The availability conditions of one test split by set, and the complete condition beside them."""
+def sets_at(run: RunResults, place: str) -> tuple[dict[str, ConditionResult], ConditionResult | None]:
+    """The availability conditions of one test split by set, and the complete condition beside them.
+
+    Args:
+        run: The run.
+        place: The test split, as :func:`gap_places` names it.
+    """
     sets = {c.set_name: c for c in run.conditions.values() if c.available and c.place == place}
     return sets, next((run.full(condition) for condition in sets.values()), None)
 
@@ -78,7 +83,7 @@ def gaps_of(run: RunResults, metric: str, place: str = "") -> DropGap | None:
         metric: The metric.
         place: The test split, as :func:`gap_places` names it.
     """
-    sets, full = _sets(run, place)
+    sets, full = sets_at(run, place)
     if full is None:
         return None
     return drop_gap({name: condition.metrics[metric] for name, condition in sets.items()}, full.metrics[metric])
@@ -98,7 +103,7 @@ def summarize(run: RunResults) -> dict[str, Any]:
     areas = {name: {metric: curve.area(metric) for metric in metrics} for name, curve in curves_of(run).items()}
     gaps: dict[str, dict[str, dict[str, float | None]]] = {}
     for place in gap_places(run):
-        _, full = _sets(run, place)
+        _, full = sets_at(run, place)
         found = {metric: gap for metric in metrics if (gap := gaps_of(run, metric, place)) is not None}
         if full is not None:
             gaps[full.name] = {metric: {**gap.gaps, "mean": gap.mean, "std": gap.std} for metric, gap in found.items()}

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mer_zoo.reports.contribution import contribution_table, contributions_from
 from mer_zoo.reports.curve_plots import curve_picture
 from mer_zoo.reports.groups import Group, choose_metric, conditions_of
+from mer_zoo.reports.kept_scores import read_scores
 from mer_zoo.reports.plots import Series, condition_picture, save_picture
 from mer_zoo.reports.record import ConditionResult, RunResults, load_results, parse_results, save_results
 from mer_zoo.reports.robustness import curves_of, gap_places, summarize
@@ -57,8 +59,10 @@ def write_results(
     Raises:
         MERError: Where ``results`` lacks a part.
     """
-    summary = summarize(parse_results(results, folder / "results.json"))
-    run = save_results(folder, {**results, "summary": summary}, scores)
+    tested = parse_results(results, folder / "results.json")
+    # scores of conditions that an earlier test in the folder has left are in its file
+    shares = contributions_from(tested, lambda name, shape: scores.get(name) or read_scores(folder, name, shape))
+    run = save_results(folder, {**results, "summary": {**summarize(tested), "contribution": shares}}, scores)
     with whole_file(folder / "results.md") as part:
         part.write_text(_markdown(run, pictures), encoding="utf-8")
     if pictures:
@@ -170,5 +174,5 @@ def diagnostics_table(run: RunResults) -> Table | None:
 
 def tables_of(run: RunResults) -> list[Table]:
     """All tables of a run."""
-    tables = [condition_table(run), *curve_tables(run), gap_table(run), diagnostics_table(run)]
+    tables = [condition_table(run), *curve_tables(run), gap_table(run), contribution_table(run), diagnostics_table(run)]
     return [table for table in tables if table is not None]

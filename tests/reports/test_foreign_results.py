@@ -39,6 +39,8 @@ FIELDS: dict[str, tuple[tuple[str, ...], list[Any]]] = {
     "source": (("data", "source"), [3, [], {}]),
     "modalities": (("data", "modalities"), ["text", 3, [3], ["smell"], [["text"]], {"text": 1}]),
     "summary": (("summary",), [[], 3, "none"]),
+    "contribution": (("summary", "contribution"), [[], 3, {"iid": 3}, {"nowhere": {"text": 1}}, {"iid": {"smell": 1}}]),
+    "contributions": (("summary", "contribution", "iid"), [[], {"text": "high"}, {"std": True}, {"audio": 1e300}]),
     "provenance": (("provenance",), [[], 3, "none"]),
     "conditions": (("conditions",), [None, [], 3, "iid", {}]),
     "iid": (IID, [None, [], 3, "iid"]),

@@ -34,7 +34,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_tables(runs: Path) -> None:
     made = quiet(runs)
-    comparison, gaps, differences = made.tables
+    comparison, gaps, differences, _ = made.tables
     assert list(comparison.header) == ["model", "runs", "IID", "OOD", *SETS]
     assert [row[:2] for row in comparison.rows] == [["MulT", "2"], ["CausalMER(MulT)", "2"], ["majority class", ""]]
     values = [100 * load_results(runs / f"mult{seed}").conditions["ood"].metrics["Acc2_non0"] for seed in (0, 1)]
@@ -66,6 +66,7 @@ def test_no_difference_without_the_same_samples(tmp_path: Path) -> None:
     assert [table.title for table in quiet(tmp_path).tables] == [
         "Acc2_non0 in percent",
         "Drop gap of Acc2_non0, percentage points",
+        "Contribution of each modality to right predictions, by Acc3",
     ]
     (tmp_path / "c" / "scores.safetensors").write_bytes(b"rubbish")
     with pytest.raises(MERError, match=r"scores.safetensors can't be read .* delete it or write it anew"):
