@@ -30,6 +30,7 @@ from mer_zoo.reports.tables import (
     open_console,
     with_deviation,
 )
+from mer_zoo.reports.weights import told_of_weights
 from mer_zoo.runs.files import whole_file
 from mer_zoo.text import in_markdown
 
@@ -101,7 +102,7 @@ def report(
     asked = [metric] if metric is None or isinstance(metric, str) else list(dict.fromkeys(metric))
     metrics = [choose_metric(results, name) for name in asked or [None]]
     metric = metrics[0]
-    groups = group_runs(results) if names is None else named_groups(runs, names)
+    groups = told_of_weights(group_runs(results) if names is None else named_groups(runs, names))
     conditions = conditions_of(results)
     first = comparison_table(groups, conditions, metric)
     several = metric_tables(groups, conditions, metrics) if len(metrics) > 1 else []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from mer_zoo.errors import MERError
 from mer_zoo.fields import Fields
+from mer_zoo.foreign.archives import read_archive
 from mer_zoo.model import Model
 from mer_zoo.text import shown
 from mer_zoo.training.record import RECORD, REMEDY, Record
@@ -129,9 +129,6 @@ def needed_state(model: Model) -> dict[str, Tensor]:
 def check_file(path: Path) -> dict[str, Any]:
     """Read a file that Lightning wrote, or refuse it if it is none or damaged; nothing in it is executed.
 
-    torch checks no checksum, so a flipped bit would pass for another weight; and it unpacks what is compressed, however
-    large.
-
     Args:
         path: An existing path.
 
@@ -142,8 +139,7 @@ def check_file(path: Path) -> dict[str, Any]:
         MERError: Naming the file.
     """
     try:
-        _check_archive(path)
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content = read_archive(path)
     except Exception as error:  # torch raises a different error for each way in which a file can be broken
         raise MERError(f"{path} is damaged or not a checkpoint; give another, or train again") from error
     if not isinstance(content, dict) or not {"state_dict", "pytorch-lightning_version"} <= content.keys():
@@ -201,14 +197,6 @@ def check_if_local(path: str | Path) -> None:
     file = Path(str(path).removeprefix("file://"))
     if file.exists():
         check_file(file)
-
-
-def _check_archive(path: Path) -> None:
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-        stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
-        if not stored or sum(entry.file_size for entry in entries) > path.stat().st_size or archive.testzip():
-            raise zipfile.BadZipFile
 
 
 def check_record(record: Record, model: Model, what: str = "the checkpoint") -> None:
