@@ -6,9 +6,11 @@
     python -m benchmarks.studies.cumdf shares --out runs/cumdf_shares       # attribution against the true reliabilities
     python -m benchmarks.studies.cumdf probe --out runs/cumdf_probe         # does the distance tell samples apart?
 
-Every model has the same network. The epoch of the smallest validation loss on complete data is kept. "complete" is
-trained on complete data without a teacher, "views" on the incomplete views of CUMDF without a teacher and without any
-of its losses.
+Every model has the same network and, where its name says nothing else, the same penalty. The epoch of the smallest
+validation loss on complete data is kept. "complete" is trained on complete data and never told a label, "views" on the
+incomplete views of CUMDF; both without a teacher and without attribution. "dead" are coefficients of 1 in the penalty.
+Each record says whether LG-MMT still acts: the largest attention weight over the uniform one, and the norms of W_Q, W_K
+and W_V, both on complete validation data and of the pair where they are smallest.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import argparse
 import math
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import combinations, permutations
 from pathlib import Path
@@ -31,6 +33,7 @@ from torch import Tensor
 
 from benchmarks.studies.frame import (
     Job,
+    Place,
     Plan,
     Results,
     Study,
@@ -47,7 +50,9 @@ from mer_zoo.batch import MODALITIES, Batch, DataSpec
 from mer_zoo.data.datamodule import MOSI, MERDataModule, SyntheticMER
 from mer_zoo.data.dataset import SplitSource
 from mer_zoo.data.synthetic.generate import SyntheticConfig
+from mer_zoo.layers.label_guided import LGMMT
 from mer_zoo.model import Backbone, Model
+from mer_zoo.module import MERModule
 from mer_zoo.reports.tables import Table
 from mer_zoo.wrappers import CUMDF
 from mer_zoo.wrappers.cumdf.attribution import Effect
@@ -55,20 +60,31 @@ from mer_zoo.wrappers.cumdf.attribution import Effect
 SETS = ["{l}", "{a}", "{v}", "{l,a}", "{l,v}", "{a,v}"]
 RATES = [step / 10 for step in range(1, 8)]
 METRICS = ("MAE", "F1_3", "F1_non0")
-PARTS: dict[str, Any] = {"srd_weight": 0.0, "attribution_weight": 0.0, "penalty_weight": 0.0}
+SRD_ALONE: dict[str, Any] = {"attribution_weight": 0.0}
+VIEWS: dict[str, Any] = {**SRD_ALONE, "teacher": None}
+DEAD: dict[str, Any] = dict.fromkeys(("lambda_q", "lambda_k", "lambda_v"), 1.0)
 CUMDFS: dict[str, dict[str, Any]] = {
-    "views": {"teacher": None, **PARTS},
+    "complete": {"role": "teacher", "label_drop": 1.0},
+    "views": VIEWS,
     "CUMDF joint": {},
     "CUMDF frozen": {"teacher": "frozen"},
     "CUMDF without SRD": {"srd_weight": 0.0},
-    "CUMDF without attribution": {"attribution_weight": 0.0},
+    "CUMDF without attribution": SRD_ALONE,
     "CUMDF without penalty": {"penalty_weight": 0.0},
-    "SRD alone": {**PARTS, "srd_weight": 0.1},
-    "SRD alone without projections": {**PARTS, "srd_weight": 0.1, "projection": "none"},
-    "SRD alone with expected labels": {**PARTS, "srd_weight": 0.1, "teacher_labels": "expected"},
-    "SRD alone with weight 1": {**PARTS, "srd_weight": 1.0},
+    "views without penalty": {**VIEWS, "penalty_weight": 0.0},
+    "CUMDF dead": DEAD,
+    "views dead": {**VIEWS, **DEAD},
+    "SRD alone without projections": {**SRD_ALONE, "projection": "none"},
+    "SRD alone with expected labels": {**SRD_ALONE, "teacher_labels": "expected"},
+    "SRD alone with weight 1": {**SRD_ALONE, "srd_weight": 1.0},
     # A plain distance of weight 1 to a teacher that is never told the label.
-    "SRD changed": {**PARTS, "srd_weight": 1.0, "projection": "none", "teacher_labels": "expected", "label_drop": 1.0},
+    "SRD changed": {
+        **SRD_ALONE,
+        "srd_weight": 1.0,
+        "projection": "none",
+        "teacher_labels": "expected",
+        "label_drop": 1.0,
+    },
 }
 
 
@@ -92,8 +108,6 @@ def corpus(options: argparse.Namespace, scm: SyntheticConfig | None = None) -> M
 
 def build(name: str, data: MERDataModule, folder: Path, options: argparse.Namespace) -> Model:
     """A model by name; a frozen teacher is trained first."""
-    if name == "complete":
-        return network(data, options.dim)
     if name == "MulT":
         return mult(data, options.dim)
     settings = dict(CUMDFS[name])
@@ -117,7 +131,42 @@ def train(options: argparse.Namespace, job: Job) -> Results:
     data, (name,) = corpus(options), job.what
     with tempfile.TemporaryDirectory() as folder:
         found = fit(build(name, data, Path(folder), options), data, plan(options))
-        return tested(found, lambda module: simple_test(module, data, (name,)))
+        data.batch_size = 500  # a test in small batches takes as long as the training
+        return tested(found, lambda module: test(module, data, (name,)))
+
+
+def test(module: MERModule, data: MERDataModule, place: Place) -> Results:
+    """What a network says under every condition, and whether its LG-MMT lives."""
+    results = simple_test(module, data, place)
+    if isinstance(module.model, CUMDF):
+        results[place]["result"]["diagnostics"] |= life(module.model, data)
+    return results
+
+
+def life(model: CUMDF, data: MERDataModule) -> dict[str, float]:
+    """How far the attention of LG-MMT is from the uniform one, and what is left of its weights.
+
+    Args:
+        model: Around a network that has an LG-MMT of its own.
+        data: Its validation split is read, complete and without labels.
+
+    Returns:
+        ``attention``, the mean over samples and heads of the largest weight over the uniform one, in the pair where it
+        is smallest, and ``norm``, the smallest of W_Q, W_K and W_V of all pairs.
+    """
+    source = SplitSource(data.dataset("valid"), 100)
+    fusion = model.backbone.offered(LGMMT)
+    assert fusion is not None
+    ratios: dict[str, list[Tensor]] = {}
+    with torch.no_grad():
+        for batch in source:
+            found = model.guided(model.backbone, model.backbone(batch), batch)
+            steps = found.mask.sum(1, keepdim=True)
+            for name, weights in fusion.attention(found.x, found.mask).items():
+                ratios.setdefault(name, []).append(weights.amax(2) * steps)
+        norms = [float(weight.norm()) for triple in fusion.penalised() for weight in triple]
+    attention = min(float(torch.cat(each).mean()) for each in ratios.values())
+    return {"attention": attention, "norm": min(norms)}
 
 
 def table(folder: Path, against: str) -> None:
@@ -137,9 +186,22 @@ def table(folder: Path, against: str) -> None:
         ]
         shown += [Table(metric, ["model", *groups], rows)] if rows else []
     shares = {name: each.diagnostics() for name, each in found.items()}
-    names = list(dict.fromkeys(key for each in shares.values() for key in each))
+    names = list(dict.fromkeys(key for each in shares.values() for key in each if key.startswith("cumdf/")))
     rows = [[name, *(f"{each.get(key, math.nan):.3f}" for key in names)] for name, each in shares.items() if each]
-    write_tables(folder, [*shown, Table("attribution, mean over seeds", ["model", *names], rows)])
+    shown.append(Table("attribution, mean over seeds", ["model", *names], rows))
+    write_tables(folder, [*shown, life_table(found)])
+
+
+def life_table(found: Mapping[str, Answers]) -> Table:
+    """Whether LG-MMT lives: the mean over the runs of a model, and the run in which it is least alive."""
+    header = ["model", "largest attention over uniform", "its smallest run", "norm of W", "its smallest run"]
+    rows = []
+    for name, each in found.items():
+        told = [record["choices"]["loss"]["diagnostics"] for record in each.records.values()]
+        values = [[run[key] for run in told if key in run] for key in ("attention", "norm")]
+        if all(values):
+            rows.append([name, *(f"{cell:.3f}" for each in values for cell in (statistics.fmean(each), min(each)))])
+    return Table("LG-MMT on complete validation data", header, rows)
 
 
 def shares(options: argparse.Namespace) -> None:
@@ -224,7 +286,7 @@ def parser() -> argparse.ArgumentParser:
         runs = commands.add_parser(name)
         add_run_options(runs, seeds="0,1,2,3,4", epochs=20, batch_size=32)
         runs.add_argument("--path", help="a CMU-MOSI file; SyntheticMER when left out")
-        runs.add_argument("--models", default=",".join(["complete", "MulT", *CUMDFS]))
+        runs.add_argument("--models", default=",".join(["MulT", *CUMDFS]))
         runs.add_argument("--dim", type=int, default=32)
         runs.add_argument("--lr", type=float, default=1e-3)
     shown = commands.add_parser("table")
