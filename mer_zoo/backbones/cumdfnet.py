@@ -19,6 +19,10 @@ There is no released code. What the manuscript leaves open is inferred:
       made;
     * kernels of 3 steps; positions are added without scaling; the specific extractor is one pre-norm transformer layer;
     * specific and common knowledge are joined by a linear map;
+    * the text calls the common extractor "a fine-grained mamba block", while Eqs. 2-4 are an attention.
+      ``common: mamba`` puts Mamba's block in the place of S X'_A, one for each modality and each other one that it
+      reads, whose read-out and gate the modality itself chooses; [R ; R * X'_L] stays as printed;
+    * Eq. 4 squashes by tanh; ``squash: tan`` is what is printed, which has poles;
     * missing frames (zeros) are real steps and are attended to; padding is hidden everywhere;
     * the dropout stands in front of the classifier alone (0.8 as printed), the transformer layer has its own;
     * two modalities make one pair; one modality is refused.
@@ -33,6 +37,8 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import permutations
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -40,17 +46,21 @@ from typing_extensions import override
 
 from mer_zoo.batch import MODALITIES, DataSpec, Modality, Output
 from mer_zoo.errors import MERError
-from mer_zoo.functional.label_guidance import common_knowledge
+from mer_zoo.functional.label_guidance import Squash, common_knowledge, with_product
 from mer_zoo.layers.convolution import TemporalConv
 from mer_zoo.layers.dropouts import NO_DROPOUTS, Dropouts
 from mer_zoo.layers.label_guided import LGMMT, common_axis, common_mask
 from mer_zoo.layers.positions import interleaved_positions
+from mer_zoo.layers.selective_state import SelectiveState
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.layers.transformer import TransformerEncoder
 from mer_zoo.model import Backbone
+from mer_zoo.options import check_choice
 from mer_zoo.task import Task
 
 __all__ = ["CUMDFNet"]
+
+Common = Literal["attention", "mamba"]
 
 
 class CUMDFNet(Backbone):
@@ -64,6 +74,8 @@ class CUMDFNet(Backbone):
         heads: Heads of every attention; divides d.
         kernels: Steps that the convolutions of text, audio and vision see.
         extractors: Whether to extract specific and common knowledge (without: the ablation "w/o MKE", X~ = X').
+        common: Whether common knowledge is found by ``attention`` (Eqs. 2-4) or by a ``mamba`` block.
+        squash: What bounds the attention's scores, ``tanh``, or the printed ``tan``; a mamba block has none.
         guided: Whether to use LG-MMT (without: the ablation "w/o LG-MMT", the pooled sequences are the joint
             representation).
         out_dropout: Dropout in front of the classifier.
@@ -92,6 +104,8 @@ class CUMDFNet(Backbone):
         heads: int = 4,
         kernels: tuple[int, int, int] = (3, 3, 3),
         extractors: bool = True,
+        common: Common = "attention",
+        squash: Squash = "tanh",
         guided: bool = True,
         out_dropout: float = 0.1,
         attn_dropout: float = 0.1,
@@ -106,10 +120,12 @@ class CUMDFNet(Backbone):
             )
         if min(kernels) < 1:
             raise MERError(f"kernels of CUMDFNet is {list(kernels)}; each is a number of steps, at least 1")
+        check_choice("CUMDFNet", "common", common, get_args(Common))
+        check_choice("CUMDFNet", "squash", squash, get_args(Squash))
         sizes = dict(zip(MODALITIES, kernels, strict=True))
         self.project = nn.ModuleDict({name: TemporalConv(self.input_dims[name], dim, sizes[name]) for name in used})
         dropouts = Dropouts(attn_dropout, relu_dropout, res_dropout)
-        self.extract = Extractors(used, dim, heads, dropouts) if extractors else None
+        self.extract = Extractors(used, dim, heads, dropouts, common, squash) if extractors else None
         self.fusion = LGMMT(task, used, dim, heads, guided, out_dropout)
         self.feature_dim = self.fusion.feature_dim
         self.head = nn.Linear(self.feature_dim, task.num_outputs)
@@ -147,6 +163,8 @@ class Extractors(nn.Module):
         dim: Width d.
         heads: Heads of the specific extractors.
         dropouts: Those of the specific extractors.
+        common: How common knowledge is found.
+        squash: What bounds the scores of its attention.
 
     Example:
         >>> x, mask = torch.randn(2, 5, 8), torch.ones(2, 5, dtype=torch.bool)
@@ -160,11 +178,16 @@ class Extractors(nn.Module):
         dim: int,
         heads: int,
         dropouts: Dropouts = NO_DROPOUTS,
+        common: Common = "attention",
+        squash: Squash = "tanh",
     ) -> None:
         super().__init__()
+        self.squash: Squash = squash
         width = (1 + 2 * (len(modalities) - 1)) * dim
         self.specific = nn.ModuleDict({name: TransformerEncoder(dim, heads, 1, dropouts) for name in modalities})
         self.join = nn.ModuleDict({name: nn.Linear(width, dim) for name in modalities})
+        pairs = permutations(modalities, 2) if common == "mamba" else ()
+        self.mamba = nn.ModuleDict({f"{name}_{other}": SelectiveState(dim) for name, other in pairs})
 
     @override
     def forward(self, x: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
@@ -172,9 +195,14 @@ class Extractors(nn.Module):
         extracted = {}
         for name, encoder in self.specific.items():
             specific = encoder(x[name], mask=mask)
-            common = [common_knowledge(x[name], x[other], mask) for other in x if other != name]
+            common = [self._common(x, name, other, mask) for other in x if other != name]
             extracted[name] = _real(self.join[name](torch.cat([specific, *common], -1)), mask)
         return extracted
+
+    def _common(self, x: Mapping[str, Tensor], name: str, other: str, mask: Tensor) -> Tensor:
+        if not self.mamba:
+            return common_knowledge(x[name], x[other], mask, self.squash)
+        return with_product(self.mamba[f"{name}_{other}"](x[name], x[other], mask), x[name])
 
 
 def _real(x: Tensor, mask: Tensor) -> Tensor:

@@ -10,10 +10,13 @@ References:
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 __all__ = [
+    "Squash",
     "common_knowledge",
     "expected_embedding",
     "guided_attention",
@@ -21,7 +24,10 @@ __all__ = [
     "label_embedding",
     "masked_softmax",
     "pooled_norm",
+    "with_product",
 ]
+
+Squash = Literal["tanh", "tan"]
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
@@ -42,8 +48,8 @@ def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
     return scores.masked_fill(~seen, -torch.inf).softmax(-1)
 
 
-def common_knowledge(x: Tensor, other: Tensor, other_mask: Tensor) -> Tensor:
-    r"""What a modality has in common with another (Eq. 3).
+def common_knowledge(x: Tensor, other: Tensor, other_mask: Tensor, squash: Squash = "tanh") -> Tensor:
+    r"""What a modality has in common with another (Eqs. 3, 4).
 
     :math:`M = X'_L X_A'^\top`, :math:`S = \mathrm{softmax}(\tanh M)`, :math:`R = S X'_A`, result :math:`[R ; R \odot
     X'_L]`.
@@ -52,6 +58,7 @@ def common_knowledge(x: Tensor, other: Tensor, other_mask: Tensor) -> Tensor:
         x: (B, T, d), X' of the modality.
         other: (B, S, d), X' of the other one.
         other_mask: (B, S) bool, its real steps.
+        squash: ``tanh``, or ``tan`` as it is printed once, which is not bounded.
 
     Returns:
         (B, T, 2 d).
@@ -62,8 +69,24 @@ def common_knowledge(x: Tensor, other: Tensor, other_mask: Tensor) -> Tensor:
         [[[3.0, 6.0]]]
     """
     m = x @ other.transpose(1, 2)
-    s = masked_softmax(m.tanh(), other_mask[:, None])
-    r = s @ other
+    s = masked_softmax(m.tan() if squash == "tan" else m.tanh(), other_mask[:, None])
+    return with_product(s @ other, x)
+
+
+def with_product(r: Tensor, x: Tensor) -> Tensor:
+    r"""What was found R beside its product with the X' that it was found for, :math:`[R ; R \odot X']` (Eq. 4).
+
+    Args:
+        r: (B, T, d).
+        x: (B, T, d).
+
+    Returns:
+        (B, T, 2 d).
+
+    Example:
+        >>> with_product(torch.tensor([[[3.0]]]), torch.tensor([[[2.0]]])).tolist()
+        [[[3.0, 6.0]]]
+    """
     return torch.cat([r, r * x], -1)
 
 

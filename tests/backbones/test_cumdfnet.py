@@ -23,9 +23,13 @@ def build(spec: DataSpec = SPEC, **options: Any) -> CUMDFNet:
     return CUMDFNet(spec, SEVEN, **{"dim": 8, "heads": 2, **options}).eval()
 
 
-def test_the_network_is_the_manuscripts() -> None:
-    """Eqs. 1-4 and the pooled head for one sample at a time, without padding; LG-MMT has its own test."""
-    net, batch = build(), Batch.random(SPEC, SEVEN, size=4)
+FORMS: list[tuple[Any, Any]] = [("attention", "tanh"), ("attention", "tan"), ("mamba", "tanh")]
+
+
+@pytest.mark.parametrize(("common", "squash"), FORMS)
+def test_the_network_is_the_manuscripts(common: Any, squash: Any) -> None:
+    """Eqs. 1-4 and the pooled head for one sample at a time, without padding; LG-MMT and Mamba have their own tests."""
+    net, batch = build(common=common, squash=squash), Batch.random(SPEC, SEVEN, size=4)
     output, table = net(batch), interleaved_table(6, 8)
     for i in range(4):
         length = int(batch.text.lengths[i])
@@ -43,7 +47,10 @@ def test_the_network_is_the_manuscripts() -> None:
             parts = [specific]
             for other, y in embedded.items():
                 if other != name:
-                    r = torch.softmax(torch.tanh(x @ y.T), 1) @ y
+                    bounded = {"tanh": torch.tanh, "tan": torch.tan}[squash](x @ y.T)
+                    r = torch.softmax(bounded, 1) @ y
+                    if common == "mamba":
+                        r = net.extract.mamba[f"{name}_{other}"](x[None], y[None], real)[0]
                     parts += [r, r * x]
             expected = net.extract.join[name](torch.cat(parts, 1))
             assert output.hidden is not None
@@ -64,8 +71,9 @@ def padded(batch: Batch, front: int, behind: int, fill: float) -> Batch:
 
 @pytest.mark.parametrize("spec", [SPEC, ALIGNED], ids=["unaligned", "aligned"])
 @pytest.mark.parametrize(("front", "behind"), [(0, 3), (4, 0), (2, 5)])
-def test_padding_anywhere_changes_nothing(spec: DataSpec, front: int, behind: int) -> None:
-    net, batch = build(spec), Batch.random(spec, SEVEN, size=5)
+@pytest.mark.parametrize("common", ["attention", "mamba"])
+def test_padding_anywhere_changes_nothing(spec: DataSpec, front: int, behind: int, common: Any) -> None:
+    net, batch = build(spec, common=common), Batch.random(spec, SEVEN, size=5)
     plain, wide = net(batch), net(padded(batch, front, behind, fill=9.0))
     torch.testing.assert_close(wide.logits, plain.logits, atol=1e-5, rtol=1e-5)
     assert plain.hidden is not None
@@ -94,6 +102,10 @@ def test_bad_options() -> None:
         build(heads=3)
     with pytest.raises(MERError, match=r"kernels of CUMDFNet is \[3, 0, 3\]"):
         build(kernels=(3, 0, 3))
+    with pytest.raises(MERError, match="unknown common 'lstm' of CUMDFNet; choose from attention, mamba"):
+        build(common="lstm")
+    with pytest.raises(MERError, match="unknown squash 'sin' of CUMDFNet; choose from tanh, tan"):
+        build(squash="sin")
 
 
 def test_ablations() -> None:
@@ -106,9 +118,21 @@ def test_ablations() -> None:
     assert without_lgmmt.feature_dim == 24
 
 
+def test_each_modality_has_a_mamba_block_for_each_other() -> None:
+    net = build(common="mamba")
+    assert net.extract is not None
+    assert sorted(net.extract.mamba) == sorted(f"{a}_{b}" for a in MODALITIES for b in MODALITIES if a != b)
+    net.train()(Batch.random(SPEC, SEVEN, size=6)).logits.square().sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in net.extract.mamba.parameters())
+    plain = build()
+    assert plain.extract is not None
+    assert not list(plain.extract.mamba.parameters())
+
+
 @pytest.mark.parametrize("size", [1, 3])
-def test_bfloat16_stays_close(size: int) -> None:
-    net, batch = build(), Batch.random(SPEC, SEVEN, size=size)
+@pytest.mark.parametrize("common", ["attention", "mamba"])
+def test_bfloat16_stays_close(size: int, common: Any) -> None:
+    net, batch = build(common=common), Batch.random(SPEC, SEVEN, size=size)
     with torch.autocast("cpu", torch.bfloat16):
         half = net(batch).logits
     torch.testing.assert_close(half.float(), net(batch).logits, atol=0.05, rtol=0.05)

@@ -21,11 +21,12 @@ from mer_zoo.layers.label_guided import label_classes
 from mer_zoo.layers.sequence import masked_mean
 from mer_zoo.task import Task
 
-__all__ = ["Attribution", "Distillation", "Effect", "ModalityAttribution", "Projection", "Target"]
+__all__ = ["Attribution", "CounterfactualHead", "Distillation", "Effect", "ModalityAttribution", "Projection", "Target"]
 
 Effect = Literal["unimodal", "total"]
 Projection = Literal["both", "none"]
-Rescore = Callable[[Mapping[str, Tensor], Tensor | None], Tensor]
+CounterfactualHead = Literal["own", "shared"]
+Rescore = Callable[[Mapping[str, Tensor], Tensor | None], tuple[Tensor, Tensor]]
 
 
 class Target(NamedTuple):
@@ -97,7 +98,8 @@ class Attribution(NamedTuple):
     Args:
         shares: (n,) X, they sum to 1.
         balance: Scalar L_cou.
-        unimodal: Scalar loss that trains the heads of the unimodal predictions; None without them.
+        unimodal: Scalar loss that trains the heads of the unimodal predictions and, where it has one of its own, of the
+            counterfactual one; None without them.
     """
 
     shares: Tensor
@@ -112,9 +114,9 @@ class ModalityAttribution(nn.Module):
     steps of all processes. What the network knows of all modalities at once, the context, is its mean wherever a
     prediction is rescored.
 
-    Inferred: the mean runs over samples and steps, its momentum, that the heads of the unimodal predictions learn by
-    the task's loss on sequences without gradient (in the printed objective nothing would make them predictions), and
-    that the class is the true one.
+    Inferred: the mean runs over samples and steps, its momentum, that all modalities share one W_s_con, that it and the
+    heads of the unimodal predictions learn by the task's loss on features and sequences without gradient (in the
+    printed objective nothing would make them predictions), and that the class is the true one.
 
     Args:
         task: Says how logits are read.
@@ -124,12 +126,16 @@ class ModalityAttribution(nn.Module):
         effect: ``unimodal`` compares the prediction of a modality alone with the one without it, as the specification
             has it; ``total`` compares the prediction from all.
         momentum: Weight of a batch in the running mean.
+        own_head: Width of the features that a counterfactual head W_s_con of its own reads (Eq. 12); 0 for the
+            prediction's head.
 
     Example:
         >>> from mer_zoo.task import SentimentClassification
         >>> attribution = ModalityAttribution(SentimentClassification(3), ["text", "audio"], dim=4)
         >>> x, mask = {name: torch.randn(5, 6, 4) for name in ("text", "audio")}, torch.ones(5, 6, dtype=torch.bool)
-        >>> rescore = lambda x, context: (x["text"] + x["audio"]).mean(1)[:, :3]
+        >>> def rescore(x, context):
+        ...     features = (x["text"] + x["audio"]).mean(1)
+        ...     return features, features[:, :3]
         >>> shares = attribution(x, mask, None, rescore, torch.zeros(5)).shares
         >>> round(shares.sum().item(), 4), round(sum(attribution.proportions().values()), 4)
         (1.0, 1.0)
@@ -147,12 +153,14 @@ class ModalityAttribution(nn.Module):
         context_dim: int = 0,
         effect: Effect = "unimodal",
         momentum: float = 0.1,
+        own_head: int = 0,
     ) -> None:
         super().__init__()
         self.task, self.modalities, self.momentum = task, tuple(modalities), momentum
         self.sizes = (*[dim] * len(modalities), context_dim, 1, 1)
         heads = modalities if effect == "unimodal" else []
         self.heads = nn.ModuleDict({name: nn.Linear(dim, task.num_outputs) for name in heads})
+        self.counterfactual = nn.Linear(own_head, task.num_outputs) if own_head else None
         # A sample's sums over its steps, the context, the number of steps, and 1, each a running mean: their quotients
         # are right from the first batch on.
         self.register_buffer("statistics", torch.zeros(sum(self.sizes)))
@@ -169,7 +177,7 @@ class ModalityAttribution(nn.Module):
             x: (B, T, d) of each modality, zero at padding.
             mask: (B, T) bool, real steps.
             context: (B, F), or None.
-            rescore: Logits of replaced sequences and context.
+            rescore: Features and logits of replaced sequences and context.
             target: Labels as they stand in a Batch.
         """
         if self.training:
@@ -178,17 +186,21 @@ class ModalityAttribution(nn.Module):
         without_context = None if context is None else mean_context.to(context).expand_as(context)
         classes = label_classes(self.task, target)
         pooled = {name: masked_mean(x[name], mask) for name in self.heads}
-        whole = None if self.heads else class_probability(rescore(x, without_context), classes)
-        effects = []
+        whole = None if self.heads else class_probability(rescore(x, without_context)[1], classes)
+        effects, features = [], []
         for name in self.modalities:
             replaced = torch.where(mask[..., None], means[name].to(x[name]), 0.0)
-            p_without = class_probability(rescore({**x, name: replaced}, without_context), classes)
+            found, logits = rescore({**x, name: replaced}, without_context)
+            if self.counterfactual is not None:
+                features.append(found.detach())
+                logits = self.task.reshape(self.counterfactual(found))
+            p_without = class_probability(logits, classes)
             p = whole if whole is not None else class_probability(self._alone(name, pooled[name]), classes)
             effects.append(modality_effect(p, p_without).sum())
         total = global_sum(torch.stack(effects))
         self.effects += total.detach()
         shares = modality_shares(total)
-        return Attribution(shares, balance_loss(shares), self._unimodal_loss(pooled, target))
+        return Attribution(shares, balance_loss(shares), self._heads_loss(pooled, features, target))
 
     def proportions(self) -> dict[str, float]:
         """Share of each modality in the training batches since the last call (without any, that of the last call)."""
@@ -201,9 +213,13 @@ class ModalityAttribution(nn.Module):
     def _alone(self, name: str, pooled: Tensor) -> Tensor:
         return self.task.reshape(self.heads[name](pooled))
 
-    def _unimodal_loss(self, pooled: Mapping[str, Tensor], target: Tensor) -> Tensor | None:
-        losses = [self.task.criterion(self._alone(name, found.detach()), target) for name, found in pooled.items()]
-        return distributed_mean(torch.stack(losses).mean(0)) if losses else None
+    def _heads_loss(self, pooled: Mapping[str, Tensor], features: Sequence[Tensor], target: Tensor) -> Tensor | None:
+        """The mean over the unimodal predictions, and that over the counterfactual ones of a head of their own."""
+        sets = [[self._alone(name, found.detach()) for name, found in pooled.items()]]
+        if self.counterfactual is not None:
+            sets.append([self.task.reshape(self.counterfactual(found)) for found in features])
+        losses = [torch.stack([self.task.criterion(each, target) for each in found]).mean(0) for found in sets if found]
+        return distributed_mean(torch.stack(losses).sum(0)) if losses else None
 
     @torch.no_grad()
     def _take_in(self, x: Mapping[str, Tensor], mask: Tensor, context: Tensor | None) -> None:

@@ -1,12 +1,28 @@
-"""What CUMDF refuses at construction."""
+"""What CUMDF refuses, of its options and of the model inside."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+from mer_zoo.batch import Batch, Step
 from mer_zoo.data.missing.views import view_maker
 from mer_zoo.errors import MERError
 from mer_zoo.model import Model
+from mer_zoo.options import check_choice
+from mer_zoo.wrappers.cumdf.attribution import CounterfactualHead, Effect, Projection
 
-__all__ = ["check_inner", "check_numbers"]
+__all__ = ["Role", "TeacherLabels", "check_inner", "check_numbers", "check_words", "only_step"]
+
+Role = Literal["student", "teacher"]
+TeacherLabels = Literal["truth", "expected"]
+CHOICES: Mapping[str, Any] = {
+    "role": Role,
+    "teacher_labels": TeacherLabels,
+    "projection": Projection,
+    "effect": Effect,
+    "counterfactual_head": CounterfactualHead,
+}
 
 
 def check_inner(inner: Model) -> None:
@@ -52,3 +68,32 @@ def check_numbers(label_drop: float, views: int) -> None:
         )
     if views < 1:
         raise MERError(f"views of CUMDF is {views}; give the number of incomplete views of a batch, at least 1")
+
+
+def check_words(**words: str) -> None:
+    """Refuse a word that is no choice of its option.
+
+    Raises:
+        MERError: Naming the option and its choices.
+
+    Example:
+        >>> check_words(role="pupil")
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: unknown role 'pupil' of CUMDF; choose from student, teacher
+    """
+    for name, word in words.items():
+        check_choice("CUMDF", name, word, get_args(CHOICES[name]))
+
+
+def only_step(model: Model, batch: Batch) -> Step:
+    """The one step of a model that takes one a batch.
+
+    Raises:
+        MERError: If it yields several.
+    """
+    steps = list(model.steps(batch))
+    if len(steps) != 1:
+        raise MERError(
+            f"CUMDF needs one step a batch inside, but {model.name} yields {len(steps)}; leave out one of them"
+        )
+    return steps[0]

@@ -123,10 +123,13 @@ class GuidedHead(nn.Module):
         h: Tensor = self._lgmmt(model)(x, mask, target)
         return h
 
-    def rescore(self, model: Model, mask: Tensor, x: Mapping[str, Tensor], context: Tensor | None) -> Tensor:
-        """Logits of other sequences (B, T, d) and another context (B, F), labels not known, without dropout."""
+    def rescore(
+        self, model: Model, mask: Tensor, x: Mapping[str, Tensor], context: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Features and logits of other sequences (B, T, d) and another context (B, F), labels not known, no dropout."""
         h = self.join(model, x, mask, None)
-        return self._classify(h if context is None else torch.cat([h, context], 1))
+        features = h if context is None else torch.cat([h, context], 1)
+        return features, self._classify(features)
 
     def penalised(self, model: Model) -> list[tuple[Tensor, Tensor, Tensor]]:
         """W_Q, W_K and W_V of every pair of LG-MMT."""

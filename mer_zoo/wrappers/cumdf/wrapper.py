@@ -47,7 +47,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -57,21 +57,25 @@ from mer_zoo.batch import Batch, BatchSource, Output, Step
 from mer_zoo.data.missing.pattern import derive_key
 from mer_zoo.data.missing.views import IncompleteViews
 from mer_zoo.distributed import distributed_mean
-from mer_zoo.errors import MERError
 from mer_zoo.functional.attribution import distillation_weights, weight_penalty
 from mer_zoo.functional.draws import dropped_at, uniform
 from mer_zoo.model import Model, Wrapper
-from mer_zoo.options import check_choice, check_weights
-from mer_zoo.wrappers.cumdf.attribution import Distillation, Effect, ModalityAttribution, Projection, Target
-from mer_zoo.wrappers.cumdf.checks import check_inner, check_numbers
+from mer_zoo.options import check_weights
+from mer_zoo.wrappers.cumdf.attribution import (
+    CounterfactualHead,
+    Distillation,
+    Effect,
+    ModalityAttribution,
+    Projection,
+    Target,
+)
+from mer_zoo.wrappers.cumdf.checks import Role, TeacherLabels, check_inner, check_numbers, check_words, only_step
 from mer_zoo.wrappers.cumdf.guided_head import Guided, GuidedHead
 from mer_zoo.wrappers.cumdf.teacher import Teacher, load_teacher
 from mer_zoo.wrappers.cumdf.views import UncertainMissing, stack_views
 
 __all__ = ["CUMDF"]
 
-Role = Literal["student", "teacher"]
-TeacherLabels = Literal["truth", "expected"]
 LAMBDA = 1e-4
 
 
@@ -102,6 +106,8 @@ class CUMDF(Wrapper):
         projection: Whether the distance has learned projections on ``both`` sides, or ``none``.
         effect: Which effect the attribution measures, see
             :class:`~mer_zoo.wrappers.cumdf.attribution.ModalityAttribution`.
+        counterfactual_head: Whether counterfactual predictions have a head of their ``own``, W_s_con of Eq. 12, or
+            the student's, ``shared``.
         views: Incomplete views of each batch; the teacher sees the batch once.
         max_rate: Largest rate of missing frames in the views.
         set_rate: Share of the samples that also lose whole modalities.
@@ -145,6 +151,7 @@ class CUMDF(Wrapper):
         teacher_labels: TeacherLabels = "truth",
         projection: Projection = "both",
         effect: Effect = "unimodal",
+        counterfactual_head: CounterfactualHead = "shared",
         views: int = 1,
         max_rate: float = 0.7,
         set_rate: float = 0.5,
@@ -152,10 +159,8 @@ class CUMDF(Wrapper):
     ) -> None:
         super().__init__(backbone)
         check_inner(backbone)
-        check_choice("CUMDF", "role", role, get_args(Role))
-        check_choice("CUMDF", "teacher_labels", teacher_labels, get_args(TeacherLabels))
-        check_choice("CUMDF", "projection", projection, get_args(Projection))
-        check_choice("CUMDF", "effect", effect, get_args(Effect))
+        words = {"projection": projection, "effect": effect, "counterfactual_head": counterfactual_head}
+        check_words(role=role, teacher_labels=teacher_labels, **words)
         weights = {"srd_weight": srd_weight, "attribution_weight": attribution_weight, "penalty_weight": penalty_weight}
         lambdas = {"lambda_q": lambda_q, "lambda_k": lambda_k, "lambda_v": lambda_v}
         check_weights("CUMDF", {**weights, **lambdas, "alpha": alpha})
@@ -172,9 +177,9 @@ class CUMDF(Wrapper):
         self.mark = "[teacher]" if role == "teacher" else "" if self.srd_weight else "[no teacher]"
         self.teacher_path = None if teacher == "joint" or not self.srd_weight else teacher
         self._frozen: list[Teacher] = []  # in a list, and so neither parameter nor state nor ever in training mode
-        self._build(teacher == "joint", alpha, projection, effect)
+        self._build(teacher == "joint", alpha, projection, effect, counterfactual_head == "own")
 
-    def _build(self, joint: bool, alpha: float, projection: Projection, effect: Effect) -> None:
+    def _build(self, joint: bool, alpha: float, projection: Projection, effect: Effect, own_head: bool) -> None:
         """What only training needs."""
         names, dim = tuple(self.guided.axes), self.guided.dim
         self.teacher = Teacher(self.backbone, self.guided) if joint and self.srd_weight else None
@@ -184,7 +189,10 @@ class CUMDF(Wrapper):
             self.distillation = Distillation(names, self.guided.joint_dim, dim, alpha, projection)
         self.attribution: ModalityAttribution | None = None
         if self.attribution_weight and self.role == "student":
-            self.attribution = ModalityAttribution(self.task, names, dim, self.guided.context_dim, effect)
+            width = self.feature_dim if own_head else 0
+            self.attribution = ModalityAttribution(
+                self.task, names, dim, self.guided.context_dim, effect, own_head=width
+            )
 
     @override
     def forward(self, batch: Batch) -> Output:
@@ -224,7 +232,7 @@ class CUMDF(Wrapper):
 
     def _teacher_step(self, backbone: Model, guided: GuidedHead, batch: Batch) -> tuple[Step, Target]:
         """Train a teacher on the complete batch; what a student is drawn to comes of the same pass of the network."""
-        step = _only_step(backbone, batch)
+        step = only_step(backbone, batch)
         hidden = self._hidden_labels(step.batch)
         found: Guided = guided(backbone, step.output, step.batch, step.batch.target, hidden)
         losses = {**step.losses, **self._penalty(backbone, guided)}
@@ -259,7 +267,7 @@ class CUMDF(Wrapper):
     def _student_step(self, batch: Batch, goal: Target | None) -> Step:
         """L = L_task + a L_reg + b L_cou + c L_SRD on incomplete views (Eq. 19)."""
         view = stack_views([self.views(batch, self.spec) for _ in range(self.num_views)])
-        step = _only_step(self.backbone, view)
+        step = only_step(self.backbone, view)
         found: Guided = self.guided(self.backbone, step.output, step.batch)
         losses = {**step.losses, **self._penalty(self.backbone, self.guided)}
         weights = found.h.new_full((len(self.guided.axes),), 1 / len(self.guided.axes))
@@ -284,12 +292,3 @@ class CUMDF(Wrapper):
     def diagnostics(self) -> dict[str, float]:
         shares = {} if self.attribution is None else self.attribution.proportions()
         return {**super().diagnostics(), **{f"cumdf/share_{name}": share for name, share in shares.items()}}
-
-
-def _only_step(model: Model, batch: Batch) -> Step:
-    steps = list(model.steps(batch))
-    if len(steps) != 1:
-        raise MERError(
-            f"CUMDF needs one step a batch inside, but {model.name} yields {len(steps)}; leave out one of them"
-        )
-    return steps[0]

@@ -20,9 +20,10 @@ def sequences(seed: int = 0, size: int = 4) -> tuple[dict[str, Tensor], Tensor]:
     return {n: torch.randn(size, 5, 3, generator=generator) * mask[..., None] for n in NAMES}, mask
 
 
-def rescore(x: Mapping[str, Tensor], _context: Tensor | None) -> Tensor:
-    """Three class scores: text's mean twice, audio's once, vision's never."""
-    return 2 * x["text"].mean(1) + x["audio"].mean(1)
+def rescore(x: Mapping[str, Tensor], _context: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Features, which are all means, and three class scores: text's mean twice, audio's once, vision's never."""
+    means = {name: each.mean(1) for name, each in x.items()}
+    return torch.cat(list(means.values()), 1), 2 * means["text"] + means["audio"]
 
 
 def attribution(task: Task = THREE, **options: object) -> ModalityAttribution:
@@ -91,8 +92,8 @@ def test_shares_are_the_counterfactuals(effect: str) -> None:
     classes, effects = THREE.encode(target), []
     for name in NAMES:
         replaced = x | {name: torch.where(mask[..., None], x[name][mask].mean(0), 0.0)}
-        without = rescore(replaced, None).softmax(1).gather(1, classes[:, None])
-        alone = rescore(x, None)
+        without = rescore(replaced, None)[1].softmax(1).gather(1, classes[:, None])
+        alone = rescore(x, None)[1]
         if effect == "unimodal":
             pooled = torch.stack([x[name][i, mask[i]].mean(0) for i in range(4)])
             alone = module.heads[name](pooled)
@@ -104,8 +105,29 @@ def test_shares_are_the_counterfactuals(effect: str) -> None:
         assert found.shares[2] == 0  # vision is never read
 
 
-def test_unimodal_loss_trains_the_heads_alone() -> None:
-    module, (x, mask) = attribution(), sequences()
+def test_a_counterfactual_head_of_its_own_is_what_is_asked() -> None:
+    """W_s_con of Eq. 12: it reads the features, is behind the shares, and learns to predict from the same features."""
+    shared, own, (x, mask) = attribution(), attribution(own_head=9), sequences()
+    target = torch.tensor([-1.0, 0.0, 1.0, 1.0])
+    own.heads.load_state_dict(shared.heads.state_dict())
+    head, classes, effects, losses = own.counterfactual, THREE.encode(target), [], []
+    assert shared.counterfactual is None
+    assert head is not None
+    for name in NAMES:
+        replaced = x | {name: torch.where(mask[..., None], x[name][mask].mean(0), 0.0)}
+        logits = head(rescore(replaced, None)[0])
+        pooled = torch.stack([x[name][i, mask[i]].mean(0) for i in range(4)])
+        pair = [each.softmax(1).gather(1, classes[:, None]) for each in (own.heads[name](pooled), logits)]
+        effects.append((pair[0] - pair[1]).abs().sum())
+        losses.append(torch.nn.functional.cross_entropy(logits, classes))
+    found, plain = own(x, mask, None, rescore, target), shared(x, mask, None, rescore, target)
+    torch.testing.assert_close(found.shares, torch.stack(effects) / torch.stack(effects).sum())
+    torch.testing.assert_close(found.unimodal, plain.unimodal + torch.stack(losses).mean())
+
+
+@pytest.mark.parametrize("own_head", [0, 9])
+def test_unimodal_loss_trains_the_heads_alone(own_head: int) -> None:
+    module, (x, mask) = attribution(own_head=own_head), sequences()
     for each in x.values():
         each.requires_grad_()
     loss = module(x, mask, None, rescore, torch.zeros(4)).unimodal
@@ -127,7 +149,7 @@ def test_balance_trains_what_is_rescored() -> None:
 def test_context_is_never_seen_as_it_is() -> None:
     module, (x, mask), seen = attribution(context_dim=2), sequences(), []
 
-    def noting(x: Mapping[str, Tensor], context: Tensor | None) -> Tensor:
+    def noting(x: Mapping[str, Tensor], context: Tensor | None) -> tuple[Tensor, Tensor]:
         seen.append(context)
         return rescore(x, None)
 
@@ -155,11 +177,17 @@ def test_proportions_are_those_since_the_last_report() -> None:
 
 @pytest.mark.parametrize("task", [SentimentRegression(), SentimentClassification(7), EmotionDetection()])
 @pytest.mark.parametrize("size", [1, 4])
-def test_every_task_and_one_sample(task: Task, size: int) -> None:
-    module, (x, mask) = attribution(task), sequences(size=size)
+@pytest.mark.parametrize("own_head", [0, 3])
+def test_every_task_and_one_sample(task: Task, size: int, own_head: int) -> None:
+    module, (x, mask) = attribution(task, own_head=own_head), sequences(size=size)
     target = task.random_target(size, torch.Generator().manual_seed(0))
     head = torch.nn.Linear(3, task.num_outputs)
-    found = module(x, mask, None, lambda x, _: task.reshape(head(x["text"].sum(1))), target)
+
+    def reread(x: Mapping[str, Tensor], _context: Tensor | None) -> tuple[Tensor, Tensor]:
+        features = x["text"].sum(1)
+        return features, task.reshape(head(features))
+
+    found = module(x, mask, None, reread, target)
     assert found.shares.sum().item() == pytest.approx(1)
     assert found.unimodal is not None
     assert found.unimodal.isfinite()

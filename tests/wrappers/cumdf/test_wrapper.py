@@ -188,6 +188,8 @@ def test_several_views_are_the_mean_of_their_distances() -> None:
         ({"teacher": None}, {"cumdf/srd"}, {"teacher", "distillation"}),
         ({"effect": "total"}, {"cumdf/unimodal"}, set()),
         ({"projection": "none"}, set(), {"distillation"}),
+        ({"counterfactual_head": "own"}, set(), set()),
+        ({"counterfactual_head": "own", "effect": "total"}, set(), set()),
     ],
 )
 def test_a_term_without_weight_is_left_out(options: dict[str, Any], gone: set[str], parts: set[str]) -> None:
@@ -200,7 +202,8 @@ def test_a_term_without_weight_is_left_out(options: dict[str, Any], gone: set[st
     assert all(p.grad is not None and p.grad.any() for p in model.parameters())
     children = {"backbone", "guided", "teacher", "distillation", "attribution"}
     owners = {name.split(".")[0] for name, _ in model.named_parameters()}
-    assert owners == children - parts - ({"attribution"} if options.get("effect") == "total" else set())
+    headless = options.get("effect") == "total" and "counterfactual_head" not in options
+    assert owners == children - parts - ({"attribution"} if headless else set())
 
 
 def test_without_attribution_all_modalities_weigh_the_same() -> None:
