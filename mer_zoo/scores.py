@@ -55,6 +55,7 @@ class Scores:
         index: (N,) place of each sample in its split.
         weights: (N,) or (N, E) weights under which label and biased words are independent; None where nobody asked for
             them.
+        ids: Sample ids; None where nobody asked for them.
 
     Example:
         >>> len(Scores(torch.zeros(4, 1), {}, torch.zeros(4), torch.arange(4)))
@@ -66,6 +67,7 @@ class Scores:
     target: Tensor
     index: Tensor
     weights: Tensor | None = None
+    ids: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -73,7 +75,7 @@ class Scores:
     def cpu(self) -> Scores:
         """Return the scores in float32 on the CPU."""
         effects = {name: value.float().cpu() for name, value in self.effects.items()}
-        return Scores(self.logits.float().cpu(), effects, self.target.cpu(), self.index.cpu())
+        return Scores(self.logits.float().cpu(), effects, self.target.cpu(), self.index.cpu(), ids=self.ids)
 
     def inner(self, logits: str) -> Scores:
         """What the inner model alone would have kept, from what its wrapper kept with :func:`keep_inner`.
@@ -82,7 +84,7 @@ class Scores:
             logits: The wrapper's effect that is the inner model's test-time logits.
         """
         found = {name.removeprefix(_INNER): value for name, value in self.effects.items() if name.startswith(_INNER)}
-        return Scores(self.effects[logits], found, self.target, self.index, self.weights)
+        return Scores(self.effects[logits], found, self.target, self.index, self.weights, self.ids)
 
     @classmethod
     def concat(cls, parts: Sequence[Scores]) -> Scores:
@@ -98,11 +100,13 @@ class Scores:
         index = torch.cat([part.index for part in parts])
         order = first_of_each(index)
         names = parts[0].effects
+        ids = [name for part in parts for name in part.ids or ()]
         return cls(
             torch.cat([part.logits for part in parts])[order],
             {name: torch.cat([part.effects[name] for part in parts])[order] for name in names},
             torch.cat([part.target for part in parts])[order],
             index[order],
+            ids=[ids[place] for place in order.tolist()] if len(ids) == len(index) else None,
         )
 
     @classmethod

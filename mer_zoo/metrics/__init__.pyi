@@ -8,10 +8,12 @@ from .confusion import (
     PolarityMetric as PolarityMetric,
 )
 from .contribution import ModalityContribution as ModalityContribution
+from .permutation import mcnemar as mcnemar, permutation_test as permutation_test
 from .regression import Corr as Corr, MeanAbsoluteError as MeanAbsoluteError
 from .robustness import AUILC as AUILC
 from .significance import (
     Interval as Interval,
+    bootstrap as bootstrap,
     mean_std as mean_std,
     paired_bootstrap as paired_bootstrap,
     paired_bootstrap_area as paired_bootstrap_area,

@@ -1,4 +1,8 @@
-"""Is the difference between two models more than the choice of test samples or of seeds?"""
+"""Is a value, or the difference between two models, more than the choice of test samples or of seeds?
+
+Clips of one recording resemble each other, so that the samples of a test split say less than as many independent ones
+would. Every function here takes the cluster of each sample, and whole clusters are drawn.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +15,39 @@ from torchmetrics import Metric
 
 from mer_zoo.errors import MERError
 from mer_zoo.functional.metrics import mean_std
-from mer_zoo.metrics.confusion import ConfusionMetric
+from mer_zoo.functional.student import effective_freedom, student_quantile, two_sided_p
+from mer_zoo.metrics.resampling import Logits, checked_clusters, seeds_of, values_of
 
-__all__ = ["Interval", "mean_std", "paired_bootstrap", "paired_bootstrap_area"]
+__all__ = [
+    "Interval",
+    "bootstrap",
+    "mean_std",
+    "paired_bootstrap",
+    "paired_bootstrap_area",
+]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A difference and the interval that holds it with the given confidence.
+    """An estimate and the interval that holds the truth with the given confidence.
 
     Attributes:
-        difference: metric(a) - metric(b) on all samples.
+        difference: metric(a) - metric(b) on all samples, or the metric where there is one model.
         low: Lower end.
         high: Upper end.
-        confidence: Share of the resampled differences inside.
+        confidence: How often such intervals hold the truth.
+        p: Two-sided p-value of the estimate being zero; the interval excludes zero where it is below 1 - confidence.
+        clusters: Number of clusters of samples; that of the samples where each is one of its own.
+        seeds: Number of seeds, the smaller one of two models'; 1 tells nothing about other seeds.
     """
 
     difference: float
     low: float
     high: float
     confidence: float
+    p: float
+    clusters: int
+    seeds: int
 
     @property
     def significant(self) -> bool:
@@ -38,28 +55,68 @@ class Interval:
         return not self.low <= 0 <= self.high
 
 
-def paired_bootstrap(
+def bootstrap(
     metric: Metric,
-    logits_a: Tensor | Sequence[Tensor],
-    logits_b: Tensor | Sequence[Tensor],
+    logits: Logits,
     target: Tensor,
     samples: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
+    clusters: Sequence[object] | None = None,
 ) -> Interval:
-    """Interval for metric(a) - metric(b), both models resampled together (percentile bootstrap).
+    """Interval for the metric of one model.
+
+    Args:
+        metric: Any metric updated with (logits, target); it is not changed.
+        logits: (N, *task shape) logits; a list of them, one a seed, stands for their mean metric.
+        target: (N, ...) labels.
+        samples: Number of resamplings.
+        seed: Seed of the resampling.
+        confidence: How often such intervals hold the truth.
+        clusters: The cluster of each sample, such as its recording; None takes samples for independent.
+
+    Raises:
+        MERError: See :func:`paired_bootstrap`.
+
+    Example:
+        >>> from mer_zoo.metrics import MeanAbsoluteError
+        >>> target = torch.linspace(-3, 3, 60)
+        >>> found = bootstrap(MeanAbsoluteError(), target.sin()[:, None], target, clusters=[i // 3 for i in range(60)])
+        >>> found.low < found.difference < found.high, found.clusters
+        (True, 20)
+    """
+    return _bootstrap(metric, [1.0], [[logits]], target, clusters, samples, seed, confidence)
+
+
+def paired_bootstrap(
+    metric: Metric,
+    logits_a: Logits,
+    logits_b: Logits,
+    target: Tensor,
+    samples: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    clusters: Sequence[object] | None = None,
+) -> Interval:
+    """Interval for metric(a) - metric(b), both models resampled together.
+
+    Its half width is Student's quantile times a standard error, at Satterthwaite's degrees of freedom. The variance has
+    two parts: that of the choice of clusters, from resamplings of C - 1 of C clusters, and that of the choice of seeds,
+    from their spread, less what both tell (by how much the seeds' order changes between resamplings).
 
     Args:
         metric: Any metric updated with (logits, target); it is not changed.
         logits_a: (N, *task shape) logits of the first model; a list of them, one a seed, stands for their mean metric.
-        logits_b: The same of the second model for the same samples.
+        logits_b: The same of the second model for the same samples. Lists of equal length belong together pair by pair.
         target: (N, ...) labels.
         samples: Number of resamplings.
         seed: Seed of the resampling.
-        confidence: Coverage of the interval.
+        confidence: How often such intervals hold the truth.
+        clusters: The cluster of each sample, such as its recording; None takes samples for independent.
 
     Raises:
-        MERError: Where the two models did not score the same number of samples, or an option is out of range.
+        MERError: Where the two models did not score the same number of samples, an option is out of range, or all
+            samples are of one cluster.
 
     Example:
         >>> from mer_zoo.metrics import MeanAbsoluteError
@@ -68,18 +125,19 @@ def paired_bootstrap(
         >>> round(interval.difference, 3), interval.significant
         (-0.5, True)
     """
-    return _bootstrap(metric, [1.0], [logits_a], [logits_b], target, samples, seed, confidence)
+    return _bootstrap(metric, [1.0], [[logits_a], [logits_b]], target, clusters, samples, seed, confidence)
 
 
 def paired_bootstrap_area(
     metric: Metric,
     rates: Sequence[float],
-    logits_a: Sequence[Tensor | Sequence[Tensor]],
-    logits_b: Sequence[Tensor | Sequence[Tensor]],
+    logits_a: Sequence[Logits],
+    logits_b: Sequence[Logits],
     target: Tensor,
     samples: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
+    clusters: Sequence[object] | None = None,
 ) -> Interval:
     """Interval for AUILC(a) - AUILC(b), the same samples resampled at every missing rate and for both models.
 
@@ -91,7 +149,8 @@ def paired_bootstrap_area(
         target: (N, ...) labels.
         samples: Number of resamplings.
         seed: Seed of the resampling.
-        confidence: Coverage of the interval.
+        confidence: How often such intervals hold the truth.
+        clusters: See :func:`paired_bootstrap`.
 
     Raises:
         MERError: As :func:`paired_bootstrap`, and where rates and logits differ in number.
@@ -109,47 +168,65 @@ def paired_bootstrap_area(
         raise MERError(f"{len(logits_a)} and {len(logits_b)} scores for {len(rates)} rates; give both models' at each")
     edges = [rates[0], *rates, rates[-1]]
     weights = [(after - before) / 2 for before, after in zip(edges, edges[2:], strict=False)]  # of the trapezoid rule
-    return _bootstrap(metric, weights, logits_a, logits_b, target, samples, seed, confidence)
+    return _bootstrap(metric, weights, [logits_a, logits_b], target, clusters, samples, seed, confidence)
 
 
 def _bootstrap(
     metric: Metric,
     weights: Sequence[float],
-    logits_a: Sequence[Tensor | Sequence[Tensor]],
-    logits_b: Sequence[Tensor | Sequence[Tensor]],
+    models: Sequence[Sequence[Logits]],
     target: Tensor,
+    clusters: Sequence[object] | None,
     samples: int,
     seed: int,
     confidence: float,
 ) -> Interval:
-    """Interval for the difference of a weighted sum of the metric over conditions."""
-    models = [[[x] if isinstance(x, Tensor) else list(x) for x in logits] for logits in (logits_a, logits_b)]
-    count, sizes = len(target), [len(x) for model in models for seeds in model for x in seeds]
-    if count == 0 or not all(seeds for model in models for seeds in model) or any(size != count for size in sizes):
-        raise MERError(f"scores of {sizes} samples for {count} labels; compare models on the same samples")
-    if samples < 1 or not 0 < confidence < 1:
-        raise MERError(f"samples {samples}, confidence {confidence}; give samples >= 1 and a confidence inside (0, 1)")
-    draws = torch.randint(count, (samples, count), generator=torch.Generator().manual_seed(seed))
-    # the last row is the sample itself
-    draws = torch.cat([draws, torch.arange(count)[None]]).to(target.device)
-    difference = torch.zeros(len(draws), dtype=torch.float64)
-    for weight, seeds_a, seeds_b in zip(weights, *models, strict=True):
-        a, b = (torch.stack([_values(metric, x, target, draws) for x in seeds]).mean(0) for seeds in (seeds_a, seeds_b))
-        difference += weight * (a - b).double().cpu()
-    tail = (1 - confidence) / 2
-    low, high = difference[:-1].quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
-    return Interval(float(difference[-1]), low, high, confidence)
+    """Interval for a weighted sum of the metric over conditions, of one model or of the first less the second."""
+    scored = [[seeds_of(logits) for logits in model] for model in models]
+    place, count = checked_clusters(scored, target, clusters, samples)
+    if samples < 2 or not 0 < confidence < 1:
+        raise MERError(f"samples {samples}, confidence {confidence}; give samples >= 2 and a confidence inside (0, 1)")
+    if count < 2:
+        raise MERError("all samples are of one cluster, which tells nothing about others; test on several recordings")
+    times = _resamplings(count, samples, seed)[:, place].to(target.device)
+    tables = [_table(metric, weights, model, target, times) for model in scored]
+    if len(tables) == 2 and tables[0].shape == tables[1].shape:
+        tables = [tables[0] - tables[1]]
+    parts = [_variances(table) for table in tables]
+    by_cluster = tables[0].mean(1) - tables[1].mean(1) if len(tables) == 2 else tables[0].mean(1)
+    seeds = [(part, table.shape[1] - 1) for part, table in zip(parts, tables, strict=True) if table.shape[1] > 1]
+    variances = [float(by_cluster[:-1].var()), *(part for part, _ in seeds)]
+    error = sum(variances) ** 0.5
+    freedom = effective_freedom(variances, [count - 1, *(freedom for _, freedom in seeds)])
+    estimate, half = float(by_cluster[-1]), student_quantile(confidence, freedom) * error
+    noise = 1e-9 * max(1.0, abs(estimate))  # resamplings of a constant differ by rounding
+    p = two_sided_p(estimate / error, freedom) if error > noise else float(abs(estimate) <= noise)
+    smallest = min(len(seeds) for model in scored for seeds in model)
+    return Interval(estimate, estimate - half, estimate + half, confidence, p, count, smallest)
 
 
-def _values(metric: Metric, logits: Tensor, target: Tensor, draws: Tensor) -> Tensor:
-    """The metric's value on each of the drawn lists of samples."""
-    if isinstance(metric, ConfusionMetric):
-        weights = torch.zeros(draws.shape, device=draws.device).scatter_add_(1, draws, torch.ones_like(draws).float())
-        return metric.resampled(logits, target, weights)
-    metric = metric.clone()
-    values = []
-    for draw in draws:
-        metric.reset()
-        metric.update(logits[draw], target[draw])
-        values.append(metric.compute())
-    return torch.stack(values)
+def _resamplings(count: int, samples: int, seed: int) -> Tensor:
+    """(samples + 1, count) how often each cluster is drawn; the last row is the sample itself."""
+    # one less than there are, so that the variance over resamplings is that of the mean without a bias
+    draws = torch.randint(count, (samples, count - 1), generator=torch.Generator().manual_seed(seed))
+    times = torch.ones(samples + 1, count, dtype=torch.long)
+    times[:-1] = torch.zeros(samples, count, dtype=torch.long).scatter_add_(1, draws, torch.ones_like(draws))
+    return times
+
+
+def _table(
+    metric: Metric, weights: Sequence[float], model: Sequence[Sequence[Tensor]], target: Tensor, times: Tensor
+) -> Tensor:
+    """(samples + 1, seeds) values of the weighted sum."""
+    values = [torch.stack([values_of(metric, logits, target, times) for logits in seeds], 1) for seeds in model]
+    return torch.stack([weight * value for weight, value in zip(weights, values, strict=True)]).sum(0)
+
+
+def _variances(table: Tensor) -> float:
+    """Variance of the mean over the seeds, less the part that depends on the samples."""
+    seeds = table.shape[1]
+    if seeds < 2:
+        return 0.0
+    apart = table - table.mean(1, keepdim=True)
+    shared = float(apart[:-1].var(0).mean()) / (seeds - 1)
+    return max(0.0, float(table[-1].var()) / seeds - shared)

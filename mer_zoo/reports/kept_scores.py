@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -24,6 +25,8 @@ __all__ = ["SCORES", "KeptScores", "read_scores", "save_scores"]
 
 SCORES = "scores.safetensors"
 _PARTS = ("logits", "target", "index")
+_IDS = "ids"
+_BETWEEN = "\0"
 _REMEDY = "delete it or write it anew with mer-zoo test"
 
 
@@ -35,11 +38,13 @@ class KeptScores:
         logits: (N, *task shape).
         target: (N,) or (N, E) labels.
         index: (N,) place of each sample in its split.
+        ids: The samples' ids; None where an earlier version has not kept them.
     """
 
     logits: Tensor
     target: Tensor
     index: Tensor
+    ids: list[str] | None = None
 
 
 def read_scores(folder: Path, condition: str, shape: tuple[int, ...]) -> KeptScores | None:
@@ -61,10 +66,13 @@ def read_scores(folder: Path, condition: str, shape: tuple[int, ...]) -> KeptSco
         True
     """
     path = folder / SCORES
-    found = _tensors(path, {f"{condition}.{part}" for part in _PARTS})
+    found = _tensors(path, {f"{condition}.{part}" for part in (*_PARTS, _IDS)})
+    ids = found.pop(f"{condition}.{_IDS}", None)
     if len(found) < len(_PARTS):
         return None
-    scores = KeptScores(*(found[f"{condition}.{part}"] for part in _PARTS))
+    scores = KeptScores(
+        **{part: found[f"{condition}.{part}"] for part in _PARTS}, ids=None if ids is None else _text(ids)
+    )
     fault = _fault(scores, shape)
     if fault:
         raise MERError(f"{path}: the scores of {told(condition)} {fault}; {_REMEDY}")
@@ -80,11 +88,14 @@ def save_scores(folder: Path, scores: Mapping[str, Scores], kept: Set[str]) -> N
         kept: Names of the conditions whose scores stay as they are.
     """
     path = folder / SCORES
-    tensors = _tensors(path, {f"{name}.{part}" for name in kept for part in _PARTS}) if kept else {}
+    tensors = _tensors(path, {f"{name}.{part}" for name in kept for part in (*_PARTS, _IDS)}) if kept else {}
     for name, score in scores.items():
         for key in _PARTS:
             # clones, because the file format refuses tensors that share memory
             tensors[f"{name}.{key}"] = getattr(score, key).detach().cpu().clone().contiguous()
+        if score.ids and not any(_BETWEEN in each for each in score.ids):
+            text = _BETWEEN.join(score.ids).encode("utf-8", "surrogatepass")
+            tensors[f"{name}.{_IDS}"] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
     if tensors:
         with whole_file(path) as part:
             # by way of bytes: the library's own writer makes files that only their owner may read
@@ -104,6 +115,14 @@ def _tensors(path: Path, names: Set[str]) -> dict[str, Tensor]:
         raise MERError(f"{path} can't be read ({error}); {_REMEDY}") from None
 
 
+def _text(stored: Tensor) -> list[str]:
+    """Ids as they were written; one that fits no sample where the bytes are not text."""
+    try:
+        return bytes(stored.flatten().tolist()).decode("utf-8", "surrogatepass").split(_BETWEEN)
+    except (TypeError, ValueError):
+        return []
+
+
 def _fault(scores: KeptScores, shape: tuple[int, ...]) -> str:
     """What is wrong with scores; empty where they are sound."""
     logits, target, index = scores.logits, scores.target, scores.index
@@ -113,6 +132,8 @@ def _fault(scores: KeptScores, shape: tuple[int, ...]) -> str:
         return f"have shapes {', '.join(map(str, shapes))}, not those of samples of one task"
     if not len(index):
         return "are of no sample"
+    if scores.ids is not None and len(scores.ids) != len(index):
+        return f"have {len(scores.ids)} ids for {len(index)} samples"
     plain = [not (tensor.is_complex() or tensor.element_size() < 2) for tensor in (logits, target)]
     if not all(plain) or not logits.is_floating_point() or index.is_floating_point() or index.is_complex():
         return f"are of types {logits.dtype}, {target.dtype}, {index.dtype}, not logits, labels and places"

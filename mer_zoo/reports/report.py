@@ -14,7 +14,8 @@ from rich.console import Console
 from mer_zoo.batch import MODALITIES
 from mer_zoo.errors import MERError
 from mer_zoo.reports.beside import nothing_printed, published_table
-from mer_zoo.reports.compare import difference_table
+from mer_zoo.reports.clusters import RECORDING, Clusters
+from mer_zoo.reports.compare import difference_table, interval_table
 from mer_zoo.reports.contribution import CONTRIBUTION_NOTE, right_by
 from mer_zoo.reports.curve_plots import curve_picture
 from mer_zoo.reports.groups import Group, choose_metric, conditions_of, curve_names, group_runs, named_groups
@@ -44,7 +45,8 @@ class Report:
     Attributes:
         metric: The metric it is about.
         tables: The comparison, then what else the runs allow: AUILC and the value at each missing rate, drop gap,
-            differences, contributions, the papers' figures, what the models report about themselves.
+            values and their differences with intervals, contributions, the papers' figures, what the models report
+            about themselves.
         figure: The picture.
         curves: The picture over the missing rate; None without several rates.
     """
@@ -69,6 +71,7 @@ def report(
     samples: int = 1000,
     console: Console | None = None,
     names: Sequence[str] | None = None,
+    cluster: str = RECORDING,
 ) -> Report:
     """Compare finished runs; those that differ in their seed only are averaged.
 
@@ -81,6 +84,7 @@ def report(
         samples: Resamplings of the intervals; 0 leaves the differences out.
         console: Where to print; by default the standard output.
         names: What to call the runs, one name for each of ``runs``; by default by model and by what tells them apart.
+        cluster: Which samples intervals draw together, see :class:`mer_zoo.reports.clusters.Clusters`.
 
     Raises:
         MERError: For missing or odd files, an unknown metric, or names that do not go with the runs.
@@ -113,7 +117,9 @@ def report(
         _gap_table(groups, conditions, metric),
     ]
     if samples:
-        tables.append(difference_table(groups, conditions, metric, samples))
+        together = Clusters(cluster)
+        tables.append(difference_table(groups, conditions, metric, samples, together))
+        tables.append(interval_table(groups, conditions, metric, samples, together))
     tables.append(_contribution_table(groups))
     if with_published:
         tables.append(published_table(groups, conditions, metric))
@@ -263,8 +269,15 @@ def main(args: list[str]) -> None:
     parser.add_argument("--out", type=Path, help="folder for report.md, report.csv and report.png")
     parser.add_argument("--published", action="store_true", help="add the figures that the papers print")
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamplings of the intervals, 0 for none")
+    parser.add_argument(
+        "--cluster",
+        default=RECORDING,
+        help="which samples go together: recording, none, or a CSV file of ids and groups such as speakers",
+    )
     options = parser.parse_args(args)
-    if options.bootstrap < 0:
-        raise MERError(f"--bootstrap is {options.bootstrap}; give the number of resamplings, 0 for none")
+    if options.bootstrap < 0 or options.bootstrap == 1:
+        raise MERError(f"--bootstrap is {options.bootstrap}; give the number of resamplings, 2 or more, or 0 for none")
     metric, names = (None if words is None else words.split(",") for words in (options.metric, options.names))
-    report(options.runs, options.out, metric, options.published, options.bootstrap, names=names)
+    report(
+        options.runs, options.out, metric, options.published, options.bootstrap, names=names, cluster=options.cluster
+    )

@@ -59,7 +59,7 @@ class KeptScores:
             batch: The batch.
             effects: What is to be kept beside the logits.
         """
-        scores = Scores(output.logits, dict(effects), batch.target, batch.index).cpu()
+        scores = Scores(output.logits, dict(effects), batch.target, batch.index, ids=batch.ids).cpu()
         self._parts.setdefault(loader, []).append(scores)
         self._not_finite.setdefault(loader, []).extend(_named(batch, scores.logits))
 

@@ -8,9 +8,12 @@ from mer_zoo.metrics import (
     ClassMetric,
     ConfusionMetric,
     MeanAbsoluteError,
+    bootstrap,
+    mcnemar,
     mean_std,
     paired_bootstrap,
     paired_bootstrap_area,
+    permutation_test,
 )
 from mer_zoo.task import build_task
 
@@ -65,7 +68,9 @@ def test_several_seeds_are_averaged() -> None:
     target = torch.linspace(-3, 3, 30)
     a, worse, b = target[:, None] + 0.25, target[:, None] + 0.75, target[:, None] + 1.0
     interval = paired_bootstrap(MeanAbsoluteError(), [a, worse], b, target, samples=10)
-    assert (interval.difference, interval.low, interval.high) == pytest.approx((-0.5, -0.5, -0.5), abs=1e-6)
+    # all of the spread is that of two seeds: .25 / sqrt(2) * sqrt(2), by Student's quantile at one degree of freedom
+    assert (interval.difference, interval.high) == pytest.approx((-0.5, -0.5 + 12.7062 * 0.25), abs=1e-3)
+    assert (interval.seeds, interval.clusters) == (1, 30)
 
 
 def test_bad_input() -> None:
@@ -98,3 +103,72 @@ def test_area_is_the_trapezoid_rule_over_the_same_resamplings() -> None:
     assert (same.low, same.high) == pytest.approx((point.low, point.high))
     with pytest.raises(MERError, match="3 and 2 scores for 3 rates; give both models' at each"):
         paired_bootstrap_area(metric, rates, a, b[:2], target)
+
+
+def nested(copies: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[int]]:
+    """Two models' scores of 40 recordings, each of which comes several times as the same clip."""
+    generator = torch.Generator().manual_seed(7)
+    target = torch.randn(40, generator=generator)
+    a, b = (target + 0.5 * torch.randn(40, generator=generator) for _ in range(2))
+    clusters = [i // copies for i in range(40 * copies)]
+    a, b, target = (x.repeat_interleave(copies) for x in (a, b, target))
+    return a[:, None], b[:, None], target, clusters
+
+
+def test_copies_of_a_clip_tell_nothing_new() -> None:
+    a, b, target, clusters = nested(5)
+    alone = paired_bootstrap(MeanAbsoluteError(), *nested(1)[:3], samples=400)
+    drawn = paired_bootstrap(MeanAbsoluteError(), a, b, target, samples=400, clusters=clusters)
+    assert (drawn.low, drawn.high, drawn.p) == pytest.approx((alone.low, alone.high, alone.p))
+    assert drawn.clusters == 40
+    narrow = paired_bootstrap(MeanAbsoluteError(), a, b, target, samples=400)
+    assert (drawn.high - drawn.low) / (narrow.high - narrow.low) == pytest.approx(5**0.5, rel=0.15)
+
+
+def test_permutation_and_mcnemar_by_clusters() -> None:
+    a, b, target, clusters = nested(5)
+    metric = ClassMetric(3, None, "accuracy")
+    alone = permutation_test(metric, *nested(1)[:3], samples=500)
+    assert permutation_test(metric, a, b, target, samples=500, clusters=clusters) == pytest.approx(alone)
+    right_a, right_b = (x[:, 0].sign() == target.sign() for x in (a, b))
+    few_a, few_b = right_a[::5], right_b[::5]
+    only_a, only_b = int((few_a & ~few_b).sum()), int((few_b & ~few_a).sum())
+    chi = (only_a - only_b) ** 2 / (only_a + only_b)
+    expected = float(torch.erfc(torch.tensor((chi / 2) ** 0.5, dtype=torch.float64)))
+    assert mcnemar(few_a, few_b) == pytest.approx(expected)
+    assert mcnemar(right_a, right_b, clusters) == pytest.approx(expected)
+    assert mcnemar(right_a, right_a) == 1.0
+
+
+def test_exchangeable_models_have_uniform_p_values() -> None:
+    values = []
+    for seed in range(60):
+        generator = torch.Generator().manual_seed(seed)
+        target = torch.randn(30, generator=generator)
+        a, b = ((target + torch.randn(30, generator=generator))[:, None] for _ in range(2))
+        values.append(permutation_test(MeanAbsoluteError(), a, b, target, samples=39, seed=seed))
+    assert 0.3 < sum(values) / len(values) < 0.7
+    assert min(values) < 0.2
+
+
+def test_more_seeds_say_more() -> None:
+    generator = torch.Generator().manual_seed(3)
+    target = torch.randn(500, generator=generator)
+    seeds = [target[:, None] + shift for shift in (0.1, 0.3, 0.5, 0.7)]
+    one = bootstrap(MeanAbsoluteError(), seeds[0], target, samples=50)
+    several = bootstrap(MeanAbsoluteError(), seeds, target, samples=50)
+    # a shift is the same for all samples, so that all of the spread is that of the seeds
+    assert one.high - one.low == pytest.approx(0, abs=1e-6)
+    error = np.std([0.1, 0.3, 0.5, 0.7], ddof=1) / 2
+    assert several.high - several.difference == pytest.approx(3.1824 * error, rel=1e-3)
+    assert several.seeds == 4
+
+
+def test_one_cluster_has_no_interval() -> None:
+    target = torch.zeros(3)
+    with pytest.raises(MERError, match="one cluster, which tells nothing about others"):
+        bootstrap(MeanAbsoluteError(), torch.ones(3, 1), target, clusters=["a"] * 3)
+    with pytest.raises(MERError, match="2 clusters for 3 samples"):
+        bootstrap(MeanAbsoluteError(), torch.ones(3, 1), target, clusters=["a"] * 2)
+    with pytest.raises(MERError, match="2 and 1 seeds cannot change places"):
+        permutation_test(MeanAbsoluteError(), [torch.ones(3, 1)] * 2, torch.ones(3, 1), target)

@@ -34,7 +34,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_tables(runs: Path) -> None:
     made = quiet(runs)
-    comparison, gaps, differences, _ = made.tables
+    comparison, gaps, differences, intervals, _ = made.tables
     assert list(comparison.header) == ["model", "runs", "IID", "OOD", *SETS]
     assert [row[:2] for row in comparison.rows] == [["MulT", "2"], ["CausalMER(MulT)", "2"], ["majority class", ""]]
     values = [100 * load_results(runs / f"mult{seed}").conditions["ood"].metrics["Acc2_non0"] for seed in (0, 1)]
@@ -44,7 +44,8 @@ def test_tables(runs: Path) -> None:
     assert comparison.rows[2][3] == f"{100 * majority:.1f}"
     assert "CausalMER(MulT): a note" in comparison.notes
     assert list(gaps.header) == ["model", *SETS, "mean", "std"]
-    assert list(differences.header) == ["model", "IID", "OOD"]
+    assert list(differences.header) == list(intervals.header) == ["model", "IID", "OOD"]
+    assert [row[0] for row in intervals.rows] == ["MulT", "CausalMER(MulT)"]
 
 
 def test_difference_is_the_paired_bootstrap(tmp_path: Path) -> None:
@@ -66,6 +67,7 @@ def test_no_difference_without_the_same_samples(tmp_path: Path) -> None:
     assert [table.title for table in quiet(tmp_path).tables] == [
         "Acc2_non0 in percent",
         "Drop gap of Acc2_non0, percentage points",
+        "Acc2_non0 with its interval, percent",
         "Contribution of each modality to right predictions, by Acc3",
     ]
     (tmp_path / "c" / "scores.safetensors").write_bytes(b"rubbish")
@@ -101,7 +103,7 @@ def test_no_interval_where_the_scores_are_not_those_reported(tmp_path: Path) -> 
     table = quiet(tmp_path, metric="Acc3").tables[2]
     assert table.rows[0][1] == "-"
     assert table.rows[0][2] != "-"
-    assert "oracles" in table.notes[0]
+    assert "oracles" in table.notes[1]
 
 
 def test_different_data_have_their_own_majority(tmp_path: Path) -> None:
@@ -252,3 +254,54 @@ def test_published_ablations_are_told_by_their_options(tmp_path: Path) -> None:
     assert rows(MACI={"labels": False}) == {"w/o MCM"}
     assert rows(CIDerNet={"wsam": False}, MSSD={"alpha": 0.1}) == {"w/o WSAM"}
     assert rows(CIDerNet={"wsam": False}, MSSD={"alpha": 0}) == set()
+
+
+def clustered(tmp_path: Path, ids: list[str] | None = None) -> Path:
+    for name, (results, scores) in {"a": content(strength=0.5), "b": content(model="Other", strength=2.5)}.items():
+        for part in scores.values():
+            part.ids = [f"clip{i // 6}$_${i}" for i in range(len(part))] if ids is None else ids
+        write_results(tmp_path / name, results, scores, pictures=False)
+    return tmp_path
+
+
+def difference_of(folder: Path, cluster: str = "recording") -> tuple[str, str]:
+    made = report([folder], samples=50, console=Console(file=io.StringIO()), cluster=cluster)
+    table = next(table for table in made.tables if " minus that of " in table.title)
+    return table.rows[0][1], table.notes[0]
+
+
+def test_whole_recordings_are_drawn(tmp_path: Path) -> None:
+    folder = clustered(tmp_path)
+    by_recording, note = difference_of(folder)
+    assert "whole recordings are drawn, of 10; fewer than 20 say little about others" in note
+    alone, note = difference_of(folder, "none")
+    assert "taken for independent, as asked" in note
+    assert by_recording.split(" ")[0].strip("*") == alone.split(" ")[0].strip("*")
+    assert by_recording != alone
+
+
+def test_groups_of_a_file_are_drawn(tmp_path: Path) -> None:
+    folder = clustered(tmp_path)
+    file = tmp_path / "speakers.csv"
+    lines = [f"clip{i // 6}$_${i},{i // 6}" for i in range(60)]
+    file.write_text("\n".join(["id,speaker", *lines]), encoding="utf-8")
+    assert difference_of(folder, str(file))[0] == difference_of(folder)[0]
+    file.write_text("\n".join(["id,speaker", *lines[:-2]]), encoding="utf-8")
+    with pytest.raises(
+        MERError, match=r"has no group for 2 samples of the test, 'clip9\$_\$58' for one; give it a line"
+    ):
+        difference_of(folder, str(file))
+
+
+def test_runs_without_ids_are_told(tmp_path: Path) -> None:
+    write_run(tmp_path / "a")
+    write_run(tmp_path / "b", model="Other", strength=2.5)
+    assert "taken for independent, as their ids tell no recording" in difference_of(tmp_path)[1]
+    (tmp_path / "speakers.csv").write_text("id,speaker\n1,2\n")
+    with pytest.raises(MERError, match="kept no ids; test it again"):
+        difference_of(tmp_path, str(tmp_path / "speakers.csv"))
+
+
+def test_ids_that_are_not_those_of_the_samples_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(MERError, match="have 2 ids for 60 samples; delete it or write it anew"):
+        difference_of(clustered(tmp_path, ["a$_$1", "b$_$1"]))

@@ -1,0 +1,53 @@
+"""What resamplings of test samples need: checked clusters, and metrics of samples that come several times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from mer_zoo.errors import MERError
+from mer_zoo.metrics.confusion import ConfusionMetric
+from mer_zoo.metrics.regression import ScoreMetric
+
+__all__ = ["Logits", "checked_clusters", "seeds_of", "values_of"]
+
+Logits = Tensor | Sequence[Tensor]
+
+
+def seeds_of(logits: Logits) -> list[Tensor]:
+    """Scores of each seed."""
+    return [logits] if isinstance(logits, Tensor) else list(logits)
+
+
+def checked_clusters(
+    models: Sequence[Sequence[Sequence[Tensor]]], target: Tensor, clusters: Sequence[object] | None, samples: int
+) -> tuple[Tensor, int]:
+    """(N,) number of each sample's cluster, and the number of clusters."""
+    count, sizes = len(target), [len(x) for model in models for seeds in model for x in seeds]
+    if count == 0 or not all(seeds for model in models for seeds in model) or any(size != count for size in sizes):
+        raise MERError(f"scores of {sizes} samples for {count} labels; compare models on the same samples")
+    if samples < 1:
+        raise MERError(f"samples is {samples}; give the number of resamplings, at least 1")
+    if clusters is None:
+        return torch.arange(count), count
+    if len(clusters) != count:
+        raise MERError(f"{len(clusters)} clusters for {count} samples; give each sample's own")
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(clusters))}
+    return torch.tensor([numbers[name] for name in clusters]), len(numbers)
+
+
+def values_of(metric: Metric, logits: Tensor, target: Tensor, times: Tensor) -> Tensor:
+    """(S,) the metric's value where each sample comes so often, float64 on the CPU; ``times`` is (S, N)."""
+    if isinstance(metric, (ConfusionMetric, ScoreMetric)):
+        return metric.resampled(logits, target, times).double().cpu()
+    metric = metric.clone()
+    values = []
+    for row in times:
+        chosen = torch.arange(len(target), device=target.device).repeat_interleave(row)
+        metric.reset()
+        metric.update(logits[chosen], target[chosen])
+        values.append(metric.compute())
+    return torch.stack(values).double().cpu()

@@ -1,0 +1,72 @@
+"""Which samples of a test go together, so that intervals draw them together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from mer_zoo.data.corpus.checks import plural
+from mer_zoo.data.corpus.overlap import recordings
+from mer_zoo.data.files.groups import read_groups
+from mer_zoo.errors import MERError
+
+__all__ = ["NONE", "RECORDING", "Clusters"]
+
+RECORDING, NONE = "recording", "none"
+FEW = 20  # clusters, below which an interval leans on the form of the distribution
+
+
+class Clusters:
+    """The cluster of samples by their ids.
+
+    Args:
+        by: ``recording`` is the recording that an id names, ``none`` takes samples for independent, and anything else
+            is a CSV file with a column ``id`` and another one, such as the speaker.
+
+    Raises:
+        MERError: If the file cannot be read as such.
+
+    Example:
+        >>> Clusters().of(["a$_$1", "a$_$2", "b$_$1"]), Clusters("none").of(["a$_$1"])
+        (['a', 'a', 'b'], None)
+    """
+
+    def __init__(self, by: str = RECORDING) -> None:
+        self.by = by
+        self.groups = None if by in (RECORDING, NONE) else read_groups(Path(by))
+
+    def of(self, ids: Sequence[str] | None) -> list[str] | None:
+        """The cluster of each sample; None where samples are taken for independent, as their ids tell no recording.
+
+        Args:
+            ids: Ids of the samples; None where a test has not kept them.
+
+        Raises:
+            MERError: If a file of groups was given and a sample is not in it.
+        """
+        if self.groups is None:
+            return recordings(ids) if ids is not None and self.by == RECORDING else None
+        if ids is None:
+            raise MERError(f"{self.by} names groups by id, and a run has kept no ids; test it again")
+        lacking = [name for name in ids if name not in self.groups]
+        if lacking:
+            raise MERError(
+                f"{self.by} has no group for {plural(len(lacking), 'sample')} of the test, {lacking[0]!r} for one; give"
+                " it a line for each id"
+            )
+        return [self.groups[name] for name in ids]
+
+    def note(self, counts: Collection[int], clustered: bool) -> str:
+        """A sentence on what was drawn.
+
+        Args:
+            counts: Numbers of clusters, or of samples where these are independent.
+            clustered: Whether samples were drawn by clusters.
+        """
+        if not clustered:
+            why = "as asked" if self.by == NONE else "as their ids tell no recording"
+            return f"samples are taken for independent, {why}, which makes intervals too narrow where they are not"
+        what = "recordings" if self.by == RECORDING else f"groups of {Path(self.by).name}"
+        told = f"whole {what} are drawn, of {' and '.join(map(str, sorted(set(counts))))}"
+        few = f"; fewer than {FEW} say little about others" if min(counts, default=FEW) < FEW else ""
+        return told + few
