@@ -6,7 +6,8 @@ The posterior sums over everything hidden: what the words say s, their topic z, 
           \prod_{m \in \{audio, vision\}} \frac{1}{K_m} \sum_k p(x_m \mid y, k).
 
 The *observational* predictor takes p(z | y) of the training split, the *randomised* one replaces it by p(z), as if the
-topic had been drawn independently of the emotion. The latter is the aim of debiasing.
+topic had been drawn independently of the emotion. The latter is the aim of debiasing. Both take p(y) of the training
+split, or, where labels shift, that of the split that is tested.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from mer_zoo.batch import MODALITIES
 from mer_zoo.data.synthetic.sampling import Sample, draw_sample
 from mer_zoo.data.synthetic.scm import (
     CARRY,
-    EMOTION_PRIOR,
     INNOVATION,
     Floats,
     Ints,
@@ -29,13 +29,15 @@ from mer_zoo.data.synthetic.scm import (
     SyntheticConfig,
     burst_length,
     draw_parameters,
+    emotion_prior,
     saying_given_emotion,
     topic_given_emotion,
 )
 
-__all__ = ["Accuracy", "Predictor", "bayes_accuracy", "log_posterior", "log_sequence", "log_text"]
+__all__ = ["Accuracy", "Predictor", "Prior", "bayes_accuracy", "log_posterior", "log_sequence", "log_text"]
 
 Predictor = Literal["observational", "randomised"]
+Prior = Literal["training", "test"]
 
 CHUNK = 4000  # samples held at a time
 FRESH_SEED = 1_000_000  # samples are none of those that small seeds put into a corpus
@@ -123,6 +125,7 @@ def log_posterior(
     predictor: Predictor,
     modalities: Sequence[str] = MODALITIES,
     topic_known: bool = False,
+    prior: Prior = "training",
 ) -> Floats:
     """Joint log-probability of y and what is seen, up to a term that is the same for every y.
 
@@ -132,6 +135,7 @@ def log_posterior(
         predictor: ``observational`` (p(z | y) of the training split) or ``randomised`` (p(z)).
         modalities: The modalities that are seen.
         topic_known: Whether the topic is seen as well, beside its words.
+        prior: Whose p(y): of ``training``, or of the ``test`` splits.
 
     Returns:
         (N, C) scores; their argmax is the best prediction.
@@ -139,13 +143,14 @@ def log_posterior(
     parameters = draw_parameters(config.parameter_seed)
     split = "train" if predictor == "observational" else "test_rct"
     with np.errstate(divide="ignore"):
-        prior, topic = np.log(EMOTION_PRIOR), np.log(topic_given_emotion(config.rho, split))
+        emotion = np.log(emotion_prior(config, "train" if prior == "training" else "test_iid"))
+        topic = np.log(topic_given_emotion(config.rho, split, emotion_prior(config, "train")))
         saying = np.log(saying_given_emotion(config.sarcasm, config.text_reliability))
     size = len(sample.words)
     text = log_text(sample.words, parameters) if "text" in modalities else np.zeros((size, *saying.T.shape))
     joint = _log_sum_exp(saying[None, :, :, None] + text[:, None], axis=2) + topic
     known = np.take_along_axis(joint, sample.latents.topic[:, None, None], 2)[..., 0]
-    score: Floats = prior + (known if topic_known else _log_sum_exp(joint, axis=2))
+    score: Floats = emotion + (known if topic_known else _log_sum_exp(joint, axis=2))
     if "audio" in modalities:
         strength, reliability = config.audio_strength, config.audio_reliability
         score = score + log_sequence(sample.audio, parameters.audio_mean, strength, reliability)
@@ -162,6 +167,7 @@ def bayes_accuracy(
     samples: int = 100_000,
     modalities: Sequence[str] = MODALITIES,
     topic_known: bool = False,
+    prior: Prior = "training",
 ) -> Accuracy:
     """Accuracy of the best predictor on fresh samples of a split.
 
@@ -172,6 +178,7 @@ def bayes_accuracy(
         samples: Number of Monte Carlo samples.
         modalities: The modalities that are seen.
         topic_known: Whether the topic is seen as well.
+        prior: See :func:`log_posterior`.
 
     Returns:
         The accuracies and their standard errors.
@@ -186,7 +193,7 @@ def bayes_accuracy(
     for start in range(0, samples, CHUNK):
         fresh = replace(config, seed=config.seed + FRESH_SEED + start)
         sample = draw_sample(fresh, parameters, split, min(CHUNK, samples - start))
-        guess = log_posterior(config, sample, predictor, modalities, topic_known).argmax(1)
+        guess = log_posterior(config, sample, predictor, modalities, topic_known, prior).argmax(1)
         truth.append(sample.latents.emotion)
         right.append(guess == sample.latents.emotion)
     hits, charged = np.concatenate(right), np.concatenate(truth) != 1

@@ -58,7 +58,7 @@ def generate(config: SyntheticConfig | None = None, labels: LabelForm = "classes
     config = config or SyntheticConfig()
     parameters = draw_parameters(config.parameter_seed)
     splits = {split: _split(config, parameters, split, labels) for split in SPLITS}
-    source = f"SyntheticMER(rho={config.rho:g}, sarcasm={config.sarcasm:g}, seed={config.seed})"
+    source = f"SyntheticMER(rho={config.rho:g}, sarcasm={config.sarcasm:g}, seed={config.seed}{_labels_told(config)})"
     vocab_size = FIRST_WORD + VOCABULARY
     return Corpus(splits, config.aligned, source, vocab_size=vocab_size, sha256=splits_sha256(splits))
 
@@ -82,6 +82,12 @@ def latents(config: SyntheticConfig, split: str) -> Latents:
         True
     """
     return draw_latents(config, split, config.size(split))
+
+
+def _labels_told(config: SyntheticConfig) -> str:
+    """What the name of the corpus says of P(Y), where it isn't the default."""
+    share = "" if config.positive_share is None else f", positive_share={config.positive_share:g}"
+    return share + (f", label_shift={config.label_shift:g}" if config.label_shift else "")
 
 
 def made_up_word(word: int) -> str:

@@ -10,7 +10,6 @@ from mer_zoo.data.synthetic.scm import (
     AUDIO_SHAPE,
     CARRY,
     CLASSES,
-    EMOTION_PRIOR,
     INNOVATION,
     MAX_WORDS,
     MIN_WORDS,
@@ -23,6 +22,7 @@ from mer_zoo.data.synthetic.scm import (
     SyntheticConfig,
     burst_length,
     check_split,
+    emotion_prior,
     saying_given_emotion,
     topic_given_emotion,
 )
@@ -98,14 +98,16 @@ def draw_latents(config: SyntheticConfig, split: str, size: int) -> Latents:
 
     Args:
         config: The causal model.
-        split: Decides P(Z | Y) and the random stream.
+        split: Decides P(Y), P(Z | Y) and the random stream.
         size: Number of samples.
 
     Returns:
         The hidden variables.
     """
-    emotion = _categorical(EMOTION_PRIOR[None], np.zeros(size, dtype=np.int64), stream(config, split, "emotion"))
-    topic = _categorical(topic_given_emotion(config.rho, split), emotion, stream(config, split, "topic"))
+    prior = emotion_prior(config, split)
+    emotion = _categorical(prior[None], np.zeros(size, dtype=np.int64), stream(config, split, "emotion"))
+    topics = topic_given_emotion(config.rho, split, emotion_prior(config, "train"))
+    topic = _categorical(topics, emotion, stream(config, split, "topic"))
     saying = _categorical(
         saying_given_emotion(config.sarcasm, config.text_reliability), emotion, stream(config, split, "saying")
     )

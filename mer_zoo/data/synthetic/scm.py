@@ -18,13 +18,22 @@ import numpy.typing as npt
 
 from mer_zoo.errors import MERError
 
-__all__ = ["SPLITS", "Parameters", "SyntheticConfig", "draw_parameters", "saying_given_emotion", "topic_given_emotion"]
+__all__ = [
+    "SPLITS",
+    "Parameters",
+    "SyntheticConfig",
+    "draw_parameters",
+    "emotion_prior",
+    "saying_given_emotion",
+    "topic_given_emotion",
+]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 SPLITS = ("train", "valid", "test_iid", "test_ood", "test_rct")
 EMOTION_PRIOR = np.array([0.40, 0.15, 0.45])  # negative, neutral, positive
+POSITIVE_SHARE = float(EMOTION_PRIOR[2] / (EMOTION_PRIOR[0] + EMOTION_PRIOR[2]))  # of the samples not neutral
 CLASSES = 3
 
 FIRST_WORD = 200  # token id of word 0
@@ -56,9 +65,14 @@ class SyntheticConfig:
         aligned: Pool audio and vision to the words of the text.
         seed: Seed of the samples.
         parameter_seed: Seed of the class means and of the word frequencies, which all splits share.
+        positive_share: Share of positive samples among those that are not neutral; that of P(Y) = .40, .15, .45, which
+            is .529, when left out. The share of neutral samples stays .15.
+        label_shift: What the test splits have more of it than training and validation, which are the same whatever it
+            is; everything given the emotion stays, too.
 
     Raises:
-        MERError: For a probability outside [0, 1], a size below 1, a negative seed or a negative strength.
+        MERError: For a probability outside [0, 1], a size below 1, a negative seed or a negative strength, or a label
+            shift that leaves no share in [0, 1].
 
     Example:
         >>> SyntheticConfig(rho=0.9).size("test_ood")
@@ -78,6 +92,8 @@ class SyntheticConfig:
     aligned: bool = False
     seed: int = 0
     parameter_seed: int = 0
+    positive_share: float | None = None
+    label_shift: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("rho", "sarcasm", "text_reliability", "audio_reliability", "vision_reliability"):
@@ -89,6 +105,14 @@ class SyntheticConfig:
         for name in ("audio_strength", "vision_strength", "seed", "parameter_seed"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise MERError(f"{name} is {getattr(self, name)}; give a finite number that is not negative")
+        share = POSITIVE_SHARE if self.positive_share is None else self.positive_share
+        if not 0 <= share <= 1:
+            raise MERError(f"positive_share is {share}; a share lies in [0, 1]")
+        if not -share <= self.label_shift <= 1 - share:
+            raise MERError(
+                f"label_shift is {self.label_shift}; the positive share in training is {share:.3f}, give a number from"
+                f" {-share:.3f} to {1 - share:.3f}"
+            )
 
     def size(self, split: str) -> int:
         """Number of samples of a split."""
@@ -128,12 +152,36 @@ def check_split(split: str) -> str:
     return split
 
 
-def topic_given_emotion(rho: float, split: str) -> Floats:
+def emotion_prior(config: SyntheticConfig, split: str) -> Floats:
+    """P(Y) of a split.
+
+    Args:
+        config: The causal model.
+        split: Name of the split.
+
+    Returns:
+        (C,) probabilities.
+
+    Example:
+        >>> shifted = SyntheticConfig(label_shift=-0.2)
+        >>> emotion_prior(shifted, "train").tolist(), emotion_prior(shifted, "test_ood").round(2).tolist()
+        ([0.4, 0.15, 0.45], [0.57, 0.15, 0.28])
+    """
+    shift = config.label_shift if check_split(split).startswith("test") else 0.0
+    if config.positive_share is None and not shift:
+        return EMOTION_PRIOR.copy()  # to the last bit: the default corpus does not hang on how a share is rounded
+    share = min(max((POSITIVE_SHARE if config.positive_share is None else config.positive_share) + shift, 0.0), 1.0)
+    neutral = EMOTION_PRIOR[1]
+    return np.array([(1 - neutral) * (1 - share), neutral, (1 - neutral) * share])
+
+
+def topic_given_emotion(rho: float, split: str, prior: Floats = EMOTION_PRIOR) -> Floats:
     """P(Z | Y) of a split.
 
     Args:
         rho: See :class:`SyntheticConfig`.
         split: Name of the split.
+        prior: (C,) P(Y) of the training split, whose P(Z) test_rct has.
 
     Returns:
         (C, C) probabilities, one row an emotion.
@@ -148,7 +196,7 @@ def topic_given_emotion(rho: float, split: str) -> Floats:
     table: Floats = np.full((CLASSES, CLASSES), (1 - agree) / (CLASSES - 1))
     np.fill_diagonal(table, agree)
     if split == "test_rct":
-        return np.tile(EMOTION_PRIOR @ table, (CLASSES, 1))
+        return np.tile(prior @ table, (CLASSES, 1))
     return table
 
 

@@ -1,10 +1,12 @@
 import re
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from mer_zoo.data.synthetic.bayes import Predictor, bayes_accuracy, log_posterior, log_sequence, log_text
+from mer_zoo.batch import MODALITIES
+from mer_zoo.data.synthetic.bayes import Predictor, Prior, bayes_accuracy, log_posterior, log_sequence, log_text
 from mer_zoo.data.synthetic.sampling import draw_sample
 from mer_zoo.data.synthetic.scm import (
     EMOTION_PRIOR,
@@ -80,23 +82,56 @@ def test_nothing_seen_leaves_the_prior() -> None:
     assert abs(best.three - 0.45) < 4 * best.three_error
 
 
-def rows() -> list[list[str]]:
-    lines = [
-        line for line in PAGE.read_text().splitlines() if re.match(r"\| (observational|randomised|either) \|", line)
-    ]
+@pytest.mark.parametrize("prior", ["training", "test"])
+def test_posterior_under_shifted_labels(prior: Prior) -> None:
+    """The predictor that knows the test splits' P(Y) differs from the other by the ratio of the two, and only so."""
+    config = SyntheticConfig(label_shift=-0.267)
+    sample = draw_sample(config, draw_parameters(0), "test_iid", 8)
+    plain = log_posterior(SyntheticConfig(), sample, "observational")
+    ratio = np.log(np.array([0.85 * 0.737588, 0.15, 0.85 * 0.262412]) / EMOTION_PRIOR)  # .529 - .267 are positive
+    expected = plain + (ratio if prior == "test" else 0)
+    assert np.allclose(log_posterior(config, sample, "observational", prior=prior), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("prior", "expected"), [("training", 0.85 * 0.407), ("test", 0.85 * 0.593)])
+def test_nothing_seen_leaves_the_prior_that_is_believed(prior: Prior, expected: float) -> None:
+    silent = {"text_reliability": 0.0, "audio_reliability": 0.0, "vision_reliability": 0.0}
+    config = SyntheticConfig(positive_share=0.674, label_shift=-0.267, **silent)  # type: ignore[arg-type]
+    best = bayes_accuracy(config, "test_rct", "randomised", 4000, prior=prior)
+    assert abs(best.three - expected) < 4 * best.three_error
+
+
+def rows(first: str) -> list[list[str]]:
+    """Cells of the page's rows whose first cell is of this kind."""
+    lines = [line for line in PAGE.read_text().splitlines() if re.match(rf"\| {first} \|", line)]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def test_the_page_has_its_table() -> None:
-    assert len(rows()) == 12
+BY_MODALITIES = rows("(observational|randomised|either)")
+BY_PRIOR = rows(r"[\d.]+ to [\d.]+")
 
 
-@pytest.mark.parametrize("row", rows(), ids=lambda row: " ".join(row[:3]))
-def test_documented_accuracies(row: list[str]) -> None:
-    predictor: Predictor = "observational" if row[0] == "observational" else "randomised"
-    modalities = [NAMES[letter] for letter in row[2].strip("{}").split(",")]
-    for split, cell in zip(("test_iid", "test_ood", "test_rct"), row[3:], strict=True):
-        best = bayes_accuracy(SyntheticConfig(seed=9), split, predictor, 3000, modalities, row[1] == "known")
+def test_the_page_has_its_tables() -> None:
+    assert (len(BY_MODALITIES), len(BY_PRIOR)) == (12, 14)
+
+
+def agree(cells: list[str], config: SyntheticConfig, predictor: Predictor, *rest: Any) -> None:
+    for split, cell in zip(("test_iid", "test_ood", "test_rct"), cells, strict=True):
+        best = bayes_accuracy(config, split, predictor, 3000, *rest)
         three, non_neutral = (float(number) / 100 for number in cell.split("/"))
         assert abs(best.three - three) < 4 * best.three_error + 0.001
         assert abs(best.non_neutral - non_neutral) < 4 * best.non_neutral_error + 0.001
+
+
+@pytest.mark.parametrize("row", BY_MODALITIES, ids=lambda row: " ".join(row[:3]))
+def test_documented_accuracies(row: list[str]) -> None:
+    predictor: Predictor = "observational" if row[0] == "observational" else "randomised"
+    modalities = [NAMES[letter] for letter in row[2].strip("{}").split(",")]
+    agree(row[3:], SyntheticConfig(seed=9), predictor, modalities, row[1] == "known")
+
+
+@pytest.mark.parametrize("row", BY_PRIOR, ids=lambda row: " ".join(row[:3]))
+def test_documented_accuracies_where_labels_shift(row: list[str]) -> None:
+    trained, tested = (float(share) / 100 for share in row[0].split(" to "))
+    config = SyntheticConfig(seed=9, positive_share=trained, label_shift=tested - trained)
+    agree(row[3:], config, cast("Predictor", row[2]), MODALITIES, False, row[1])

@@ -46,6 +46,26 @@ def test_shifts_start_anywhere_they_fit() -> None:
     assert (latents.vision_start.min(), latents.vision_start.max()) == (0, 20)
 
 
+def test_labels_shift_and_nothing_else() -> None:
+    """P(Y) is the only table that changes: what is given the emotion keeps its probabilities, and its randomness."""
+    shifted = replace(CONFIG, positive_share=0.674, label_shift=-0.267)
+    before, after = (draw_latents(replace(shifted, label_shift=shift), "test_ood", SIZE) for shift in (0.0, -0.267))
+    share = after.emotion[after.emotion != 1].mean() / 2
+    assert within(float(share), 0.407, int((after.emotion != 1).sum()))
+    assert within(float((after.emotion == 1).mean()), 0.15, SIZE)
+    kept = before.emotion == after.emotion
+    assert 0.6 < kept.mean() < 1, "one uniform number decides, whatever P(Y) is"
+    assert np.array_equal(before.topic[kept], after.topic[kept])
+    assert np.array_equal(before.saying[kept], after.saying[kept])
+    assert np.array_equal(before.audio_start, after.audio_start)
+    for emotion in range(3):
+        chosen = after.topic[after.emotion == emotion]
+        for topic in range(3):
+            assert within(
+                float((chosen == topic).mean()), topic_given_emotion(0.8, "test_ood")[emotion, topic], len(chosen)
+            )
+
+
 def test_one_variable_leaves_the_others_alone(sample: Sample) -> None:
     other = draw_sample(replace(CONFIG, rho=0.5, sarcasm=0.5), draw_parameters(0), "train", 6000)
     assert np.array_equal(other.latents.emotion, sample.latents.emotion)

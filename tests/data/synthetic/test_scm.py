@@ -6,6 +6,7 @@ from mer_zoo.data.synthetic.scm import (
     SPLITS,
     SyntheticConfig,
     draw_parameters,
+    emotion_prior,
     saying_given_emotion,
     topic_given_emotion,
 )
@@ -22,6 +23,11 @@ from mer_zoo.errors import MERError
         ({"vision_strength": -1.0}, "vision_strength is -1.0; give a finite number"),
         ({"audio_strength": float("inf")}, "audio_strength is inf"),
         ({"seed": -1}, "seed is -1"),
+        ({"positive_share": 1.1}, "positive_share is 1.1; a share lies in"),
+        ({"positive_share": float("nan")}, "positive_share is nan"),
+        ({"label_shift": 0.5}, "label_shift is 0.5; .* in training is 0.529, give a number from -0.529 to 0.471"),
+        ({"label_shift": -0.3, "positive_share": 0.2}, "label_shift is -0.3; .* from -0.200 to 0.800"),
+        ({"label_shift": float("nan")}, "label_shift is nan"),
     ],
 )
 def test_config_refuses_values_out_of_range(options: dict[str, float], message: str) -> None:
@@ -45,6 +51,25 @@ def test_ood_reverses_and_the_trial_forgets_the_emotion() -> None:
     assert np.array_equal(trial[0], trial[1])
     assert np.array_equal(trial[0], trial[2])
     assert np.allclose(EMOTION_PRIOR @ trial, EMOTION_PRIOR @ train), "the trial keeps the training marginal"
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_labels_shift_in_the_test_splits_alone(split: str) -> None:
+    assert np.array_equal(emotion_prior(SyntheticConfig(), split), [0.40, 0.15, 0.45])
+    negative, neutral, positive = emotion_prior(SyntheticConfig(positive_share=0.674, label_shift=-0.267), split)
+    expected = 0.407 if split.startswith("test") else 0.674
+    assert (neutral, negative + neutral + positive) == (0.15, pytest.approx(1))
+    assert positive / (negative + positive) == pytest.approx(expected)
+    everything = SyntheticConfig(positive_share=0.2, label_shift=-0.2)
+    assert (emotion_prior(everything, split)[2] == 0) == split.startswith("test")
+
+
+def test_the_trial_keeps_the_topics_of_training_whatever_its_labels_are() -> None:
+    config = SyntheticConfig(positive_share=0.674, label_shift=-0.267)
+    prior = emotion_prior(config, "train")
+    train, trial = (topic_given_emotion(0.8, split, prior) for split in ("train", "test_rct"))
+    assert np.allclose(trial[0], prior @ train)
+    assert not np.allclose(trial, topic_given_emotion(0.8, "test_rct"))
 
 
 def test_rho_of_a_third_has_no_confounding() -> None:
