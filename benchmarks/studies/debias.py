@@ -14,7 +14,7 @@ import argparse
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import mer_zoo.wrappers
@@ -71,6 +71,8 @@ class Comparison:
         fresh: Whether every seed has test samples of its own; otherwise recordings are noted, which are resampled
             whole.
         reference: The setting without confounding, if there is one.
+        choices: How the epoch is chosen, by names of ``CHOICES``.
+        tested: By setting others with the same training and validation split, in which its trainings are tested, too.
     """
 
     load: Callable[[str, int], MERDataModule]
@@ -78,6 +80,8 @@ class Comparison:
     settings: Sequence[str]
     fresh: bool = True
     reference: str | None = None
+    choices: Sequence[str] = tuple(CHOICES)
+    tested: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def labels(method: str) -> list[str]:
@@ -97,7 +101,7 @@ def make_jobs(comparison: Comparison, methods: str, backbones: str, settings: Se
         for method in split_names(methods):
             for setting in settings:
                 for backbone in backbones.split(","):
-                    trained, tested = setting, [setting]
+                    trained, tested = setting, [setting, *comparison.tested.get(setting, ())]
                     if method == "unconfounded":
                         if comparison.reference is None:
                             continue
@@ -144,3 +148,17 @@ def add_method_options(parser: argparse.ArgumentParser) -> None:
     """Options of ``run`` beside those of every study."""
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--backbones", default=",".join(SIZES))
+    parser.add_argument("--choices", default=",".join(CHOICES), help="of the epoch; fewer are tested sooner")
+
+
+def chosen(options: argparse.Namespace) -> list[str]:
+    """The ways of choosing an epoch that ``run`` was asked for.
+
+    Raises:
+        MERError: For one that there is not.
+    """
+    names: list[str] = options.choices.split(",")
+    unknown = [name for name in names if name not in CHOICES]
+    if unknown:
+        raise MERError(f"there is no choice of an epoch called {unknown[0]}; choose from {', '.join(CHOICES)}")
+    return names

@@ -22,7 +22,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.studies.debias import RATES, SIZES, Comparison, add_method_options, make_jobs
+from benchmarks.studies.debias import RATES, SIZES, Comparison, add_method_options, chosen, make_jobs
 from benchmarks.studies.debias_table import add_table_options, show_tables
 from benchmarks.studies.debias_train import train
 from benchmarks.studies.frame import Study, add_run_options
@@ -55,7 +55,8 @@ def comparison(options: argparse.Namespace) -> Comparison:
         return MOSI(str(path), options.batch_size, "binary", modalities=MODALITIES)
 
     kept = {"epochs": options.epochs, "batch_size": options.batch_size, "rates": RATES, "sizes": SIZES}
-    return Comparison(load, {**kept, "file": options.path.name}, [OFFICIAL, OOD], fresh=False)
+    kept["file"] = options.path.name
+    return Comparison(load, kept, [OFFICIAL, OOD], fresh=False, choices=chosen(options))
 
 
 def list_words(path: Path, out: Path, rule: WordRule, shown: int) -> None:

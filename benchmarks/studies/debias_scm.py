@@ -3,12 +3,13 @@
     python -m benchmarks.studies.debias_scm run --out runs/debias
     python -m benchmarks.studies.debias_scm run --out runs/debias --part 2/2   # every second training, beside 1/2
     python -m benchmarks.studies.debias_scm run --out runs/debias --methods "PropensityWeighting strength=0.5"
+    python -m benchmarks.studies.debias_scm run --out runs/debias --label_shifts=-0.267,0.267
     python -m benchmarks.studies.debias_scm table runs/debias
     python -m benchmarks.studies.debias_scm picture runs/debias debias.png
 
 Every seed has a corpus of its own. The randomised trial (rct) is the truth that debiasing aims at, and the gap is what
 a method lacks to the plain network that was trained where topic and emotion are independent (rho 1/3), tested on the
-same samples.
+same samples. With label shifts every training is tested once more on test splits whose P(Y) is another one.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import argparse
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import partial
+from typing import Any
 
-from benchmarks.studies.debias import RATES, SIZES, Comparison, add_method_options, make_jobs
+from benchmarks.studies.debias import RATES, SIZES, Comparison, add_method_options, chosen, make_jobs
 from benchmarks.studies.debias_picture import add_picture_options, write_picture
 from benchmarks.studies.debias_table import add_table_options, show_tables
 from benchmarks.studies.debias_train import train
@@ -29,23 +31,31 @@ from mer_zoo.data.synthetic.generate import SyntheticConfig
 RHOS = ("0.8", "0.9", "1/3", "0.6")
 
 
-def setting(rho: str) -> str:
-    """Name of the setting with a strength of confounding."""
-    return f"rho {float(Fraction(rho)):.3g}"
+def setting(rho: str, label_shift: str = "0") -> str:
+    """Name of the setting with a strength of confounding and a shift of the labels in testing."""
+    shift = float(label_shift)
+    return f"rho {float(Fraction(rho)):.3g}" + (f", labels {shift:+.3g}" if shift else "")
 
 
 def comparison(options: argparse.Namespace) -> Comparison:
     """The comparison that the options of ``run`` describe."""
     train, valid, test = map(int, options.samples.split(","))
-    rhos = {setting(rho): float(Fraction(rho)) for rho in (*RHOS, *options.rhos.split(","))}
+    rhos, shifts = dict.fromkeys((*RHOS, *options.rhos.split(","))), options.label_shifts.split(",")
+    worlds = {setting(rho, shift): (float(Fraction(rho)), float(shift)) for rho in rhos for shift in ("0", *shifts)}
+    tested = {setting(rho): [setting(rho, shift) for shift in shifts if float(shift)] for rho in rhos}
 
     def load(name: str, seed: int) -> MERDataModule:
-        scm = SyntheticConfig(train=train, valid=valid, test=test, rho=rhos[name], seed=seed)
+        rho, shift = worlds[name]
+        labels: dict[str, Any] = {"positive_share": options.positive_share, "label_shift": shift}
+        scm = SyntheticConfig(train=train, valid=valid, test=test, rho=rho, seed=seed, **labels)
         return SyntheticMER(scm, batch_size=options.batch_size)
 
     kept = {"epochs": options.epochs, "batch_size": options.batch_size, "rates": RATES, "sizes": SIZES}
     kept["samples"] = [train, valid, test]
-    return Comparison(load, kept, list(rhos), reference=setting("1/3"))
+    if options.positive_share is not None:
+        kept["positive_share"] = options.positive_share
+    choices = chosen(options)
+    return Comparison(load, kept, list(worlds), reference=setting("1/3"), choices=choices, tested=tested)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -56,6 +66,8 @@ def parser() -> argparse.ArgumentParser:
     add_run_options(runs, seeds="0,1,2,3,4", epochs=10, batch_size=64)
     add_method_options(runs)
     runs.add_argument("--rhos", default=",".join(RHOS))
+    runs.add_argument("--label_shifts", default="0", help="of the test splits; 0 is always among them")
+    runs.add_argument("--positive_share", type=float, help="of the training split, see SyntheticConfig")
     runs.add_argument("--samples", default="2000,400,1000", help="of train, valid and each test split")
     add_table_options(commands.add_parser("table"))
     drawn = commands.add_parser("picture")

@@ -26,7 +26,8 @@ def train(comparison: Comparison, job: Job) -> Results:
     seed_everything(job.seed, verbose=False)
     data = comparison.load(trained, job.seed)
     network = getattr(mer_zoo.backbones, backbone)(data.spec, data.task, **SIZES[backbone])
-    plan = Plan(RATES[backbone], comparison.options["epochs"], CHOICES, deconfounded=True)
+    choices = {name: CHOICES[name] for name in comparison.choices}
+    plan = Plan(RATES[backbone], comparison.options["epochs"], choices, deconfounded=True)
     found = fit(build(method, network), data, plan)
     return tested(found, lambda module: _test(comparison, job, module, data))
 

@@ -100,6 +100,25 @@ def test_the_picture_tells_methods_apart_and_leaves_hopeless_ones_out() -> None:
     assert drawn(curves, 55.0) == ({"good": curves["good"], "plain": curves["plain"]}, ["bad"])
 
 
+def test_one_training_is_tested_under_every_label_shift(tmp_path: Path) -> None:
+    shifted = ["--label_shifts=-0.3,0.3", "--positive_share", "0.6", "--choices", "accuracy", "--seeds", "0"]
+    run(tmp_path, "--methods", "plain,MACI labels=false", *shifted)
+    shares = {}
+    for name in ("rho 0.8", "rho 0.8, labels -0.3", "rho 0.8, labels +0.3"):
+        shown = {path.parent.name for path in (tmp_path / "CIDerNet" / name).glob("*/seed0.json")}
+        assert shown == {"plain", *(f"MACI labels=false tau={tau}" for tau in TAUS)}
+        found = json.loads((tmp_path / "CIDerNet" / name / "plain" / "seed0.json").read_text())
+        assert list(found["choices"]) == ["accuracy"]
+        assert (found["options"]["positive_share"], found["seed"]) == (0.6, 0)
+        truths = [found["truth"][split] for split in ("iid", "ood", "rct")]
+        shares[name] = [truth.count("2") / (32 - truth.count("1")) for truth in truths]
+    assert all(low < same < high for same, low, high in zip(*shares.values(), strict=True))
+    with pytest.raises(MERError, match="positive_share 0.6 beside None; use the same"):
+        run(tmp_path)
+    with pytest.raises(MERError, match="no choice of an epoch called best; choose from loss, deconf"):
+        run(tmp_path, "--choices", "best")
+
+
 def test_unknown_methods_are_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(tmp_path, "--methods", "NoSuchWrapper mode=x")
     assert "there is no wrapper NoSuchWrapper" in " ".join(capsys.readouterr().out.split())
