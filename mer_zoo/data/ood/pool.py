@@ -13,7 +13,7 @@ from mer_zoo.batch import DataSpec
 from mer_zoo.data.corpus.arrays import CHUNK
 from mer_zoo.data.corpus.corpus import Corpus, SplitData
 from mer_zoo.data.ood.partition import Ints
-from mer_zoo.data.ood.shift_report import SPLITS
+from mer_zoo.data.ood.shares import SPLITS
 from mer_zoo.errors import MERError
 from mer_zoo.functional.language_bias import split_words
 

@@ -15,14 +15,14 @@ import torch
 from rich.console import Console
 
 from mer_zoo.data.corpus.arrays import StoredArray, open_at
-from mer_zoo.data.corpus.checks import plural
 from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.dataset import check_labels
 from mer_zoo.data.files.features import NanPolicy
 from mer_zoo.data.files.formats import Draft, SplitDraft
-from mer_zoo.data.ood.partition import Ints, WordTable, allocate, anneal, draw_partition, frequent_words, length_strata
+from mer_zoo.data.ood.partition import Ints, WordTable, anneal, draw_partition, frequent_words, length_strata
 from mer_zoo.data.ood.pool import Pool, WordKind
-from mer_zoo.data.ood.shift_report import SPLITS, ShiftReport
+from mer_zoo.data.ood.shares import LABEL_SHIFTS, RARE, SPLITS, label_shift_of, share_out
+from mer_zoo.data.ood.shift_report import ShiftReport
 from mer_zoo.data.store.cache import lock, remove_parts
 from mer_zoo.data.store.files import check_room, write_features, write_small
 from mer_zoo.data.store.fingerprint import regrouped_sha256
@@ -37,7 +37,6 @@ __all__ = ["main", "split_ood"]
 
 CLASSES = {"binary": CLASS_NAMES[3], "seven": CLASS_NAMES[7]}
 STEPS_PER_SAMPLE = 100  # on MOSI twice as many gain less than a hundredth
-RARE = 0.005  # share of the samples that makes a word frequent, and of a split that a class has to have
 
 
 def split_ood(
@@ -50,6 +49,7 @@ def split_ood(
     min_count: int | None = None,
     min_per_class: int | None = None,
     length_bins: int = 5,
+    label_shift: float | str = 0.0,
     nan: NanPolicy = "error",
     progress: bool = False,
 ) -> ShiftReport:
@@ -67,6 +67,8 @@ def split_ood(
         min_per_class: Samples of each class that each split has to have; 0.5 % of it, at least 1, when left out.
         length_bins: Samples change places within a class and one of so many bins of length; with 1 bin lengths may
             shift along with the words.
+        label_shift: What the share of positive samples among those not neutral is larger by in test_ood than in train,
+            a number or a preset, see :mod:`mer_zoo.data.ood.shares`; with 0 all splits have the same classes.
         nan: Whether NaN and infinity in features are an error or become zero.
         progress: Whether to show progress bars.
 
@@ -74,7 +76,8 @@ def split_ood(
         The shift reached.
 
     Raises:
-        MERError: If the source cannot be used, a class has too few samples, or the destination is taken.
+        MERError: If the source cannot be used, a class has too few samples, it cannot give the label shift, or the
+            destination is taken.
     """
     source, dest = Path(source).expanduser(), Path(dest).expanduser()
     if task not in CLASSES:
@@ -83,13 +86,14 @@ def split_ood(
     for name, value, lowest in [("seed", seed, 0), *((name, value, 1) for name, value in numbers.items())]:
         if value is not None and value < lowest:
             raise MERError(f"{name} is {value}; give at least {lowest}")
+    shift = label_shift_of(label_shift)
     _check_free(source, dest)
     corpus = open_corpus(source, nan=nan, progress=progress)
     pool = Pool.of(corpus)
     for part in pool.parts:
         check_labels(part, build_task(task), corpus.source)
     classes = to_classes(torch.from_numpy(pool.labels), len(CLASSES[task])).numpy()
-    shares = _share_out(classes, pool.origin, CLASSES[task], min_per_class, corpus.source)
+    shares = share_out(classes, pool.origin, CLASSES[task], min_per_class, shift, corpus.source)
     frequent = min_count or max(5, math.ceil(RARE * len(classes)))
     words = words or ("text" if pool.has_text() else "tokens")
     table = frequent_words(pool.words(words, corpus.source), frequent)
@@ -110,7 +114,7 @@ def split_ood(
         "min_count": frequent,
         "length_bins": length_bins,
     }
-    report.settings.update(settings)
+    report.settings.update(settings | ({"label_shift": round(shift, 4)} if shift else {}))
     _write(corpus, pool, splits, report, source, dest, progress)
     return report
 
@@ -120,25 +124,6 @@ def _check_free(source: Path, dest: Path) -> None:
         raise MERError(f"{dest} exists and is not empty; give a new folder, so that nothing is overwritten")
     if dest.resolve().is_relative_to(source.resolve()):
         raise MERError(f"{dest} lies inside {source}, which is not to be changed; give a folder outside of it")
-
-
-def _share_out(classes: Ints, origin: Ints, names: Sequence[str], least: int | None, source: str) -> Ints:
-    """How many samples of each class each split gets: its share, but enough."""
-    sizes = np.bincount(origin, minlength=len(SPLITS))
-    totals = np.bincount(classes, minlength=len(names))
-    enough = np.maximum(1, np.ceil(RARE * sizes).astype(np.int64)) if least is None else np.full(len(SPLITS), least)
-    scarce = (allocate(totals, sizes.tolist()) < enough).any(1)
-    reserved = np.outer(scarce, enough)
-    lacking = np.flatnonzero(totals < reserved.sum(1))
-    if len(lacking) or (sizes < reserved.sum(0)).any():
-        label = int(lacking[0]) if len(lacking) else int(totals.argmin())
-        wanted = ", ".join(f"{count} in {name}" for name, count in zip(SPLITS, enough, strict=True))
-        coarser = "" if tuple(names) == CLASSES["binary"] else "use --task binary, "
-        raise MERError(
-            f"{source} has {plural(int(totals[label]), 'sample')} of class {names[label]}, too few for {wanted}; "
-            f"{coarser}add samples, or lower --min-per-class"
-        )
-    return reserved + allocate(totals - reserved.sum(1), (sizes - reserved.sum(0)).tolist())
 
 
 def _partition(table: WordTable, classes: Ints, shares: Ints, bins: int, steps: int, seed: int) -> tuple[Ints, Ints]:
@@ -229,6 +214,12 @@ def main(args: list[str]) -> None:
     )
     parser.add_argument(
         "--length-bins", type=int, default=5, help="bins of length that samples stay in; 1: lengths are free"
+    )
+    parser.add_argument(
+        "--label-shift",
+        default="0",
+        help="positive share, without neutral samples, in test_ood less that in train: a number, or one of"
+        f" {', '.join(LABEL_SHIFTS)} (default: 0)",
     )
     parser.add_argument("--nan", choices=["error", "zero"], default="error", help="refuse NaN, or put 0 in its place")
     options: Mapping[str, Any] = vars(parser.parse_args(args))

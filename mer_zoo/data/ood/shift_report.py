@@ -12,11 +12,11 @@ import numpy as np
 
 from mer_zoo.data.corpus.overlap import recordings
 from mer_zoo.data.ood.partition import Floats, Ints, WordTable, class_given_word, word_shift
+from mer_zoo.data.ood.shares import SPLITS, positive_share
 from mer_zoo.reports.tables import Table
 
-__all__ = ["SPLITS", "ShiftReport"]
+__all__ = ["ShiftReport"]
 
-SPLITS = ("train", "valid", "test_ood")
 _TRAIN, _VALID, _TEST = range(3)
 SHOWN = 40
 
@@ -96,10 +96,25 @@ class ShiftReport:
     def note(self) -> str:
         """One sentence for the notes of the corpus."""
         made = ", ".join(f"{key} {self.settings[key]}" for key in ("task", "seed", "steps") if key in self.settings)
+        train, _, test = self.positive
+        labels = (
+            f"; of the samples not neutral {100 * train:.1f} % are positive in train, {100 * test:.1f} % in test_ood"
+        )
         return (
             f"splits made by mer-zoo split-ood ({made}): test_ood is out of distribution, mean word shift "
             f"{self.objective['ood']:.3f} where random splits have {self.objective['random']:.3f}"
+            + (labels if self.shifts_labels else "")
         )
+
+    @property
+    def shifts_labels(self) -> bool:
+        """Whether a label shift was asked for."""
+        return "label_shift" in self.settings
+
+    @property
+    def positive(self) -> list[float]:
+        """Share of positive samples among those not neutral in train, valid and test_ood."""
+        return [positive_share(counts) for counts in self.marginals]
 
     def tables(self, shown: int = SHOWN) -> list[Table]:
         """The report as tables.
@@ -132,6 +147,13 @@ class ShiftReport:
                 shares = [f"{count} ({100 * count / max(counts.sum(), 1):.1f} %)" for count in counts]
                 rows.append([where + (name.removesuffix("_ood") if where else name), str(counts.sum()), *shares])
         table = Table("Samples of each class", ["split", "samples", *self.classes], rows)
+        if self.shifts_labels:
+            train, valid, test = (f"{100 * share:.1f} %" for share in self.positive)
+            reached, asked = self.positive[_TEST] - self.positive[_TRAIN], self.settings["label_shift"]
+            table.notes.append(
+                f"Of the samples that are not neutral {train} are positive in train, {valid} in valid and {test} in"
+                f" test_ood: a label shift of {reached:+.3f}, asked for {asked:+.3f}."
+            )
         if self.shared_recordings is not None:
             table.notes.append(
                 f"{self.shared_recordings} of {self.marginals[_TEST].sum()} samples of test_ood come from recordings"
@@ -172,9 +194,16 @@ class ShiftReport:
             "samples": dict(zip(SPLITS, self.marginals.sum(1).tolist(), strict=True)),
             "classes": named(self.marginals),
             "classes_before": {name.removesuffix("_ood"): row for name, row in named(self.source_marginals).items()},
+            **self._labels_as_json(),
             "test_samples_of_recordings_in_train": self.shared_recordings,
             "words": [dict(zip(("word", "shift", "train", "test_ood"), row, strict=True)) for row in columns],
         }
+
+    def _labels_as_json(self) -> dict[str, Any]:
+        if not self.shifts_labels:
+            return {}
+        reached = self.positive[_TEST] - self.positive[_TRAIN]
+        return {"positive_share": dict(zip(SPLITS, self.positive, strict=True)), "label_shift_reached": reached}
 
     def save(self, folder: Path) -> None:
         """Write ``split_report.json`` and ``split_report.md``.

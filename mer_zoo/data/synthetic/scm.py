@@ -169,10 +169,12 @@ def emotion_prior(config: SyntheticConfig, split: str) -> Floats:
     """
     shift = config.label_shift if check_split(split).startswith("test") else 0.0
     if config.positive_share is None and not shift:
-        return EMOTION_PRIOR.copy()  # to the last bit: the default corpus does not hang on how a share is rounded
+        same: Floats = EMOTION_PRIOR.copy()  # to the last bit: the default does not hang on how a share is rounded
+        return same
     share = min(max((POSITIVE_SHARE if config.positive_share is None else config.positive_share) + shift, 0.0), 1.0)
     neutral = EMOTION_PRIOR[1]
-    return np.array([(1 - neutral) * (1 - share), neutral, (1 - neutral) * share])
+    prior: Floats = np.array([(1 - neutral) * (1 - share), neutral, (1 - neutral) * share])
+    return prior
 
 
 def topic_given_emotion(rho: float, split: str, prior: Floats = EMOTION_PRIOR) -> Floats:

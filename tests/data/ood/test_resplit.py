@@ -111,6 +111,36 @@ def test_what_the_report_says_is_what_the_splits_hold(source: Path, tmp_path: Pa
     assert "word1" in text
 
 
+@pytest.mark.parametrize("task", ["binary", "seven"])
+def test_labels_shift_as_asked_for_and_the_report_says_so(source: Path, tmp_path: Path, task: str) -> None:
+    split_ood(source, tmp_path / "ood", task, steps=500, label_shift="-0.25")
+    corpus, report = open_corpus(tmp_path / "ood"), json.loads((tmp_path / "ood" / "split_report.json").read_text())
+    assert {name: len(split) for name, split in corpus.splits.items()} == {"train": 90, "valid": 20, "test_ood": 40}
+    assert samples(corpus) == samples(open_corpus(source))
+    shares = {}
+    for name, split in corpus.splits.items():
+        assert split.labels is not None
+        shares[name] = float((split.labels[np.abs(split.labels) > 0.5] > 0).mean())
+    assert report["positive_share"] == pytest.approx(shares)
+    assert report["label_shift"] == -0.25
+    assert report["label_shift_reached"] == pytest.approx(shares["test_ood"] - shares["train"])
+    assert report["label_shift_reached"] == pytest.approx(-0.25, abs=0.03)
+    assert f"{100 * shares['test_ood']:.1f} % in test_ood" in corpus.notes[-1]
+    text = (tmp_path / "ood" / "split_report.md").read_text()
+    assert f"a label shift of {report['label_shift_reached']:+.3f}, asked for -0.250" in text
+
+
+def test_without_a_label_shift_nothing_is_said_of_it(source: Path, tmp_path: Path) -> None:
+    split_ood(source, tmp_path / "ood", "binary", steps=100)
+    split_ood(source, tmp_path / "same", "binary", steps=100, label_shift="0")
+    files = sorted(path.name for path in (tmp_path / "ood").iterdir())
+    assert {"split_report.json", "split_report.md"} < set(files)
+    for name in files:
+        if name.startswith(("split_report", "train", "valid", "test_ood")):
+            assert (tmp_path / "ood" / name).read_bytes() == (tmp_path / "same" / name).read_bytes()
+    assert "label" not in (tmp_path / "ood" / "split_report.md").read_text()
+
+
 def test_the_seed_decides(source: Path, tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         split_ood(source, tmp_path / name, "binary", seed=seed, steps=500)
@@ -238,6 +268,14 @@ def test_numbers_that_mean_nothing_are_named(source: Path, tmp_path: Path, optio
 
 def test_the_command(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     args = ["split-ood", str(source), str(tmp_path / "ood"), "--task", "seven", "--seed", "1", "--steps", "200"]
+    for shift, message in (
+        ("-0.99", "cannot give a label shift of -0.990"),
+        ("cider", "label_shift is cider; give a number"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            cli([*args, "--label-shift", shift])
+        assert stopped.value.code == 2
+        assert message in capsys.readouterr().err
     with pytest.raises(SystemExit) as stopped:
         cli([*args, "--min-per-class", "30"])
     assert stopped.value.code == 2
