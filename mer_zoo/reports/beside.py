@@ -37,7 +37,7 @@ def published_table(groups: Sequence[Group], conditions: Sequence[ConditionResul
             ours = _ours(group, figure, conditions, metric) if figure.dataset == DATASETS.get(corpus, corpus) else None
             if ours is not None:
                 name = figure.model + (f" ({identity.note})" if identity.note else "")
-                rows.append([group.label, *_place(figure, name), str(figure.value), ours])
+                rows.append([group.label, *_place(figure, name), _printed(figure), ours])
     return (
         Table("Printed in the papers", ["model", "where", "name there", "what", "paper", "ours"], rows)
         if rows
@@ -66,11 +66,41 @@ def nothing_printed(groups: Sequence[Group], conditions: Sequence[ConditionResul
     )
 
 
+def _printed(figure: Published) -> str:
+    return f"{figure.value:,.0f}" if figure.metric == "parameters_without_bert" else str(figure.value)
+
+
 def _place(figure: Published, name: str) -> list[str]:
     """Where it stands, under which name, and of what it is."""
     which = figure.condition if figure.pattern in ("complete", "SMM") else f"{figure.pattern} {figure.condition}"
     where = f"{figure.source}, table {figure.table}, {figure.alignment}"
     return [where, name, f"{figure.metric} {figure.split} {which}"]
+
+
+def _our_parameters(group: Group) -> str | None:
+    return next((f"{one.trained_without:,}" for one in group.complexities), None)
+
+
+def _our_seconds(group: Group) -> str | None:
+    return _on_gpu(group, *group.seconds)
+
+
+def _our_memory(group: Group) -> str | None:
+    return _on_gpu(group, *group.memory)
+
+
+def _on_gpu(group: Group, mean: float, deviation: float | None) -> str | None:
+    """Time and memory of a GPU, as the paper's are; None of another device."""
+    if math.isnan(mean) or not all(one.on_gpu for one in group.complexities):
+        return None
+    return f"{with_deviation('', mean, deviation)} on {group.complexities[0].device}"
+
+
+_COSTS = {
+    "parameters_without_bert": _our_parameters,
+    "seconds_per_epoch": _our_seconds,
+    "gpu_memory_GiB": _our_memory,
+}
 
 
 def _our_share(group: Group, column: str) -> str | None:
@@ -87,6 +117,8 @@ def _ours(group: Group, figure: Published, conditions: Sequence[ConditionResult]
         is_std = figure.condition == "std"
         mean, deviation = group.gap(metric, figure.condition)
         return None if math.isnan(mean) else with_deviation(metric, mean, deviation, not is_std)
+    if figure.metric in _COSTS:
+        return _COSTS[figure.metric](group)
     if figure.metric.startswith(CONTRIBUTION):
         return _our_share(group, figure.metric.removeprefix(CONTRIBUTION))
     if figure.metric != paper_metric(metric):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mer_zoo.errors import MERError
 from mer_zoo.functional.metrics import DropGap, mean_std
+from mer_zoo.reports.complexity import Complexity, in_gib
 from mer_zoo.reports.contribution import contributions
 from mer_zoo.reports.record import ConditionResult, RunResults, find_results
 from mer_zoo.reports.robustness import Curve, curves_of, gaps_of
@@ -60,6 +61,21 @@ class Group:
         """Mean and deviation over the runs of a modality's contribution, or of their ``std``."""
         found = (contributions(run).get(condition, {}) for run in self.runs)
         return _summary([shares[column] for shares in found if column in shares])
+
+    @property
+    def complexities(self) -> list[Complexity]:
+        """Size and cost of each run that tells of them."""
+        return [run.complexity for run in self.runs if run.complexity is not None]
+
+    @property
+    def seconds(self) -> tuple[float, float | None]:
+        """Mean and deviation over the runs of the seconds that a training epoch takes."""
+        return _summary([one.seconds for one in self.complexities if not math.isnan(one.seconds)])
+
+    @property
+    def memory(self) -> tuple[float, float | None]:
+        """Mean and deviation over the runs of the most memory that training held, in GiB."""
+        return _summary([in_gib(one.memory) for one in self.complexities if one.memory is not None])
 
     def curves(self, name: str) -> list[Curve]:
         """The curve of each run that was tested at several missing rates of one pattern."""

@@ -18,6 +18,7 @@ from mer_zoo.batch import LETTERS, MODALITIES, availability_name, available_moda
 from mer_zoo.errors import MERError
 from mer_zoo.fields import Fields
 from mer_zoo.foreign import read_json
+from mer_zoo.reports.complexity import Complexity, read_complexity
 from mer_zoo.reports.identities import nest_of
 from mer_zoo.reports.kept_scores import save_scores
 from mer_zoo.reports.tables import is_fraction
@@ -89,6 +90,7 @@ class RunResults:
         conditions: By name, in the order of testing.
         contributions: Complete condition -> modality -> contribution to right predictions, and ``std``, where every set
             of the modalities was tested.
+        complexity: Size and cost of training; None where unknown.
     """
 
     path: Path
@@ -104,6 +106,7 @@ class RunResults:
     nest: tuple[tuple[str, Mapping[str, Any]], ...]
     conditions: dict[str, ConditionResult] = field(repr=False)
     contributions: dict[str, dict[str, float]] = field(default_factory=dict, repr=False)
+    complexity: Complexity | None = None
 
     @property
     def metric_names(self) -> list[str]:
@@ -155,6 +158,7 @@ def parse_results(raw: Any, path: Path) -> RunResults:
         nest=nest_of(given),
         conditions={name: _condition(name, conditions.part(name), used) for name in conditions.content},
         contributions={} if summary is None else _contributions(summary, conditions),
+        complexity=read_complexity(given),
     )
 
 

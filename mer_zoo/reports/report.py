@@ -16,6 +16,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.reports.beside import nothing_printed, published_table
 from mer_zoo.reports.clusters import RECORDING, Clusters
 from mer_zoo.reports.compare import difference_table, interval_table
+from mer_zoo.reports.complexity import COMPLEXITY_NOTE
 from mer_zoo.reports.contribution import CONTRIBUTION_NOTE, right_by
 from mer_zoo.reports.curve_plots import curve_picture
 from mer_zoo.reports.groups import Group, choose_metric, conditions_of, curve_names, group_runs, named_groups
@@ -24,6 +25,7 @@ from mer_zoo.reports.plots import Series, condition_picture, save_picture
 from mer_zoo.reports.record import ConditionResult, find_results
 from mer_zoo.reports.run import CURVE_NOTE, GAP_NOTE
 from mer_zoo.reports.tables import (
+    ABSENT,
     Table,
     condition_title,
     format_value,
@@ -45,8 +47,8 @@ class Report:
     Attributes:
         metric: The metric it is about.
         tables: The comparison, then what else the runs allow: AUILC and the value at each missing rate, drop gap,
-            values and their differences with intervals, contributions, the papers' figures, what the models report
-            about themselves.
+            values and their differences with intervals, contributions, the papers' figures, complexity, what the models
+            report about themselves.
         figure: The picture.
         curves: The picture over the missing rate; None without several rates.
     """
@@ -125,7 +127,7 @@ def report(
         tables.append(published_table(groups, conditions, metric))
         if tables[-1] is None:
             first.notes.append(nothing_printed(groups, conditions, metric))
-    tables.append(_diagnostics_table(groups))
+    tables += [_complexity_table(groups), _diagnostics_table(groups)]
     title = _title(groups)
     curves = curve_picture(groups, metric, title) if curve_names(results) else None
     made = Report(
@@ -216,6 +218,19 @@ def _contribution_table(groups: Sequence[Group]) -> Table | None:
     by = ", ".join(sorted({right_by(run) for group, _ in found for run in group.runs}))
     title = f"Contribution of each modality to right predictions, by {by}"
     return Table(title, ["model", *columns], rows, [CONTRIBUTION_NOTE]) if rows else None
+
+
+def _complexity_table(groups: Sequence[Group]) -> Table | None:
+    """Parameters, seconds an epoch and memory; None where no run tells of them."""
+    rows = []
+    for group in groups:
+        for one in group.complexities[:1]:
+            sizes = [one.trained, one.whole, one.trained_without, one.whole_without]
+            cost = [with_deviation("", *group.seconds), with_deviation("", *group.memory)]
+            on = {found.device for found in group.complexities if found.device}
+            rows.append([group.label, *(f"{size:,}" for size in sizes), *cost, ", ".join(sorted(on)) or ABSENT])
+    header = ["model", "trained", "in all", "trained, without", "in all, without", "s an epoch", "GiB", "trained on"]
+    return Table("Complexity", header, rows, [COMPLEXITY_NOTE]) if rows else None
 
 
 def _diagnostics_table(groups: Sequence[Group]) -> Table | None:

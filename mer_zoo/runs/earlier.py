@@ -12,6 +12,7 @@ from mer_zoo.runs.folder import CHECKPOINTS
 __all__ = ["LEFT_BY_A_RUN", "check_no_run", "clear_run", "lock_run", "trained_weights"]
 
 LEFT_BY_A_RUN = (
+    "cost.json",
     "results.json",
     "results.md",
     "scores.safetensors",

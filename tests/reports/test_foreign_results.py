@@ -41,6 +41,7 @@ FIELDS: dict[str, tuple[tuple[str, ...], list[Any]]] = {
     "summary": (("summary",), [[], 3, "none"]),
     "contribution": (("summary", "contribution"), [[], 3, {"iid": 3}, {"nowhere": {"text": 1}}, {"iid": {"smell": 1}}]),
     "contributions": (("summary", "contribution", "iid"), [[], {"text": "high"}, {"std": True}, {"audio": 1e300}]),
+    "complexity": (("complexity",), [[], 3, "small", {"parameters": 3}, {"parameters": {"trained": -1}}]),
     "provenance": (("provenance",), [[], 3, "none"]),
     "conditions": (("conditions",), [None, [], 3, "iid", {}]),
     "iid": (IID, [None, [], 3, "iid"]),

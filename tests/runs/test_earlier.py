@@ -82,6 +82,7 @@ def test_a_run_is_replaced_only_where_that_is_asked_for(capsys: pytest.CaptureFi
     left = {path.name for path in RUN.rglob("*") if path.is_file()}
     assert left == {
         "config.yaml",
+        "cost.json",
         "hparams.yaml",
         "metrics.csv",
         "provenance.json",

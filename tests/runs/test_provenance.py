@@ -109,8 +109,13 @@ def test_same_seed_same_result_and_the_record_tells_where_from(tmp_path: Path, m
     (first, weights), (second, again) = (run(tmp_path / name, monkeypatch) for name in ("first", "second"))
     assert weights.keys() == again.keys()
     assert all(torch.equal(value, again[name]) for name, value in weights.items())
-    for name in ("results.json", "scores.safetensors", "provenance.json", "metrics.csv"):
+    for name in ("scores.safetensors", "provenance.json", "metrics.csv"):
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
+    ours, theirs = (json.loads((folder / "results.json").read_text()) for folder in (first, second))
+    for measured in ("seconds_per_epoch", "peak_memory"):
+        assert ours["complexity"].pop(measured) is not None
+        assert theirs["complexity"].pop(measured) is not None
+    assert ours == theirs
     record = json.loads((first / "provenance.json").read_text())
     assert shlex.split(record["command"]) == ["mer-zoo", *FIT]
     assert record["seed"] == 0

@@ -1,4 +1,4 @@
-"""The record that every run leaves in its folder: config.yaml, results.json, results.md, pictures, predictions."""
+"""The record that every run leaves in its folder: provenance, results.json, results.md, pictures, predictions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch
 from filelock import FileLock
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
-from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 from typing_extensions import override
 
@@ -23,57 +22,23 @@ from mer_zoo.reports.merge import results_to_add_to
 from mer_zoo.reports.predictions import on_cpu, prediction_rows
 from mer_zoo.runs.curves import CURVE, CurveWriter, curve_of, epoch_row
 from mer_zoo.runs.earlier import check_no_run, clear_run, lock_run
-from mer_zoo.runs.files import whole_file, write_csv, write_json
+from mer_zoo.runs.files import write_csv, write_json
 from mer_zoo.runs.folder import is_trial, run_folder
 from mer_zoo.runs.provenance import provenance, weights_sha256
 from mer_zoo.sharing.named import named_options
+from mer_zoo.training.cost import EpochClock, parameter_counts, read_cost, write_cost
 from mer_zoo.training.record import REMEDY
 from mer_zoo.training.stretches import with_stretch
 
-__all__ = ["RunRecord", "SaveConfig", "run_folder"]
-
-
-class SaveConfig(SaveConfigCallback):
-    """Writes the configuration into the run's own folder, and hands it to the logger.
-
-    Lightning's own callback writes into ``trainer.log_dir``, which all W&B runs share.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{**kwargs, "save_to_log_dir": False})
-
-    @override
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if is_trial(trainer):
-            return
-        doing = trainer.state.fn.value if trainer.state.fn is not None else stage
-        # What a run is resumed from is no part of its configuration, which trains it again from the beginning.
-        config = self.config.clone()
-        if doing == "fit":
-            config.ckpt_path = None
-        for once in (
-            "overwrite",
-            "untrained",
-            "resume",
-        ):  # said of this command, and not to be said again by a copy of it
-            config.pop(once, None)
-        if "record" in config:
-            config.record.overwrite = False
-        text = self.parser.dump(config)
-        name = "config.yaml" if doing == "fit" else f"config_{doing}.yaml"
-        folder = run_folder(trainer, self.config.get("ckpt_path"))
-        with whole_file(folder / name) as part:
-            part.write_text(text, encoding="utf-8")
-        if trainer.logger is not None:
-            trainer.logger.log_hyperparams({"config": text})
+__all__ = ["RunRecord"]
 
 
 class RunRecord(BasePredictionWriter):
     """Writes what a run came of, its results and its predictions.
 
-    That is provenance.json when training begins, and propensity.json and propensity.csv where the model or its
-    validation goes by biased words; results.json, results.md, scores and pictures after ``test``; predictions.csv after
-    ``predict``.
+    That is provenance.json when training begins and cost.json when it ends, and propensity.json and propensity.csv
+    where the model or its validation goes by biased words; results.json, results.md, scores and pictures after
+    ``test``; predictions.csv after ``predict``.
 
     What an earlier run has left is kept: training in its folder is refused, a test of the same weights adds its
     conditions to what is there, one of other weights is refused, and so are predictions where there are some.
@@ -111,6 +76,7 @@ class RunRecord(BasePredictionWriter):
         self.folder, self.pictures, self.overwrite = folder, pictures, overwrite
         self._lock: FileLock | None = None
         self._curve: CurveWriter | None = None
+        self._clock: EpochClock | None = None
         self._rows: list[dict[str, float]] | None = None  # of the run that is resumed
 
     @override
@@ -196,6 +162,23 @@ class RunRecord(BasePredictionWriter):
             now = {**provenance(self.command), "resumed_from": str(trainer.ckpt_path), "best_not_at_hand": lost}
             record = with_stretch(path, now) if path.exists() else {**record, **now}
         write_json(path, {**record, "stretches": pl_module.stretches.told})
+        self._clock = EpochClock(pl_module.device)
+
+    @override
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._clock is not None:
+            self._clock.begin()
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._clock is not None:
+            self._clock.end()
+
+    @override
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        clock, self._clock = self._clock, None
+        if isinstance(pl_module, MERModule) and clock is not None and clock.seconds:
+            write_cost(self.folder_of(trainer), pl_module.model.label, clock.told())
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -219,6 +202,8 @@ class RunRecord(BasePredictionWriter):
         if not isinstance(pl_module, MERModule) or not trainer.is_global_zero or is_trial(trainer):
             return
         results, folder = results_of(trainer, pl_module), self.folder_of(trainer)
+        if not self.untrained:
+            results["complexity"] |= self._cost(trainer, pl_module.model.label)
         earlier = results_to_add_to(folder, results, self.overwrite)
         results["conditions"] = {**earlier, **results["conditions"]}
         results["provenance"] = provenance(self.command)
@@ -229,6 +214,11 @@ class RunRecord(BasePredictionWriter):
                 *results["notes"],
             ]
         write_results(folder, results, pl_module.test_scores, pictures=self.pictures)
+
+    def _cost(self, trainer: Trainer, model: str) -> dict[str, Any]:
+        """What training has cost, in the folder of the run whose weights are tested, or beside this record."""
+        places = [run_folder(trainer), self.folder_of(trainer)]
+        return next(filter(None, (read_cost(folder, model) for folder in places)), {})
 
     @override
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -282,6 +272,7 @@ def results_of(trainer: Trainer, module: MERModule) -> dict[str, Any]:
         "model": module.model.label,
         "nest": named_options(module.model),
         "parameters": sum(p.numel() for p in module.parameters()),
+        "complexity": {"parameters": parameter_counts(module.model)},
         "checkpoint": str(trainer.ckpt_path) if trainer.ckpt_path else None,
         "weights": weights_sha256(module.state_dict()),
         "seed": module.trained_seed(),
