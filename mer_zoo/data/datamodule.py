@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from mer_zoo.batch import MODALITIES, Batch, BatchSource, DataSpec
-from mer_zoo.data.corpus.corpus import Corpus, check_compatible
+from mer_zoo.batch import MODALITIES, Batch, BatchSource
+from mer_zoo.data.corpus.corpus import Corpus, check_compatible, shortened
 from mer_zoo.data.corpus.overlap import check_different, check_unseen
 from mer_zoo.data.dataset import MappedSource, Scaler, SplitDataset, SplitSource, check_labels, check_tokens
 from mer_zoo.data.files.features import check_present
@@ -57,6 +57,8 @@ class MERDataModule(LightningDataModule):
         predict_split: The split that ``predict`` reads; the first test split when left out.
         num_workers: Processes that fetch batches; 0 is best for data in memory.
         seed: Keys the missing patterns.
+        max_lengths: Most steps of a modality that are read, such as ``{text: 25, audio: 150}``; null reads all. Not for
+            aligned data.
 
     Raises:
         MERError: If the file can't be used; the message names the fault and the remedy.
@@ -82,6 +84,7 @@ class MERDataModule(LightningDataModule):
         predict_split: str | None = None,
         num_workers: int = 0,
         seed: int = 0,
+        max_lengths: dict[str, int] | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -97,7 +100,8 @@ class MERDataModule(LightningDataModule):
         splits = list(self.corpus.splits)
         self.predict_split = predict_split or next(filter(is_test_split, splits), splits[0])
         self.corpus.split(self.predict_split)
-        self.spec: DataSpec = self.corpus.spec(modalities, tokens=text == "tokens")
+        self.is_cut = bool(max_lengths)
+        self.spec = shortened(self.corpus.spec(modalities, tokens=text == "tokens"), max_lengths or {})
         check_present(self.corpus, self.spec.modalities, self.spec.tokens)
         self.conditions = build_conditions(conditions, list(self.corpus.splits), self.spec.modalities)
         for condition in self.conditions:
@@ -166,7 +170,8 @@ class MERDataModule(LightningDataModule):
         check_labels(data, self.task, corpus.source)
         if self.spec.tokens:
             check_tokens(data, self._vocabulary(), corpus.source)
-        return SplitDataset(data, self.spec, self.task, self._fitted_scaler(), fit_lengths=source is not None)
+        fit = self.is_cut or source is not None
+        return SplitDataset(data, self.spec, self.task, self._fitted_scaler(), fit_lengths=fit)
 
     def _vocabulary(self) -> int:
         """How many token ids the model's text encoders know; those of the corpus, as far as no model is there."""

@@ -147,7 +147,7 @@ class SplitDataset(Dataset[Batch]):
         spec: Which modalities to hand out, and whether text is token ids.
         task: Gives samples without labels a target of the right shape.
         scaler: Applied to audio and vision, or None.
-        fit_lengths: Pad or cut sequences to the lengths of ``spec`` (for a corpus other than the training one).
+        fit_lengths: Pad or cut sequences to the lengths of ``spec``, where these are not the corpus' own.
 
     Example:
         >>> from mer_zoo.data.synthetic.generate import SyntheticConfig, generate

@@ -57,6 +57,45 @@ def test_every_format_trains_and_tests(
     assert torch.isfinite(torch.tensor(module.results["iid"]["metrics"]["loss"]))
 
 
+def test_no_more_steps_are_read_than_are_asked_for(tmp_path: Path, corpus_files: dict[str, Path]) -> None:
+    source = str(corpus_files["mmsa_unaligned"])
+    whole, cut = (
+        MOSI(source, batch_size=3),
+        MOSI(source, batch_size=3, max_lengths={"text": 2, "audio": 3, "vision": 99}),
+    )
+    assert (cut.spec.text_len, cut.spec.audio_len, cut.spec.vision_len) == (2, 3, whole.spec.vision_len)
+    long, short = (next(iter(data.batch_source("train"))) for data in (whole, cut))
+    assert long.audio.mask.sum(1).max() > 3
+    for name in ("text", "audio", "vision"):
+        one, other = long.modality(name), short.modality(name)
+        for i in range(3):
+            steps = one.x[i, one.mask[i]][: cut.spec.length(name)]
+            assert torch.equal(other.x[i, other.mask[i]], steps)
+    module = MERModule(MeanNet(cut.spec, cut.task))
+    trainer(tmp_path).fit(module, datamodule=cut)
+    trainer(tmp_path).test(module, datamodule=cut, verbose=False)
+    assert torch.isfinite(torch.tensor(module.results["iid"]["metrics"]["loss"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "lengths", "message"),
+    [
+        (
+            "mmsa_unaligned",
+            {"words": 3},
+            "max_lengths has words: 3; give a number of steps, at least 1, for text, audio",
+        ),
+        ("mmsa_unaligned", {"text": 0}, "max_lengths has text: 0"),
+        ("mmsa_aligned", {"text": 3}, "max_lengths would part modalities that share one time axis; take unaligned"),
+    ],
+)
+def test_lengths_that_cannot_be(
+    corpus_files: dict[str, Path], name: str, lengths: dict[str, int], message: str
+) -> None:
+    with pytest.raises(MERError, match=message):
+        MOSI(str(corpus_files[name]), max_lengths=lengths)
+
+
 def test_spec_and_task_are_known_at_construction(corpus_files: dict[str, Path]) -> None:
     data = MOSI(str(corpus_files["mmsa_unaligned"]), modalities=["audio", "text"])
     assert data.spec.modalities == ("text", "audio")

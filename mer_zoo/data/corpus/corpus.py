@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from mer_zoo.batch import MODALITIES, DataSpec
 from mer_zoo.data.corpus.mapped import attach, detach
 from mer_zoo.errors import MERError
 
-__all__ = ["Corpus", "SplitData", "check_compatible"]
+__all__ = ["Corpus", "SplitData", "check_compatible", "shortened"]
 
 
 @dataclass(frozen=True)
@@ -147,3 +147,29 @@ def check_compatible(other: Corpus, corpus: Corpus, spec: DataSpec) -> None:
         raise MERError(
             f"{other.source} is unaligned, {corpus.source} aligned; cross-dataset tests need both files of one kind"
         )
+
+
+def shortened(spec: DataSpec, max_lengths: Mapping[str, int]) -> DataSpec:
+    """Shapes of a corpus of which the first so many steps of a modality are read.
+
+    Args:
+        spec: Shapes of the whole corpus.
+        max_lengths: The most steps by modality; those that it does not name stay as they are.
+
+    Raises:
+        MERError: For an unknown modality, a length below 1, or modalities that share one time axis.
+
+    Example:
+        >>> spec = shortened(DataSpec(text_len=50, audio_len=375), {"text": 25, "audio": 500})
+        >>> spec.text_len, spec.audio_len
+        (25, 375)
+    """
+    for name, length in max_lengths.items():
+        if name not in MODALITIES or length < 1:
+            raise MERError(
+                f"max_lengths has {name}: {length}; give a number of steps, at least 1, for {', '.join(MODALITIES)}"
+            )
+    if spec.aligned and max_lengths:
+        raise MERError("max_lengths would part modalities that share one time axis; take unaligned files, or leave it")
+    lengths = {f"{name}_len": min(length, spec.length(name)) for name, length in max_lengths.items()}
+    return DataSpec(**{**dict(spec), **lengths})
