@@ -24,7 +24,7 @@ from mer_zoo.sharing.pretrained import load_model
 from mer_zoo.sharing.recipe import Modules
 from mer_zoo.training.checkpoint_io import keep_whole
 from mer_zoo.training.compilation import compile_networks
-from mer_zoo.training.guard import LossGuard, check_weights, open_entries
+from mer_zoo.training.guard import LossGuard, check_kept, open_entries
 from mer_zoo.training.kept import EXPLODED, KeptScores, calibrate, needed_effects, prediction, results_on
 from mer_zoo.training.loaded import check_loaded
 from mer_zoo.training.monitors import AUTO, direction, follow_all, monitor_of
@@ -279,7 +279,7 @@ class MERModule(ResumableModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.stepping.check_losses(self.trainer)
         if self.trainer.state.fn == "fit":
-            check_weights(self.trainer, checkpoint["state_dict"], self._may_be_open)
+            check_kept(self.trainer, checkpoint, self._may_be_open)
         super().on_save_checkpoint(checkpoint)
         checkpoint[RECORD] = record_of(self.model, self.datamodule, self.trained_seed()).plain()
 

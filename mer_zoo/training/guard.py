@@ -20,7 +20,7 @@ from mer_zoo.runs.files import whole_file
 from mer_zoo.runs.folder import is_trial, run_folder
 from mer_zoo.training.kept import EXPLODED
 
-__all__ = ["NAN_BATCH", "LossGuard", "check_weights", "open_entries"]
+__all__ = ["NAN_BATCH", "LossGuard", "check_kept", "open_entries"]
 
 NAN_BATCH = "nan_batch.json"
 
@@ -115,18 +115,31 @@ def open_entries(state: Mapping[str, Any]) -> set[str]:
     return {name for name, value in tensors.items() if not bool(value.isfinite().all())}
 
 
-def check_weights(trainer: Trainer, state: Mapping[str, Any], may_be_open: set[str]) -> None:
-    """Refuse to keep weights that have exploded behind the last loss that was looked at.
+def _open_optimizers(trainer: Trainer) -> list[str]:
+    """What optimisers keep of parameters that is not finite, in words."""
+    names = {parameter: name for name, parameter in trainer.lightning_module.named_parameters()}
+    return [
+        f"{name} of {names.get(parameter, 'a parameter')} in the state of the optimizer"
+        for optimizer in trainer.optimizers
+        for parameter, kept in optimizer.state.items()
+        for name in sorted(open_entries(kept))
+    ]
+
+
+def check_kept(trainer: Trainer, checkpoint: Mapping[str, Any], may_be_open: set[str]) -> None:
+    """Refuse to keep weights that have exploded behind the last loss that was looked at, or such an optimiser.
 
     Args:
         trainer: The trainer, on whose processes alike this is called.
-        state: What a checkpoint is about to hold.
-        may_be_open: Entries of it that were not finite when training began.
+        checkpoint: What is about to be kept.
+        may_be_open: Entries of its state that were not finite when training began.
 
     Raises:
         TrainingError: Naming an entry, and the last checkpoint before.
     """
-    bad = sorted(open_entries(state) - may_be_open)
+    bad = sorted(open_entries(checkpoint["state_dict"]) - may_be_open)
+    if "optimizer_states" in checkpoint:
+        bad += _open_optimizers(trainer)
     if not trainer.strategy.reduce_boolean_decision(bool(bad), all=False):
         return
     callbacks = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]

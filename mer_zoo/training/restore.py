@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
@@ -124,6 +125,9 @@ def _check_entries(state: Any, optimizer: Optimizer, kept: Mapping[str, Any], wh
     for group, own in zip(groups, optimizer.param_groups, strict=False):
         mine = {k: v for k, v in own.items() if k != "params" and k in group}
         _check({k: v for k, v in group.items() if k in mine}, mine, f"{where}: param_groups")
+        for name, value in group.items():
+            if name != "params" and not _is_finite(value):
+                raise _odd(value, f"{where}: param_groups: {name}")
         if not {"lr", "params"} <= group.keys():
             raise MERError(f"{where}: param_groups have no lr or no params; {REMEDY}")
     if not isinstance(entries, Mapping):
@@ -138,6 +142,17 @@ def _check_entries(state: Any, optimizer: Optimizer, kept: Mapping[str, Any], wh
                 isinstance(value, Tensor) and value.numel() in (1, sizes[place].numel())
             ):
                 raise _odd(value, f"{where}: {name} of a parameter")
+        for name, value in entry.items():
+            if not _is_finite(value):
+                raise MERError(f"{where}: {name} of a parameter holds numbers that are not finite; {REMEDY}")
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_finite, value))
+    if isinstance(value, Tensor):
+        return bool(value.isfinite().all())
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _check(theirs: Any, mine: Any, where: str, whole: bool = False) -> None:

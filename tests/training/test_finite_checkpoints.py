@@ -31,6 +31,19 @@ class Explode(Callback):
             pl_module.state_dict()[self.name].view(-1)[-1] = self.value
 
 
+class ExplodeMoments(Callback):
+    """Spoils what the optimizer keeps of a parameter, behind the last step of an epoch; the weights stay."""
+
+    def __init__(self, epoch: int, name: str, value: float) -> None:
+        self.epoch, self.name, self.value = epoch, name, value
+
+    @override
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        if trainer.current_epoch == self.epoch and trainer.is_last_batch:
+            states = trainer.optimizers[0].state
+            states[pl_module.get_parameter("model.head.weight")][self.name].view(-1)[0] = self.value
+
+
 def data() -> SyntheticMER:
     return SyntheticMER(SyntheticConfig(train=16, valid=8, test=8), task="binary", batch_size=8, standardize=False)
 
@@ -111,3 +124,43 @@ def test_a_file_with_such_weights_is_refused_when_it_is_read(tmp_path: Path) -> 
     trainer = Trainer(accelerator="cpu", default_root_dir=tmp_path, **quiet)
     with pytest.raises(MERError, match="model.head.weight holds numbers that are not finite"):
         trainer.test(MERModule(Counting(source.spec, source.task)), source, ckpt_path=tmp_path / "bad.ckpt")
+
+
+@pytest.mark.parametrize("name", ["exp_avg", "exp_avg_sq"])
+@pytest.mark.parametrize("stop_at_nan", [True, False])
+def test_a_checkpoint_of_an_exploded_optimizer_leaves_the_one_before(
+    tmp_path: Path, name: str, stop_at_nan: bool
+) -> None:
+    told = rf"{name} of model.head.weight in the state of the optimizer holds numbers that are not finite in epoch 1"
+    with pytest.raises(TrainingError, match=rf"{told}.*{tmp_path / 'last.ckpt'}"):
+        fit(tmp_path, ExplodeMoments(1, name, torch.inf), stop_at_nan=stop_at_nan)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 0
+
+
+def test_weights_alone_are_kept_whatever_the_optimizer_holds(tmp_path: Path) -> None:
+    keep = ModelCheckpoint(tmp_path, filename="kept", save_weights_only=True)
+    with pytest.raises(TrainingError, match="in the state of the optimizer"):
+        fit(tmp_path, ExplodeMoments(0, "exp_avg", torch.nan), keep)
+    assert [path.name for path in tmp_path.glob("*.ckpt")] in ([], ["kept.ckpt"])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda state: state["state"][1]["exp_avg"].view(-1)[0].fill_(torch.nan), "exp_avg of a parameter holds"),
+        (lambda state: state["state"][0]["step"].fill_(torch.inf), "step of a parameter holds"),
+        (lambda state: state["param_groups"][0].update(lr=float("nan")), "param_groups: lr is"),
+        (lambda state: state["param_groups"][0].update(eps=torch.tensor(torch.inf)), "param_groups: eps is"),
+        (lambda state: state["param_groups"][0].update(betas=(0.9, float("inf"))), "param_groups: betas is"),
+    ],
+)
+def test_an_optimizer_that_is_not_finite_is_refused_when_it_is_read(tmp_path: Path, spoil: Any, told: str) -> None:
+    fit(tmp_path)
+    content = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    spoil(content["optimizer_states"][0])
+    torch.save(content, tmp_path / "bad.ckpt")
+    source = data()
+    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(accelerator="cpu", default_root_dir=tmp_path, max_epochs=3, limit_val_batches=0, **quiet)
+    with pytest.raises(MERError, match=f"optimizer_states: {told}"):
+        trainer.fit(MERModule(Counting(source.spec, source.task)), source, ckpt_path=tmp_path / "bad.ckpt")
