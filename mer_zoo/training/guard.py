@@ -117,7 +117,7 @@ def open_entries(state: Mapping[str, Any]) -> set[str]:
 
 def _open_optimizers(trainer: Trainer) -> list[str]:
     """What optimisers keep of parameters that is not finite, in words."""
-    names = {parameter: name for name, parameter in trainer.lightning_module.named_parameters()}
+    names: dict[Any, str] = {parameter: name for name, parameter in trainer.lightning_module.named_parameters()}
     return [
         f"{name} of {names.get(parameter, 'a parameter')} in the state of the optimizer"
         for optimizer in trainer.optimizers

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -72,7 +74,8 @@ def settle_named_files(content: dict[str, Any], trainer: Trainer) -> list[Best]:
 
     A name counts where it is that of a file beside the checkpoint that is itself a whole checkpoint of the same run,
     with the same rows of the curve and the score that it was kept for. Where the run goes on in another folder such a
-    file is copied there; the old one stays. All other names are dropped, and that is said. Where nothing is trained,
+    file is copied there; the old one stays. All other names are dropped, and that is said. A file of the callback's
+    folder that is none of these and would be written over is put aside, as ``*.ckpt.old``. Where nothing is trained,
     none counts.
 
     Args:
@@ -113,12 +116,21 @@ class _Names:
         self.in_place = self.folder.resolve() == self.resumed.parent.resolve()
 
     def settle(self) -> None:
-        """Put the state in which only own files are named into what is settled."""
+        """Put the state in which only own files are named into what is settled, and other files out of the way."""
+        if not self.in_place:
+            self._put_aside(())
         if self.callback.monitor is None:
+            own = {name: self._own(self.state.get(name), None) for name in ("best_model_path", "last_model_path")}
             if self.state:
-                own = {name: self._own(self.state.get(name), None) for name in ("best_model_path", "last_model_path")}
                 self._keep({name: path or "" for name, path in own.items()}, {})
-            return
+            kept: Collection[str] = [path for path in own.values() if path]
+        else:
+            kept = self._settle_best()
+        if self.in_place:
+            self._put_aside(kept)
+
+    def _settle_best(self) -> Collection[str]:
+        """The same of a callback that keeps the best; gives the files that are its own."""
         given = self.state.get("best_k_models") or {}
         scores = {name: score for name, score in given.items() if _is_number(score)}
         kept = {path: score for name, score in scores.items() if (path := self._own(name, score)) is not None}
@@ -140,6 +152,26 @@ class _Names:
             )
         if chosen is None:
             self._lose()
+        return kept
+
+    def _put_aside(self, kept: Collection[str]) -> None:
+        """Keep what would be written over, unless it is one of the run's own files, under another name."""
+        own = {_last_part(name) for name in kept}
+        for file in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
+            if self._may_be_written(file.name) and file.name not in own and file.resolve() != self.resumed.resolve():
+                if "{" in str(self.callback.filename) and self._is_of_this_run(file, None):
+                    continue  # of an earlier epoch, of which the name tells
+                aside = _free_name(file)
+                file.rename(aside)
+                self.out.warnings.append(
+                    f"{file} does not belong to the state that training goes on from; it is put aside as {aside.name}"
+                )
+
+    def _may_be_written(self, name: str) -> bool:
+        """Whether a file of that name in the callback's folder would be written over."""
+        words = re.split(r"\{[^}]*\}", str(self.callback.filename or "{epoch}-{step}"))
+        pattern = ".*".join(map(re.escape, words)) + re.escape(self.callback.FILE_EXTENSION)
+        return not self.callback._enable_version_counter and re.fullmatch(pattern, name) is not None
 
     def _keep(self, names: Mapping[str, str], values: Mapping[str, Any]) -> None:
         place = {"dirpath": self.callback.dirpath}  # Lightning compares it, and would forget the rest
@@ -169,7 +201,8 @@ class _Names:
         if score is None and not self.in_place:
             return None  # the last one is written anew, and the old one stays where it is
         if not self._is_of_this_run(file, score):
-            self._foreign(name)
+            if not (self.in_place and self._may_be_written(file.name)):
+                self._foreign(name)
             return None
         if not self.in_place and not self._copy(file):
             return None
@@ -203,11 +236,12 @@ class _Names:
         shared = min(len(own), len(rows))
         if own[:shared] != rows[:shared]:
             return False
-        if score is None or len(rows) > len(own):
-            if score is not None:
-                self.out.notes.append(
-                    f"{file} is of an epoch that is trained again; it is replaced when that is the best once more"
-                )
+        if score is None:
+            return len(rows) <= len(own)
+        if len(rows) > len(own):
+            self.out.notes.append(
+                f"{file} is of an epoch that is trained again; it is replaced when that is the best once more"
+            )
             return True
         state = (theirs.get("callbacks") or {}).get(self.callback.state_key) or {}
         found = {_last_part(name): value for name, value in (state.get("best_k_models") or {}).items()}
@@ -222,6 +256,11 @@ class _Names:
             return False
         self.out.notes.append(f"the best checkpoint before, {file}, is copied to {self.folder}")
         return True
+
+
+def _free_name(file: Path) -> Path:
+    names = (file.with_name(f"{file.name}.old{number}") for number in chain([""], (f".{n}" for n in count(1))))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def _last_part(name: Any) -> str:

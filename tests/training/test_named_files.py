@@ -244,3 +244,84 @@ def test_a_folder_is_no_checkpoint_to_remove(tmp_path: Path) -> None:
     for name in ("folder", "file", "link", "nowhere"):
         WholeCheckpointIO().remove_checkpoint(tmp_path / name)
     assert {path.name for path in tmp_path.iterdir()} <= {"folder", "link"}
+
+
+def kept_aside(run: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (run / "checkpoints").glob("*.old*")}
+
+
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_best_checkpoint_that_is_not_of_the_run_is_put_aside_and_not_overwritten(
+    tmp_path: Path, first_is_best: Path, two_epochs: Path, before: int, recwarn: pytest.WarningsRecorder
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(first_is_best, run)
+    best = run / "checkpoints" / "best.ckpt"
+    shutil.copy(two_epochs / "checkpoints" / "best.ckpt", best)
+    theirs = best.read_bytes()
+    earlier = [f"best.ckpt.old{f'.{number}' if number else ''}" for number in range(before)]
+    for name in earlier:
+        (best.parent / name).write_text(name)
+    fit(run, 4, run / "checkpoints" / "last.ckpt", rising=True)
+    aside = kept_aside(run)
+    name = "best.ckpt.old" + (f".{before}" if before else "")
+    assert aside.pop(name) == theirs
+    assert aside == {name: name.encode() for name in earlier}
+    assert kept_score(best) == pytest.approx(min(losses(run)[2:]))
+    assert f"{best} does not belong to the state that training goes on from; it is put aside as {name}" in said(recwarn)
+    assert "nothing is done with that file" not in said(recwarn)
+
+
+@pytest.mark.parametrize("what", ["damaged", "a folder", "a link"])
+def test_other_things_under_the_name_of_the_best_are_put_aside(
+    tmp_path: Path, first_is_best: Path, what: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(first_is_best, run)
+    best = run / "checkpoints" / "best.ckpt"
+    if what == "damaged":
+        best.write_bytes(best.read_bytes()[:-100])
+    else:
+        best.unlink()
+        (tmp_path / "mine").mkdir()
+        if what == "a link":
+            best.symlink_to(tmp_path / "mine")
+        else:
+            (tmp_path / "mine").rename(best)
+    fit(run, 4, run / "checkpoints" / "last.ckpt", rising=True)
+    assert kept_score(best) == pytest.approx(min(losses(run)[2:]))
+    assert os.path.lexists(best.with_name("best.ckpt.old"))
+    assert "it is put aside as best.ckpt.old" in said(recwarn)
+
+
+def test_a_checkpoint_from_a_folder_within_the_run_overwrites_none_of_its_own(
+    tmp_path: Path, first_is_best: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(first_is_best, run)
+    held = {path.name: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+    shutil.copytree(run / "checkpoints", run / "backup")
+    fit(run, 4, run / "backup" / "last.ckpt", rising=True)
+    assert kept_aside(run) == {f"{name}.old": content for name, content in held.items()}
+    assert kept_score(run / "checkpoints" / "best.ckpt") == pytest.approx(min(losses(run)))
+    assert said(recwarn).count("is put aside as") == 2
+
+
+def test_a_last_checkpoint_of_epochs_that_are_trained_again_is_put_aside(
+    tmp_path: Path, first_is_best: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(first_is_best, run)
+    last = (run / "checkpoints" / "last.ckpt").read_bytes()
+    fit(run, 2, run / "checkpoints" / "best.ckpt", rising=True)
+    assert kept_aside(run) == {"last.ckpt.old": last}
+    assert "it is put aside as last.ckpt.old" in said(recwarn)
+
+
+def test_checkpoints_of_the_run_are_not_put_aside(tmp_path: Path, two_epochs: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(two_epochs, run)
+    (run / "checkpoints" / "mine.ckpt").write_text("a copy of the user's")
+    fit(run, 4, run / "checkpoints" / "last.ckpt")
+    assert not kept_aside(run)
+    assert (run / "checkpoints" / "mine.ckpt").read_text() == "a copy of the user's"
