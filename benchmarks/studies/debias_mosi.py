@@ -1,13 +1,14 @@
 """Debiasers on a CMU-MOSI file: its official folds, and splits in which words mean other classes in testing.
 
     python -m benchmarks.studies.debias_mosi run unaligned_50.pkl --out runs/debias_mosi
+    python -m benchmarks.studies.debias_mosi run unaligned_50.pkl --out runs/debias_mosi --label_shifts cider-mosei
     python -m benchmarks.studies.debias_mosi table runs/debias_mosi
     python -m benchmarks.studies.debias_mosi words unaligned_50.pkl --out runs/debias_mosi
 
-Every seed has an OOD split of its own, made as by ``mer-zoo split-ood --task binary --seed SEED`` under OUT/splits. The
-same clips stand in several of these, so intervals resample recordings over all seeds. There is no truth here: that a
-method gains on a split made to shift its words says that it heeds them less, not that it knows the sentiment better,
-and no network without confounding is at hand.
+Every seed has an OOD split of its own, made as by ``mer-zoo split-ood --task binary --seed SEED`` under OUT/splits, and
+one for each label shift asked for; these differ in training, too. The same clips stand in several of them, so intervals
+resample recordings over all seeds. There is no truth here: that a method gains on a split made to shift its words says
+that it heeds them less, not that it knows the sentiment better, and no network without confounding is at hand.
 """
 
 from __future__ import annotations
@@ -38,25 +39,27 @@ OFFICIAL, OOD = "official folds", "OOD splits"
 MODALITIES = ("text", "audio")  # the public vision features give test labels away
 
 
-def ood_split(path: Path, out: Path, seed: int) -> Path:
+def ood_split(path: Path, out: Path, seed: int, label_shift: str = "0") -> Path:
     """The OOD split of a seed, made where it is not there yet."""
-    store = out / "splits" / f"seed{seed}"
-    with lock(out / "splits" / f".making{seed}"):
+    folder = out / "splits" if label_shift == "0" else out / "splits" / f"labels {label_shift}"
+    store = folder / f"seed{seed}"
+    with lock(folder / f".making{seed}"):
         if not (store / "corpus.json").exists():
-            split_ood(path, store, "binary", seed=seed)
+            split_ood(path, store, "binary", seed=seed, label_shift=label_shift)
     return store
 
 
 def comparison(options: argparse.Namespace) -> Comparison:
     """The comparison that the options of ``run`` describe."""
+    shifts = {OOD if shift == "0" else f"{OOD}, labels {shift}": shift for shift in options.label_shifts.split(",")}
 
     def load(name: str, seed: int) -> MERDataModule:
-        path = options.path if name == OFFICIAL else ood_split(options.path, options.out, seed)
+        path = options.path if name == OFFICIAL else ood_split(options.path, options.out, seed, shifts[name])
         return MOSI(str(path), options.batch_size, "binary", modalities=MODALITIES)
 
     kept = {"epochs": options.epochs, "batch_size": options.batch_size, "rates": RATES, "sizes": SIZES}
     kept["file"] = options.path.name
-    return Comparison(load, kept, [OFFICIAL, OOD], fresh=False, choices=chosen(options))
+    return Comparison(load, kept, [OFFICIAL, *shifts], fresh=False, choices=chosen(options))
 
 
 def list_words(path: Path, out: Path, rule: WordRule, shown: int) -> None:
@@ -111,6 +114,8 @@ def parser() -> argparse.ArgumentParser:
     runs.add_argument("path", type=Path)
     add_run_options(runs, seeds="0,1,2,3,4", epochs=10, batch_size=64)
     add_method_options(runs)
+    runs.add_argument("--label_shifts", default="0", help="of the OOD splits: numbers or presets of mer-zoo split-ood")
+    runs.add_argument("--official", choices=["yes", "no"], default="yes", help="whether to train on the official folds")
     add_table_options(commands.add_parser("table"))
     listed = commands.add_parser("words")
     listed.add_argument("path", type=Path)
@@ -127,12 +132,13 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run methods, or show what came of them."""
     options = parser().parse_args(args)
     if options.command == "table":
-        show_tables(options.folder, options.choice, options.methods, options.against)
+        show_tables(options.folder, options.choice, options.methods, options.against, options.base)
     elif options.command == "words":
         list_words(options.path, options.out, WordRule(options.words, keep_words=tuple(options.keep)), options.shown)
     else:
         asked = comparison(options)
-        jobs = make_jobs(asked, options.methods, options.backbones, asked.settings, options.seeds)
+        settings = asked.settings[options.official == "no" :]
+        jobs = make_jobs(asked, options.methods, options.backbones, settings, options.seeds)
         Study(options.out, asked.options, partial(train, asked)).run(jobs, options.part)
 
 

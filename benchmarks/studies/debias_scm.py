@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks.studies.debias import RATES, SIZES, Comparison, add_method_options, chosen, make_jobs
 from benchmarks.studies.debias_picture import add_picture_options, write_picture
-from benchmarks.studies.debias_table import add_table_options, show_tables
+from benchmarks.studies.debias_table import add_shown_options, add_table_options, show_tables
 from benchmarks.studies.debias_train import train
 from benchmarks.studies.frame import Study, add_run_options
 from mer_zoo.data.datamodule import MERDataModule, SyntheticMER
@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     runs.add_argument("--samples", default="2000,400,1000", help="of train, valid and each test split")
     add_table_options(commands.add_parser("table"))
     drawn = commands.add_parser("picture")
-    add_table_options(drawn)
+    add_shown_options(drawn)
     add_picture_options(drawn)
     return parser
 
@@ -80,7 +80,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run methods, or show what came of them."""
     options = parser().parse_args(args)
     if options.command == "table":
-        show_tables(options.folder, options.choice, options.methods, options.against)
+        show_tables(options.folder, options.choice, options.methods, options.against, options.base)
     elif options.command == "picture":
         write_picture(options.folder, options.file, options.choice, options.methods, options.against, options.least)
     else:

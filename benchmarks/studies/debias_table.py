@@ -64,15 +64,15 @@ def _labels_asked(methods: str, cells: Mapping[tuple[str, str], Mapping[str, obj
     return found
 
 
-def table(backbone: str, setting: str, cell: Mapping[str, Answers], choice: str) -> Table:
-    """Accuracies of every method in one setting."""
+def table(backbone: str, setting: str, cell: Mapping[str, Answers], choice: str, base: str | None = None) -> Table:
+    """Accuracies of every method in one setting, and the differences to one of them, by default to plain."""
     any_record = next(iter(next(iter(cell.values())).records.values()))
     columns = [column for split, column in SPLITS.items() if split in any_record["truth"]]
     aim = columns[-1]
     header = ["method", "seeds", *(column.title for column in columns), "called neutral"]
     rows = []
     for name, answers in cell.items():
-        row = [name, str(len(answers.records)), *(cell_of(answers, _base(cell), column) for column in columns)]
+        row = [name, str(len(answers.records)), *(cell_of(answers, _base(cell, base), column) for column in columns)]
         row.append(f"{answers.share(aim, NEUTRAL):.1f}")
         if "unconfounded" in cell:
             row.append(_gap(answers, cell["unconfounded"], aim))
@@ -81,7 +81,8 @@ def table(backbone: str, setting: str, cell: Mapping[str, Answers], choice: str)
         header.append("gap")
     shown = Table(f"{backbone}, {setting}: accuracy without neutral, %", header, rows)
     shown.notes.append(
-        f"Mean ± deviation over seeds; in parentheses the difference to the first plain one and its 95 % interval."
+        f"Mean ± deviation over seeds; in parentheses the difference to {base or 'the first plain one'} and its 95 %"
+        f" interval."
         f" Epoch: {CHOICES[choice][0] or choice}."
         f" Called neutral: share of the answers, {aim.title}."
         + (" Gap: to unconfounded, in the randomised trial." if "unconfounded" in cell else "")
@@ -90,14 +91,14 @@ def table(backbone: str, setting: str, cell: Mapping[str, Answers], choice: str)
     return shown
 
 
-def overview(backbone: str, cells: Mapping[str, Mapping[str, Answers]], choice: str) -> Table:
+def overview(backbone: str, cells: Mapping[str, Mapping[str, Answers]], choice: str, base: str | None = None) -> Table:
     """Every method in the split that matters most of each setting, a column a setting."""
     names = sorted({name for cell in cells.values() for name in cell}, key=lambda name: _place(name, cells))
     columns = {}
     for setting, cell in cells.items():
-        aim = next(column for column in reversed(SPLITS.values()) if _base(cell).has(column))
+        aim = next(column for column in reversed(SPLITS.values()) if _base(cell, base).has(column))
         columns[f"{setting}, {aim.title}"] = [
-            cell_of(cell[name], _base(cell), aim) if name in cell else "-" for name in names
+            cell_of(cell[name], _base(cell, base), aim) if name in cell else "-" for name in names
         ]
     rows = [[name, *texts] for name, *texts in zip(names, *columns.values(), strict=True)]
     shown = Table(f"{backbone}: accuracy without neutral, %", ["method", *columns], rows)
@@ -109,8 +110,10 @@ def _place(name: str, cells: Mapping[str, Mapping[str, Answers]]) -> int:
     return max(list(cell).index(name) for cell in cells.values() if name in cell)
 
 
-def _base(cell: Mapping[str, Answers]) -> Answers:
+def _base(cell: Mapping[str, Answers], name: str | None) -> Answers:
     """What the methods of a setting are compared with."""
+    if name is not None and name in cell:
+        return cell[name]
     return next((answers for name, answers in cell.items() if name.startswith("plain")), next(iter(cell.values())))
 
 
@@ -120,18 +123,33 @@ def _gap(answers: Answers, unconfounded: Answers, column: Column) -> str:
     return interval(difference(unconfounded, answers, column))
 
 
-def show_tables(folder: Path, choice: str, methods: str | None, against: str | None = None) -> None:
-    """Print every table, and write them all to table.md of the folder."""
+def show_tables(
+    folder: Path, choice: str, methods: str | None, against: str | None = None, base: str | None = None
+) -> None:
+    """Print every table, and write them all to table.md of the folder.
+
+    Raises:
+        MERError: If there are no records of what is asked for.
+    """
     cells = grouped(folder, choice, methods, against)
+    if base is not None and not any(base in cell for cell in cells.values()):
+        known = sorted({name for cell in cells.values() for name in cell})
+        raise MERError(f"there are no records of {base} to compare with; choose from {', '.join(known)}")
     cells = {key: cell for key, cell in sorted(cells.items()) if cell.keys() - {"unconfounded"}}
     backbones: dict[str, dict[str, Mapping[str, Answers]]] = {}
     for (backbone, setting), cell in cells.items():
         backbones.setdefault(backbone, {})[setting] = cell
-    shown = [overview(backbone, settings, choice) for backbone, settings in backbones.items()]
-    write_tables(folder, [*shown, *(table(*key, cell, choice) for key, cell in cells.items())])
+    shown = [overview(backbone, settings, choice, base) for backbone, settings in backbones.items()]
+    write_tables(folder, [*shown, *(table(*key, cell, choice, base) for key, cell in cells.items())])
 
 
 def add_table_options(parser: argparse.ArgumentParser) -> None:
+    """Options of every study's ``table``."""
+    add_shown_options(parser)
+    parser.add_argument("--base", help="the row that all are compared with; the first plain one when left out")
+
+
+def add_shown_options(parser: argparse.ArgumentParser) -> None:
     """Options of every study's ``table`` and ``picture``."""
     parser.add_argument("folder", type=Path)
     parser.add_argument("--select", dest="choice", default="loss", choices=CHOICES, help="how the epoch was chosen")

@@ -60,6 +60,13 @@ def test_both_settings_are_run_and_shown(source: Path, tmp_path: Path, capsys: p
     assert "CIDerNet, OOD splits: accuracy" in table
     assert "unconfounded" not in table
 
+    shifted = ["--label_shifts=-0.2", "--official", "no", "--choices", "last"]
+    debias_mosi.main(["run", str(source), "--out", str(out), *tiny, *shifted])
+    settings = {json.loads(path.read_text())["place"][1] for path in out.rglob("seed*.json")}
+    assert settings == {"OOD splits", "official folds", "OOD splits, labels -0.2"}
+    report = json.loads((out / "splits" / "labels -0.2" / "seed4" / "split_report.json").read_text())
+    assert report["label_shift_reached"] == pytest.approx(-0.2, abs=0.02)
+
     capsys.readouterr()
     debias_mosi.main(["words", str(source), "--out", str(out)])
     shown = capsys.readouterr().out

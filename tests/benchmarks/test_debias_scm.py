@@ -5,6 +5,7 @@ and what it makes of the records.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,14 @@ def test_one_training_is_tested_under_every_label_shift(tmp_path: Path) -> None:
         truths = [found["truth"][split] for split in ("iid", "ood", "rct")]
         shares[name] = [truth.count("2") / (32 - truth.count("1")) for truth in truths]
     assert all(low < same < high for same, low, high in zip(*shares.values(), strict=True))
+    debias_scm.main(["table", str(tmp_path), "--select", "accuracy", "--base", "MACI labels=false tau=0"])
+    table = (tmp_path / "table.md").read_text()
+    assert "| method | rho 0.8, randomised trial | rho 0.8, labels +0.3, randomised trial |" in table
+    assert re.search(r"\n\| plain \| 1 \| [\d.]+ \([+-]", table), "plain is compared, and the base is not"
+    assert re.search(r"\n\| MACI labels=false tau=0 \| 1 \| [\d.]+ \|", table)
+    assert "in parentheses the difference to MACI labels=false tau=0 and its" in table
+    with pytest.raises(MERError, match="no records of CLUE to compare with; choose from MACI labels=false tau=0,"):
+        debias_scm.main(["table", str(tmp_path), "--select", "accuracy", "--base", "CLUE"])
     with pytest.raises(MERError, match="positive_share 0.6 beside None; use the same"):
         run(tmp_path)
     with pytest.raises(MERError, match="no choice of an epoch called best; choose from loss, deconf"):
