@@ -236,7 +236,7 @@ class MERModule(ResumableModule):
 
     @override
     def on_predict_epoch_start(self) -> None:
-        self._kept.start(self.model, calibrating=False)
+        self._kept.start(self.model, calibrating=False, explaining=True)
 
     @override
     def on_test_epoch_start(self) -> None:

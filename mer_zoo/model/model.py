@@ -66,6 +66,7 @@ class Model(Recorded, nn.Module, ABC):
         trains_other_logits: Whether training steps have logits that forward does not give.
         weighs_validation: Whether :meth:`calibrate` needs ``Scores.weights``.
         calibrating: Off while a split is tested or predicted: what only :meth:`calibrate` needs may then be left out.
+        explaining: On while a split is predicted: effects that the scores do not need are then given too.
         mark: What a reader of a table must know of this model, shown behind its class name.
         file_options: Options of the constructor that may name a file of training's, with the words that name none.
         for_prediction: Options of the constructor without which parts are left out that only training needs, with the
@@ -97,6 +98,7 @@ class Model(Recorded, nn.Module, ABC):
     trains_other_logits: bool = from_inside(False)
     weighs_validation: bool = False
     calibrating: bool = True
+    explaining: bool = False
     mark: str = ""
     file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     for_prediction: ClassVar[Mapping[str, Any]] = {}

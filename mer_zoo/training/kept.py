@@ -38,17 +38,18 @@ class KeptScores:
         self._parts: dict[int, list[Scores]] = {}
         self._not_finite: dict[int, list[str]] = {}  # ids, of this process
 
-    def start(self, model: Model, calibrating: bool) -> None:
+    def start(self, model: Model, calibrating: bool, explaining: bool = False) -> None:
         """Begin an epoch: forget what one that was broken off has left.
 
         Args:
             model: The model that makes the scores.
             calibrating: Whether its nest is to give what only its choices need.
+            explaining: Whether it is to give effects that its scores do not need.
         """
         self._parts.clear()
         self._not_finite.clear()
         for part in model.nest:
-            part.calibrating = calibrating
+            part.calibrating, part.explaining = calibrating, explaining
 
     def keep(self, loader: int, output: Output, batch: Batch, effects: Mapping[str, Tensor]) -> None:
         """Keep the scores of a batch.

@@ -91,7 +91,8 @@ class MACI(Wrapper):
 
     ``predict`` gives the effects ``factual`` (what ``forward`` gives), ``plain``, and where the language is debiased
     ``counterfactual`` and, while tau is still to be chosen, ``bias`` (of the counterfactual text with nothing heard or
-    seen), all (B, *task shape). A pass of the network whose result nobody would use is left out.
+    seen), all (B, *task shape). A pass of the network whose result nobody would use is left out; predictions of a
+    Trainer have ``counterfactual`` whatever tau is.
 
     Args:
         backbone: The model to debias.
@@ -182,18 +183,16 @@ class MACI(Wrapper):
         named = {"factual": self.head(output.features), "plain": plain}
         if self._needs_counterfactual():
             named |= self._counterfactual_scores(batch)
-        logits = (
-            debias(plain, named["counterfactual"], self.language_bias.tau_in_use)
-            if "counterfactual" in named
-            else plain
-        )
+        logits = plain
+        if "counterfactual" in named:
+            logits = debias(plain, named["counterfactual"], self.language_bias.tau_in_use)
         return output.replace(logits=logits, effects={**output.effects, **named})
 
     def _needs_counterfactual(self) -> bool:
         if not self.language_bias.on:
             return False
         used = bool(self.language_bias.tau_in_use.any()) or self.language_bias.selection == "oracle"
-        return used or (self.calibrating and self.language_bias.chooses)
+        return used or self.explaining or (self.calibrating and self.language_bias.chooses)
 
     def _counterfactual_scores(self, batch: Batch) -> dict[str, Tensor]:
         """y(x_cf), and, while tau is to be chosen by it, the prediction from the counterfactual text alone."""

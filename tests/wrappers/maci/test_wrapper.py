@@ -1,7 +1,9 @@
 """MACI around small models: statistics, scores, passes of the network, choice of tau, composition, refusals."""
 
 import copy
+import csv
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from typing_extensions import override
 
 from mer_zoo.backbones import LFLSTM
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality, Output, Step
+from mer_zoo.callbacks import RunRecord
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError
@@ -280,6 +283,29 @@ def test_no_needless_pass(options: dict[str, Any], calibrating: bool, passes: in
     model.calibrating = calibrating
     model.predict(split())
     assert len(asked) == passes
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.5])
+@pytest.mark.parametrize("nest", [[], [CausalMER]])
+def test_predictions_have_the_counterfactual_whatever_tau(tmp_path: Path, tau: float, nest: list[Any]) -> None:
+    data = SyntheticMER(SIZES, batch_size=8)
+    inner = Counting(MeanNet(data.spec, data.task))
+    module = MERModule(inner, wrappers=[partial(MACI, tau_selection="fixed", tau=tau), *nest])
+    module.model.prepare(list(data.batch_source("train")))
+    inner.asked.clear()
+    trainer(tmp_path).test(module, data, verbose=False)
+    tests = sum(-(-SIZES.test // 8) for _ in data.conditions)
+    assert len(inner.asked) == tests * (1 if tau == 0 else 2)  # a test does without what its scores do not need
+    trainer(tmp_path, callbacks=[RunRecord(str(tmp_path), pictures=False)]).predict(module, data)
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    place = "effect_inner/" if nest else "effect_"
+    given = [[float(row[f"{place}counterfactual_{k}"]) for k in range(3)] for row in rows]
+    assert len(rows) == SIZES.test
+    close(torch.tensor(given).exp().sum(1), torch.ones(len(rows)), 1e-4)
+    if not nest:
+        logits = torch.tensor([[float(row[f"logit_{k}"]) for k in range(3)] for row in rows])
+        close(logits, module.test_scores["iid"].logits, 1e-5)
 
 
 def test_a_tau_that_was_chosen_costs_one_more_pass() -> None:
