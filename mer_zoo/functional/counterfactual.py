@@ -51,7 +51,9 @@ def fuse(y: Sequence[Tensor], y_m: Tensor, fusion: Fusion = "mask") -> Tensor:
     * ``harmonic``: :math:`\log(H + \epsilon) - \log(1 + H)` with :math:`H = \sigma(y_m) \prod_k \sigma(y_k)`
     * ``tanh``: :math:`y_m + \sum_k \tanh(y_k)`
 
-    with :math:`\epsilon = 10^{-12}`. The logarithms are never taken of a product that has underflowed.
+    with :math:`\epsilon = 10^{-12}`. The logarithms are never taken of a product that has underflowed. ``tanh``, the
+    paper's SUM-tanh, leaves :math:`TIE = y_m - m^*` exactly, without branches and constants; ``harmonic``, its HM,
+    saturates at :math:`\log \frac{1}{2}`.
 
     Args:
         y: Logits of the unimodal branches, each (B, ...) or a scalar.

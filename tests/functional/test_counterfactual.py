@@ -276,6 +276,29 @@ def test_paper_losses_against_a_literal_transcription(shape: tuple[int, ...]) ->
 
 
 @pytest.mark.parametrize("variant", get_args(Variant))
+def test_tanh_leaves_the_multimodal_logits_less_a_constant(variant: Variant) -> None:
+    """So that branches and constants do not matter for what is predicted."""
+    generator = torch.Generator().manual_seed(0)
+    t, a, v, y_m = (3 * torch.randn(8, 3, generator=generator, dtype=torch.float64) for _ in range(4))
+    c = {name: torch.tensor(value, dtype=torch.float64) for name, value in zip("tav", (0.7, -1.2, 2.0), strict=True)}
+    found = effects({"t": t, "a": a, "v": v}, y_m, c, "tanh", variant)
+    shift = y_m - total_indirect_effect(found.te, found.nde, dict.fromkeys("tav", 1.0))
+    close(shift, shift[0, 0].expand(8, 3))
+    if variant == "paper":
+        close(shift[0, 0], sum(c.values(), torch.zeros((), dtype=torch.float64)))  # m*
+
+
+def test_harmonic_saturates() -> None:
+    y_m = torch.tensor([0.0, 4.0, 8.0], dtype=torch.float64, requires_grad=True)
+    fused = fuse([torch.full((3,), 8.0, dtype=torch.float64)] * 3, y_m, "harmonic")
+    fused.sum().backward()  # type: ignore[no-untyped-call]
+    assert fused.max() < math.log(0.5)
+    assert y_m.grad is not None
+    assert y_m.grad[0] > 0.3
+    assert y_m.grad[1:].max() < 0.01
+
+
+@pytest.mark.parametrize("variant", get_args(Variant))
 def test_tanh_leaves_the_constants_without_a_gradient(variant: Variant) -> None:
     tensors, _ = load("causalmer_effects_k7")
     leaves = Leaves({name: tensor.double() for name, tensor in tensors.items()})

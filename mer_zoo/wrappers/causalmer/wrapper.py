@@ -23,6 +23,12 @@ see the logits detached, so they train the constants. With ``tanh`` fusion a con
 alike, so no
 loss can train it: the constants then are not trainable at all (see ``untrained_parameters``).
 
+Two fusions that undo the method. Under ``tanh`` (the paper's SUM-tanh) TIE = y_m - m* exactly, and m* is the same for
+all classes: branches and constants do not matter at test time, and what the branches have learnt to answer is missing.
+Under ``harmonic`` (HM) the product of sigmoids saturates: no fused score exceeds log 1/2, and near it y_m hardly
+matters. In docs/debiasing.md they have 30.6 and 15.9 % in the randomised trial without confounding, where plain MulT
+has 73.8.
+
 Differences between the paper and the authors' code; ``variant="released"`` brings the code's behaviour:
     * the constants of the code stand in other places of NDE and of the reference, see functional/counterfactual.py;
     * its divergences are cross-entropies, of one softmax over all outputs of a sample, and those between modalities
@@ -80,7 +86,8 @@ class CausalMER(Wrapper):
 
     Args:
         backbone: The model to debias.
-        fusion: The fusion function h; ``mask`` gave the paper's main results.
+        fusion: The fusion function h; ``mask`` gave the paper's main results. What ``tanh`` and ``harmonic`` come to
+            is in the module's text.
         variant: ``paper``, or ``released`` for the formulas of the authors' code.
         alpha: The paper's alpha, weight of all cross-entropies, the main one too.
         beta: The paper's beta, weight of the divergences.
