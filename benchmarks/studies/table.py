@@ -1,6 +1,6 @@
 """Tables of the records of a study: means over seeds, and differences with their intervals.
 
-A difference is between the same samples and seeds; its 95 % interval comes of resampling seeds, and samples with them.
+A difference is between the same samples and seeds; its 95 % interval counts the choice of both.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from torch import Tensor
 
 from benchmarks.studies.frame import Record
 from mer_zoo.metrics import mean_std
+from mer_zoo.metrics.resampling import resamplings
+from mer_zoo.metrics.significance import interval_of
 from mer_zoo.reports.tables import Table
 from mer_zoo.runs.files import whole_file
 
@@ -121,16 +123,14 @@ def difference(a: Answers, b: Answers, column: Column, draws: int = DRAWS) -> tu
     """Mean difference of the accuracies in percent and its 95 % interval, on the seeds that both have."""
     seeds = [seed for seed in a.records if seed in b.records]
     names = {name: place for place, name in enumerate(dict.fromkeys(n for s in seeds for n in a.names(s, column)))}
-    counts = _resamples(len(names), draws)
+    counts = _counts(len(names), draws)
     found = []
     for seed in seeds:
         (right_a, weight), (right_b, _) = a.gains(seed, column), b.gains(seed, column)
         times = counts[:, [names[name] for name in a.names(seed, column)]]
         found.append(100 * (times @ ((right_a - right_b) * weight)) / (times @ weight))
-    by_seed = torch.stack(found, 1)
-    chosen = torch.randint(len(seeds), (draws, len(seeds)), generator=torch.Generator().manual_seed(1))
-    low, high = _ends(by_seed[:-1].gather(1, chosen).mean(1))
-    return float(by_seed[-1].mean()), low, high
+    interval = interval_of([torch.stack(found, 1)], len(names))
+    return interval.difference, interval.low, interval.high
 
 
 def resampled_mean(values: Sequence[float], draws: int = 10_000) -> tuple[float, float, float]:
@@ -145,12 +145,8 @@ def _ends(values: Tensor) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=2)
-def _resamples(size: int, draws: int) -> Tensor:
-    """(draws + 1, size) how often each sample is drawn; the last row is the sample itself."""
-    drawn = torch.randint(size, (draws, size), generator=torch.Generator().manual_seed(0))
-    counts = torch.ones(draws + 1, size, dtype=torch.float64)
-    counts[:-1] = torch.zeros(draws, size, dtype=torch.float64).scatter_add_(1, drawn, counts[:-1])
-    return counts
+def _counts(size: int, draws: int) -> Tensor:
+    return resamplings(size, draws, seed=0).double()
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:

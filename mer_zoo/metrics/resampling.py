@@ -12,7 +12,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.metrics.confusion import ConfusionMetric
 from mer_zoo.metrics.regression import ScoreMetric
 
-__all__ = ["Logits", "checked_clusters", "seeds_of", "values_of"]
+__all__ = ["Logits", "checked_clusters", "resamplings", "seeds_of", "values_of"]
 
 Logits = Tensor | Sequence[Tensor]
 
@@ -37,6 +37,15 @@ def checked_clusters(
         raise MERError(f"{len(clusters)} clusters for {count} samples; give each sample's own")
     numbers = {name: number for number, name in enumerate(dict.fromkeys(clusters))}
     return torch.tensor([numbers[name] for name in clusters]), len(numbers)
+
+
+def resamplings(count: int, samples: int, seed: int) -> Tensor:
+    """(samples + 1, count) how often each cluster is drawn; the last row is the sample itself."""
+    # one less than there are, so that the variance over resamplings is that of the mean without a bias
+    draws = torch.randint(count, (samples, count - 1), generator=torch.Generator().manual_seed(seed))
+    times = torch.ones(samples + 1, count, dtype=torch.long)
+    times[:-1] = torch.zeros(samples, count, dtype=torch.long).scatter_add_(1, draws, torch.ones_like(draws))
+    return times
 
 
 def values_of(metric: Metric, logits: Tensor, target: Tensor, times: Tensor) -> Tensor:

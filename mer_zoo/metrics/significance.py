@@ -16,11 +16,12 @@ from torchmetrics import Metric
 from mer_zoo.errors import MERError
 from mer_zoo.functional.metrics import mean_std
 from mer_zoo.functional.student import effective_freedom, student_quantile, two_sided_p
-from mer_zoo.metrics.resampling import Logits, checked_clusters, seeds_of, values_of
+from mer_zoo.metrics.resampling import Logits, checked_clusters, resamplings, seeds_of, values_of
 
 __all__ = [
     "Interval",
     "bootstrap",
+    "interval_of",
     "mean_std",
     "paired_bootstrap",
     "paired_bootstrap_area",
@@ -188,30 +189,40 @@ def _bootstrap(
         raise MERError(f"samples {samples}, confidence {confidence}; give samples >= 2 and a confidence inside (0, 1)")
     if count < 2:
         raise MERError("all samples are of one cluster, which tells nothing about others; test on several recordings")
-    times = _resamplings(count, samples, seed)[:, place].to(target.device)
+    times = resamplings(count, samples, seed)[:, place].to(target.device)
     tables = [_table(metric, weights, model, target, times) for model in scored]
     if len(tables) == 2 and tables[0].shape == tables[1].shape:
         tables = [tables[0] - tables[1]]
-    parts = [_variances(table) for table in tables]
-    by_cluster = tables[0].mean(1) - tables[1].mean(1) if len(tables) == 2 else tables[0].mean(1)
-    seeds = [(part, table.shape[1] - 1) for part, table in zip(parts, tables, strict=True) if table.shape[1] > 1]
-    variances = [float(by_cluster[:-1].var()), *(part for part, _ in seeds)]
+    return interval_of(tables, count, confidence)
+
+
+def interval_of(tables: Sequence[Tensor], clusters: int, confidence: float = 0.95) -> Interval:
+    """Interval for the mean over seeds of a value, or of the first of two tables less that of the second.
+
+    Args:
+        tables: (S + 1, seeds) values of each seed in S resamplings, then on the samples themselves.
+        clusters: How many clusters of samples resamplings were made of.
+        confidence: How often such intervals hold the truth.
+
+    Example:
+        >>> from mer_zoo.metrics.resampling import resamplings
+        >>> right = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
+        >>> times = resamplings(4, 500, seed=0).float()
+        >>> found = interval_of([times @ right / times.sum(1, keepdim=True)], 4)
+        >>> found.difference, found.seeds
+        (0.625, 2)
+    """
+    means = [table.double().mean(1) for table in tables]
+    mean = means[0] if len(means) == 1 else means[0] - means[1]
+    seeds = [(_seed_variance(table.double()), table.shape[1] - 1) for table in tables if table.shape[1] > 1]
+    variances = [float(mean[:-1].var()), *(part for part, _ in seeds)]
     error = sum(variances) ** 0.5
-    freedom = effective_freedom(variances, [count - 1, *(freedom for _, freedom in seeds)])
-    estimate, half = float(by_cluster[-1]), student_quantile(confidence, freedom) * error
+    freedom = effective_freedom(variances, [clusters - 1, *(freedom for _, freedom in seeds)])
+    estimate, half = float(mean[-1]), student_quantile(confidence, freedom) * error
     noise = 1e-9 * max(1.0, abs(estimate))  # resamplings of a constant differ by rounding
     p = two_sided_p(estimate / error, freedom) if error > noise else float(abs(estimate) <= noise)
-    smallest = min(len(seeds) for model in scored for seeds in model)
-    return Interval(estimate, estimate - half, estimate + half, confidence, p, count, smallest)
-
-
-def _resamplings(count: int, samples: int, seed: int) -> Tensor:
-    """(samples + 1, count) how often each cluster is drawn; the last row is the sample itself."""
-    # one less than there are, so that the variance over resamplings is that of the mean without a bias
-    draws = torch.randint(count, (samples, count - 1), generator=torch.Generator().manual_seed(seed))
-    times = torch.ones(samples + 1, count, dtype=torch.long)
-    times[:-1] = torch.zeros(samples, count, dtype=torch.long).scatter_add_(1, draws, torch.ones_like(draws))
-    return times
+    fewest = min(table.shape[1] for table in tables)
+    return Interval(estimate, estimate - half, estimate + half, confidence, p, clusters, fewest)
 
 
 def _table(
@@ -222,11 +233,9 @@ def _table(
     return torch.stack([weight * value for weight, value in zip(weights, values, strict=True)]).sum(0)
 
 
-def _variances(table: Tensor) -> float:
+def _seed_variance(table: Tensor) -> float:
     """Variance of the mean over the seeds, less the part that depends on the samples."""
     seeds = table.shape[1]
-    if seeds < 2:
-        return 0.0
     apart = table - table.mean(1, keepdim=True)
     shared = float(apart[:-1].var(0).mean()) / (seeds - 1)
     return max(0.0, float(table[-1].var()) / seeds - shared)
