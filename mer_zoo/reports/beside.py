@@ -15,6 +15,10 @@ from mer_zoo.reports.tables import Table, with_deviation
 __all__ = ["nothing_printed", "published_table"]
 
 CONTRIBUTION = "contribution_"
+OTHER_SPLITS = (
+    "OOD: the paper's splits shift the words and the labels. Those of mer-zoo split-ood are other samples, and without"
+    " --label-shift their labels do not shift."
+)
 _PAPER_CONDITIONS = {"iid": (("IID", "full"), ("IID", "{l,a,v}")), "ood": (("OOD", "full"),)}
 
 
@@ -29,7 +33,7 @@ def published_table(groups: Sequence[Group], conditions: Sequence[ConditionResul
     Returns:
         None where the papers print nothing that could stand beside ours.
     """
-    rows = []
+    rows, notes = [], list[str]()
     for group in groups:
         corpus = str(group.runs[0].data.get("corpus", ""))
         run = group.runs[0]
@@ -38,11 +42,9 @@ def published_table(groups: Sequence[Group], conditions: Sequence[ConditionResul
             if ours is not None:
                 name = figure.model + (f" ({identity.note})" if identity.note else "")
                 rows.append([group.label, *_place(figure, name), _printed(figure), ours])
-    return (
-        Table("Printed in the papers", ["model", "where", "name there", "what", "paper", "ours"], rows)
-        if rows
-        else None
-    )
+                notes += [OTHER_SPLITS] if figure.split == "OOD" and not notes else []
+    header = ["model", "where", "name there", "what", "paper", "ours"]
+    return Table("Printed in the papers", header, rows, notes) if rows else None
 
 
 def nothing_printed(groups: Sequence[Group], conditions: Sequence[ConditionResult], metric: str) -> str:

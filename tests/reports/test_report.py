@@ -209,6 +209,16 @@ def test_published_areas(tmp_path: Path) -> None:
     assert rows["CIDer, table IV, unaligned", "Acc2 OOD RMFM AUILC"][-1] == areas[2]
     point = tables["Acc2_non0 in percent at each missing rate, RMFM"].rows[0][4]
     assert rows["CIDer, table XIII, unaligned", "Acc2 IID RMFM rate=0.3"][-1] == point
+    (note,) = tables["Printed in the papers"].notes
+    assert note.startswith(
+        "OOD: the paper's splits shift the words and the labels. Those of mer-zoo split-ood are other"
+    )
+    write_run(tmp_path / "a", model="MACI[oracle tau](DLF)", data={"corpus": "MOSI"}, curves=["RMFM"])
+    results = json.loads((tmp_path / "a" / "results.json").read_text())
+    del results["conditions"]["ood"]
+    (tmp_path / "a" / "results.json").write_text(json.dumps(results))
+    tables = {table.title: table for table in quiet(tmp_path, published=True).tables}
+    assert not tables["Printed in the papers"].notes
 
 
 def test_several_metrics_stand_side_by_side_and_in_a_file(
