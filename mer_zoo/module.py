@@ -31,7 +31,7 @@ from mer_zoo.training.monitors import AUTO, direction, follow_all, monitor_of
 from mer_zoo.training.param_groups import DEFAULT_GROUPS, OptimizerFactory, ParamGroups, build_optimizer
 from mer_zoo.training.preparing import NoSource, prepare
 from mer_zoo.training.record import RECORD
-from mer_zoo.training.refusals import check_training, warn_of_plain_loaders
+from mer_zoo.training.refusals import check_evaluation, check_training, warn_of_plain_loaders
 from mer_zoo.training.restore import check_optimizers
 from mer_zoo.training.resume import ResumableModule
 from mer_zoo.training.scheduling import SchedulerFactory, Scheduling
@@ -153,7 +153,9 @@ class MERModule(ResumableModule):
             self._may_be_open = open_entries(self.state_dict())
             check_training(self.trainer, self.model, self.stepping.clip_norm)
             self.stepping.set_up(self.trainer)
-        elif self.model.scaler_state is not None and self.datamodule is not None:
+            return
+        check_evaluation(self.trainer, stage)
+        if self.model.scaler_state is not None and self.datamodule is not None:
             self.datamodule.load_scaler_state(self.model.scaler_state)  # of a model from load_pretrained
 
     @override

@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mer_zoo.errors import MERError
+from mer_zoo.training.ranges import check_group, check_numbers
 
 __all__ = ["DEFAULT_GROUPS", "OptimizerFactory", "ParamGroups", "build_optimizer", "group_parameters"]
 
@@ -83,9 +84,14 @@ def build_optimizer(
         [0.5, 0.001]
     """
     try:
-        known = factory([nn.Parameter(torch.zeros(1))]).defaults
-        return factory(group_parameters(named, groups, known))
+        plain = factory([nn.Parameter(torch.zeros(1))])
+        grouped = group_parameters(named, groups, plain.defaults)
+        for pattern, options in groups.items():
+            check_group(pattern, dict(options), plain)
+        optimizer = factory(grouped)
     except MERError:
         raise
     except ValueError as error:  # torch's, of a rate or another number out of range
         raise MERError(f"{str(error).rstrip('.')}; give the optimizer other options") from error
+    check_numbers(optimizer)
+    return optimizer

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from mer_zoo.errors import MERError
 from mer_zoo.training.monitors import Direction, direct_plateau
+from mer_zoo.training.ranges import check_rates, check_schedule_options
 from mer_zoo.training.resume import ResumableModule
 
 __all__ = ["SchedulerFactory", "Scheduling"]
@@ -78,9 +79,8 @@ class Scheduling:
             raise
         except (ValueError, ZeroDivisionError) as error:  # torch's, of a number out of range
             raise MERError(f"{str(error).rstrip('.')}; give lr_scheduler other options") from error
-        size = getattr(scheduler, "step_size", 1)
-        if size < 1:  # of which torch says nothing until it divides by it
-            raise MERError(f"{type(scheduler).__name__}: step_size is {size}; give at least 1")
+        check_schedule_options(scheduler)
+        check_rates(self.factory, optimizer)
         return scheduler
 
     def after_batch(self, module: ResumableModule, batch_idx: int) -> None:

@@ -33,9 +33,9 @@ class Stepping:
     """
 
     def __init__(self, model: Model, accumulate: int, clip_norm: float | None, guard: LossGuard | None) -> None:
-        if clip_norm is not None and clip_norm <= 0:
+        if clip_norm is not None and not clip_norm > 0:  # not a number is not, either
             raise MERError(f"clip_norm is {clip_norm}; give a positive norm, or null to switch clipping off")
-        if accumulate < 1:
+        if accumulate < 1 or accumulate != int(accumulate):
             raise MERError(f"accumulate is {accumulate}; give the number of batches an optimiser step, at least 1")
         self.model, self.accumulate, self.clip_norm, self.guard = model, accumulate, clip_norm, guard
         self.by_hand = model.num_steps > 1

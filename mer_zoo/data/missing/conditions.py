@@ -147,6 +147,8 @@ def _known(condition: Condition, splits: Sequence[str]) -> Condition:
     if condition.source is None and condition.split not in splits:
         have = ", ".join(splits)
         raise MERError(f"condition {condition.name!r} wants the split {condition.split!r}; the corpus has {have}")
+    if condition.source is None and condition.split == "train":
+        raise MERError(f"condition {condition.name!r} tests on train, which is trained on; choose another split")
     return condition
 
 
