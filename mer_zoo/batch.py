@@ -159,6 +159,8 @@ class Batch:
         index: (B,) position of each sample in its split.
         ids: The sample ids of the source file.
         raw_text: The transcripts, empty strings where the file has none.
+        sample_weight: (B,) or (B, E) weights of the samples, where
+            :class:`~mer_zoo.callbacks.PropensityWeights` has given them, for the loss of a LightningModule of your own.
 
     Example:
         >>> from mer_zoo.task import SentimentClassification
@@ -174,6 +176,7 @@ class Batch:
     index: Tensor
     ids: list[str] = field(default_factory=list)
     raw_text: list[str] = field(default_factory=list)
+    sample_weight: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)

@@ -13,8 +13,8 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.loggers import CSVLogger
 from typing_extensions import override
 
+from mer_zoo.callbacks.results import about, with_data
 from mer_zoo.confounding.propensity import Propensity
-from mer_zoo.data.missing.conditions import described
 from mer_zoo.errors import MERError
 from mer_zoo.module import MERModule
 from mer_zoo.reports import write_results
@@ -24,7 +24,7 @@ from mer_zoo.runs.curves import CURVE, CurveWriter, curve_of, epoch_row
 from mer_zoo.runs.earlier import check_no_run, clear_run, lock_run
 from mer_zoo.runs.files import write_csv, write_json
 from mer_zoo.runs.folder import is_trial, run_folder
-from mer_zoo.runs.provenance import provenance, weights_sha256
+from mer_zoo.runs.provenance import provenance
 from mer_zoo.sharing.named import named_options
 from mer_zoo.training.cost import EpochClock, parameter_counts, read_cost, write_cost
 from mer_zoo.training.record import REMEDY
@@ -267,25 +267,13 @@ def results_of(trainer: Trainer, module: MERModule) -> dict[str, Any]:
     Returns:
         Plain values only.
     """
-    datamodule = module.datamodule
-    results: dict[str, Any] = {
-        "model": module.model.label,
+    results = {
+        **about(trainer, module, module.model.label),
         "nest": named_options(module.model),
-        "parameters": sum(p.numel() for p in module.parameters()),
         "complexity": {"parameters": parameter_counts(module.model)},
-        "checkpoint": str(trainer.ckpt_path) if trainer.ckpt_path else None,
-        "weights": weights_sha256(module.state_dict()),
         "seed": module.trained_seed(),
         "conditions": module.results,
         "diagnostics": module.model.diagnostics(),
         "notes": module.model.notes(),
     }
-    if datamodule is not None:
-        results["task"], results["convention"] = datamodule.task_name, datamodule.convention
-        results["data"] = datamodule.describe()
-        results["notes"] += results["data"].pop("notes")
-        for condition in datamodule.conditions:
-            if condition.name in module.results:
-                entry = described(condition, datamodule.conditions, list(datamodule.corpus.splits))
-                results["conditions"][condition.name] = {**entry, **module.results[condition.name]}
-    return results
+    return results if module.datamodule is None else with_data(results, module.datamodule)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
+from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from typing_extensions import override
 
@@ -19,6 +20,7 @@ __all__ = ["Model", "check_model", "from_inside"]
 
 T = TypeVar("T")
 _MISSING = object()
+_AS_IT_IS = "; what a LightningModule can have without that is in mer_zoo.callbacks"
 
 
 class _FromInside:
@@ -234,5 +236,5 @@ def check_model(given: object, owner: str) -> None:
         raise MERError(
             f"{owner} takes a Backbone, which {type(given).__name__} is not; make it one by mer_zoo.adapt(network,"
             " spec, task, feature_dim=...), spec and task being those of the datamodule, and feature_dim the width of"
-            " what the network returns"
+            f" what the network returns{_AS_IT_IS if isinstance(given, LightningModule) else ''}"
         )

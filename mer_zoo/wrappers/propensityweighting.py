@@ -196,18 +196,33 @@ class PropensityWeighting(Wrapper):
 
     def _debias(self, step: Step) -> Step:
         """w_i times the task's loss, and its logits plus (1 - a) s (log p_b - log P(y))."""
-        self._check(step.batch.index)
+        weights = self.weights(step.batch.index)
         if not self._is_open:
             return step  # a mean under weights of 1 may round otherwise than a plain one
         if self.balance > 0:
-            self._weights = self._weights.to(step.batch.index.device)
-            step = step.reweigh(self._weights[step.batch.index])
+            step = step.reweigh(weights)
         if self.balance < 1:
             self._offsets = self._offsets.to(step.batch.index.device)
             logits = step.output.logits
             logits = logits + self._offsets[step.batch.index].to(logits.dtype)
             step = replace(step, output=step.output.replace(logits=logits))
         return step
+
+    def weights(self, index: Tensor) -> Tensor:
+        """Weights of training samples.
+
+        Args:
+            index: (B,) their places in the training split.
+
+        Returns:
+            (B,), or (B, E) for E emotions, with mean 1 over the split; 1 behind a closed gate.
+
+        Raises:
+            MERError: Before :meth:`prepare`, or for samples of another split.
+        """
+        self._check(index)
+        self._weights = self._weights.to(index.device)
+        return self._weights[index]
 
     def _check(self, index: Tensor) -> None:
         if not len(self._weights):

@@ -87,8 +87,11 @@ def stack_views(views: Sequence[Batch]) -> Batch:
     first, times = views[0], len(views)
     if times == 1:
         return first
+    text, audio, vision = (_stack([view.modality(name) for view in views]) for name in MODALITIES)
     return Batch(
-        **{name: _stack([view.modality(name) for view in views]) for name in MODALITIES},
+        text,
+        audio,
+        vision,
         target=torch.cat([view.target for view in views]),
         index=torch.cat([view.index for view in views]),
         ids=first.ids * times,
