@@ -8,10 +8,11 @@ from pathlib import Path
 
 from benchmarks.studies.debias import CHOICES, METHODS, labels, split_names
 from benchmarks.studies.frame import Record, read_records
-from benchmarks.studies.table import NEUTRAL, Answers, Column, difference, interval, is_shared, write_tables
+from benchmarks.studies.table import NEUTRAL, Answers, Column, difference, interval, is_shared, spread, write_tables
 from benchmarks.studies.table import cell as cell_of
 from mer_zoo.errors import MERError
 from mer_zoo.reports.tables import Table
+from mer_zoo.task import CLASS_NAMES
 
 SPLITS = {
     "iid": Column("IID", ("iid",)),
@@ -143,6 +144,32 @@ def show_tables(
     write_tables(folder, [*shown, *(table(*key, cell, choice, base) for key, cell in cells.items())])
 
 
+def show_recalls(folder: Path, choice: str, methods: str | None, against: str | None = None) -> None:
+    """Print which class the right answers are in, and write it to recalls.md of the folder."""
+    tables = []
+    for (backbone, setting), cell in sorted(grouped(folder, choice, methods, against).items()):
+        if cell.keys() - {"unconfounded"}:
+            tables.append(recalls(backbone, setting, cell, choice))
+    write_tables(folder, tables, "recalls.md")
+
+
+def recalls(backbone: str, setting: str, cell: Mapping[str, Answers], choice: str) -> Table:
+    """Of the samples of a class, the share that is called so, in the split that matters most."""
+    columns = [column for column in SPLITS.values() if all(answers.has(column) for answers in cell.values())]
+    aim, rows = columns[-1], []
+    for name, answers in cell.items():
+        counts = [answers.confusion(seed, aim, len(CLASS_NAMES[3])) for seed in answers.records]
+        found = [[100 * float(table[label, label] / table[label].sum()) for table in counts] for label in (0, 2)]
+        charged = [table[[0, 2]] for table in counts]
+        called = [100 * float(table[:, 2].sum() / table.sum()) for table in charged]
+        are = [100 * float(table[1].sum() / table.sum()) for table in charged]
+        rows.append([name, str(len(answers.records)), *map(spread, (*found, called, are))])
+    header = ["method", "seeds", "negative found", "positive found", "called positive", "are positive"]
+    shown = Table(f"{backbone}, {setting}, {aim.title}: samples not neutral, %", header, rows)
+    shown.notes.append(f"Mean ± deviation over seeds. Epoch: {CHOICES[choice][0] or choice}.")
+    return shown
+
+
 def add_table_options(parser: argparse.ArgumentParser) -> None:
     """Options of every study's ``table``."""
     add_shown_options(parser)
@@ -150,7 +177,7 @@ def add_table_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_shown_options(parser: argparse.ArgumentParser) -> None:
-    """Options of every study's ``table`` and ``picture``."""
+    """Options of every study's ``table``, ``recalls`` and ``picture``."""
     parser.add_argument("folder", type=Path)
     parser.add_argument("--select", dest="choice", default="loss", choices=CHOICES, help="how the epoch was chosen")
     parser.add_argument("--against", choices=CHOICES, help="how plain's was chosen that the others are compared with")

@@ -191,10 +191,10 @@ def accuracy_table(title: str, found: Mapping[str, Answers], columns: Sequence[C
     return Table(title, ["model", "seeds", *(column.title for column in columns)], rows)
 
 
-def write_tables(folder: Path, tables: Sequence[Table]) -> None:
-    """Print tables, and write them to table.md of a folder."""
+def write_tables(folder: Path, tables: Sequence[Table], name: str = "table.md") -> None:
+    """Print tables, and write them to a file of a folder."""
     console = Console(width=200)
     for each in tables:
         each.show(console)
-    with whole_file(folder / "table.md") as part:
+    with whole_file(folder / name) as part:
         part.write_text("\n\n".join(each.markdown() for each in tables) + "\n", encoding="utf-8")

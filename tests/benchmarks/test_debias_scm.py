@@ -120,6 +120,15 @@ def test_one_training_is_tested_under_every_label_shift(tmp_path: Path) -> None:
     assert re.search(r"\n\| plain \| 1 \| [\d.]+ \([+-]", table), "plain is compared, and the base is not"
     assert re.search(r"\n\| MACI labels=false tau=0 \| 1 \| [\d.]+ \|", table)
     assert "in parentheses the difference to MACI labels=false tau=0 and its" in table
+    debias_scm.main(["recalls", str(tmp_path), "--select", "accuracy", "--methods", "plain"])
+    text = (tmp_path / "recalls.md").read_text()
+    truth, said = found["truth"]["rct"], found["choices"]["accuracy"]["splits"]["rct"]["classes"]
+    pairs = [(a, b) for a, b in zip(truth, said, strict=True) if a != "1"]
+    recalled = [100 * sum(b == c for a, b in pairs if a == c) / truth.count(c) for c in "02"]
+    recalled += [100 * sum(pair[i] == "2" for pair in pairs) / len(pairs) for i in (1, 0)]
+    row = " | ".join(f"{share:.1f}" for share in recalled)
+    assert "rho 0.8, labels +0.3, randomised trial: samples not neutral, %" in text
+    assert f"| plain | 1 | {row} |" in text[text.index("labels +0.3") : text.index("labels -0.3")]
     with pytest.raises(MERError, match="no records of CLUE to compare with; choose from MACI labels=false tau=0,"):
         debias_scm.main(["table", str(tmp_path), "--select", "accuracy", "--base", "CLUE"])
     with pytest.raises(MERError, match="positive_share 0.6 beside None; use the same"):
