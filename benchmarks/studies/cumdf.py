@@ -3,6 +3,7 @@
     python -m benchmarks.studies.cumdf run --out runs/cumdf_synthetic
     python -m benchmarks.studies.cumdf run --path clean_unaligned_50.pkl --out runs/cumdf_mosi
     python -m benchmarks.studies.cumdf table runs/cumdf_synthetic --against "views"
+    python -m benchmarks.studies.cumdf scan --out runs/cumdf_scan           # which penalty lets the attention live?
     python -m benchmarks.studies.cumdf shares --out runs/cumdf_shares       # attribution against the true reliabilities
     python -m benchmarks.studies.cumdf probe --out runs/cumdf_probe         # does the distance tell samples apart?
 
@@ -54,6 +55,8 @@ from mer_zoo.layers.label_guided import LGMMT
 from mer_zoo.model import Backbone, Model
 from mer_zoo.module import MERModule
 from mer_zoo.reports.tables import Table
+from mer_zoo.scores import measure
+from mer_zoo.training import score
 from mer_zoo.wrappers import CUMDF
 from mer_zoo.wrappers.cumdf.attribution import Effect
 
@@ -63,6 +66,7 @@ METRICS = ("MAE", "F1_3", "F1_non0")
 SRD_ALONE: dict[str, Any] = {"attribution_weight": 0.0}
 VIEWS: dict[str, Any] = {**SRD_ALONE, "teacher": None}
 DEAD: dict[str, Any] = dict.fromkeys(("lambda_q", "lambda_k", "lambda_v"), 1.0)
+COEFFICIENTS = (1.0, 0.1, 0.01, 1e-3, 1e-4, 0.0)
 CUMDFS: dict[str, dict[str, Any]] = {
     "complete": {"role": "teacher", "label_drop": 1.0},
     "views": VIEWS,
@@ -204,6 +208,23 @@ def life_table(found: Mapping[str, Answers]) -> Table:
     return Table("LG-MMT on complete validation data", header, rows)
 
 
+def scan(options: argparse.Namespace) -> None:
+    """The network on incomplete views with each coefficient of the penalty, on validation data alone."""
+    header = ["lambda", "seed", "validation loss", "accuracy, %", "largest attention over uniform", "norm of W"]
+    shown = Table("the penalty's coefficients", header, [])
+    for coefficient in COEFFICIENTS:
+        for seed in map(int, options.seeds.split(",")):
+            seed_everything(seed, verbose=False)
+            data = corpus(options)
+            settings = {**VIEWS, **dict.fromkeys(DEAD, coefficient)}
+            model = fit(CUMDF(network(data, options.dim), **settings), data, plan(options)).restore()
+            assert isinstance(model, CUMDF)
+            found, alive = measure(data.task, score(model, data.batch_source("valid"))), life(model, data)
+            numbers = [f"{found['loss']:.3f}", f"{100 * found['Acc3']:.1f}"]
+            shown.rows.append([f"{coefficient:g}", str(seed), *numbers, *(f"{value:.4f}" for value in alive.values())])
+    write_tables(options.out, [shown])
+
+
 def shares(options: argparse.Namespace) -> None:
     """Attribution under known reliabilities: rank agreement (Kendall) of the proportions with the truth."""
     header = ["reliability l, a, v", "effect", "proportions l, a, v", "agreement"]
@@ -282,7 +303,7 @@ def parser() -> argparse.ArgumentParser:
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("run", "shares", "probe"):
+    for name in ("run", "scan", "shares", "probe"):
         runs = commands.add_parser(name)
         add_run_options(runs, seeds="0,1,2,3,4", epochs=20, batch_size=32)
         runs.add_argument("--path", help="a CMU-MOSI file; SyntheticMER when left out")
@@ -305,7 +326,7 @@ def main(args: Sequence[str] | None = None) -> None:
         jobs = simple_jobs(options.models.split(","), options.seeds)
         Study(options.out, kept, partial(train, options)).run(jobs, options.part)
     else:
-        {"shares": shares, "probe": probe}[options.command](options)
+        {"scan": scan, "shares": shares, "probe": probe}[options.command](options)
 
 
 if __name__ == "__main__":

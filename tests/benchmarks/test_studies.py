@@ -64,7 +64,17 @@ def test_cumdf_learns_from_its_teachers(tmp_path: Path) -> None:
     run(cumdf, "run", *small, "--models", names)
     run(cumdf, "table", tmp_path)
     assert set(names.split(",")) <= rows(tmp_path)
+    living = (tmp_path / "table.md").read_text().partition("LG-MMT")[2].splitlines()
+    assert [line.split("|")[1].strip() for line in living if line.startswith("|")][2:] == sorted(names.split(","))
     run(cumdf, "probe", *small, "--models", "CUMDF joint,views")
+
+
+def test_a_penalty_is_looked_for_on_validation_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cumdf, "COEFFICIENTS", (1.0, 0.0))
+    run(cumdf, "scan", "--seeds", "0", "--epochs", "1", "--dim", "8", "--out", tmp_path)
+    found = [line.split("|") for line in (tmp_path / "table.md").read_text().splitlines() if line.startswith("|")][2:]
+    assert [cells[1].strip() for cells in found] == ["1", "0"]
+    assert float(found[0][6]) < float(found[1][6])
 
 
 def test_the_zoo_and_the_command_line_are_studied_on_a_file(tmp_path: Path, corpus_files: dict[str, Path]) -> None:
