@@ -1,11 +1,11 @@
-"""Text that comes from a file is data wherever it is shown: in a terminal, in Markdown, in a picture."""
+"""Text that comes from a file is data wherever it is shown: in a terminal, in Markdown, in LaTeX, in a picture."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-__all__ = ["in_markdown", "in_picture", "shown", "told"]
+__all__ = ["in_latex", "in_markdown", "in_picture", "shown", "told"]
 
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # controls, what reorders or hides text, halves of characters, ends of lines
 _LONGEST = 60  # of a value in a sentence
@@ -43,6 +43,34 @@ def in_markdown(text: str) -> str:
     flat = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", flat)
     flat = re.sub(r"\](?=[(\[:])", "]\\\\", flat)
     return re.sub(r"&(?=#?\w+;)", "&amp;", flat).replace("<", "&lt;")
+
+
+_LATEX = {
+    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "±": r"$\pm$",
+    "·": r"$\cdot$",
+    "…": r"\ldots{}",
+}
+
+
+def in_latex(text: str) -> str:
+    r"""Text for LaTeX, in which it is no command.
+
+    Args:
+        text: Text of a file.
+
+    Example:
+        >>> in_latex("{l,a} of Acc2_non0: 80 % \\input{x}")
+        '\\{l,a\\} of Acc2\\_non0: 80 \\% \\textbackslash{}input\\{x\\}'
+    """
+    return "".join(_LATEX.get(character, character) for character in shown(" ".join(text.split())))
 
 
 def in_picture(text: str, longest: int = 60) -> str:

@@ -20,7 +20,7 @@ from mer_zoo.reports.record import ConditionResult
 from mer_zoo.reports.tables import ABSENT, Table, condition_title, format_value, is_fraction
 from mer_zoo.task import Task, build_task
 
-__all__ = ["difference_table", "interval_table"]
+__all__ = ["difference_table", "interval_table", "ranks"]
 
 LEVEL = 0.05
 
@@ -117,6 +117,43 @@ def difference_table(
     ]
     header = ["model", *map(condition_title, complete), *(f"AUILC {name}" for name in curves)]
     return Table(title, header, shown, notes)
+
+
+def ranks(
+    groups: Sequence[Group], conditions: Sequence[ConditionResult], metric: str, samples: int, clusters: Clusters
+) -> tuple[frozenset[tuple[int, int]], frozenset[tuple[int, int]]]:
+    """Which models are best, and which second best, under each condition.
+
+    Args:
+        groups: The models.
+        conditions: The conditions.
+        metric: The metric.
+        samples: Number of resamplings; 0 knows no ties.
+        clusters: Which samples go together.
+
+    Returns:
+        Places (model, condition): of the best value and of those whose difference to it may be chance (p >= .05), and
+        of the best one among the rest. None of either where a single model was tested.
+    """
+    best, second = set[tuple[int, int]](), set[tuple[int, int]]()
+    for column, condition in enumerate(conditions):
+        values = {row: group.value(condition.name, metric)[0] for row, group in enumerate(groups)}
+        values = {row: value for row, value in values.items() if not math.isnan(value)}
+        task, measure = _measure(groups[next(iter(values), 0)], metric)
+        if len(values) < 2 or task is None or measure is None:
+            continue
+        order = sorted(values, key=values.__getitem__, reverse=bool(measure.higher_is_better))
+        top = groups[order[0]]
+        tied = [order[0]]
+        for row in order[1:]:
+            compare = _Comparison(groups[row], top, task, measure, metric, samples, clusters)
+            cell = compare.condition(condition.name) if samples else None
+            equal = values[row] == values[order[0]]
+            if equal or (cell is not None and cell.interval.p >= LEVEL):
+                tied.append(row)
+        best |= {(row, column) for row in tied}
+        second |= {(row, column) for row in [row for row in order if row not in tied][:1]}
+    return frozenset(best), frozenset(second)
 
 
 def _measure(group: Group, metric: str) -> tuple[Task, Metric] | tuple[None, None]:

@@ -11,27 +11,27 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from mer_zoo.batch import MODALITIES
 from mer_zoo.errors import MERError
 from mer_zoo.reports.beside import nothing_printed, published_table
 from mer_zoo.reports.clusters import RECORDING, Clusters
-from mer_zoo.reports.compare import difference_table, interval_table
-from mer_zoo.reports.complexity import COMPLEXITY_NOTE
-from mer_zoo.reports.contribution import CONTRIBUTION_NOTE, right_by
+from mer_zoo.reports.compare import difference_table, interval_table, ranks
 from mer_zoo.reports.curve_plots import curve_picture
 from mer_zoo.reports.groups import Group, choose_metric, conditions_of, curve_names, group_runs, named_groups
 from mer_zoo.reports.metric_tables import metric_tables, write_numbers
 from mer_zoo.reports.plots import Series, condition_picture, save_picture
 from mer_zoo.reports.record import ConditionResult, find_results
-from mer_zoo.reports.run import CURVE_NOTE, GAP_NOTE
+from mer_zoo.reports.sections import (
+    comparison_table,
+    complexity_table,
+    contribution_table,
+    curve_tables,
+    diagnostics_table,
+    gap_table,
+    mark,
+)
 from mer_zoo.reports.tables import (
-    ABSENT,
     Table,
-    condition_title,
-    format_value,
-    is_fraction,
     open_console,
-    with_deviation,
 )
 from mer_zoo.reports.weights import told_of_weights
 from mer_zoo.runs.files import whole_file
@@ -64,6 +64,10 @@ class Report:
         pictures = ["![comparison](report.png)", *(["![over the missing rate](robustness.png)"] if self.curves else [])]
         return "\n\n".join([*parts, *pictures]) + "\n"
 
+    def latex(self) -> str:
+        """All tables in LaTeX."""
+        return "\n\n".join(["% needs \\usepackage{booktabs}", *(table.latex() for table in self.tables)]) + "\n"
+
 
 def report(
     runs: Sequence[Path],
@@ -74,6 +78,7 @@ def report(
     console: Console | None = None,
     names: Sequence[str] | None = None,
     cluster: str = RECORDING,
+    latex: Path | None = None,
 ) -> Report:
     """Compare finished runs; those that differ in their seed only are averaged.
 
@@ -87,6 +92,7 @@ def report(
         console: Where to print; by default the standard output.
         names: What to call the runs, one name for each of ``runs``; by default by model and by what tells them apart.
         cluster: Which samples intervals draw together, see :class:`mer_zoo.reports.clusters.Clusters`.
+        latex: A file for the tables in LaTeX.
 
     Raises:
         MERError: For missing or odd files, an unknown metric, or names that do not go with the runs.
@@ -110,24 +116,25 @@ def report(
     metric = metrics[0]
     groups = told_of_weights(group_runs(results) if names is None else named_groups(runs, names))
     conditions = conditions_of(results)
+    together = Clusters(cluster)
     first = comparison_table(groups, conditions, metric)
+    mark(first, *ranks(groups, conditions, metric, samples, together))
     several = metric_tables(groups, conditions, metrics) if len(metrics) > 1 else []
     tables: list[Table | None] = [
         *several,
         first,
-        *_curve_tables(groups, metric),
-        _gap_table(groups, conditions, metric),
+        *curve_tables(groups, metric),
+        gap_table(groups, conditions, metric),
     ]
     if samples:
-        together = Clusters(cluster)
         tables.append(difference_table(groups, conditions, metric, samples, together))
         tables.append(interval_table(groups, conditions, metric, samples, together))
-    tables.append(_contribution_table(groups))
+    tables.append(contribution_table(groups))
     if with_published:
         tables.append(published_table(groups, conditions, metric))
         if tables[-1] is None:
             first.notes.append(nothing_printed(groups, conditions, metric))
-    tables += [_complexity_table(groups), _diagnostics_table(groups)]
+    tables += [complexity_table(groups), diagnostics_table(groups)]
     title = _title(groups)
     curves = curve_picture(groups, metric, title) if curve_names(results) else None
     made = Report(
@@ -140,109 +147,13 @@ def report(
         write_numbers(dest / "report.csv", groups, conditions, metrics)
         with whole_file(dest / "report.md") as part:
             part.write_text(made.markdown(), encoding="utf-8")
+    if latex is not None:
+        with whole_file(latex) as part:
+            part.write_text(made.latex(), encoding="utf-8")
     console = console or open_console()
     for table in made.tables:
         table.show(console)
     return made
-
-
-def comparison_table(groups: Sequence[Group], conditions: Sequence[ConditionResult], metric: str) -> Table:
-    """The metric of each model under each condition, then what the majority class scores there.
-
-    Args:
-        groups: The models.
-        conditions: The conditions.
-        metric: The metric.
-    """
-    names = [condition.name for condition in conditions]
-    rows = []
-    majorities: dict[tuple[str, ...], str] = {}
-    for group in groups:
-        cells = [with_deviation(metric, *group.value(name, metric)) for name in names]
-        rows.append([group.label, str(len(group.runs)), *cells])
-        numbers = tuple(format_value(metric, group.majority(name, metric)) for name in names)
-        majorities.setdefault(numbers, group.label)
-    for numbers, label in majorities.items():
-        of_whom = f" (data of {label})" if len(majorities) > 1 else ""
-        rows.append([f"majority class{of_whom}", "", *numbers])
-    conventions = ", ".join(sorted({run.convention for group in groups for run in group.runs}))
-    unit = " in percent" if is_fraction(metric) else ""
-    notes = [f"Convention: {conventions}. Mean ± sample standard deviation over runs."]
-    notes += dict.fromkeys(f"{group.label}: {note}" for group in groups for run in group.runs for note in run.notes)
-    return Table(f"{metric}{unit}", ["model", "runs", *map(condition_title, names)], rows, notes)
-
-
-def _curve_tables(groups: Sequence[Group], metric: str) -> list[Table]:
-    """AUILC by pattern, then for each pattern the metric at each rate."""
-    curves = curve_names([run for group in groups for run in group.runs])
-    tested = [group for group in groups if any(group.rates(name) for name in curves)]
-    if not tested:
-        return []
-    unit = " in percent" if is_fraction(metric) else ""
-    rows = [[g.label, *(with_deviation(metric, *g.area(name, metric)) for name in curves)] for g in tested]
-    tables = [Table(f"AUILC of {metric}{unit}", ["model", *curves], rows, [CURVE_NOTE])]
-    for name in curves:
-        rates = sorted({rate for group in tested for rate in group.rates(name)})
-        rows = [
-            [group.label, *(with_deviation(metric, *group.at_rate(name, rate, metric)) for rate in rates)]
-            for group in tested
-            if group.rates(name)
-        ]
-        tables.append(Table(f"{metric}{unit} at each missing rate, {name}", ["model", *map(str, rates)], rows))
-    return tables
-
-
-def _gap_table(groups: Sequence[Group], conditions: Sequence[ConditionResult], metric: str) -> Table | None:
-    available = [condition for condition in conditions if condition.available]
-    columns = [*dict.fromkeys(condition.set_name for condition in available), "mean", "std"]
-    rows = []
-    for group in groups:
-        for place in dict.fromkeys(condition.place for condition in available):
-            if group.gaps(metric, place):
-                values = [(column, *group.gap(metric, column, place)) for column in columns]
-                cells = [with_deviation(metric, mean, deviation, column != "std") for column, mean, deviation in values]
-                rows.append([" on ".join(filter(None, [group.label, place])), *cells])
-    unit = ", percentage points" if is_fraction(metric) else ""
-    return Table(f"Drop gap of {metric}{unit}", ["model", *columns], rows, [GAP_NOTE]) if rows else None
-
-
-def _contribution_table(groups: Sequence[Group]) -> Table | None:
-    """Contributions of the modalities; None where no run was tested with every set of them."""
-    found = [(group, name) for group in groups for name in group.contributed]
-    columns = [*MODALITIES, "std"]
-    first = next((name for _, name in found), "")
-    rows = []
-    for group, name in found:
-        label = " on ".join(filter(None, [group.label, name if name != first else ""]))
-        rows.append([label, *(with_deviation("", *group.contribution(name, column)) for column in columns)])
-    by = ", ".join(sorted({right_by(run) for group, _ in found for run in group.runs}))
-    title = f"Contribution of each modality to right predictions, by {by}"
-    return Table(title, ["model", *columns], rows, [CONTRIBUTION_NOTE]) if rows else None
-
-
-def _complexity_table(groups: Sequence[Group]) -> Table | None:
-    """Parameters, seconds an epoch and memory; None where no run tells of them."""
-    rows = []
-    for group in groups:
-        for one in group.complexities[:1]:
-            sizes = [one.trained, one.whole, one.trained_without, one.whole_without]
-            cost = [with_deviation("", *group.seconds), with_deviation("", *group.memory)]
-            on = {found.device for found in group.complexities if found.device}
-            rows.append([group.label, *(f"{size:,}" for size in sizes), *cost, ", ".join(sorted(on)) or ABSENT])
-    header = ["model", "trained", "in all", "trained, without", "in all, without", "s an epoch", "GiB", "trained on"]
-    return Table("Complexity", header, rows, [COMPLEXITY_NOTE]) if rows else None
-
-
-def _diagnostics_table(groups: Sequence[Group]) -> Table | None:
-    """What the models report about themselves; None where they report nothing."""
-    columns = list(dict.fromkeys(name for group in groups for run in group.runs for name in run.diagnostics))
-    rows = [
-        [group.label, *(with_deviation("", *group.diagnostic(name)) for name in columns)]
-        for group in groups
-        if any(run.diagnostics for run in group.runs)
-    ]
-    note = "Numbers that the models report about themselves. Mean ± sample standard deviation over runs."
-    return Table("Diagnostics", ["model", *columns], rows, [note]) if rows else None
 
 
 def _title(groups: Sequence[Group]) -> str:
@@ -282,6 +193,7 @@ def main(args: list[str]) -> None:
     parser.add_argument("--metric", help="what to compare, such as Acc2_non0, or several: Acc2_non0,F1_non0,MAE")
     parser.add_argument("--names", help="what to call the runs, one name for each path: plain,debiased")
     parser.add_argument("--out", type=Path, help="folder for report.md, report.csv and report.png")
+    parser.add_argument("--latex", type=Path, metavar="FILE", help="file for the tables in LaTeX (booktabs)")
     parser.add_argument("--published", action="store_true", help="add the figures that the papers print")
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamplings of the intervals, 0 for none")
     parser.add_argument(
@@ -294,5 +206,12 @@ def main(args: list[str]) -> None:
         raise MERError(f"--bootstrap is {options.bootstrap}; give the number of resamplings, 2 or more, or 0 for none")
     metric, names = (None if words is None else words.split(",") for words in (options.metric, options.names))
     report(
-        options.runs, options.out, metric, options.published, options.bootstrap, names=names, cluster=options.cluster
+        options.runs,
+        options.out,
+        metric,
+        options.published,
+        options.bootstrap,
+        names=names,
+        cluster=options.cluster,
+        latex=options.latex,
     )

@@ -12,7 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from mer_zoo.text import in_markdown, shown
+from mer_zoo.text import in_latex, in_markdown, shown
 
 __all__ = [
     "ABSENT",
@@ -40,6 +40,8 @@ class Table:
         header: Column names.
         rows: Cells.
         notes: Sentences below the table.
+        best: Places (row, column) of the cells that nothing is better than, shown bold.
+        second: Those that only these are better than, shown in italics or underlined.
 
     Example:
         >>> print(Table("Accuracy", ["model", "IID"], [["MulT", "83.1"]]).markdown())
@@ -54,17 +56,52 @@ class Table:
     header: Sequence[str]
     rows: list[list[str]]
     notes: list[str] = field(default_factory=list)
+    best: frozenset[tuple[int, int]] = frozenset()
+    second: frozenset[tuple[int, int]] = frozenset()
 
     def markdown(self) -> str:
         """The table in Markdown."""
         rule = "|---|" + "---:|" * (len(self.header) - 1)
-        lines = [f"**{in_markdown(self.title)}**", "", _line(self.header), rule, *map(_line, self.rows)]
+        rows = [_line(self._marked(place, row)) for place, row in enumerate(self.rows)]
+        lines = [f"**{in_markdown(self.title)}**", "", _line(map(in_markdown, self.header)), rule, *rows]
         return "\n".join([*lines, *(f"\n{in_markdown(note)}" for note in self.notes)])
+
+    def _marked(self, place: int, row: Sequence[str]) -> list[str]:
+        cells = [in_markdown(cell) for cell in row]
+        marks = [
+            "**" if (place, column) in self.best else "*" if (place, column) in self.second else ""
+            for column in range(len(row))
+        ]
+        return [f"{mark}{cell}{mark}" for mark, cell in zip(marks, cells, strict=True)]
+
+    def latex(self) -> str:
+        """The table as a float of LaTeX, whose document loads ``booktabs``; the notes stand in its caption."""
+        caption = " ".join(map(in_latex, [f"{self.title}.", *self.notes]))
+        wrap = {**dict.fromkeys(self.second, r"\underline{%s}"), **dict.fromkeys(self.best, r"\textbf{%s}")}
+        rows = [
+            " & ".join(wrap.get((place, column), "%s") % in_latex(cell) for column, cell in enumerate(row))
+            for place, row in enumerate(self.rows)
+        ]
+        return "\n".join(
+            [
+                r"\begin{table}",
+                rf"\caption{{{caption}}}",
+                rf"\begin{{tabular}}{{l{'r' * (len(self.header) - 1)}}}",
+                r"\toprule",
+                " & ".join(map(in_latex, self.header)) + r" \\",
+                r"\midrule",
+                *(rf"{row} \\" for row in rows),
+                r"\bottomrule",
+                r"\end{tabular}",
+                r"\end{table}",
+            ]
+        )
 
     def transposed(self) -> Table:
         """The same with rows and columns exchanged."""
         first, *others = zip(self.header, *self.rows, strict=True)
-        return Table(self.title, ("", *first[1:]), [list(cells) for cells in others], self.notes)
+        best, second = (frozenset((x - 1, y + 1) for y, x in marks) for marks in (self.best, self.second))
+        return Table(self.title, ("", *first[1:]), [list(cells) for cells in others], self.notes, best, second)
 
     def show(self, console: Console) -> None:
         """Print the table, turned where it would be too wide for the terminal and narrower so."""
@@ -85,8 +122,9 @@ class Table:
         table = RichTable()
         for place, name in enumerate(self.header):
             table.add_column(Text(shown(name)), justify="right" if place else "left")
-        for row in self.rows:
-            table.add_row(*(Text(shown(cell)) for cell in row))
+        style = {**dict.fromkeys(self.second, "underline"), **dict.fromkeys(self.best, "bold")}
+        for place, row in enumerate(self.rows):
+            table.add_row(*(Text(shown(cell), style.get((place, column), "")) for column, cell in enumerate(row)))
         return table
 
 
@@ -97,7 +135,7 @@ def open_console() -> Console:
 
 
 def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(map(in_markdown, cells)) + " |"
+    return "| " + " | ".join(cells) + " |"
 
 
 def is_fraction(metric: str) -> bool:

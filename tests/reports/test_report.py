@@ -315,3 +315,47 @@ def test_runs_without_ids_are_told(tmp_path: Path) -> None:
 def test_ids_that_are_not_those_of_the_samples_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MERError, match="have 2 ids for 60 samples; delete it or write it anew"):
         difference_of(clustered(tmp_path, ["a$_$1", "b$_$1"]))
+
+
+def test_the_best_are_marked_with_ties(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", strength=0.2)
+    write_run(tmp_path / "b", model="Twin", strength=6.0)
+    write_run(tmp_path / "c", model="Best", strength=6.5)
+    write_run(tmp_path / "d", model="Next", strength=0.9)
+    table = quiet(tmp_path, metric="Acc3").tables[0]
+    assert {row for row, column in table.best if column == 2} == {1, 2}
+    assert {row for row, column in table.second if column == 2} == {3}
+    twin, worst = table.rows[1][2], table.rows[0][2]
+    assert f"| **{twin}** |" in table.markdown()
+    assert f"| {worst} |" in table.markdown()
+    assert f"& \\textbf{{{twin}}} &" in table.latex()
+    assert table.transposed().best == {(column - 1, row + 1) for row, column in table.best}
+    assert "does not differ from it" in table.notes[-1]
+
+
+def test_without_resamplings_only_the_best_value_is_bold(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", strength=0.2)
+    write_run(tmp_path / "b", model="Best", strength=0.9)
+    made = report([tmp_path], samples=0, metric="Acc3", console=Console(quiet=True))
+    values = {row[0]: float(row[2]) for row in made.tables[0].rows[:2]}
+    rows = [row for row, column in made.tables[0].best if column == 2]
+    assert [made.tables[0].rows[row][0] for row in rows] == [max(values, key=values.__getitem__)]
+
+
+def test_one_model_has_no_best(tmp_path: Path) -> None:
+    write_run(tmp_path / "a")
+    table = quiet(tmp_path).tables[0]
+    assert not table.best
+    assert "**" not in table.markdown().split("\n", 1)[1]
+
+
+def test_latex_is_written_and_holds_no_command_of_a_file(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", notes=["\\input{/etc/passwd} 50 % & more"])
+    main([str(tmp_path / "a"), "--bootstrap", "0", "--latex", str(tmp_path / "tables.tex")])
+    text = (tmp_path / "tables.tex").read_text()
+    assert text.startswith("% needs \\usepackage{booktabs}\n")
+    assert "\\input" not in text.replace("\\textbackslash{}input", "")
+    assert "\\textbackslash{}input\\{/etc/passwd\\} 50 \\% \\& more" in text
+    assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") == text.count("\\toprule") > 1
+    for line in text.splitlines():
+        assert line.replace("\\{", "").count("{") == line.replace("\\}", "").count("}"), line
