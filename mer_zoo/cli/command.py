@@ -55,6 +55,9 @@ GROUPS = {
     },
     "Results": {
         "report": Command("compare finished runs in one table and one picture", "reports.report"),
+        "reproduce": Command(
+            "train and test a row of a paper's table, its figures beside ours", "cli.reproduce.command"
+        ),
         "export": Command("weights of a checkpoint with their configuration, for predictions", "sharing.export"),
     },
 }

@@ -131,7 +131,7 @@ def report(
         tables.append(interval_table(groups, conditions, metric, samples, together))
     tables.append(contribution_table(groups))
     if with_published:
-        tables.append(published_table(groups, conditions, metric))
+        tables.append(published_table(groups, metric))
         if tables[-1] is None:
             first.notes.append(nothing_printed(groups, conditions, metric))
     tables += [complexity_table(groups), diagnostics_table(groups)]

@@ -174,7 +174,7 @@ def _first_stage(training: Training) -> Path | None:
 def _merged(configs: Sequence[Path]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for path in configs:
-        merged = _over(merged, _read(path))
+        merged = _over(merged, _read(path.absolute()))
     return merged
 
 
@@ -185,18 +185,17 @@ def _over(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.load(with_bases(path.read_text(encoding="utf-8"), path.absolute()), LOADER)  # noqa: S506
+    content: dict[str, Any] = yaml.load(with_bases(path.read_text(encoding="utf-8"), path), LOADER)  # noqa: S506
     return content
 
 
-@cache
 def _folder() -> Path:
     """The folder of configurations, by its name from here where it lies here."""
     here, beside = Path("configs"), Path(__file__).parents[3] / "configs"
     found = next((folder for folder in (here, beside) if (folder / "base").is_dir()), None)
     if found is None:
         raise MERError(
-            "there is no folder configs here, whose files have the papers' settings; run mer-zoo reproduce in the folder"
-            " of the repository"
+            "there is no folder configs here, whose files have the papers' settings; run mer-zoo reproduce in the"
+            " folder of the repository"
         )
     return found

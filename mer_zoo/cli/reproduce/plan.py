@@ -56,10 +56,11 @@ class Training:
     @property
     def folder(self) -> str:
         """Where its runs lie, a folder a seed."""
+        config = self.config.partition("+")[0].strip()
         model = "-".join([*re.findall(r"\w+", self.nest), *sorted(self.options)])
         corpora = self.corpus if self.corpus == self.tested else f"{self.corpus}-to-{self.tested}"
         place = "_".join(filter(None, [corpora, self.alignment, self.split, self.task])).lower()
-        return f"{self.source}/{re.sub(r'[^A-Za-z0-9.]+', '-', model).strip('-')}/{place}"
+        return f"{self.source}/{config}/{re.sub(r'[^A-Za-z0-9.]+', '-', model).strip('-')}/{place}"
 
 
 @dataclass
@@ -89,8 +90,8 @@ def plan(rows: Iterable[Row]) -> list[Experiment]:
         >>> from mer_zoo.cli.reproduce.rows import chosen_rows
         >>> for one in plan(chosen_rows("CIDer:V:w/o MACI")):
         ...     print(one.training.folder, one.patterns)
-        CIDer/MSSD-CIDerNet/mosi_unaligned_ood_binary ['RMFM']
-        CIDer/MSSD-CIDerNet/mosi_unaligned_ood_seven ['RMFM']
+        CIDer/cider/MSSD-CIDerNet/mosi_unaligned_ood_binary ['RMFM']
+        CIDer/cider/MSSD-CIDerNet/mosi_unaligned_ood_seven ['RMFM']
     """
     found: dict[Training, Experiment] = {}
     for row in rows:

@@ -56,14 +56,14 @@ def _cider(one: Experiment) -> Iterator[str]:
     if "MACI" in nest:
         yield (
             "CIDer's code chooses tau on the test set, for each metric anew; here it is chosen on validation data"
-            " (tau_selection: deconfounded), so that expect less."
+            " (tau_selection: deconfounded)."
         )
     if "CLUE" in nest:
         yield "The choice of CLUE's alpha is ours, on validation data; the paper does not print how it was chosen."
     if "MPLMM" in nest:
         yield (
-            "The paper trains MPLMM under the pattern that it is tested under; here once, with whole modalities missing,"
-            " as in MPLMM's own paper."
+            "The paper trains MPLMM under the pattern that it is tested under; here once, with whole modalities"
+            " missing, as in MPLMM's own paper."
         )
         if training.corpus == "MOSI":
             yield "MPLMM is trained in one stage on CMU-MOSI; its own paper pre-trains on complete CMU-MOSEI."
@@ -73,7 +73,7 @@ def _cider(one: Experiment) -> Iterator[str]:
             " and for the task, whose words shift and whose shares of classes do not."
         )
     if training.tested != training.corpus:
-        yield "The paper tests on the other corpus in features that the two share (CASP); both files must be of that kind."
+        yield "The paper tests on the other corpus in features that the two share (CASP); both files must have them."
     if metrics & {"gpu_memory_GiB", "seconds_per_epoch", "parameters_without_bert"}:
         yield (
             "Table VI counts modules that DMD, DLF and CLUE on MAG-BERT build and never use (here: DMD 10,295,580,"
@@ -86,15 +86,15 @@ def _causalmer(one: Experiment) -> Iterator[str]:
     training = one.training
     if {figure.model for figure in one.figures} & {"MulT", "EF-LSTM", "LF-LSTM"}:
         yield (
-            "The paper quotes this row from the MulT paper; the settings are MulT's there, for its LSTMs, which have none"
-            " in print, ours."
+            "The paper quotes this row from the MulT paper; the settings are MulT's there, for its LSTMs, which have"
+            " none in print, ours."
         )
     yield (
-        "The paper does not print which epoch is tested; here that of the smallest validation loss, after early stopping."
+        "The paper does not print which epoch is tested; here that of the smallest validation loss."
         if "causalmer" in training.config
         else "Epochs are chosen on validation data (auto: the task's own metric)."
     )
-    yield "Text must be the GloVe vectors of MulT's aligned files, which the paper reads; other text gives other figures."
+    yield "The paper reads the GloVe vectors of MulT's aligned files; other text gives other figures."
     if "CausalMER" in training.nest:
         yield (
             "The paper's text branch starts from the pretrained albert-base-v2; here from random numbers unless"

@@ -1,0 +1,157 @@
+"""Rows of the papers' tables run to their end, on corpora that are tiny."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mer_zoo.cli import main
+from mer_zoo.cli.reproduce.commands import Command
+from mer_zoo.cli.reproduce.plan import plan
+from mer_zoo.cli.reproduce.protocol import differences
+from mer_zoo.cli.reproduce.rows import all_rows
+from mer_zoo.cli.reproduce.runner import RECORD, Runner
+from mer_zoo.data.ood.resplit import split_ood
+from mer_zoo.errors import MERError
+
+TINY_BERT = "{model_type: bert, hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 8}"
+SHORT = ["--", "--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.limit_train_batches=1"]
+SHORT += ["--trainer.enable_progress_bar=false", "--data.batch_size=3"]
+OUT = Path("runs/reproduce")
+CAUSALMER = "PMR (reimplemented) + CausalMER"
+
+
+def reproduce(*args: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["reproduce", *args])
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.slow
+def test_a_row_of_causalmer_and_what_is_kept_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = f"--data.path={corpus_files['mult_mosei']}"
+    short = [*SHORT, "--model.wrappers.branches=light"]
+    assert reproduce(f"CausalMER:5:{CAUSALMER}", path, "--seeds=0", *short) == 0
+    told = capsys.readouterr().out
+    assert "Seeds: the mean of 1 here; the paper does not print how many it took." in told
+    (report,) = OUT.glob("*.md")
+    rows = [line.split(" | ") for line in report.read_text().splitlines() if "contribution_" in line]
+    assert [row[-2] for row in rows] == ["0.323", "0.346", "0.332", "0.012"]
+    assert all(float(row[-1].rstrip(" |").split()[0]) >= 0 for row in rows)
+
+    assert reproduce(f"CausalMER:4:{CAUSALMER}", path, "--seeds=0", *short) == 0
+    again = capsys.readouterr().out
+    assert (again.count("kept: mer-zoo fit"), again.count("kept: mer-zoo test"), again.count("$ ")) == (1, 1, 0)
+    assert "Acc7_drop" in again
+
+    assert reproduce(f"CausalMER:4:{CAUSALMER}", path, "--seeds=0", *short, "--model.clip_norm=1") == 2
+    assert "was trained by another command" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_row_of_cider_out_of_distribution(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source, split = corpus_files["mmsa_unaligned"], OUT / "data" / "mosi_ood_binary"
+    split_ood(source, str(split), "binary", steps=20, min_count=2)  # so few samples are not split by the defaults
+    shutil.copytree(split, split.with_name("mosi_ood_seven"))
+    given = [f"--data.path={source}", "--seeds=0", f"--text-encoder={TINY_BERT}"]
+    assert reproduce("CIDer:V:w/o MCM", *given, "--markdown", *SHORT) == 0
+    told = capsys.readouterr().out
+    rows = [line.split(" | ") for line in told.splitlines() if line.startswith("| CMU-MOSI | OOD")]
+    assert [row[3:5] for row in rows] == [["Acc2", "61.7"], ["F1", "61.3"], ["Acc7", "31.0"]]
+    assert all(0 <= float(row[5].rstrip(" |")) <= 100 for row in rows)
+    assert "mer-zoo split-ood makes such splits" in told
+    for results in OUT.rglob("results.json"):
+        nest = json.loads(results.read_text())["nest"]
+        assert {each["class"]: each["options"] for each in nest}["MACI"]["labels"] is False
+
+
+def test_no_file_and_a_file_that_is_not_of_its_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert reproduce("CIDer:IX:DMD") == 2
+    assert "CIDer:IX:DMD needs its corpus; give --data.path FILE, MOSI unaligned" in capsys.readouterr().err
+    assert reproduce("CIDer:IX:DMD", f"--data.path={corpus_files['mmsa_aligned']}") == 2
+    assert "mmsa_aligned.pkl is aligned, and CIDer:IX:DMD is unaligned; give" in capsys.readouterr().err
+    assert reproduce("CausalMER:2:MulT", f"--data.path={corpus_files['mult_mosei']}") == 2
+    assert "mult_mosei.pkl" in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+def test_every_row_has_its_differences_in_words() -> None:
+    for row in all_rows():
+        if not row.reason:
+            told = differences(plan([row]), 5)
+            assert len(told) > 1
+            assert all(sentence.endswith(".") for sentence in told)
+
+
+class Machine:
+    """Stands for the processes: notes what is started, and fails what it is told to."""
+
+    def __init__(self, codes: dict[str, int]) -> None:
+        self.codes, self.started = codes, list[list[str]]()
+
+    def run(self, args: list[str], check: bool) -> subprocess.CompletedProcess[Any]:
+        self.started.append(args[3:])
+        return subprocess.CompletedProcess(args, self.codes.get(args[3], 0))
+
+
+def commands_of(folder: Path) -> list[Command]:
+    split = Command("split-ood", ("split-ood", "mosi.pkl", str(folder / "data")), folder / "data")
+    fit = Command("fit", ("fit", f"--data.path={folder / 'data'}"), folder / "run")
+    return [split, fit, Command("test", ("test", f"--config={folder / 'run'}/config.yaml"), folder / "run")]
+
+
+def test_what_has_ended_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, told = Machine({}), list[str]()
+    monkeypatch.setattr(subprocess, "run", machine.run)
+    Runner(told.append).run(commands_of(tmp_path))
+    assert [args[0] for args in machine.started] == ["split-ood", "fit", "test"]
+    assert len(json.loads((tmp_path / "run" / RECORD).read_text())["ended"]) == 2
+    (tmp_path / "data").mkdir()
+    Runner(told.append).run(commands_of(tmp_path))
+    assert len(machine.started) == 3
+    assert [line.split(":")[0] for line in told[3:]] == ["kept"] * 3
+
+
+def test_what_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, told = Machine({"fit": -15}), list[str]()
+    monkeypatch.setattr(subprocess, "run", machine.run)
+    _, fit, _ = commands_of(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        Runner(told.append).run([fit])
+    assert stopped.value.code == 143
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    machine.codes = {}
+    Runner(told.append).run([fit])
+    assert [args[-1] for args in machine.started] == [fit.args[-1], "--ckpt_path=last"]
+
+
+def test_what_waits_for_what_failed_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine({"split-ood": 2})
+    monkeypatch.setattr(subprocess, "run", machine.run)
+    runner, other = Runner(lambda line: None), Command("fit", ("fit", "--data.path=other.pkl"), tmp_path / "other")
+    runner.run([*commands_of(tmp_path), other])
+    assert [args[0] for args in machine.started] == ["split-ood", "fit"]
+    assert list(runner.failed) == [tmp_path / "data"]
+
+
+@pytest.mark.parametrize("text", ["{}", '{"ended": [[]]}', "[1]", "{"])
+def test_an_odd_record_is_refused(tmp_path: Path, text: str) -> None:
+    _, fit, _ = commands_of(tmp_path)
+    fit.folder.mkdir()
+    (fit.folder / RECORD).write_text(text)
+    with pytest.raises(MERError, match=RECORD):
+        Runner(lambda line: None).run([fit])
