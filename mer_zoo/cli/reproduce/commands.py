@@ -20,7 +20,6 @@ from mer_zoo.errors import MERError
 
 __all__ = ["Command", "commands", "run_folder"]
 
-SHIFTS: Mapping[str, str] = {}
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -67,7 +66,8 @@ def commands(
     data = files[training.kind]
     if training.split == "OOD":
         source, data = data, out / "data" / f"{training.corpus}_ood_{training.task}".lower()
-        yield Command("split-ood", ("split-ood", str(source), str(data), f"--task={training.task}"), data)
+        shift = f"--label-shift=cider-{training.corpus.lower()}"
+        yield Command("split-ood", ("split-ood", str(source), str(data), f"--task={training.task}", shift), data)
     configs = _configs(training)
     settings = _merged(configs)
     given = [*extra]

@@ -69,8 +69,8 @@ def _cider(one: Experiment) -> Iterator[str]:
             yield "MPLMM is trained in one stage on CMU-MOSI; its own paper pre-trains on complete CMU-MOSEI."
     if training.split == "OOD":
         yield (
-            "The paper's OOD files are not at hand; mer-zoo split-ood makes such splits of the IID file, by annealing"
-            " and for the task, whose words shift and whose shares of classes do not."
+            "The paper's OOD files are not at hand; mer-zoo split-ood makes splits of other samples, by annealing and"
+            " for the task, with the label shift of the paper's, as far as its tables tell it."
         )
     if training.tested != training.corpus:
         yield "The paper tests on the other corpus in features that the two share (CASP); both files must have them."

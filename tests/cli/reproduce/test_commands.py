@@ -113,7 +113,13 @@ def test_the_conditions_are_those_of_the_figures() -> None:
 
 def test_a_split_out_of_distribution_is_made_for_its_task() -> None:
     first, fit, test = (command for command in of("CIDer:V:w/o MACI") if "seven" in str(command))
-    assert first.args == ("split-ood", "MOSI_unaligned.pkl", str(first.folder), "--task=seven")
+    assert first.args == (
+        "split-ood",
+        "MOSI_unaligned.pkl",
+        str(first.folder),
+        "--task=seven",
+        "--label-shift=cider-mosi",
+    )
     assert option(fit, "data.path") == str(first.folder)
     assert option(test, "config") == f"{fit.folder}/config.yaml"
 

@@ -70,7 +70,7 @@ def test_a_row_of_cider_out_of_distribution(
     rows = [line.split(" | ") for line in told.splitlines() if line.startswith("| CMU-MOSI | OOD")]
     assert [row[3:5] for row in rows] == [["Acc2", "61.7"], ["F1", "61.3"], ["Acc7", "31.0"]]
     assert all(0 <= float(row[5].rstrip(" |")) <= 100 for row in rows)
-    assert "mer-zoo split-ood makes such splits" in told
+    assert "mer-zoo split-ood makes splits of other samples" in told
     for results in OUT.rglob("results.json"):
         nest = json.loads(results.read_text())["nest"]
         assert {each["class"]: each["options"] for each in nest}["MACI"]["labels"] is False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from mer_zoo.cli.reproduce.plan import plan
@@ -37,6 +39,7 @@ def test_the_table_of_what_runs_adds_up() -> None:
     assert last[1:3] == [f"{run} of {of}" for run, of in counted]
     assert counted[0][1] == len(all_rows())
     assert counted[1][1] == FIGURES
+    assert coverage().markdown() in (Path(__file__).parents[3] / "docs" / "reproduce.md").read_text("utf-8")
     reasons = {row.reason for row in all_rows() if row.reason}
     assert all(any(reason in row[3] for row in tables) for reason in reasons)
 
