@@ -41,7 +41,17 @@ def _trial() -> None:
             file.write(f"{epoch},,{loss(float(given['x']), epoch)}\n{epoch},1.0,\n")
             file.flush()
             _strike()
+            if epoch > int(os.environ.get("TOY_HANGS", "1000")) and not _hung_before():
+                time.sleep(600)
             time.sleep(float(os.environ.get("TOY_SECONDS", "0.05")))
+
+
+def _hung_before() -> bool:
+    mark = os.environ.get("TOY_HUNG")
+    hung = mark is not None and Path(mark).exists()
+    if mark is not None:
+        Path(mark).touch()
+    return hung
 
 
 def _strike() -> None:

@@ -31,6 +31,7 @@ def run_sweep(
     study: str | None = None,
     storage: str | None = None,
     seed: int = 0,
+    trial_timeout: float | None = None,
 ) -> tuple[Table, str]:
     """Run a sweep, or go on with it, alone or beside other processes with the same storage.
 
@@ -42,6 +43,8 @@ def run_sweep(
         study: Name of the study; None for the sweep's.
         storage: Journal file or storage URL; None for ``out/study/journal.log``.
         seed: Seed of the search; the training's seed is the configuration's.
+        trial_timeout: Minutes that a trial may go without measuring its metric before it is ended as failed; None for
+            any number.
 
     Returns:
         The table of trials, and the command that trains the best one anew; also written to ``trials.md`` in the study's
@@ -59,6 +62,8 @@ def run_sweep(
     for option, number in {"trials": trials, "jobs": jobs}.items():
         if number < 1:
             raise MERError(f"--{option} is {number}; give at least 1")
+    if trial_timeout is not None and not trial_timeout > 0:
+        raise MERError(f"--trial-timeout is {trial_timeout:g}; give minutes, more than 0")
     if seed < 0:
         raise MERError(f"--seed is {seed}; give a number that is not negative")
     if not re.fullmatch(r"[\w-][\w.-]*", name):
@@ -69,7 +74,8 @@ def run_sweep(
     place = storage or str(folder / "journal.log")
     training_seed = check_sweep(sweep)
     opened = open_study(sweep, place, name)
-    Runner(sweep, opened, trials, jobs, folder, seed, place, open_console()).run()
+    timeout = None if trial_timeout is None else 60 * trial_timeout
+    Runner(sweep, opened, trials, jobs, folder, seed, place, open_console(), timeout).run()
     best, command = best_trial(opened), best_command(opened)
     if best is None or command is None:
         raise MERError(f"no trial of {name} has run to its end; see the .log files in {folder}")
@@ -105,6 +111,12 @@ def main(args: list[str]) -> None:
     parser.add_argument("--study", help="name of the study (default: the sweep's)")
     parser.add_argument("--storage", help="journal file or URL that processes share (default: OUT/STUDY/journal.log)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the search, not of the training (default: 0)")
+    parser.add_argument(
+        "--trial-timeout",
+        type=float,
+        metavar="MINUTES",
+        help="end a trial that has not measured its metric for so long, as failed (default: never)",
+    )
     own, extra = (args[: args.index("--")], args[args.index("--") + 1 :]) if "--" in args else (args, [])
     options = parser.parse_args(own)
     sweep = load_sweep(options.file, extra)
@@ -113,7 +125,14 @@ def main(args: list[str]) -> None:
     signals = {kind: signal.signal(kind, _interrupt) for kind in kinds}
     try:
         table, command = run_sweep(
-            sweep, options.trials, options.jobs, options.out, options.study, options.storage, options.seed
+            sweep,
+            options.trials,
+            options.jobs,
+            options.out,
+            options.study,
+            options.storage,
+            options.seed,
+            options.trial_timeout,
         )
     except KeyboardInterrupt as stopped:
         sys.stderr.write("mer-zoo: the sweep was stopped; the same command goes on\n")

@@ -35,6 +35,7 @@ POLL = 0.5  # seconds between two looks at the trials
 SIGN = 15.0  # seconds between two signs of life
 SILENT = 90.0  # seconds without one after which another process takes a trial over
 FAILURES = 3  # trials that fail in a row before the sweep gives up
+QUIET = 1800.0  # seconds without a measurement that are worth a word, then twice as many
 
 
 class Running:
@@ -44,7 +45,13 @@ class Running:
         self.trial, self.job = trial, job
         self.seen = 0
         self.values: list[float] = []
-        self.signed = time.monotonic()
+        self.signed = self.measured = time.monotonic()
+        self.patience = QUIET
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the metric was measured last, or the trial begun."""
+        return time.monotonic() - self.measured
 
 
 class Runner:
@@ -59,6 +66,7 @@ class Runner:
         seed: Seed of the search.
         storage: The storage as given, for messages.
         console: Where progress is told.
+        timeout: Seconds that a trial may go without measuring its metric before it is ended; None for any number.
     """
 
     def __init__(
@@ -71,9 +79,11 @@ class Runner:
         seed: int,
         storage: str,
         console: Console,
+        timeout: float | None = None,
     ) -> None:
         self.sweep, self.study, self.trials, self.jobs = sweep, study, trials, jobs
         self.folder, self.seed, self.storage, self.console = folder, seed, storage, console
+        self.timeout = timeout
         self.running: list[Running] = []
         self.silence = Silence(SILENT)
         self.failures = 0
@@ -152,8 +162,15 @@ class Runner:
                 trial.report(value, step)
                 running.values.append(value)
         fresh, running.seen = len(measured) > running.seen, max(running.seen, len(measured))
+        if fresh:
+            running.measured, running.patience = time.monotonic(), QUIET
         if ended:
             self._end(running)
+        elif self.timeout is not None and running.silence > self.timeout:
+            job.stop()
+            self._fail(
+                running, f"ended by --trial-timeout: {self.sweep.metric} was not measured for {self.timeout:g} s"
+            )
         elif fresh and trial.should_prune():
             job.stop()
             self._tell(trial, "PRUNED")
@@ -162,6 +179,12 @@ class Runner:
         elif time.monotonic() - running.signed > SIGN:
             running.signed = time.monotonic()
             trial.set_user_attr(BEAT, int(trial.user_attrs.get(BEAT, 0)) + 1)
+        if not ended and running.silence > running.patience:
+            running.patience *= 2
+            self._say(
+                f"trial {trial.number} has measured nothing for {running.silence / 60:.0f} min (see {job.log});"
+                " --trial-timeout ends such a trial"
+            )
 
     def _end(self, running: Running) -> None:
         trial, job = running.trial, running.job
@@ -182,6 +205,10 @@ class Runner:
         reason = job.complaint() if job.process.returncode else f"no finite {self.sweep.metric} was measured"
         if cut_off is not None:
             reason = f"cut off by {cut_off} {deaths} times"
+        self._fail(running, reason)
+
+    def _fail(self, running: Running, reason: str) -> None:
+        trial, job = running.trial, running.job
         trial.set_user_attr("error", f"{reason} ({job.log})")
         self._tell(trial, "FAIL")
         self.running.remove(running)

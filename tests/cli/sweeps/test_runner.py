@@ -292,6 +292,53 @@ def test_trials_that_are_always_cut_off_end_the_sweep(toy: Path, monkeypatch: py
     assert trials[2].user_attrs["error"].startswith("cut off by SIGKILL 3 times")
 
 
+def test_a_trial_that_hangs_is_ended_when_it_was_asked_for(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TOY_HANGS", "1")
+    monkeypatch.setenv("TOY_HUNG", str(toy.parent / "hung"))
+    monkeypatch.setattr(jobs, "GRACE", 0.2)
+    begin = time.monotonic()
+    run_sweep(load_sweep(toy), trials=2, out=toy.parent, trial_timeout=1 / 30)
+    assert time.monotonic() - begin < 60
+    first, second = trials_of(toy.parent / "toy" / "journal.log")
+    assert (first.state.name, second.state.name) == ("FAIL", "COMPLETE")
+    assert first.user_attrs["error"].startswith("ended by --trial-timeout: val/loss was not measured for 2 s")
+    assert len(first.intermediate_values) == 2
+    assert "trial 0 failed: ended by --trial-timeout" in capsys.readouterr().out
+
+
+def test_trials_that_all_hang_end_the_sweep(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOY_HANGS", "0")
+    monkeypatch.setattr(jobs, "GRACE", 0.2)
+    with pytest.raises(MERError, match="3 trials in a row have failed, the last with: ended by --trial-timeout"):
+        run_sweep(load_sweep(toy), trials=9, out=toy.parent, trial_timeout=1 / 60)
+
+
+def test_a_trial_that_goes_on_measuring_is_not_ended(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOY_SECONDS", "1")
+    monkeypatch.setenv("TOY_EPOCHS", "6")
+    run_sweep(load_sweep(toy), trials=1, out=toy.parent, trial_timeout=4 / 60)
+    assert states(trials_of(toy.parent / "toy" / "journal.log")) == ["COMPLETE"]
+
+
+def test_a_silent_trial_is_told_of(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(runner, "QUIET", 0.4)
+    monkeypatch.setenv("TOY_SECONDS", "1.5")
+    run_sweep(load_sweep(toy), trials=1, out=toy.parent)
+    said = capsys.readouterr().out
+    assert "trial 0 has measured nothing for" in said
+    assert "--trial-timeout ends such a trial" in said
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "nan"])
+def test_a_timeout_of_no_length_is_refused(toy: Path, given: str) -> None:
+    with pytest.raises(MERError, match=r"--trial-timeout is .*; give minutes, more than 0"):
+        run_sweep(load_sweep(toy), trials=1, out=toy.parent, trial_timeout=float(given))
+
+
 def test_a_trial_ends_with_its_sweep(tmp_path: Path) -> None:
     """Its process waits on a pipe, which breaks even by kill -9."""
     code = "import runpy, sys, time, types; cli = types.ModuleType('mer_zoo.cli'); cli.main = lambda: time.sleep(600);"
