@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
 
 from torch import Tensor
 from torchmetrics import MetricCollection
@@ -13,7 +12,7 @@ from mer_zoo.batch import MODALITIES
 from mer_zoo.errors import MERError
 from mer_zoo.metrics.confusion import ConfusionMetric
 from mer_zoo.metrics.contribution import ModalityContribution, subsets
-from mer_zoo.reports.kept_scores import read_scores
+from mer_zoo.reports.kept_scores import KeptScores, read_scores
 from mer_zoo.reports.record import ConditionResult, RunResults
 from mer_zoo.reports.robustness import gap_places, sets_at
 from mer_zoo.reports.tables import Table, format_value
@@ -36,18 +35,7 @@ _FINEST = ("Acc7", "Acc5", "Acc3", "Acc2", "Acc")
 _PREFIX = "contribution_"
 
 
-class _Scored(Protocol):
-    """Scores of samples: those of a test, or those it has kept."""
-
-    @property
-    def logits(self) -> Tensor: ...
-    @property
-    def target(self) -> Tensor: ...
-    @property
-    def index(self) -> Tensor: ...
-
-
-Read = Callable[[str, tuple[int, ...]], _Scored | None]
+Read = Callable[[str, tuple[int, ...]], KeptScores | None]
 
 
 def finest_accuracy(task: Task) -> str:
@@ -117,7 +105,7 @@ def _shares(
     return {name.removeprefix(_PREFIX): float(value) for name, value in contribution.compute().items()}
 
 
-def _right(metrics: MetricCollection, name: str, scores: _Scored, condition: ConditionResult) -> Tensor | None:
+def _right(metrics: MetricCollection, name: str, scores: KeptScores, condition: ConditionResult) -> Tensor | None:
     """Whether each prediction that counts is right; None where the condition's metric says otherwise."""
     metric = metrics[name]
     assert isinstance(metric, ConfusionMetric)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mer_zoo.reports.contribution import contribution_table, contributions_from
 from mer_zoo.reports.curve_plots import curve_picture
 from mer_zoo.reports.groups import Group, choose_metric, conditions_of
-from mer_zoo.reports.kept_scores import read_scores
+from mer_zoo.reports.kept_scores import KeptScores, read_scores
 from mer_zoo.reports.plots import Series, condition_picture, save_picture
 from mer_zoo.reports.record import ConditionResult, RunResults, load_results, parse_results, save_results
 from mer_zoo.reports.robustness import curves_of, gap_places, summarize
@@ -60,8 +60,14 @@ def write_results(
         MERError: Where ``results`` lacks a part.
     """
     tested = parse_results(results, folder / "results.json")
-    # scores of conditions that an earlier test in the folder has left are in its file
-    shares = contributions_from(tested, lambda name, shape: scores.get(name) or read_scores(folder, name, shape))
+
+    def read(name: str, shape: tuple[int, ...]) -> KeptScores | None:
+        found = scores.get(name)  # those of conditions that an earlier test has left are in its file
+        if found is None:
+            return read_scores(folder, name, shape)
+        return KeptScores(found.logits, found.target, found.index)
+
+    shares = contributions_from(tested, read)
     run = save_results(folder, {**results, "summary": {**summarize(tested), "contribution": shares}}, scores)
     with whole_file(folder / "results.md") as part:
         part.write_text(_markdown(run, pictures), encoding="utf-8")

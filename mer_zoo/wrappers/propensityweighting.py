@@ -218,7 +218,7 @@ class PropensityWeighting(Wrapper):
             (B,), or (B, E) for E emotions, with mean 1 over the split; 1 behind a closed gate.
 
         Raises:
-            MERError: Before :meth:`prepare`, or for samples of another split.
+            MERError: Before ``prepare``, or for samples of another split.
         """
         self._check(index)
         self._weights = self._weights.to(index.device)
