@@ -7,6 +7,7 @@ from . import (
     data as data,
     functional as functional,
     layers as layers,
+    life as life,
     metrics as metrics,
     reports as reports,
     sharing as sharing,
@@ -51,6 +52,7 @@ from .data.datamodule import (
 )
 from .distributed import distributed_mean as distributed_mean
 from .errors import MERError as MERError
+from .life import LifeCheck as LifeCheck
 from .model import Backbone as Backbone, Model as Model, Wrapper as Wrapper, adapt as adapt
 from .module import MERModule as MERModule
 from .scores import Scores as Scores

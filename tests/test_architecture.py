@@ -37,7 +37,7 @@ LADDER = (
     ("wrappers",),
     ("sharing",),
     ("module",),
-    ("callbacks",),
+    ("callbacks", "life"),
     ("cli",),
     ("__init__", "__main__"),
 )
