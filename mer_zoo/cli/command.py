@@ -41,6 +41,7 @@ GROUPS = {
         "fit": Command("train; the run's folder keeps configuration, curves and checkpoints"),
         "validate": Command("metrics of a checkpoint on the validation split"),
         "test": Command("metrics of a checkpoint under every test condition"),
+        "seeds": Command("train and test under several seeds, and report their means", "cli.seeds"),
         "predict": Command("scores of a checkpoint for each sample, as a CSV file"),
         "sweep": Command("search hyper-parameters by a sweep file, offline with Optuna", "cli.sweeps.command"),
     },

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from mer_zoo.runs.folder import CHECKPOINTS
 
 __all__ = ["Runner"]
 
-RECORD = "reproduce.json"  # of a run's folder: the commands that came to their end there
+RECORD = "commands.json"  # of a run's folder: the commands that came to their end there
 LARGEST = 2**20  # bytes of it
 STOPPED = (130, 143)  # exit codes of what was told to stop
 
@@ -27,13 +28,15 @@ class Runner:
 
     Args:
         say: Takes a line of what is going on.
+        environment: Variables that the processes have besides those of this one.
 
     Attributes:
         failed: Commands that ended with another exit code than 0, by their folders.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], environment: Mapping[str, str] | None = None) -> None:
         self.say = say
+        self.environment = environment or {}
         self.failed: dict[Path, Command] = {}
         self.left: set[Path] = set()  # folders that wait in vain, for one that failed or for one another
 
@@ -67,7 +70,8 @@ class Runner:
         if command.kind == "fit" and (command.folder / CHECKPOINTS).is_dir():
             args.append("--ckpt_path=last")  # it was cut off
         self.say(f"$ {Command(command.kind, tuple(args), command.folder)}")
-        code = subprocess.run([sys.executable, "-m", "mer_zoo", *args], check=False).returncode  # noqa: S603
+        process = [sys.executable, "-m", "mer_zoo", *args]
+        code = subprocess.run(process, check=False, env={**os.environ, **self.environment}).returncode  # noqa: S603
         if code < 0 or code in STOPPED:
             self.say("stopped; the same command goes on")
             raise SystemExit(128 - code if code < 0 else code)
