@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch  # noqa: F401  # its log goes to the stream of whoever imports it first, a test's own is closed
 import pytest
 import yaml
 
