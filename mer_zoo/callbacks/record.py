@@ -196,6 +196,7 @@ class RunRecord(BasePredictionWriter):
         if isinstance(pl_module, MERModule) and trainer.is_global_zero and not is_trial(trainer):
             # What can't be kept is refused before the work, not after it.
             results_to_add_to(self.folder_of(trainer), results_of(trainer, pl_module), self.overwrite)
+            self._cost(trainer, pl_module.model.label)
 
     @override
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -164,6 +164,8 @@ def read_cost(folder: Path, model: str) -> dict[str, Any]:
         given = Fields(read_json(path, _LARGEST, strict=True), str(path), _REMEDY)
     except OSError as error:
         raise MERError(f"{path} can't be read ({error.strerror}); {_REMEDY}") from None
-    return (
-        {name: given.plain(name) for name in given.content if name != "model"} if given.text("model") == model else {}
-    )
+    memory = given.optional_part("peak_memory")
+    _ = given.number("seconds_per_epoch"), given.optional_count("epochs_timed"), given.optional_text("device")
+    _ = None if memory is None else (memory.count("bytes"), memory.text("measure"))
+    told = {name: given.plain(name) for name in given.content if name != "model"}
+    return told if given.text("model") == model else {}

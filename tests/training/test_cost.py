@@ -93,7 +93,13 @@ def test_weights_that_were_not_trained_here_have_no_cost(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"), [("[1]", "holds a list"), ('{"model": 3}', "model is 3, not a text"), ("{", "")]
+    ("text", "fault"),
+    [
+        ("[1]", "holds a list"),
+        ('{"model": 3}', "model is 3, not a text"),
+        ("{", ""),
+        ('{"model": "MulT", "peak_memory": {"bytes": -1}}', "bytes is -1"),
+    ],
 )
 def test_an_odd_file_is_told(tmp_path: Path, text: str, fault: str) -> None:
     (tmp_path / "cost.json").write_text(text)
