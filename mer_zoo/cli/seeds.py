@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mer_zoo.cli.reproduce.commands import Command
 from mer_zoo.cli.reproduce.runner import Runner
+from mer_zoo.cli.signals import stoppable
 from mer_zoo.cli.sweeps.config import folder_options
 from mer_zoo.errors import MERError
 
@@ -69,14 +70,25 @@ def _run(runs: Sequence[Sequence[Command]], jobs: int) -> list[Command]:
     """Run all, as many side by side as asked, each on a GPU of its own where there are some; what has failed."""
     places = [_place(job, jobs) for job in range(jobs)]
     runners = [Runner(_say, place) for place in places]
-    if jobs == 1:
-        runners[0].run(command for run in runs for command in run)
-    else:
-        with ThreadPoolExecutor(jobs) as pool:
-            shares = [[command for run in runs[job::jobs] for command in run] for job in range(jobs)]
+    with stoppable("seeds was stopped; the same command goes on"):
+        if jobs == 1:
+            runners[0].run(command for run in runs for command in run)
+        else:
+            _run_side_by_side(runners, runs)
+    return [command for runner in runners for command in runner.failed.values()]
+
+
+def _run_side_by_side(runners: Sequence[Runner], runs: Sequence[Sequence[Command]]) -> None:
+    jobs = len(runners)
+    shares = [[command for run in runs[job::jobs] for command in run] for job in range(jobs)]
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
             for future in [pool.submit(runner.run, share) for runner, share in zip(runners, shares, strict=True)]:
                 future.result()
-    return [command for runner in runners for command in runner.failed.values()]
+        except BaseException:  # the pool waits for what is running
+            for runner in runners:
+                runner.stop()
+            raise
 
 
 def _place(job: int, jobs: int) -> Mapping[str, str]:

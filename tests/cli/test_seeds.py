@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mer_zoo.cli import main
+from mer_zoo.cli.reproduce.runner import Runner
 
 FIT = ["--", "fit", "--config", "configs/quickstart.yaml"]
 
@@ -56,14 +55,14 @@ def test_what_can_not_be_run_is_told(args: list[str], told: str, capsys: pytest.
 def test_a_seed_that_fails_is_told_and_the_others_go_on(
     jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def run(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
+    def run(_: Runner, command: Sequence[str], environment: Mapping[str, str]) -> int:
         failed = "--seed_everything=1" in command
         if not failed:
             folder = tmp_path / next(word.split("=")[1] for word in command if ".name=" in word)
             folder.mkdir(parents=True)
-        return subprocess.CompletedProcess(command, int(failed))
+        return int(failed)
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(Runner, "_in_a_process", run)
     options = ("--out", str(tmp_path), "--conditions", "none", "--jobs", str(jobs))
     assert seeds("3", *options, *FIT) == 1
     told = capsys.readouterr().out.splitlines()

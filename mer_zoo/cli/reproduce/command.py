@@ -14,6 +14,7 @@ from mer_zoo.cli.reproduce.plan import Experiment, plan
 from mer_zoo.cli.reproduce.rows import chosen_rows
 from mer_zoo.cli.reproduce.runner import Runner
 from mer_zoo.cli.reproduce.tables import coverage, results_table, skipped
+from mer_zoo.cli.signals import stoppable
 from mer_zoo.errors import MERError
 from mer_zoo.reports.tables import Table, open_console
 from mer_zoo.runs.files import whole_file
@@ -57,11 +58,12 @@ def main(args: list[str]) -> int:
         return 0
     for kind, file in files.items():
         if any(kind in one.training.kinds for one in ready):
-            check_file(kind, file, {kind: options.target})
+            check_file(kind, file, options.target, extra)
     for line in told:
         _say(line)
     runner = Runner(_say)
-    runner.run(todo)
+    with stoppable("reproduce was stopped; the same command goes on"):
+        runner.run(todo)
     tables = [results_table(row, ready, seeds, options.out) for row in rows if not row.reason]
     _show(tables, options.markdown)
     report = options.out / f"{re.sub(r'[^A-Za-z0-9.]+', '_', options.target).strip('_')}.md"

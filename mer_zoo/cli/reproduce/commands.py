@@ -66,8 +66,9 @@ def commands(
     data = files[training.kind]
     if training.split == "OOD":
         source, data = data, out / "data" / f"{training.corpus}_ood_{training.task}".lower()
-        shift = f"--label-shift=cider-{training.corpus.lower()}"
-        yield Command("split-ood", ("split-ood", str(source), str(data), f"--task={training.task}", shift), data)
+        split = [f"--task={training.task}", f"--label-shift=cider-{training.corpus.lower()}"]
+        split += ["--nan=zero"] if "--data.nan=zero" in extra else []
+        yield Command("split-ood", ("split-ood", str(source), str(data), *split), data)
     configs = _configs(training)
     settings = _merged(configs)
     given = [*extra]

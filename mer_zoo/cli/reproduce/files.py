@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from mer_zoo.errors import MERError
 from mer_zoo.reports.published import DATASETS
@@ -13,6 +14,7 @@ from mer_zoo.reports.published import DATASETS
 __all__ = ["check_file", "given_files", "placeholders"]
 
 NAMED = re.compile(r"(\w+)(?::(\w+))?=(.+)")
+READING = re.compile(r"--data\.(nan|cache_dir)=(.+)")
 ALIGNMENTS = ("aligned", "unaligned")
 
 
@@ -66,13 +68,14 @@ def placeholders(needed: Iterable[str]) -> dict[str, Path]:
     return {kind: Path(f"{kind.replace(':', '_')}.pkl") for kind in needed}
 
 
-def check_file(kind: str, file: Path, used: Mapping[str, str]) -> None:
+def check_file(kind: str, file: Path, target: str, extra: Sequence[str] = ()) -> None:
     """Refuse a file that is not of its kind, before anything is trained.
 
     Args:
         kind: What it was given as.
         file: The file.
-        used: Kind -> a row that reads it.
+        target: What reads it.
+        extra: Options of every fit, of which some tell how a file is read.
 
     Raises:
         MERError: If the file can't be read, has other labels, or is aligned where the table is not, or the reverse.
@@ -80,11 +83,12 @@ def check_file(kind: str, file: Path, used: Mapping[str, str]) -> None:
     from mer_zoo.data import IEMOCAP, MOSEI, MOSI
 
     corpus, _, alignment = kind.partition(":")
-    data = {"IEMOCAP": IEMOCAP, "MOSEI": MOSEI, "MOSI": MOSI}[corpus](str(file))
+    reading: dict[str, Any] = {found[1]: found[2] for word in extra if (found := READING.fullmatch(word))}
+    data = {"IEMOCAP": IEMOCAP, "MOSEI": MOSEI, "MOSI": MOSI}[corpus](str(file), **reading)
     data.train_dataloader()  # looks at the labels
-    found = ALIGNMENTS[not data.spec.aligned]
-    if found != alignment:
-        raise MERError(f"{file} is {found}, and {used[kind]} is {alignment}; give --data.path {kind}=FILE")
+    own = ALIGNMENTS[not data.spec.aligned]
+    if own != alignment:
+        raise MERError(f"{file} is {own}, and {target} is {alignment}; give --data.path {kind}=FILE")
 
 
 def _kind(corpus: str, alignment: str | None) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mer_zoo.cli.reproduce.commands import Command
+from mer_zoo.cli.sweeps.jobs import LAUNCH
 from mer_zoo.errors import MERError
 from mer_zoo.fields import Fields
 from mer_zoo.foreign import read_json
@@ -22,6 +22,8 @@ RECORD = "commands.json"  # of a run's folder: the commands that came to their e
 LARGEST = 2**20  # bytes of it
 STOPPED = (130, 143)  # exit codes of what was told to stop
 
+Start = Callable[[Sequence[str], Mapping[str, str]], int]
+
 
 class Runner:
     """Runs commands, each in a process of its own.
@@ -29,14 +31,19 @@ class Runner:
     Args:
         say: Takes a line of what is going on.
         environment: Variables that the processes have besides those of this one.
+        start: Runs ``mer-zoo`` with some arguments and these variables to its end, and gives the exit code.
 
     Attributes:
         failed: Commands that ended with another exit code than 0, by their folders.
     """
 
-    def __init__(self, say: Callable[[str], None], environment: Mapping[str, str] | None = None) -> None:
-        self.say = say
+    def __init__(
+        self, say: Callable[[str], None], environment: Mapping[str, str] | None = None, start: Start | None = None
+    ) -> None:
+        self.say, self.start = say, start or self._in_a_process
         self.environment = environment or {}
+        self.process: subprocess.Popen[bytes] | None = None
+        self.is_stopped = False
         self.failed: dict[Path, Command] = {}
         self.left: set[Path] = set()  # folders that wait in vain, for one that failed or for one another
 
@@ -51,10 +58,24 @@ class Runner:
             SystemExit: If a command was told to stop, with its exit code.
         """
         for command in commands:
+            if self.is_stopped:
+                raise SystemExit(STOPPED[0])
             if self._is_waiting(command):
                 self.left.add(command.folder)
             else:
                 self._run(command)
+
+    def stop(self) -> None:
+        """End what is running, and begin nothing more; another thread may be waiting for it."""
+        self.is_stopped = True
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.close()
+
+    def _in_a_process(self, args: Sequence[str], environment: Mapping[str, str]) -> int:
+        # When this process ends, for whatever reason, the pipe breaks; the other then ends, with all that it started.
+        command, variables = [*LAUNCH, *args], {**os.environ, **environment}
+        with subprocess.Popen(command, stdin=subprocess.PIPE, env=variables, start_new_session=True) as self.process:  # noqa: S603
+            return self.process.wait()
 
     def _is_waiting(self, command: Command) -> bool:
         """Whether what a command needs has failed."""
@@ -70,8 +91,7 @@ class Runner:
         if command.kind == "fit" and (command.folder / CHECKPOINTS).is_dir():
             args.append("--ckpt_path=last")  # it was cut off
         self.say(f"$ {Command(command.kind, tuple(args), command.folder)}")
-        process = [sys.executable, "-m", "mer_zoo", *args]
-        code = subprocess.run(process, check=False, env={**os.environ, **self.environment}).returncode  # noqa: S603
+        code = self.start(args, self.environment)
         if code < 0 or code in STOPPED:
             self.say("stopped; the same command goes on")
             raise SystemExit(128 - code if code < 0 else code)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-import signal
-import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn
 
 from rich.text import Text
 
+from mer_zoo.cli.signals import stoppable
 from mer_zoo.cli.sweeps.config import Sweep, check_sweep, load_sweep
 from mer_zoo.cli.sweeps.runner import Runner
 from mer_zoo.cli.sweeps.study import open_study
@@ -120,10 +118,7 @@ def main(args: list[str]) -> None:
     own, extra = (args[: args.index("--")], args[args.index("--") + 1 :]) if "--" in args else (args, [])
     options = parser.parse_args(own)
     sweep = load_sweep(options.file, extra)
-    # what nohup has the process ignore stays ignored
-    kinds = [kind for kind in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(kind) is not signal.SIG_IGN]
-    signals = {kind: signal.signal(kind, _interrupt) for kind in kinds}
-    try:
+    with stoppable("the sweep was stopped; the same command goes on"):
         table, command = run_sweep(
             sweep,
             options.trials,
@@ -134,16 +129,6 @@ def main(args: list[str]) -> None:
             options.seed,
             options.trial_timeout,
         )
-    except KeyboardInterrupt as stopped:
-        sys.stderr.write("mer-zoo: the sweep was stopped; the same command goes on\n")
-        sys.exit(128 + (stopped.args[0] if stopped.args else signal.SIGINT))
-    finally:
-        for kind, handler in signals.items():
-            signal.signal(kind, handler)
     console = open_console()
     table.show(console)
     console.print(Text(command), soft_wrap=True)  # one line, to be copied
-
-
-def _interrupt(kind: int, _: Any) -> NoReturn:
-    raise KeyboardInterrupt(kind)

@@ -1,4 +1,4 @@
-"""One trial of a sweep as a process of its own, which ends when the sweep does, even by kill -9."""
+"""A command of a sweep or a reproduction as a process of its own, which ends when that does, even by kill -9."""
 
 from __future__ import annotations
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -103,9 +106,9 @@ class Machine:
     def __init__(self, codes: dict[str, int]) -> None:
         self.codes, self.started = codes, list[list[str]]()
 
-    def run(self, args: list[str], check: bool) -> subprocess.CompletedProcess[Any]:
-        self.started.append(args[3:])
-        return subprocess.CompletedProcess(args, self.codes.get(args[3], 0))
+    def __call__(self, args: Sequence[str], _: Mapping[str, str]) -> int:
+        self.started.append(list(args))
+        return self.codes.get(args[0], 0)
 
 
 def commands_of(folder: Path) -> list[Command]:
@@ -114,35 +117,35 @@ def commands_of(folder: Path) -> list[Command]:
     return [split, fit, Command("test", ("test", f"--config={folder / 'run'}/config.yaml"), folder / "run")]
 
 
-def test_what_has_ended_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_has_ended_is_kept(tmp_path: Path) -> None:
     machine, told = Machine({}), list[str]()
-    monkeypatch.setattr(subprocess, "run", machine.run)
-    Runner(told.append).run(commands_of(tmp_path))
+    Runner(told.append, start=machine).run(commands_of(tmp_path))
     assert [args[0] for args in machine.started] == ["split-ood", "fit", "test"]
     assert len(json.loads((tmp_path / "run" / RECORD).read_text())["ended"]) == 2
     (tmp_path / "data").mkdir()
-    Runner(told.append).run(commands_of(tmp_path))
+    Runner(told.append, start=machine).run(commands_of(tmp_path))
     assert len(machine.started) == 3
     assert [line.split(":")[0] for line in told[3:]] == ["kept"] * 3
 
 
-def test_what_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_cut_off_goes_on(tmp_path: Path) -> None:
     machine, told = Machine({"fit": -15}), list[str]()
-    monkeypatch.setattr(subprocess, "run", machine.run)
     _, fit, _ = commands_of(tmp_path)
     with pytest.raises(SystemExit) as stopped:
-        Runner(told.append).run([fit])
+        Runner(told.append, start=machine).run([fit])
     assert stopped.value.code == 143
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     machine.codes = {}
-    Runner(told.append).run([fit])
+    Runner(told.append, start=machine).run([fit])
     assert [args[-1] for args in machine.started] == [fit.args[-1], "--ckpt_path=last"]
 
 
-def test_what_waits_for_what_failed_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_waits_for_what_failed_is_left_out(tmp_path: Path) -> None:
     machine = Machine({"split-ood": 2})
-    monkeypatch.setattr(subprocess, "run", machine.run)
-    runner, other = Runner(lambda line: None), Command("fit", ("fit", "--data.path=other.pkl"), tmp_path / "other")
+    runner, other = (
+        Runner(lambda line: None, start=machine),
+        Command("fit", ("fit", "--data.path=other.pkl"), tmp_path / "other"),
+    )
     runner.run([*commands_of(tmp_path), other])
     assert [args[0] for args in machine.started] == ["split-ood", "fit"]
     assert list(runner.failed) == [tmp_path / "data"]
@@ -155,3 +158,43 @@ def test_an_odd_record_is_refused(tmp_path: Path, text: str) -> None:
     (fit.folder / RECORD).write_text(text)
     with pytest.raises(MERError, match=RECORD):
         Runner(lambda line: None).run([fit])
+
+
+LONG = ["--trainer.max_epochs=100000", "--early_stopping.patience=100000", "--trainer.accelerator=cpu"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["reproduce", "seeds"])
+def test_nothing_goes_on_behind_what_was_killed(command: str, tmp_path: Path, corpus_files: dict[str, Path]) -> None:
+    """Neither a signal to the command nor its sudden end leaves a training running."""
+    config, path = Path("configs/base/mult_synthetic.yaml").absolute(), f"--data.path={corpus_files['mult_mosi']}"
+    args = {
+        "reproduce": ["reproduce", "CUMDF:3:none", path, "--seeds=0", "--", *LONG],
+        "seeds": ["seeds", "1", "--jobs=2", "--out=runs", "--", "fit", f"--config={config}", *LONG],
+    }[command]
+    for kind, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -9)):
+        with subprocess.Popen([sys.executable, "-m", "mer_zoo", *args], cwd=tmp_path) as process:
+            wait_for(lambda: list(tmp_path.rglob("last.ckpt")))
+            process.send_signal(kind)
+            assert process.wait() == code
+        (checkpoint,) = tmp_path.rglob("last.ckpt")
+        wait_for(lambda: not running_in(tmp_path))
+        checkpoint.unlink()
+
+
+def running_in(folder: Path) -> list[str]:
+    """Processes that run in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            found += [process.name] if (process / "cwd").readlink() == folder else []
+        except OSError:
+            continue
+    return found
+
+
+def wait_for(happened: Callable[[], object], seconds: float = 240.0) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.1)
