@@ -187,7 +187,8 @@ class MERModule(ResumableModule):
     def on_fit_start(self) -> None:
         super().on_fit_start()
         content = self.trainer._checkpoint_connector._loaded_checkpoint
-        check_optimizers(content, self.trainer, self.optimizer_factory, "the checkpoint")
+        taken_over = "optimizer" in self.stretches.may_differ
+        check_optimizers(content, self.trainer, self.optimizer_factory, "the checkpoint", taken_over)
 
     def _train_source(self) -> BatchSource:
         data, convert = self.datamodule, self.trainer.precision_plugin.convert_input

@@ -10,6 +10,9 @@ import torch
 
 __all__ = ["read_archive"]
 
+_DESCRIPTION = "data.pkl"  # the member of an archive that says what the others are
+_LARGEST_DESCRIPTION = 2**24  # bytes
+
 
 def read_archive(path: Path) -> Any:
     """Read what torch.save wrote, mapped.
@@ -35,4 +38,9 @@ def read_archive(path: Path) -> Any:
         stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
         if not stored or sum(entry.file_size for entry in entries) > path.stat().st_size or archive.testzip():
             raise zipfile.BadZipFile
+        for entry in entries:
+            is_description = entry.filename.endswith(_DESCRIPTION)
+            # a bytearray would be made of zeros, of whatever size is told
+            if is_description and (entry.file_size > _LARGEST_DESCRIPTION or b"\nbytearray\n" in archive.read(entry)):
+                raise zipfile.BadZipFile
     return torch.load(path, map_location="cpu", weights_only=True, mmap=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mer_zoo.batch import MODALITIES
@@ -210,7 +211,7 @@ def _scaler(given: Fields) -> ScalerState | None:
         return None
     state: ScalerState = {kind: dict(part.part(kind).content) for kind in ("mean", "std")}
     check_scaler(state, part.where, REMEDY)
-    return state
+    return {kind: {name: value.detach() for name, value in values.items()} for kind, values in state.items()}
 
 
 def check_scaler(state: Mapping[str, Mapping[str, Any]], where: str, remedy: str) -> None:
@@ -239,7 +240,7 @@ def check_scaler(state: Mapping[str, Mapping[str, Any]], where: str, remedy: str
         if name not in mean or name not in std:
             raise MERError(f"{where} holds means and deviations of different modalities; {remedy}")
         for kind, values in (("mean", mean[name]), ("std", std[name])):
-            is_vector = isinstance(values, Tensor) and values.dim() == 1 and values.is_floating_point()
+            is_vector = isinstance(values, Tensor) and values.dim() == 1 and values.dtype is torch.float32
             if not is_vector or not values.isfinite().all():
                 raise MERError(f"{where}: {kind} of {name} is no vector of finite numbers; {remedy}")
         if not (std[name] > 0).all():

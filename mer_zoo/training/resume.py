@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import NoneType
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -18,53 +16,14 @@ from torch import Tensor
 from typing_extensions import override
 
 from mer_zoo.fields import Fields
+from mer_zoo.training.generators import rng_state, set_rng_state
 from mer_zoo.training.record import REMEDY
 from mer_zoo.training.settings import STRETCHES, Settings, Stretches
 
-__all__ = ["LastCheckpoint", "ResumableModule", "rng_state", "set_rng_state"]
+__all__ = ["LastCheckpoint", "ResumableModule"]
 
 TRAINING = "mer_zoo_training"  # the key of a checkpoint under which this state stands
-
-
-def rng_state(device: torch.device) -> dict[str, Any]:
-    """The states of Python's, NumPy's and torch's generators, in values that a checkpoint may hold.
-
-    Args:
-        device: The device of the model; the generator of a GPU is included.
-
-    Example:
-        >>> state = rng_state(torch.device("cpu"))
-        >>> first = (random.random(), np.random.rand(), torch.rand(1))
-        >>> set_rng_state(state, torch.device("cpu"))
-        >>> first == (random.random(), np.random.rand(), torch.rand(1))
-        True
-    """
-    version, words, gauss = random.getstate()
-    name, keys, place, has_gauss, cached = np.random.get_state()  # noqa: NPY002  # the one that others may draw from
-    state: dict[str, Any] = {
-        "python": [version, torch.tensor(words), gauss],
-        "numpy": [name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), int(place), int(has_gauss), float(cached)],
-        "torch": torch.get_rng_state(),
-    }
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
-    return state
-
-
-def set_rng_state(state: Mapping[str, Any], device: torch.device) -> None:
-    """Put the generators back into states from :func:`rng_state`.
-
-    Args:
-        state: The states.
-        device: The device of the model.
-    """
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words.tolist()), gauss))
-    name, keys, place, has_gauss, cached = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), place, has_gauss, cached))  # noqa: NPY002
-    torch.set_rng_state(state["torch"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)
+_MOST_PROCESSES = 4096
 
 
 def _training_state(trainer: Trainer, device: torch.device) -> dict[str, Any]:
@@ -128,7 +87,7 @@ def _checked(state: Any) -> dict[str, Any]:
     """A copy of what :func:`_training_state` has written, refused if a field of it is odd."""
     given = Fields(state, f"the checkpoint: {TRAINING}", REMEDY)
     processes = given.content.get("processes")
-    if not isinstance(processes, list) or not processes:
+    if not isinstance(processes, list) or not 0 < len(processes) <= _MOST_PROCESSES:
         raise given.refusal("processes", "a list of what each process was at")
     for process in processes:
         own = Fields(process, f"{given.where}: processes", REMEDY)

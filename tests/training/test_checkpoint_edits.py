@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,7 +147,28 @@ def nested(depth: int) -> Any:
     return value
 
 
+def many(depth: int) -> Any:
+    """A short list that no walk over it comes to the end of."""
+    value: Any = [1]
+    for _ in range(depth):
+        value = [value] * 10
+    return value
+
+
+def optimizer(*keys: Any, change: Callable[[Any], Any]) -> Callable[[Content], None]:
+    """Change a value in the state of the optimiser."""
+
+    def edit(content: Content) -> None:
+        place: Any = content["optimizer_states"][0]
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = change(place[keys[-1]])
+
+    return edit
+
+
 NAN = torch.full((1,), float("nan"))
+ENDLESS = torch.ones(1).expand(10**12)  # one number
 # To be refused by every way in.
 ODD: dict[str, Callable[[Content], None]] = {
     "state is a list": put("state_dict", value=[1]),
@@ -161,6 +184,17 @@ ODD: dict[str, Callable[[Content], None]] = {
     "weight is nan": weight(filled(float("nan"))),
     "weight is infinite": weight(filled(-float("inf"))),
     "version is a number": put("pytorch-lightning_version", value=2),
+    "version is of other states": put("pytorch-lightning_version", value="0.9.0"),
+    "weight is a shape alone": weight(lambda tensor: tensor.to("meta")),
+    "anything is endless": put("surprise", value=many(15)),
+    "anything holds itself": lambda content: content.update(surprise=[content]),
+    "anything is one number for ever": put("surprise", value=[ENDLESS]),
+    "anything is sparse": put("surprise", value={"a": torch.ones(2).to_sparse()}),
+    "deviation is one number for ever": put("mer_zoo", "scaler", "std", "audio", value=ENDLESS),
+    "deviation is a shape alone": put("mer_zoo", "scaler", "std", "audio", value=torch.ones(5, device="meta")),
+    "deviation is sparse": put("mer_zoo", "scaler", "std", "audio", value=torch.ones(5).to_sparse()),
+    "deviation is too exact": put("mer_zoo", "scaler", "std", "audio", value=torch.ones(5).double()),
+    "deviation is of eight bits": put("mer_zoo", "scaler", "std", "audio", value=torch.ones(5).to(torch.float8_e4m3fn)),
     "version is a text": put("pytorch-lightning_version", value="newest"),
     "epoch is a text": put("epoch", value="one"),
     "epoch is negative": put("epoch", value=-1),
@@ -225,6 +259,9 @@ HARMLESS: dict[str, Callable[[Content], None]] = {
     "versions with escapes": put("mer_zoo", "about", "packages", value={ESCAPE: ESCAPE}),
     "corpus with escapes": put("mer_zoo", "about", "data", "corpus", value=ESCAPE),
     "task of the data with escapes": put("mer_zoo", "about", "data", "task", value=ESCAPE + "\n```\n# heading"),
+    "deviation that would be trained": lambda content: content["mer_zoo"]["scaler"]["std"].update(
+        audio=torch.nn.Parameter(content["mer_zoo"]["scaler"]["std"]["audio"])
+    ),
     "no seed": put("mer_zoo", "seed", value=None),
     "no git": put("mer_zoo", "about", "git", value=None),
     "no data": put("mer_zoo", "about", "data", value=None),
@@ -260,6 +297,25 @@ EITHER: dict[str, Callable[[Content], None]] = {
     "optimizer states is empty": put("optimizer_states", value=[]),
     "optimizer states lacks groups": put("optimizer_states", value=[{"state": {}}]),
     "optimizer groups are odd": put("optimizer_states", value=[{"state": {0: 3}, "param_groups": [{"params": [0]}]}]),
+    "optimizer has a state of another shape": optimizer("state", 0, "exp_avg", change=lambda value: value[:1]),
+    "optimizer has a state of whole numbers": optimizer("state", 0, "exp_avg", change=lambda value: value.long()),
+    "optimizer has one number for a state": optimizer("state", 0, "exp_avg", change=lambda v: v[0, 0].expand(v.shape)),
+    "optimizer has negative steps": optimizer("state", 0, "step", change=lambda value: -value),
+    "optimizer has parameters in another order": optimizer("param_groups", 0, "params", change=lambda v: v[::-1]),
+    "optimizer has one parameter many times": optimizer("param_groups", 0, "params", change=lambda v: [0] * len(v)),
+    "optimizer has impossible options": optimizer("param_groups", 0, "betas", change=lambda _: (2.0, 3.0)),
+    "optimizer has a negative rate": optimizer("param_groups", 0, "lr", change=lambda value: -value),
+    "optimizer has another switch": optimizer("param_groups", 0, "capturable", change=lambda _: True),
+    "stopped for no reason": lambda content: [
+        state.update(stopping_reason=99) for state in content["callbacks"].values() if "stopping_reason" in state
+    ],
+    "progress is negative": put("loops", "fit_loop", "epoch_progress", "current", "processed", value=-3),
+    "numpy draws from beside its numbers": lambda content: content["mer_zoo_training"]["processes"][0]["rng"][
+        "numpy"
+    ].__setitem__(2, 10**6),
+    "many processes": lambda content: content["mer_zoo_training"].update(
+        processes=content["mer_zoo_training"]["processes"] * 5000
+    ),
     "hyper parameters is a list": put("hyper_parameters", value=[1]),
     "training state is a text": put("mer_zoo_training", value="x"),
     "training state is empty": put("mer_zoo_training", value={}),
@@ -340,6 +396,40 @@ def test_what_a_way_does_not_know_ends_in_no_traceback(
         except Exception as error:
             told[name] = repr(error)
     assert {name: fault for name, fault in told.items() if fault} == {}
+
+
+@pytest.mark.filterwarnings("ignore:the best epoch before")
+def test_patience_is_what_was_asked_for(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    def forever(content: Content) -> None:
+        for state in content["callbacks"].values():
+            if "patience" in state:
+                state.update(patience=10**9, wait_count=2)
+
+    path, source = edited(checkpoints, a_resumed_fit, tmp_path, forever), data()
+    run = trainer(tmp_path, epochs=2)
+    run.fit(module("model", source), source, ckpt_path=str(path))
+    stopping = next(callback for callback in run.callbacks if isinstance(callback, EarlyStopping))  # type: ignore[attr-defined]
+    assert stopping.patience == 3
+
+
+@pytest.mark.filterwarnings("ignore:the best epoch before")
+def test_a_rate_that_nobody_asked_for_is_told(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    path = edited(checkpoints, a_resumed_fit, tmp_path, optimizer("param_groups", 0, "lr", change=lambda _: 0.5))
+    with pytest.warns(UserWarning, match=r"goes on with lr 0\.5, as in the checkpoint, not 0\.001"):
+        a_resumed_fit(path, tmp_path)
+
+
+def test_nothing_is_made_of_a_size_that_a_checkpoint_tells(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    made = pickle.dumps(10**12, 2)[2:-1]
+    call = b"cbuiltins\nbytearray\n" + made + b"\x85R"
+    with zipfile.ZipFile(checkpoints["model"]) as old, zipfile.ZipFile(tmp_path / "last.ckpt", "w") as new:
+        for entry in old.infolist():
+            content = old.read(entry)
+            if entry.filename.endswith("data.pkl"):
+                content = content[:2] + b"}(X\x01\x00\x00\x00a" + call + content[2:-1] + b"u."
+            new.writestr(entry, content)
+    with pytest.raises(MERError, match="is damaged or not a checkpoint"):
+        a_test(tmp_path / "last.ckpt", tmp_path)
 
 
 def test_there_are_many_edits() -> None:
