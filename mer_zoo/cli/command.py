@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from mer_zoo.cli.errors import exit_code, explain, explain_place, is_mistake, stopped_by
+from mer_zoo.cli.own_modules import OwnModules
 from mer_zoo.errors import MERError
 from mer_zoo.text import shown
 
@@ -88,8 +89,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     given = list(sys.argv[1:] if args is None else args)
     if args is None:
-        # For modules of one's own, as python -m has it; but last, so that no file lying there takes a package's place.
-        sys.path.append(str(Path.cwd()))
+        sys.meta_path.append(OwnModules(Path.cwd()))
         _let_all_be_printed(sys.stdout, sys.stderr)
     # Lightning's, on which no one can act: its own use of torch 2.9; that test and predict write no checkpoint; that
     # every process has already measured the whole split; that what is logged by epochs is not logged by steps.
