@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from mer_zoo.foreign.contents import check_values
+
 __all__ = ["read_archive"]
 
 _DESCRIPTION = "data.pkl"  # the member of an archive that says what the others are
@@ -24,6 +26,7 @@ def read_archive(path: Path) -> Any:
         path: An existing file.
 
     Raises:
+        MERError: If it stands for far more than it holds; see :func:`~mer_zoo.foreign.contents.check_values`.
         Exception: Of many kinds, as torch has a different one for each way in which a file can be broken.
 
     Example:
@@ -43,4 +46,6 @@ def read_archive(path: Path) -> Any:
             # a bytearray would be made of zeros, of whatever size is told
             if is_description and (entry.file_size > _LARGEST_DESCRIPTION or b"\nbytearray\n" in archive.read(entry)):
                 raise zipfile.BadZipFile
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    check_values({"content": content}, str(path), path.stat().st_size)
+    return content

@@ -14,9 +14,9 @@ from torch import Tensor
 from mer_zoo.errors import MERError
 from mer_zoo.fields import Fields
 from mer_zoo.foreign.archives import read_archive
+from mer_zoo.foreign.contents import check_values
 from mer_zoo.model import Model
 from mer_zoo.text import shown
-from mer_zoo.training.contents import check_values
 from mer_zoo.training.record import RECORD, REMEDY, Record
 
 __all__ = [
@@ -141,21 +141,22 @@ def check_file(path: Path) -> dict[str, Any]:
     """
     try:
         content = read_archive(path)
+    except MERError:
+        raise
     except Exception as error:  # torch raises a different error for each way in which a file can be broken
         raise MERError(f"{path} is damaged or not a checkpoint; give another, or train again") from error
     if not isinstance(content, dict) or not {"state_dict", "pytorch-lightning_version"} <= content.keys():
         raise MERError(f"{path} holds no checkpoint of a training run; give a .ckpt file that mer-zoo fit wrote")
-    check_content(content, str(path), path.stat().st_size)
+    check_content(content, str(path))
     return content
 
 
-def check_content(content: Mapping[str, Any], where: str, size: int | None = None) -> None:
+def check_content(content: Mapping[str, Any], where: str) -> None:
     """Refuse a checkpoint that no walk ends in, or in which what Lightning reads first is of another type.
 
     Args:
         content: The content.
         where: The file, for messages.
-        size: Its size in bytes, where it is known.
 
     Raises:
         MERError: Naming file and field.
@@ -166,7 +167,7 @@ def check_content(content: Mapping[str, Any], where: str, size: int | None = Non
         mer_zoo.errors.MERError: last.ckpt: state_dict: model.bias is a list, not a tensor; use a checkpoint as ...
     """
     given = Fields(content, where, REMEDY)
-    check_values(content, where, size)
+    check_values(content, where)  # again, as it may come from elsewhere
     state = given.part("state_dict")
     for name, value in state.content.items():
         if not name.endswith(_OWN_STATE) and not isinstance(value, Tensor):  # that one the module checks

@@ -167,6 +167,12 @@ def optimizer(*keys: Any, change: Callable[[Any], Any]) -> Callable[[Content], N
     return edit
 
 
+def stopped_for_no_reason(content: Content) -> None:
+    for state in content["callbacks"].values():
+        if "stopping_reason" in state:
+            state["stopping_reason"] = 99
+
+
 NAN = torch.full((1,), float("nan"))
 ENDLESS = torch.ones(1).expand(10**12)  # one number
 # To be refused by every way in.
@@ -306,9 +312,7 @@ EITHER: dict[str, Callable[[Content], None]] = {
     "optimizer has impossible options": optimizer("param_groups", 0, "betas", change=lambda _: (2.0, 3.0)),
     "optimizer has a negative rate": optimizer("param_groups", 0, "lr", change=lambda value: -value),
     "optimizer has another switch": optimizer("param_groups", 0, "capturable", change=lambda _: True),
-    "stopped for no reason": lambda content: [
-        state.update(stopping_reason=99) for state in content["callbacks"].values() if "stopping_reason" in state
-    ],
+    "stopped for no reason": stopped_for_no_reason,
     "progress is negative": put("loops", "fit_loop", "epoch_progress", "current", "processed", value=-3),
     "numpy draws from beside its numbers": lambda content: content["mer_zoo_training"]["processes"][0]["rng"][
         "numpy"

@@ -1,4 +1,4 @@
-"""What a checkpoint may be made of, whoever wrote it: so much, so deep, and tensors that can be computed with."""
+"""What a file of torch.save may be made of: so much, so deep, and tensors that can be computed with."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from mer_zoo.errors import MERError
-from mer_zoo.foreign import Budget
+from mer_zoo.foreign.budget import Budget
 from mer_zoo.text import told
-from mer_zoo.training.record import REMEDY
 
 __all__ = ["check_values", "is_ordinary"]
 
+REMEDY: Final = "use a checkpoint as mer-zoo fit wrote it"
 VALUES: Final = 2**21  # a curve of 50,000 epochs, or the optimiser of a model with 100,000 parameters
 
 
