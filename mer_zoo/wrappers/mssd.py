@@ -20,6 +20,9 @@ Where the paper is in the code:
 Which view weighs what: both have their task loss. With ``two_stage`` they are two optimiser steps, complete first; the
 targets are what the network said before the first of them. Without, both losses are summed in one step.
 
+What to know of the attention term: it is least where both views look at everything alike, and in a short training it
+takes the last layer of CIDerNet there, in both variants (docs/life.md); ``beta=0`` leaves it out.
+
 Differences between the paper and the authors' code; the code is followed, ``variant="paper"`` brings what is printed:
     * reconstruction (17): the code averages over what is missing, the paper over all positions;
     * attention (18): the code's divergence is KL(complete, incomplete), the paper's KL(incomplete, complete).

@@ -1,0 +1,48 @@
+"""Every part of every network and wrapper acts after a short training, or is named with the reason."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from zoo_cases import TINY
+
+import mer_zoo.backbones
+import mer_zoo.wrappers
+from benchmarks.faults.life import CONTROL, HEADER, TABLE, examine, nests, risen, unnamed
+from mer_zoo.data.datamodule import SyntheticMER
+from mer_zoo.data.synthetic.generate import SyntheticConfig
+from mer_zoo.life import dead_parts
+
+PAGE = Path(__file__).parents[2] / "docs" / "life.md"
+NESTS = {nest.name: nest for nest in nests()}
+
+
+@pytest.fixture(scope="module")
+def data() -> SyntheticMER:
+    return SyntheticMER(SyntheticConfig(train=256, valid=8, test=4), task="binary")
+
+
+def test_every_network_and_wrapper_is_looked_at() -> None:
+    assert {nest.backbone for nest in nests() if nest.wrapper is None} == set(mer_zoo.backbones.__all__)
+    assert {nest.wrapper for nest in nests() if nest.wrapper is not None} == set(mer_zoo.wrappers.__all__)
+
+
+@pytest.mark.parametrize("name", NESTS)
+def test_every_part_acts_or_is_named(name: str, data: SyntheticMER) -> None:
+    dead = dead_parts(*examine(NESTS[name], data, TINY, epochs=1, rate=3e-3, samples=29))
+    assert not unnamed(name, dead), "\n".join(map(str, unnamed(name, dead)))
+    assert not risen(name, dead, few_steps=True)
+
+
+def test_the_attention_that_a_penalty_kills_is_found(data: SyntheticMER) -> None:
+    dead = unnamed(CONTROL.name, dead_parts(*examine(CONTROL, data, TINY, epochs=6, rate=2e-2)))
+    assert any(each.sign == "attention" and each.part.startswith("backbone.fusion.pairs") for each in dead)
+
+
+def test_the_page_has_a_row_for_each() -> None:
+    found = TABLE.search(PAGE.read_text(encoding="utf-8"))
+    assert found is not None
+    rows = re.findall(r"^\| ([^|]+?) \|", found.group(), re.MULTILINE)
+    assert rows == [HEADER[0], *NESTS, CONTROL.name]
