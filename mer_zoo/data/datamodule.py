@@ -231,6 +231,8 @@ class MERDataModule(LightningDataModule):
 
     @override
     def test_dataloader(self) -> list[DataLoader[Batch]]:
+        if not self.conditions:
+            raise MERError("there is nothing to test: no test split, and no condition; give some in data.conditions")
         loaders = []
         for condition in self.conditions:
             dataset = self.dataset(condition.split, condition.source)

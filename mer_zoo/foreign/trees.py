@@ -13,6 +13,7 @@ import yaml
 from mer_zoo.errors import MERError
 from mer_zoo.foreign.budget import Budget
 from mer_zoo.foreign.opening import read_regular
+from mer_zoo.text import shown
 
 __all__ = ["read_json", "read_yaml"]
 
@@ -117,7 +118,7 @@ def read_yaml(path: Path, limit: int = LARGEST_YAML) -> Any:
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         if isinstance(error, MERError):
             raise
-        reason = " ".join(str(error).split())[:300]
+        reason = shown(" ".join(str(error).split())[:300])
         raise MERError(f"{path} is no YAML ({reason}); write or copy it again") from None
     check_plain(tree, Budget(str(path), steps=limit, remedy=_SMALLER))
     return tree

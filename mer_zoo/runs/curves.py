@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers.csv_logs import CSVLogger, ExperimentWriter
 from typing_extensions import override
 
-from mer_zoo.runs.files import whole_file
+from mer_zoo.runs.files import write_rows
 
 __all__ = ["CURVE", "CurveWriter", "curve_of", "epoch_row"]
 
@@ -40,10 +39,7 @@ class CurveWriter(ExperimentWriter):
         self.metrics = []
         if not self.rows:
             return
-        with whole_file(self.path) as part, part.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=sorted(set().union(*self.rows)))
-            writer.writeheader()
-            writer.writerows(self.rows)
+        write_rows(self.path, sorted(set().union(*self.rows)), self.rows)
 
     def restart(self, rows: Sequence[dict[str, float]]) -> None:
         """Begin with the rows of a run that is resumed, or with none: what else stands in the file goes.

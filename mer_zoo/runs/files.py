@@ -6,12 +6,14 @@ import csv
 import json
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["whole_file", "write_csv", "write_json"]
+__all__ = ["whole_file", "write_csv", "write_json", "write_rows"]
+
+_CALLS = "|!("  # what a formula has that begins with a minus sign and does something; ids of videos begin with one too
 
 
 @contextmanager
@@ -60,17 +62,42 @@ def _make(part: Path, path: Path) -> None:
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows to a CSV file, all or nothing.
+    """Write rows to a CSV file, all or nothing; see :func:`write_rows`.
 
     Args:
         path: The file; its folder is made.
         rows: Dictionaries with equal keys.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    write_rows(path, list(rows[0]) if rows else ["id"], rows)
+
+
+def write_rows(path: Path, names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows to a CSV file, all or nothing; what a spreadsheet would run as a formula has an apostrophe in front.
+
+    Args:
+        path: The file; its folder is made.
+        names: Names of the columns.
+        rows: Values by these names.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> file = Path(mkdtemp()) / "a.csv"
+        >>> write_rows(file, ["id", "score"], [{"id": "=1+1", "score": -1.5}, {"id": "-3g5yACwYnA$_$10", "score": 2}])
+        >>> file.read_text().split()
+        ['id,score', "'=1+1,-1.5", '-3g5yACwYnA$_$10,2']
+    """
     with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["id"])
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = csv.writer(file)
+        writer.writerow(map(_no_formula, names))
+        writer.writerows([_no_formula(row.get(name, "")) for name in names] for row in rows)
+
+
+def _no_formula(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    start = value.lstrip()[:1]
+    is_formula = start in ("=", "+", "@") or (start == "-" and any(call in value for call in _CALLS))
+    return f"'{value}" if is_formula else value
 
 
 def write_json(path: Path, content: Any) -> None:

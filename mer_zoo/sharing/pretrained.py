@@ -198,7 +198,7 @@ def _shapes(path: Path) -> dict[str, Tensor]:
             shapes = {name: file.get_slice(name).get_shape() for name in names if not name.startswith(SCALER)}
         return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
     except (SafetensorError, RuntimeError, TypeError, OverflowError) as error:  # the last three from impossible shapes
-        raise MERError(f"{path} can't be read ({error}); export again") from error
+        raise MERError(f"{path} can't be read ({shown(str(error))}); export again") from error
 
 
 def _check_sizes(model: Model, shapes: Mapping[str, Tensor]) -> None:

@@ -376,3 +376,9 @@ def test_masks_do_not_depend_on_batches_or_workers(tmp_path: Path) -> None:
     assert seen[0] == seen[1]
     assert len(seen[0]) == SMALL.test
     assert 0.3 < sum(map(sum, seen[0].values())) / sum(map(len, seen[0].values())) < 0.7
+
+
+def test_there_has_to_be_something_to_test() -> None:
+    data = SyntheticMER(SyntheticConfig(train=8, valid=4, test=4), conditions=[])
+    with pytest.raises(MERError, match="there is nothing to test"):
+        data.test_dataloader()

@@ -1,9 +1,10 @@
+import csv
 import os
 from pathlib import Path
 
 import pytest
 
-from mer_zoo.runs.files import whole_file
+from mer_zoo.runs.files import whole_file, write_csv
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -32,3 +33,23 @@ def test_the_temporary_file_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         part.write_text("evil")
     assert precious.read_text() == "precious"
     assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "is_formula"),
+    [
+        ("=cmd|' /C calc'!A0", True),
+        ("+1", True),
+        ("@SUM(1)", True),
+        (" =1+1", True),
+        ("-2+3+cmd|' /C calc'!A0", True),
+        ("-3g5yACwYnA$_$10", False),
+        ("a=b", False),
+    ],
+)
+def test_a_csv_file_holds_no_formulas(tmp_path: Path, text: str, is_formula: bool) -> None:
+    write_csv(tmp_path / "a.csv", [{"id": text, text: -0.5}])
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
+        names, row = csv.reader(file)
+    kept = f"'{text}" if is_formula else text
+    assert (names, row) == (["id", kept], [kept, "-0.5"])

@@ -131,6 +131,8 @@ def build_conditions(
         >>> [condition.name for condition in build_conditions("robustness:RMM@ood", ["test_iid", "test_ood"])][:3]
         ['ood', 'ood RMM 0.1', 'ood RMM 0.2']
     """
+    if conditions is None:  # as null in a configuration
+        raise MERError("conditions is null; give a preset, such as default, or a list")
     chosen: dict[str, Condition] = {}
     entries = [conditions] if isinstance(conditions, str) else conditions
     given = [entry for entry in entries if isinstance(entry, Condition) and entry.pattern is None]

@@ -131,3 +131,8 @@ def test_presets_of_another_corpus() -> None:
     assert {condition.source for condition in conditions[:-1]} == {"mosei.pkl"}
     with pytest.raises(MERError, match="there is no test split 'mosi'; choose from iid, mosei"):
         build_conditions([mosei, "robustness@mosi"], ["test"])
+
+
+def test_null_is_no_condition() -> None:
+    with pytest.raises(MERError, match="conditions is null; give a preset"):
+        build_conditions(None, SYNTHETIC)  # type: ignore[arg-type]
