@@ -15,6 +15,7 @@ from typing_extensions import override
 from mer_zoo.cli.bases import with_bases
 from mer_zoo.cli.errors import explain
 from mer_zoo.cli.factories import spell_factories
+from mer_zoo.cli.imports import tell_of_command, tell_of_imports
 from mer_zoo.cli.info import option_help
 from mer_zoo.data.datamodule import MOSI
 from mer_zoo.errors import MERError
@@ -48,12 +49,16 @@ class MERParser(LightningArgumentParser):
 
     @override
     def parse_args(self, args: Any = None, *rest: Any, **kwargs: Any) -> Any:
-        return super().parse_args(spell_factories(sys.argv[1:] if args is None else args), *rest, **kwargs)
+        given = sys.argv[1:] if args is None else args
+        tell_of_command(given)
+        return super().parse_args(spell_factories(given), *rest, **kwargs)
 
     @override
     def parse_string(self, content: str, path: str | os.PathLike[str] = "", *args: Any, **kwargs: Any) -> Namespace:
         # A file's content comes with its name, and is parsed in its folder.
         whole = with_bases(content, Path(path).absolute()) if path else content
+        if path:
+            tell_of_imports(whole)
         settings: Namespace = super().parse_string(whole, path, *args, **kwargs)
         return settings
 
