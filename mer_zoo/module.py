@@ -36,6 +36,7 @@ from mer_zoo.training.restore import check_optimizers
 from mer_zoo.training.resume import ResumableModule
 from mer_zoo.training.scheduling import SchedulerFactory, Scheduling
 from mer_zoo.training.settings import Settings, optimisation, settings_of
+from mer_zoo.training.signals import end_together
 from mer_zoo.training.stepping import Stepping
 
 __all__ = ["MERModule"]
@@ -153,6 +154,7 @@ class MERModule(ResumableModule):
             self._may_be_open = open_entries(self.state_dict())
             check_training(self.trainer, self.model, self.stepping.clip_norm)
             self.stepping.set_up(self.trainer)
+            end_together(self.trainer)
             return
         check_evaluation(self.trainer, stage)
         if self.model.scaler_state is not None and self.datamodule is not None:

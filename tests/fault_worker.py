@@ -100,7 +100,7 @@ def run(request: dict[str, Any]) -> None:
         WholeCheckpointIO.save_checkpoint = full  # type: ignore[method-assign]
     elif kind == "spoil":
         spoil_batch(number)
-    elif kind != "none":
+    elif kind != "none" and int(os.environ.get("NODE_RANK", "0")) in request.get("ranks", (0, 1)):
         strike_at(MERModule, kind, number, request.get("kind", signal.SIGKILL))
     cli.main(request["args"])
 
@@ -133,7 +133,7 @@ def free_port() -> str:
 
 
 def main() -> None:
-    """Answer each request with the exit code of its (first) process, negative for a signal."""
+    """Answer each request with the exit code of its first process, or those of all; negative for a signal."""
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         request = json.loads(line)
@@ -141,7 +141,7 @@ def main() -> None:
         nodes = [{**meeting, "NODE_RANK": str(node)} for node in range(request.get("processes", 1))]
         children = [fork(request, node if len(nodes) > 1 else {}) for node in nodes]
         codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-        answers.write(f"{codes[0]}\n")
+        answers.write(f"{json.dumps(codes) if request.get('all') else codes[0]}\n")
         answers.flush()
 
 

@@ -40,7 +40,7 @@ FIT += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=f
 FIT += ["--last_checkpoint.every_n_train_steps=4"]  # of four batches an epoch, each of two steps
 RUN = Path("runs/mer_zoo/version_0")
 
-Call = Callable[..., int]
+Call = Callable[..., Any]
 
 
 def heeds_signals() -> None:
@@ -65,12 +65,12 @@ def call() -> Iterator[Call]:
         assert worker.stdout is not None
         requests, answers = worker.stdin, worker.stdout
 
-        def run(folder: Path, args: list[str], fault: str = "none", number: int = 0, **more: Any) -> int:
+        def run(folder: Path, args: list[str], fault: str = "none", number: int = 0, **more: Any) -> Any:
             folder.mkdir(exist_ok=True)
             request = {"folder": str(folder), "args": args, "fault": fault, "number": number, **more}
             requests.write(json.dumps(request) + "\n")
             requests.flush()
-            return int(answers.readline())
+            return json.loads(answers.readline())
 
         yield run
         requests.close()
@@ -268,6 +268,38 @@ def test_two_processes_that_are_killed_go_on_to_the_same_end(tmp_path: Path, cal
     assert call(killed, [*TWO, "--ckpt_path=last", "--seed_everything=9", "--resume.allow=seed"], processes=2) == 0
     assert same(content(killed), content(whole))
     assert (killed / RUN / "metrics.csv").read_bytes() == (whole / RUN / "metrics.csv").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [[0, 1], [0], [1]], ids=["both", "first", "second"])
+def test_processes_that_are_told_to_end_are_not_done(tmp_path: Path, call: Call, ranks: list[int]) -> None:
+    """As a scheduler tells all of a job, or only the process that it has started."""
+    codes = call(tmp_path, TWO, "training_step", 5, kind=signal.SIGTERM, ranks=ranks, processes=2, all=True)
+    said = (tmp_path / "log.txt").read_text()
+    assert codes == [143, 143], said[-3000:]
+    assert "stopped by SIGTERM before its end" in said
+    assert not list((tmp_path / RUN).rglob(".*.ckpt")), "a half of a checkpoint"
+    for path in (tmp_path / RUN / "checkpoints").iterdir():
+        check_file(path)
+    assert call(tmp_path, [*TWO, "--ckpt_path=last"], processes=2, all=True) == [0, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [[0, 1], [1]], ids=["both", "second"])
+def test_a_test_of_processes_that_are_told_to_end_leaves_no_results(
+    tmp_path: Path, call: Call, ranks: list[int]
+) -> None:
+    assert call(tmp_path, TWO, processes=2) == 0
+    options = [option for option in TWO if "trainer" in option or "data.batch" in option]
+    args = [
+        "test",
+        f"--config={RUN}/config.yaml",
+        *(o for o in options if "max_epochs" not in o),
+        "--data.batch_size=2",
+    ]
+    codes = call(tmp_path, args, "test_step", 2, kind=signal.SIGTERM, ranks=ranks, processes=2, all=True)
+    assert all(code != 0 for code in codes), (tmp_path / "log.txt").read_text()[-3000:]
+    assert not {"results.json", "scores.safetensors"} & {path.name for path in (tmp_path / RUN).iterdir()}
 
 
 def test_processes_stop_together_at_a_loss_of_nan(tmp_path: Path, call: Call) -> None:

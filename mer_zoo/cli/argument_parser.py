@@ -17,8 +17,10 @@ from mer_zoo.cli.errors import explain
 from mer_zoo.cli.factories import spell_factories
 from mer_zoo.cli.imports import tell_of_command, tell_of_imports
 from mer_zoo.cli.info import option_help
+from mer_zoo.cli.places import config_files
 from mer_zoo.data.datamodule import MOSI
 from mer_zoo.errors import MERError
+from mer_zoo.foreign import open_regular
 
 __all__ = ["MERParser"]
 
@@ -50,6 +52,9 @@ class MERParser(LightningArgumentParser):
     @override
     def parse_args(self, args: Any = None, *rest: Any, **kwargs: Any) -> Any:
         given = sys.argv[1:] if args is None else args
+        for file in config_files(given):
+            if file.exists():
+                open_regular(file).close()  # a pipe would be waited for without end
         tell_of_command(given)
         return super().parse_args(spell_factories(given), *rest, **kwargs)
 

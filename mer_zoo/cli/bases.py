@@ -14,11 +14,14 @@ import yaml
 from mer_zoo.cli.factories import name_factories
 from mer_zoo.cli.former import use_current_names
 from mer_zoo.errors import MERError
+from mer_zoo.foreign.budget import Budget
+from mer_zoo.foreign.trees import LARGEST_YAML, check_expanded
 
 __all__ = ["with_bases"]
 
 BASE = "base"
 NESTING = 64  # levels within a file; configurations have ten
+LARGEST = 2**20  # bytes of a file
 CHAIN = 16  # files that build on one another
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -106,6 +109,7 @@ def _bases(root: yaml.MappingNode, path: Path) -> Iterator[tuple[str, str]]:
 def _read(base: Path, name: str, place: str) -> str:
     if not base.is_file():
         raise MERError(f"{place}: base {name} does not exist; give a path relative to this file")
+    _check_size(base.stat().st_size, base)
     try:
         return base.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -137,18 +141,27 @@ def _name(key: yaml.Node) -> str | int:
     return key.value if isinstance(key, yaml.ScalarNode) else id(key)
 
 
+def _check_size(size: int, path: Path) -> None:
+    if size > LARGEST:
+        raise MERError(f"{path} is refused: it is no configuration, of more than {LARGEST:,} bytes; give another")
+
+
 def _compose(text: str, path: Path) -> yaml.Node | None:
     """The tree of a file; its depth is measured on the flat stream of events first, since composing recurses."""
     depth = 0
+    _check_size(len(text), path)
     try:
         for event in yaml.parse(text, Loader=LOADER):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > NESTING:
                 line = event.start_mark.line + 1
                 raise MERError(f"{path}, line {line}: more than {NESTING} levels of nesting; make it flatter")
-        return yaml.compose(text, Loader=LOADER)
+        root = yaml.compose(text, Loader=LOADER)
     except yaml.YAMLError as error:
         raise MERError(f"{path} is no YAML ({' '.join(str(error).split())}); mend it") from error
+    if root is not None:
+        check_expanded(root, Budget(str(path), steps=LARGEST_YAML, remedy="write less, and no aliases"))
+    return root
 
 
 def _refuse_aliases(text: str, path: Path) -> None:

@@ -15,7 +15,7 @@ from mer_zoo.foreign.budget import Budget
 from mer_zoo.foreign.opening import read_regular
 from mer_zoo.text import shown
 
-__all__ = ["read_json", "read_yaml"]
+__all__ = ["LARGEST_YAML", "check_expanded", "read_json", "read_yaml"]
 
 LARGEST_JSON = 64 * 2**20
 LARGEST_YAML = 64 * 2**10
@@ -109,7 +109,7 @@ def read_yaml(path: Path, limit: int = LARGEST_YAML) -> Any:
             node = loader.get_single_node()
             if node is None:
                 return None
-            _expanded(node, Budget(str(path), steps=limit, remedy=_SMALLER))
+            check_expanded(node, Budget(str(path), steps=limit, remedy=_SMALLER))
             tree = loader.construct_document(node)
         finally:
             loader.dispose()
@@ -124,8 +124,19 @@ def read_yaml(path: Path, limit: int = LARGEST_YAML) -> Any:
     return tree
 
 
-def _expanded(root: yaml.Node, budget: Budget) -> None:
-    """Account for every node as often as it is stood for, in the order in which they are met."""
+def check_expanded(root: yaml.Node, budget: Budget) -> None:
+    """Account for every node of a YAML tree as often as aliases let it stand, in the order in which they are met.
+
+    Args:
+        root: The tree, as ``yaml.compose`` gives it.
+        budget: Of the file.
+
+    Raises:
+        MERError: If it stands for too much, is too deep, or holds a number of more digits than 64 bits have.
+
+    Example:
+        >>> check_expanded(yaml.compose("a: [1, 2]"), Budget("a.yaml"))
+    """
     todo = [(root, 0)]
     while todo:
         node, depth = todo.pop()
@@ -137,6 +148,8 @@ def _expanded(root: yaml.Node, budget: Budget) -> None:
             todo += [(part, depth + 1) for part in node.value]
         else:
             budget.take(len(node.value) // 64)
+            if node.tag == "tag:yaml.org,2002:int" and len(node.value) > 100:
+                raise MERError(f"{budget.name} is refused: it holds a number beyond 64 bits; write a smaller one")
 
 
 def check_plain(tree: Any, budget: Budget, finite: bool = False) -> None:

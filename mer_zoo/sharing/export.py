@@ -49,6 +49,7 @@ __all__ = ["export_checkpoint", "load_exported", "main", "save_pretrained"]
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 _FILES = (WEIGHTS, CARD, CONFIG)  # the last one makes a folder an export
+LARGEST_RECORD = 2**20  # bytes of what a file of weights says of its model
 SCALER = "scaler."  # in front of the names of the datamodule's statistics
 
 
@@ -234,7 +235,10 @@ def load_exported(model: Model, folder: str | Path) -> ScalerState | None:
         raise MERError(f"{path} does not exist; give a folder that mer-zoo export wrote")
     try:
         with safe_open(path, "pt") as file:
-            described = json.loads((file.metadata() or {}).get(RECORD, "null"))
+            about = (file.metadata() or {}).get(RECORD, "null")
+            if len(about) > LARGEST_RECORD:
+                raise MERError(f"{path} says more of its model than any has to say; export again")
+            described = json.loads(about)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dictionary
     except (SafetensorError, ValueError, RecursionError) as error:
         raise MERError(f"{path} can't be read ({error}); export again") from error

@@ -119,7 +119,7 @@ def test_the_card_tells_task_data_results_and_protocol(tmp_path: Path, monkeypat
     assert accuracy in row
     assert "ood (test_ood, 4)" in body
     assert "SentimentClassification (num_classes 7, convention mmsa)" in body
-    assert "of all epochs the one with the lowest val/loss" in body
+    assert "of all epochs the one with the highest val/Acc7" in body
     assert "by the training split's mean and deviation" in body
     sha256 = corpus().corpus.sha256
     assert sha256 is not None
@@ -181,6 +181,9 @@ def test_what_can_not_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         save_file(tensors, folder / "model.safetensors", {"mer_zoo": record})
         with pytest.raises(MERError, match=r"holds None|holds a list|model is 3|can't be read|has no task"):
             load_exported(net(data), folder)
+    save_file(tensors, folder / "model.safetensors", {"mer_zoo": "[" + "[]," * 2**19 + "0]"})
+    with pytest.raises(MERError, match="says more of its model than any has to say"):
+        load_exported(net(data), folder)
     (folder / "model.safetensors").write_bytes(b"rubbish")
     with pytest.raises(MERError, match=r"model\.safetensors can't be read .*; export again"):
         load_exported(net(data), folder)
