@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from mer_zoo.cli.errors import exit_code, explain, explain_place, is_mistake, stopped_by
+from mer_zoo.cli.errors import exit_code, explain, explain_place, explain_service, is_mistake, stopped_by
 from mer_zoo.cli.own_modules import OwnModules
 from mer_zoo.errors import MERError
 from mer_zoo.text import shown
@@ -90,6 +91,9 @@ def main(args: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if args is None else args)
     if args is None:
         sys.meta_path.append(OwnModules(Path.cwd()))
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:  # closed by who called; what is printed there is not wanted
+                setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  # for the whole process
         _let_all_be_printed(sys.stdout, sys.stderr)
     # Lightning's, on which no one can act: its own use of torch 2.9; that test and predict write no checkpoint; that
     # every process has already measured the whole split; that what is logged by epochs is not logged by steps.
@@ -115,6 +119,12 @@ def main(args: Sequence[str] | None = None) -> None:
             raise
         sys.stderr.write(f"mer-zoo: error: {shown(told)}\n")
         sys.exit(exit_code(error))
+    except Exception as error:
+        told = explain_service(error)
+        if told is None:
+            raise
+        sys.stderr.write(f"mer-zoo: error: {shown(told)}\n")
+        sys.exit(2)
     except (KeyboardInterrupt, SystemExit) as ended:
         kind = stopped_by(ended)
         if kind is None:

@@ -11,7 +11,16 @@ from difflib import get_close_matches
 from mer_zoo.errors import MERError, TrainingError
 from mer_zoo.renames import current_path, former_option
 
-__all__ = ["exit_code", "explain", "explain_place", "explain_trainer", "explain_unfit", "is_mistake", "stopped_by"]
+__all__ = [
+    "exit_code",
+    "explain",
+    "explain_place",
+    "explain_service",
+    "explain_trainer",
+    "explain_unfit",
+    "is_mistake",
+    "stopped_by",
+]
 
 DATA = ("IEMOCAP", "MOSEI", "MOSI", "MERDataModule", "SyntheticMER")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -96,6 +105,22 @@ def explain_place(error: OSError) -> str | None:
     if error.errno in BARRED and error.filename is not None:
         return f"{error.filename}: {error.strerror}; give a place that can be read and written"
     return None
+
+
+def explain_service(error: Exception) -> str | None:
+    """Say in one sentence what W&B could not do; None for what is not its own.
+
+    Args:
+        error: What was raised.
+
+    Example:
+        >>> explain_service(ValueError("something else"))
+    """
+    if type(error).__module__.partition(".")[0] != "wandb":
+        return None
+    return (
+        f"W&B: {_essence(str(error)).rstrip('.')}; log in by wandb login, or set WANDB_MODE=offline to keep runs here"
+    )
 
 
 def explain_trainer(error: Exception) -> str:

@@ -348,3 +348,30 @@ def test_commands_end_with_where_things_are_and_what_comes_next(
     exported = capsys.readouterr().out.splitlines()[-1]
     assert exported == f"next: model = mer_zoo.load_pretrained({str(run / 'export')!r}), in Python"
     assert mer_zoo.load_pretrained(run / "export").name == "MulT"
+
+
+def test_a_closed_output_is_no_mistake() -> None:
+    found = subprocess.run(
+        f"{shlex.quote(sys.executable)} -c 'from mer_zoo.cli import main; main()' list >&- ",
+        shell=True,
+        capture_output=True,
+        check=False,
+    )
+    assert (found.returncode, found.stderr) == (0, b"")
+
+
+def test_wandb_without_a_key_is_told_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def init(**options: object) -> None:
+        raise wandb.errors.UsageError("No API key configured. Use `wandb login` to log in.")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(wandb, "init", init)
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", *SMALL, "--trainer.logger=WandbLogger"])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert "mer-zoo: error: W&B: No API key configured" in error
+    assert "WANDB_MODE=offline" in error
+    assert "Traceback" not in error
