@@ -10,7 +10,7 @@ from mer_zoo.data.files.features import NanPolicy
 from mer_zoo.data.store.cache import lock, remove_parts
 from mer_zoo.data.store.fingerprint import source_sha256
 from mer_zoo.data.store.reader import read_index
-from mer_zoo.data.store.store import META, is_store, write_store
+from mer_zoo.data.store.store import META, is_store, may_be_part, write_store
 from mer_zoo.errors import MERError
 
 __all__ = ["convert", "main"]
@@ -29,8 +29,8 @@ def convert(
         overwrite: Whether the store of another corpus is replaced, too.
 
     Raises:
-        MERError: If the source is faulty, the destination is something else than a store of this corpus, or there is
-            no room.
+        MERError: If the source is faulty, the destination is something else than a store of this corpus or holds other
+            files too, or there is no room.
 
     Example:
         >>> import numpy as np
@@ -65,6 +65,9 @@ def convert(
 def _check_place(dest: Path, place: Path) -> None:
     if place.exists() and not is_store(place):
         raise MERError(f"{dest} exists and is not a store; give a new folder, so that nothing is overwritten")
+    others = [] if not place.exists() else [file.name for file in sorted(place.iterdir()) if not may_be_part(file)]
+    if others:  # the folder goes as a whole
+        raise MERError(f"{dest} holds {others[0]}, which is no part of a store; move it, or give another folder")
 
 
 def _corpus_of(store: Path) -> str | None:

@@ -44,6 +44,21 @@ def test_only_a_store_is_replaced(tmp_path: Path) -> None:
             convert(second, tmp_path / taken, progress=False)
 
 
+def test_what_the_user_put_into_a_store_is_not_lost(tmp_path: Path) -> None:
+    source = corpora.dump(corpora.with_nan(), tmp_path / "corpus.pkl")
+    convert(source, tmp_path / "store", "zero", progress=False)
+    (tmp_path / "store" / "notes.txt").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(MERError, match=r"store holds notes\.txt, which is no part of a store; move it"):
+            convert(source, tmp_path / "store", "zero", progress=False, overwrite=overwrite)
+    assert (tmp_path / "store" / "notes.txt").read_text() == "mine"
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "corpus.json").write_text("{}")
+    (tmp_path / "own" / "clips.npy").write_bytes(b"")
+    with pytest.raises(MERError, match=r"own holds clips\.npy"):
+        convert(source, tmp_path / "own", "zero", progress=False, overwrite=True)
+
+
 def test_a_refused_source_leaves_nothing_and_keeps_the_old_store(tmp_path: Path) -> None:
     sound = corpora.dump(corpora.mmsa(), tmp_path / "sound.pkl")
     faulty = corpora.dump(corpora.with_nan(), tmp_path / "faulty.pkl")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ __all__ = ["open_splits", "read_index"]
 
 LARGEST_INDEX = 128 * 2**20  # bytes
 MAX_NUMBERS = 2**27  # of labels or token ids: a file with holes takes less room than it says
+_SHA256 = re.compile("[0-9a-f]{64}")
 _SPLIT = {"ids", "raw_text", "features", "tokens", "labels"}
 
 
@@ -64,6 +66,8 @@ def open_splits(folder: Path, index: Mapping[str, Any]) -> dict[str, SplitData]:
         raise ValueError("vocab_size or aligned is not what it should be")
     if not _are_texts(index["notes"]) or not isinstance(index.get("sha256"), (str, type(None))):
         raise ValueError("notes or sha256 are no text")
+    if unwritable(index["notes"], NOT_IN_IDS) is not None or not _SHA256.fullmatch(index.get("sha256") or "0" * 64):
+        raise ValueError("notes hold line ends, control or half characters, or sha256 is none")
     if not isinstance(splits, dict) or not splits:
         raise ValueError("there are no splits")
     if len(splits) > MAX_SPLITS:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from mer_zoo.batch import MODALITIES
 from mer_zoo.data.corpus.arrays import READ_ERRORS, StoredArray
-from mer_zoo.data.corpus.checks import fault_error
+from mer_zoo.data.corpus.checks import SPLIT_NAME, fault_error
 from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.corpus.overlap import id_overlaps
 from mer_zoo.data.files.features import NanPolicy, Scan, scan_split
@@ -30,10 +32,11 @@ from mer_zoo.data.store.progress import progress_bar
 from mer_zoo.data.store.reader import open_splits, read_index
 from mer_zoo.errors import MERError
 
-__all__ = ["META", "is_store", "open_corpus", "open_store", "unfinished_store", "write_store"]
+__all__ = ["META", "is_store", "may_be_part", "open_corpus", "open_store", "unfinished_store", "write_store"]
 
 VERSION = 1
 META = "corpus.json"
+_PART = re.compile(rf"({SPLIT_NAME.pattern})\.(({'|'.join(MODALITIES)})(\.spans)?|tokens|labels)\.npy")
 
 
 def open_corpus(
@@ -98,6 +101,19 @@ def _is_believed(store: Path, source: Path, own: bool) -> bool:
 def is_store(path: Path) -> bool:
     """Whether a folder is a store."""
     return (path / META).is_file()
+
+
+def may_be_part(file: Path) -> bool:
+    """Whether a file has a name that those of a store have.
+
+    Args:
+        file: A file in a store.
+
+    Example:
+        >>> may_be_part(Path("store/train.audio.spans.npy")), may_be_part(Path("store/notes.txt"))
+        (True, False)
+    """
+    return file.name == META or (_PART.fullmatch(file.name) is not None and not file.is_dir())
 
 
 def open_store(path: Path, source: str) -> Corpus:
