@@ -108,13 +108,18 @@ def coverage(world: World, trials: int, draws: int) -> list[float]:
     return [fmean(way) for way in zip(*held, strict=True)]
 
 
+def parser() -> argparse.ArgumentParser:
+    """Options of the command line."""
+    made = argparse.ArgumentParser("coverage.py", description=(__doc__ or "").splitlines()[0])
+    made.add_argument("--out", type=Path, required=True, help="folder of table.md")
+    made.add_argument("--trials", type=int, default=1000, help="simulated tests of each world")
+    made.add_argument("--draws", type=int, default=400, help="resamplings of an interval")
+    return made
+
+
 def main() -> None:
     """Simulate, and write table.md."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder of table.md")
-    parser.add_argument("--trials", type=int, default=1000, help="simulated tests of each world")
-    parser.add_argument("--draws", type=int, default=400, help="resamplings of an interval")
-    options = parser.parse_args()
+    options = parser().parse_args()
     rows = []
     for world in WORLDS:
         shares = coverage(world, options.trials, options.draws)

@@ -67,6 +67,7 @@ def test_a_command_that_no_script_takes_is_refused(capsys: pytest.CaptureFixture
     ("script", "words", "shown"),
     [
         ("benchmarks.studies.bayes_synthetic", "--samples 300", "Largest standard error"),
+        ("benchmarks.studies.coverage", "--trials 2 --draws 20 --out {folder}", "recordings and seeds"),
         ("benchmarks.speed.cider_step", "--repeats 1 --size 3 --lengths 4 5 6", "dropout 0.1 everywhere"),
         ("benchmarks.speed.train_step", "--only LFLSTM --repeats 1", "LFLSTM"),
         ("benchmarks.speed.precision", "losses --only LFLSTM", "LFLSTM"),
