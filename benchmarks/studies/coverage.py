@@ -117,9 +117,13 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main() -> None:
-    """Simulate, and write table.md."""
-    options = parser().parse_args()
+def main(args: Sequence[str] | None = None) -> None:
+    """Simulate, and write table.md.
+
+    Args:
+        args: Command line; None takes it from the process.
+    """
+    options = parser().parse_args(args)
     rows = []
     for world in WORLDS:
         shares = coverage(world, options.trials, options.draws)
