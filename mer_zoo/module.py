@@ -30,7 +30,7 @@ from mer_zoo.training.loaded import check_loaded
 from mer_zoo.training.monitors import AUTO, direction, follow_all, monitor_of
 from mer_zoo.training.param_groups import DEFAULT_GROUPS, OptimizerFactory, ParamGroups, build_optimizer
 from mer_zoo.training.preparing import NoSource, prepare
-from mer_zoo.training.record import RECORD
+from mer_zoo.training.record import RECORD, DataAbout
 from mer_zoo.training.refusals import check_evaluation, check_training, warn_of_plain_loaders
 from mer_zoo.training.restore import check_optimizers
 from mer_zoo.training.resume import ResumableModule
@@ -110,6 +110,7 @@ class MERModule(ResumableModule):
         self.test_scores: dict[str, Scores] = {}
         self._kept = KeptScores()
         self._seed: int | None = None
+        self.trained_on: DataAbout | None = None
 
     @override
     @_restricted_classmethod
@@ -291,7 +292,7 @@ class MERModule(ResumableModule):
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         record = check_loaded(checkpoint, self, self.model)
-        self._seed = record.seed
+        self._seed, self.trained_on = record.seed, record.about and record.about.data
         super().on_load_checkpoint(checkpoint)
         if self.datamodule is not None:
             self.datamodule.load_scaler_state(record.scaler)

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.loggers import CSVLogger
 from typing_extensions import override
 
-from mer_zoo.callbacks.results import about, with_data
+from mer_zoo.callbacks.results import about, trained_elsewhere, with_data
 from mer_zoo.confounding.propensity import Propensity
 from mer_zoo.errors import MERError
 from mer_zoo.module import MERModule
@@ -277,4 +277,7 @@ def results_of(trainer: Trainer, module: MERModule) -> dict[str, Any]:
         "diagnostics": module.model.diagnostics(),
         "notes": module.model.notes(),
     }
-    return results if module.datamodule is None else with_data(results, module.datamodule)
+    if module.datamodule is None:
+        return results
+    results["notes"] = [*results["notes"], *trained_elsewhere(module.trained_on, module.datamodule)]
+    return with_data(results, module.datamodule)

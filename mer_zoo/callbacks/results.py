@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -10,8 +11,9 @@ from mer_zoo.data import MERDataModule
 from mer_zoo.data.missing.conditions import described
 from mer_zoo.functional.draws import global_seed
 from mer_zoo.runs.provenance import weights_sha256
+from mer_zoo.training.record import DataAbout
 
-__all__ = ["about", "with_data"]
+__all__ = ["about", "trained_elsewhere", "with_data"]
 
 
 def about(trainer: Trainer, module: LightningModule, label: str) -> dict[str, Any]:
@@ -50,3 +52,23 @@ def with_data(results: dict[str, Any], data: MERDataModule) -> dict[str, Any]:
             conditions[condition.name] = {**entry, **conditions[condition.name]}
     named = {"task": data.task_name, "convention": data.convention, "data": told}
     return {**results, "notes": notes, "conditions": conditions, **named}
+
+
+def trained_elsewhere(trained: DataAbout | None, data: MERDataModule) -> list[str]:
+    """Tell that weights are tested on another file than they were trained on, be it under the same name.
+
+    Args:
+        trained: What they were trained on, where it is known.
+        data: What they are tested on.
+
+    Returns:
+        One sentence, or none where the fingerprints agree or one is not known.
+    """
+    now = data.origin()
+    if trained is None or None in (trained.sha256, now["sha256"]) or trained.sha256 == now["sha256"]:
+        return []
+    names = [
+        f"{Path(str(name)).name} (SHA-256 {digest[:8]})"
+        for name, digest in ((trained.source, str(trained.sha256)), (now["source"], now["sha256"]))
+    ]
+    return [f"trained on {names[0]}, tested on {names[1]}: samples of one may be in another split of the other"]

@@ -125,3 +125,17 @@ def test_same_seed_same_result_and_the_record_tells_where_from(tmp_path: Path, m
     assert results["provenance"]["packages"] == record["packages"]
     assert results["provenance"]["command"].startswith("mer-zoo test --config runs")
     assert results["data"]["sha256"] == record["data"]["sha256"]
+
+
+def test_other_data_than_those_of_training_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    main(FIT)
+    (best,) = Path("runs").glob("**/best.ckpt")
+    test = ["test", "--config", str(best.parents[1] / "config.yaml"), "--ckpt_path", str(best)]
+    for folder, options in (("same", []), ("other", ["--data.scm.seed=7"])):
+        main([*test, "--record.folder", folder, *options])
+    same, other = (json.loads(Path(folder, "results.json").read_text()) for folder in ("same", "other"))
+    (note,) = [note for note in other["notes"] if note not in same["notes"]]
+    assert not [note for note in same["notes"] if "SHA-256" in note]
+    assert f"(SHA-256 {same['data']['sha256'][:8]}), tested on" in note
+    assert f"(SHA-256 {other['data']['sha256'][:8]}): samples of one may be in another split" in note
