@@ -292,7 +292,7 @@ class MERModule(ResumableModule):
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         record = check_loaded(checkpoint, self, self.model)
-        self._seed, self.trained_on = record.seed, record.about and record.about.data
+        self._seed, self.trained_on = record.seed, None if record.about is None else record.about.data
         super().on_load_checkpoint(checkpoint)
         if self.datamodule is not None:
             self.datamodule.load_scaler_state(record.scaler)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from mer_zoo.foreign.contents import check_values
+from mer_zoo.foreign.opening import open_regular
 
 __all__ = ["read_archive"]
 
@@ -26,7 +27,8 @@ def read_archive(path: Path) -> Any:
         path: An existing file.
 
     Raises:
-        MERError: If it stands for far more than it holds; see :func:`~mer_zoo.foreign.contents.check_values`.
+        MERError: If it is no regular file, or stands for far more than it holds; see
+            :func:`~mer_zoo.foreign.contents.check_values`.
         Exception: Of many kinds, as torch has a different one for each way in which a file can be broken.
 
     Example:
@@ -36,7 +38,7 @@ def read_archive(path: Path) -> Any:
         >>> read_archive(file)
         {'weight': tensor([1., 1.])}
     """
-    with zipfile.ZipFile(path) as archive:
+    with open_regular(path) as file, zipfile.ZipFile(file) as archive:  # opening a pipe would wait for ever
         entries = archive.infolist()
         stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
         if not stored or sum(entry.file_size for entry in entries) > path.stat().st_size or archive.testzip():
