@@ -126,7 +126,7 @@ def load_sweep(path: str | Path, extra: Sequence[str] = ()) -> Sweep:
         command = _command(content.get("program"), content.get("command"))
         name = str(content.get("name") or path.stem)
         run_cap, halving = content.get("run_cap"), _halving(content.get("early_terminate"))
-        if run_cap is not None and (not isinstance(run_cap, int) or run_cap < 1):
+        if run_cap is not None and (type(run_cap) is not int or run_cap < 1):
             raise MERError(f"run_cap is {run_cap!r}; give the number of trials")
     except MERError as error:
         raise MERError(f"{path}: {error}") from None

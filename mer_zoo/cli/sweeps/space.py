@@ -139,7 +139,7 @@ def build_parameter(name: str, given: Any) -> Parameter:
         raise MERError(f"{name}: nested parameters reach no command line; write the option out in dots")
     options = {str(key): value for key, value in given.items()}
     kind = options.pop("distribution", None) or _kind_of(options)
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise MERError(f"{name}: distribution {kind!r} can't be searched offline; choose from {', '.join(KINDS)}")
     known = KINDS[kind]
     for key in sorted(options.keys() - known.keys()):

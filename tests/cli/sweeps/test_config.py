@@ -101,6 +101,7 @@ def load(folder: Path, *extra: str, **changes: Any) -> Sweep:
         ({"early_terminate": {"type": "hyperband", "max_iter": 27, "s": 2}}, "early_terminate.max_iter"),
         ({"early_terminate": {"type": "hyperband"}}, "needs min_iter"),
         ({"run_cap": 0}, "run_cap is 0"),
+        ({"run_cap": True}, "run_cap is True"),
         ({"paramters": {}}, "'paramters' is not known"),
     ],
 )

@@ -81,6 +81,7 @@ def test_samples_are_every_choice_or_both_ends() -> None:
         (3, "give value, values, or min and max"),
         ({"parameters": {"lr": {"value": 1}}}, "write the option out in dots"),
         ({"distribution": "beta", "a": 1, "b": 2}, "'beta' can't be searched offline"),
+        ({"distribution": ["uniform"], "min": 1, "max": 2}, r"\[.uniform.\] can.t be searched offline"),
         ({"distribution": "inv_log_uniform_values", "min": 1, "max": 2}, "'inv_log_uniform_values' can't be searched"),
         ({"values": [1, 2], "probabilities": [0.1, 0.9]}, "'probabilities' means nothing to categorical"),
         ({"min": 1.0}, "uniform needs max"),
