@@ -38,10 +38,10 @@ def after_fit(trainer: Trainer, folder: Path) -> str:
         trainer: The trainer that has fitted.
         folder: The run's folder.
     """
-    kept = trainer.checkpoint_callback
-    best = kept.best_model_path if isinstance(kept, ModelCheckpoint) else ""
+    kept = _keeper(trainer, folder)
+    best = "" if kept is None else kept.best_model_path
     lines = [f"run: {folder}"]
-    if isinstance(kept, ModelCheckpoint) and best and Path(best).is_file():
+    if kept is not None and best and Path(best).is_file():
         epoch = torch.load(best, map_location="cpu", weights_only=True, mmap=True)["epoch"]
         score = math.nan if kept.best_model_score is None else float(kept.best_model_score)
         lines.insert(0, f"best epoch: {epoch} (the first is 0), {kept.monitor} {score:.4g}")
@@ -51,6 +51,17 @@ def after_fit(trainer: Trainer, folder: Path) -> str:
     if (folder / "config.yaml").is_file() and best:
         lines.append(f"next: mer-zoo test --config {_word(folder / 'config.yaml')} --ckpt_path {_word(best)}")
     return "\n".join(lines)
+
+
+def _keeper(trainer: Trainer, folder: Path) -> ModelCheckpoint | None:
+    """What keeps the best epoch of the run: of several the one that goes by a metric, in the run's own folder."""
+    kept = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
+    inside = folder.absolute()
+
+    def fitness(callback: ModelCheckpoint) -> tuple[bool, bool]:
+        return callback.monitor is not None, inside in Path(callback.best_model_path).absolute().parents
+
+    return max(kept, key=fitness, default=None)
 
 
 def after_test(folder: Path) -> str:
