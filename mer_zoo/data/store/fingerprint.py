@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mer_zoo.batch import MODALITIES
 from mer_zoo.data.corpus.corpus import SplitData
 from mer_zoo.data.files.sources import source_files
 
-__all__ = ["regrouped_sha256", "source_sha256", "splits_sha256"]
+__all__ = ["labelling_sha256", "regrouped_sha256", "source_sha256", "splits_sha256"]
 
 _CHUNK = 2**20  # bytes
 
@@ -56,6 +58,26 @@ def regrouped_sha256(source: str | None, ids: Mapping[str, Sequence[str]]) -> st
         return None
     lines = [source, *(f"{name} {sample!r}" for name, samples in ids.items() for sample in samples)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def labelling_sha256(folder: Path, splits: Mapping[str, Mapping[str, Any]]) -> str:
+    """SHA-256 of what is small in a store: labels, tokens, spans, ids and texts; features are too large to read twice.
+
+    Args:
+        folder: The store.
+        splits: Ids and texts of each split, as its index has them.
+
+    Raises:
+        OSError: If an array can't be read.
+    """
+    digest = hashlib.sha256()
+    for name, about in splits.items():
+        for key in ("labels", "tokens", *(f"{modality}.spans" for modality in MODALITIES)):
+            file = folder / f"{name}.{key}.npy"
+            if file.is_file():
+                digest.update(f"{name}.{key} {_file_sha256(file)}\n".encode())
+        digest.update(json.dumps([about["ids"], about["raw_text"]]).encode())
+    return digest.hexdigest()
 
 
 def splits_sha256(splits: Mapping[str, SplitData]) -> str:

@@ -26,7 +26,7 @@ from mer_zoo.data.files.features import NanPolicy, Scan, scan_split
 from mer_zoo.data.files.formats import Draft, read_draft
 from mer_zoo.data.store.cache import cache_folder, lock, part_of, remove_leftovers, sync_folder, version_key
 from mer_zoo.data.store.files import NO_ROOM, check_room, room_error, write_features, write_small
-from mer_zoo.data.store.fingerprint import source_sha256
+from mer_zoo.data.store.fingerprint import labelling_sha256, source_sha256
 from mer_zoo.data.store.known import is_known, remember, same_store, source_state
 from mer_zoo.data.store.progress import progress_bar
 from mer_zoo.data.store.reader import open_splits, read_index
@@ -36,6 +36,7 @@ __all__ = ["META", "is_store", "may_be_part", "open_corpus", "open_store", "unfi
 
 VERSION = 1
 META = "corpus.json"
+LABELLING = "labelling_sha256"
 _PART = re.compile(rf"({SPLIT_NAME.pattern})\.(({'|'.join(MODALITIES)})(\.spans)?|tokens|labels)\.npy")
 
 
@@ -134,6 +135,9 @@ def open_store(path: Path, source: str) -> Corpus:
         overlaps = id_overlaps({name: split.ids for name, split in splits.items()})
         if overlaps:
             raise fault_error(source, overlaps)
+        # stores of earlier versions do not tell
+        if meta.get(LABELLING) not in (None, labelling_sha256(path, meta["splits"])):
+            raise ValueError("labels, tokens, spans, ids or texts are others than were converted")
         return Corpus(splits, meta["aligned"], source, meta["notes"], meta["vocab_size"], meta.get("sha256"))
     except MERError:
         raise
@@ -218,20 +222,25 @@ def _write_split(folder: Path, name: str, draft: Draft, nan: NanPolicy, advance:
 
 
 def _write_meta(folder: Path, source: Path, draft: Draft) -> None:
-    about = {"version": VERSION, "source": str(source), "sha256": draft.sha256, "notes": draft.notes}
-    meta = about | {
+    splits = {
+        name: {
+            "ids": split.ids,
+            "raw_text": split.raw_text,
+            "features": list(split.features),
+            "tokens": split.tokens is not None,
+            "labels": split.labels is not None,
+        }
+        for name, split in draft.splits.items()
+    }
+    meta = {
+        "version": VERSION,
+        "source": str(source),
+        "sha256": draft.sha256,
+        LABELLING: labelling_sha256(folder, splits),
+        "notes": draft.notes,
         "aligned": draft.aligned,
         "vocab_size": draft.vocab_size,
-        "splits": {
-            name: {
-                "ids": split.ids,
-                "raw_text": split.raw_text,
-                "features": list(split.features),
-                "tokens": split.tokens is not None,
-                "labels": split.labels is not None,
-            }
-            for name, split in draft.splits.items()
-        },
+        "splits": splits,
     }
     with (folder / META).open("x", encoding="utf-8") as file:
         json.dump(meta, file)

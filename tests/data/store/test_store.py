@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mer_zoo.data.store import store
-from mer_zoo.data.store.store import META, open_corpus, open_store
+from mer_zoo.data.store.store import META, open_corpus, open_store, write_store
 from mer_zoo.errors import MERError
 
 
@@ -247,3 +247,30 @@ def test_a_store_that_could_not_be_opened_is_not_written(tmp_path: Path, monkeyp
     with pytest.raises(MERError, match=r"ids and texts of .*corpus\.pkl are too long for a store .* 1,000 bytes"):
         open_corpus(path, cache_dir=tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("way", ["labels", "spans", "ids"])
+def test_a_store_that_was_edited_after_its_conversion_is_refused(
+    way: str, tmp_path: Path, corpus_files: dict[str, Path]
+) -> None:
+    folder = tmp_path / "store"
+    write_store(corpus_files["mmsa_unaligned"], folder)
+    whole = open_store(folder, "store")
+    if way == "labels":
+        np.save(folder / "train.labels.npy", -np.load(folder / "train.labels.npy"))
+    elif way == "spans":
+        spans = np.load(folder / "train.audio.spans.npy")
+        np.save(folder / "train.audio.spans.npy", spans[::-1].copy())
+        if np.array_equal(spans, spans[::-1]):
+            pytest.skip("all clips are as long")
+    else:
+        edit_train(folder, "ids", whole.split("train").ids[::-1])
+    with pytest.raises(MERError, match="damaged store .*others than were converted.*delete it and convert"):
+        open_store(folder, "store")
+
+
+def test_a_store_from_before_such_a_fingerprint_opens(tmp_path: Path, corpus_files: dict[str, Path]) -> None:
+    folder = tmp_path / "store"
+    write_store(corpus_files["mmsa_unaligned"], folder)
+    edit(folder, "labelling_sha256", None)
+    assert open_store(folder, "store").split("train").ids
