@@ -366,6 +366,7 @@ def test_wandb_without_a_key_is_told_in_one_sentence(
     def init(**options: object) -> None:
         raise wandb.errors.UsageError("No API key configured. Use `wandb login` to log in.")
 
+    wandb.finish()  # of another test in this process, which the logger would go on with
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(wandb, "init", init)
     with pytest.raises(SystemExit) as ended:
