@@ -63,7 +63,8 @@ def _commands(seed: int, options: Sequence[str], out: Path, conditions: str) -> 
     fit = Command("fit", ("fit", *options, f"--seed_everything={seed}", *folder_options(out, run.name)), run)
     if conditions == "none":
         return [fit]
-    return [fit, Command("test", ("test", f"--config={run}/config.yaml", f"--data.conditions={conditions}"), run)]
+    asked = conditions if conditions.startswith("[") else f"[{conditions}]"
+    return [fit, Command("test", ("test", f"--config={run}/config.yaml", f"--data.conditions={asked}"), run)]
 
 
 def _run(runs: Sequence[Sequence[Command]], jobs: int) -> list[Command]:

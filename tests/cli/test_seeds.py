@@ -26,7 +26,7 @@ def test_commands_of_each_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "--seed_everything=1" in lines[2]
     assert f"--trainer.logger.save_dir={tmp_path}" in lines[2]
     assert "--trainer.logger.name=seed_1" in lines[2]
-    assert f"--config={tmp_path}/seed_1/config.yaml --data.conditions=default" in lines[3]
+    assert f"--config={tmp_path}/seed_1/config.yaml '--data.conditions=[default]'" in lines[3]
     assert seeds("7,3", "--out", str(tmp_path), "--conditions", "none", "--dry-run", *FIT) == 0
     told = capsys.readouterr().out.splitlines()
     assert [line.split("--seed_everything=")[1].split()[0] for line in told] == ["7", "3"]
@@ -77,10 +77,11 @@ def test_a_seed_that_fails_is_told_and_the_others_go_on(
 def test_runs_are_tested_and_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     short = ["--data.scm.train=32", "--data.scm.valid=16", "--data.scm.test=16"]
     short += ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
-    assert seeds("2", "--out", str(tmp_path), "--jobs", "2", *FIT, *short) == 0
+    assert seeds("2", "--out", str(tmp_path), "--jobs", "2", "--conditions", "default,availability", *FIT, *short) == 0
     told = capfd.readouterr().out
     assert "Mean ± sample standard deviation over runs." in told
     assert " | 2 | " in (tmp_path / "report.md").read_text()
-    assert seeds("2", "--out", str(tmp_path), *FIT, *short) == 0
+    assert "Contribution of each modality" in told
+    assert seeds("2", "--out", str(tmp_path), "--conditions", "default,availability", *FIT, *short) == 0
     again = capfd.readouterr().out
     assert (again.count("kept: mer-zoo fit"), again.count("kept: mer-zoo test"), again.count("$ ")) == (2, 2, 0)
