@@ -60,7 +60,7 @@ def rows(folder: Path, name: str) -> list[tuple[int, float]]:
 @pytest.mark.parametrize("name", ["val/Acc7", "val/MAE", "auto", None])
 def test_the_best_epoch_is_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str | None) -> None:
     monkeypatch.chdir(tmp_path)
-    main([*FIT, *([f"--checkpoint.monitor={name}"] if name else [])])
+    main([*FIT, "--trainer.max_epochs=12", *([f"--checkpoint.monitor={name}"] if name else [])])
     logged = "val/Acc7" if name in ("auto", None) else str(name)
     measured = rows(RUN, logged)
     best = (max if direction(logged) == "max" else min)(value for _, value in measured)
