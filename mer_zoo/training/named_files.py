@@ -31,6 +31,8 @@ from mer_zoo.training.record import RECORD
 
 __all__ = ["Best", "settle_named_files"]
 
+LAST = "last.ckpt"  # what a run goes on from
+
 
 @dataclass(frozen=True)
 class Best:
@@ -161,6 +163,8 @@ class _Names:
             if self._may_be_written(file.name) and file.name not in own and file.resolve() != self.resumed.resolve():
                 if "{" in str(self.callback.filename) and self._is_of_this_run(file, None):
                     continue  # of an earlier epoch, of which the name tells
+                if self.resumed.name == LAST and self._is_trained_again(file):
+                    continue  # the process was killed between this file and the next state of the run
                 aside = _free_name(file)
                 file.rename(aside)
                 self.out.warnings.append(
@@ -226,26 +230,40 @@ class _Names:
             return False
         if file.resolve() == self.resumed.resolve():
             return True
-        try:
-            theirs = check_file(file)
-        except MERError:
-            return False
-        if not isinstance(theirs.get(RECORD), Mapping) or _said(theirs) != _said(self.content):
-            return False
-        own, rows = list(_rows(self.content)), list(_rows(theirs))
-        shared = min(len(own), len(rows))
-        if own[:shared] != rows[:shared]:
-            return False
-        if score is None:
-            return len(rows) <= len(own)
-        if len(rows) > len(own):
-            self.out.notes.append(
-                f"{file} is of an epoch that is trained again; it is replaced when that is the best once more"
-            )
+        theirs = self._alike(file)
+        if theirs is None or score is None:
+            return theirs is not None and not self._is_later(theirs)
+        if self._is_later(theirs):
+            self._note_again(file)
             return True
         state = (theirs.get("callbacks") or {}).get(self.callback.state_key) or {}
         found = {_last_part(name): value for name, value in (state.get("best_k_models") or {}).items()}
         return _is_number(found.get(file.name)) and float(found[file.name]) == float(score)
+
+    def _is_trained_again(self, file: Path) -> bool:
+        """Whether a file is of the same run, and of an epoch after the state that is gone on from."""
+        theirs = self._alike(file) if stat.S_ISREG(file.lstat().st_mode) else None
+        is_later = theirs is not None and self._is_later(theirs)
+        if is_later:
+            self._note_again(file)
+        return is_later
+
+    def _alike(self, file: Path) -> dict[str, Any] | None:
+        """The content of a checkpoint of the same run, as far as it tells; None for others."""
+        try:
+            theirs = check_file(file)
+        except MERError:
+            return None
+        if not isinstance(theirs.get(RECORD), Mapping) or _said(theirs) != _said(self.content):
+            return None
+        pairs = zip(_rows(self.content), _rows(theirs), strict=False)
+        return theirs if all(own == row for own, row in pairs) else None
+
+    def _is_later(self, theirs: Mapping[str, Any]) -> bool:
+        return len(list(_rows(theirs))) > len(list(_rows(self.content)))
+
+    def _note_again(self, file: Path) -> None:
+        self.out.notes.append(f"{file} is of an epoch that is trained again; it is replaced when that is the best anew")
 
     def _copy(self, file: Path) -> bool:
         try:
