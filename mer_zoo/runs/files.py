@@ -74,6 +74,8 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 def write_rows(path: Path, names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows to a CSV file, all or nothing; what a spreadsheet would run as a formula has an apostrophe in front.
 
+    Only ids stay as they are, whatever they are: other tables are joined by them.
+
     Args:
         path: The file; its folder is made.
         names: Names of the columns.
@@ -82,14 +84,16 @@ def write_rows(path: Path, names: Sequence[str], rows: Iterable[Mapping[str, Any
     Example:
         >>> from tempfile import mkdtemp
         >>> file = Path(mkdtemp()) / "a.csv"
-        >>> write_rows(file, ["id", "score"], [{"id": "=1+1", "score": -1.5}, {"id": "-3g5yACwYnA$_$10", "score": 2}])
+        >>> write_rows(file, ["id", "model", "score"], [{"id": "=1", "model": "=1+1", "score": -1.5}])
         >>> file.read_text().split()
-        ['id,score', "'=1+1,-1.5", '-3g5yACwYnA$_$10,2']
+        ['id,model,score', "=1,'=1+1,-1.5"]
     """
     with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(map(_no_formula, names))
-        writer.writerows([_no_formula(row.get(name, "")) for name in names] for row in rows)
+        for row in rows:
+            values = ((name, row.get(name, "")) for name in names)
+            writer.writerow(value if name == "id" else _no_formula(value) for name, value in values)
 
 
 def _no_formula(value: Any) -> Any:

@@ -48,8 +48,8 @@ def test_the_temporary_file_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_a_csv_file_holds_no_formulas(tmp_path: Path, text: str, is_formula: bool) -> None:
-    write_csv(tmp_path / "a.csv", [{"id": text, text: -0.5}])
+    write_csv(tmp_path / "a.csv", [{"id": text, "model": text, text: -0.5}])
     with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
         names, row = csv.reader(file)
     kept = f"'{text}" if is_formula else text
-    assert (names, row) == (["id", kept], [kept, "-0.5"])
+    assert (names, row) == (["id", "model", kept], [text, kept, "-0.5"])  # ids are what other tables are joined by

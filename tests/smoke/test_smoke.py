@@ -123,7 +123,8 @@ def test_nests_from_python(name: str, tmp_path: Path) -> None:
 
 def test_a_sweep_of_two_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    fixed = json.dumps(["${env}", "mer-zoo", "fit", *DATA, *MULT, *QUIET, "--trainer.max_epochs=1", "${args}"])
+    kept = ["--checkpoint.monitor=val/loss", "--checkpoint.mode=min"]
+    fixed = json.dumps(["${env}", "mer-zoo", "fit", *DATA, *MULT, *QUIET, *kept, "--trainer.max_epochs=1", "${args}"])
     searched = "{model.optimizer.lr: {distribution: log_uniform_values, min: 1.0e-4, max: 1.0e-2}}"
     metric = "{name: val/loss, goal: minimize}"
     lines = ["program: mer-zoo", "name: smoke", "method: bayes", f"metric: {metric}", f"parameters: {searched}"]
