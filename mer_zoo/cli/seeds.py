@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mer_zoo.cli.reproduce.commands import Command
-from mer_zoo.cli.reproduce.runner import Runner
+from mer_zoo.cli.reproduce.runner import Runner, say
 from mer_zoo.cli.signals import stoppable
 from mer_zoo.cli.sweeps.config import folder_options
 from mer_zoo.errors import MERError
@@ -49,7 +49,7 @@ def main(args: list[str]) -> int:
         return 0
     failed = _run(runs, options.jobs)
     for command in failed:
-        _say(f"failed: {command}")
+        say(f"failed: {command}")
     if options.conditions != "none" and len(failed) < len(seeds):
         from mer_zoo.reports.report import report
 
@@ -70,7 +70,7 @@ def _commands(seed: int, options: Sequence[str], out: Path, conditions: str) -> 
 def _run(runs: Sequence[Sequence[Command]], jobs: int) -> list[Command]:
     """Run all, as many side by side as asked, each on a GPU of its own where there are some; what has failed."""
     places = [_place(job, jobs) for job in range(jobs)]
-    runners = [Runner(_say, place) for place in places]
+    runners = [Runner(say, place) for place in places]
     with stoppable("seeds was stopped; the same command goes on"):
         if jobs == 1:
             runners[0].run(command for run in runs for command in run)
@@ -108,11 +108,6 @@ def _seeds(given: str) -> list[int]:
     if re.fullmatch(r"\d{1,9}(,\d{1,9})+,?|\d{1,9},", given):
         return list(dict.fromkeys(int(seed) for seed in given.split(",") if seed))
     raise MERError(f"{given!r} names no seeds; give how many, such as 5, or which, such as 3,7,11")
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def _parser() -> argparse.ArgumentParser:

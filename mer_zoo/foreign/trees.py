@@ -15,7 +15,7 @@ from mer_zoo.foreign.budget import Budget
 from mer_zoo.foreign.opening import read_regular
 from mer_zoo.text import shown
 
-__all__ = ["LARGEST_YAML", "check_expanded", "read_json", "read_yaml"]
+__all__ = ["LARGEST_YAML", "check_expanded", "read_json", "read_yaml", "strict_json"]
 
 LARGEST_JSON = 64 * 2**20
 LARGEST_YAML = 64 * 2**10
@@ -55,8 +55,7 @@ def read_json(path: Path, limit: int = LARGEST_JSON, strict: bool = False) -> An
     if data.count(b"[") + data.count(b"{") > CONTAINERS or data.count(b",") + data.count(b":") > VALUES:
         raise MERError(f"{path} is refused: it holds too many values; give a smaller file")
     try:
-        hooks: dict[str, Any] = {"object_pairs_hook": _unique, "parse_constant": _no_number} if strict else {}
-        tree = json.loads(data.decode("utf-8"), **hooks)
+        tree = (strict_json if strict else json.loads)(data.decode("utf-8"))
     except RecursionError:
         raise MERError(f"{path} is refused: it is nested too deeply; write it flatter") from None
     except ValueError as error:
@@ -68,6 +67,23 @@ def read_json(path: Path, limit: int = LARGEST_JSON, strict: bool = False) -> An
         except UnicodeEncodeError:
             raise MERError(f"{path} is refused: a text in it holds half a character; write it anew") from None
     return tree
+
+
+def strict_json(text: str) -> Any:
+    """Values of a JSON text in which no name stands twice in one object and every number is finite.
+
+    Args:
+        text: The text.
+
+    Raises:
+        ValueError: If it is none.
+
+    Example:
+        >>> strict_json('{"a": 1, "a": 2}')
+        Traceback (most recent call last):
+        ValueError: a name stands twice in one object
+    """
+    return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

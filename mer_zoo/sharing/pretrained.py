@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import huggingface_hub
 import torch
@@ -20,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mer_zoo.errors import MERError
+from mer_zoo.foreign.trees import strict_json
 from mer_zoo.model import Model
 from mer_zoo.sharing.export import CONFIG, SCALER, WEIGHTS, load_exported
 from mer_zoo.sharing.parts import Recipe
@@ -169,23 +169,12 @@ def _read(path: Path) -> dict[str, Any]:
     if path.stat().st_size > _LARGEST_CONFIG:
         raise MERError(f"{path} is larger than any description of a model; export again")
     try:
-        config = json.loads(path.read_text("utf-8"), object_pairs_hook=_unique, parse_constant=_no_number)
+        config = strict_json(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
         raise MERError(f"{path} can't be read as JSON ({error}); export again") from error
     if not isinstance(config, dict) or not isinstance(config.pop("about", {}), dict):
         raise MERError(f"{path} holds no description of a model; export again")
     return config
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return found
-
-
-def _no_number(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number of JSON")
 
 
 def _shapes(path: Path) -> dict[str, Tensor]:

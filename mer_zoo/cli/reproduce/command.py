@@ -12,7 +12,7 @@ from mer_zoo.cli.reproduce.commands import Command, commands
 from mer_zoo.cli.reproduce.files import check_file, given_files, placeholders
 from mer_zoo.cli.reproduce.plan import Experiment, plan
 from mer_zoo.cli.reproduce.rows import chosen_rows
-from mer_zoo.cli.reproduce.runner import Runner
+from mer_zoo.cli.reproduce.runner import Runner, say
 from mer_zoo.cli.reproduce.tables import coverage, results_table, skipped
 from mer_zoo.cli.signals import stoppable
 from mer_zoo.errors import MERError
@@ -60,8 +60,8 @@ def main(args: list[str]) -> int:
         if any(kind in one.training.kinds for one in ready):
             check_file(kind, file, options.target, extra)
     for line in told:
-        _say(line)
-    runner = Runner(_say)
+        say(line)
+    runner = Runner(say)
     with stoppable("reproduce was stopped; the same command goes on"):
         runner.run(todo)
     tables = [results_table(row, ready, seeds, options.out) for row in rows if not row.reason]
@@ -69,9 +69,9 @@ def main(args: list[str]) -> int:
     report = options.out / f"{re.sub(r'[^A-Za-z0-9.]+', '_', options.target).strip('_')}.md"
     with whole_file(report) as part:
         part.write_text("\n\n".join(table.markdown() for table in tables) + "\n", encoding="utf-8")
-    _say(f"written to {report}")
+    say(f"written to {report}")
     for command in runner.failed.values():
-        _say(f"failed: {command}")
+        say(f"failed: {command}")
     return 1 if runner.failed else 0
 
 
@@ -126,11 +126,6 @@ def _show(tables: Sequence[Table], markdown: bool) -> None:
     console = open_console()
     for table in tables:
         table.show(console)
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,27 @@ from mer_zoo.foreign import read_json
 from mer_zoo.runs.files import write_json
 from mer_zoo.runs.folder import CHECKPOINTS
 
-__all__ = ["Runner"]
+__all__ = ["Runner", "say"]
 
 RECORD = "commands.json"  # of a run's folder: the commands that came to their end there
 LARGEST = 2**20  # bytes of it
 STOPPED = (130, 143)  # exit codes of what was told to stop
 
 Start = Callable[[Sequence[str], Mapping[str, str]], int]
+
+
+def say(line: str) -> None:
+    """Print a line at once, so that it stands before what the next process prints.
+
+    Args:
+        line: The line.
+
+    Example:
+        >>> say("done")
+        done
+    """
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 class Runner:
