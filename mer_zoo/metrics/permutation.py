@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -25,6 +26,8 @@ def permutation_test(
     clusters: Sequence[object] | None = None,
 ) -> float:
     """p-value of the two models being exchangeable: which is which is drawn anew for each cluster of samples.
+
+    It is NaN where the metric is not defined.
 
     Args:
         metric: Any metric updated with (logits, target); it is not changed.
@@ -55,6 +58,8 @@ def permutation_test(
     pairs = [torch.cat(pair) for pair in zip(a, b, strict=True)]
     one, other = (torch.stack([values_of(metric, pair, both, way) for pair in pairs]).mean(0) for way in ways)
     found = (one - other).abs()
+    if found.isnan().any():
+        return math.nan  # the metric is not defined, and every comparison with it would say no
     least = found[-1] * (1 - 1e-9)  # sums in another order
     return (int((found[:-1] >= least).sum()) + 1) / (samples + 1)
 

@@ -6,6 +6,7 @@ would. Every function here takes the cluster of each sample, and whole clusters 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,7 @@ class Interval:
         high: Upper end.
         confidence: How often such intervals hold the truth.
         p: Two-sided p-value of the estimate being zero; the interval excludes zero where it is below 1 - confidence.
+            NaN, as the ends are, where the metric is not defined on some resampling.
         clusters: Number of clusters of samples; that of the samples where each is one of its own.
         seeds: Number of seeds, the smaller one of two models'; 1 tells nothing about other seeds.
     """
@@ -52,8 +54,8 @@ class Interval:
 
     @property
     def significant(self) -> bool:
-        """Whether zero lies outside."""
-        return not self.low <= 0 <= self.high
+        """Whether zero lies outside; ends that are not known exclude nothing."""
+        return self.low > 0 or self.high < 0
 
 
 def bootstrap(
@@ -220,7 +222,10 @@ def interval_of(tables: Sequence[Tensor], clusters: int, confidence: float = 0.9
     freedom = effective_freedom(variances, [clusters - 1, *(freedom for _, freedom in seeds)])
     estimate, half = float(mean[-1]), student_quantile(confidence, freedom) * error
     noise = 1e-9 * max(1.0, abs(estimate))  # resamplings of a constant differ by rounding
-    p = two_sided_p(estimate / error, freedom) if error > noise else float(abs(estimate) <= noise)
+    if math.isnan(error):
+        p = math.nan  # the metric is not defined for some choice of clusters, so that nothing is known
+    else:
+        p = two_sided_p(estimate / error, freedom) if error > noise else float(abs(estimate) <= noise)
     fewest = min(table.shape[1] for table in tables)
     return Interval(estimate, estimate - half, estimate + half, confidence, p, clusters, fewest)
 

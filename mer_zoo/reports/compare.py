@@ -177,7 +177,8 @@ def _value(
 
 
 def _agrees(cell: _Cell, reported: float) -> bool:
-    return math.isclose(cell.interval.difference, reported, abs_tol=1e-4)
+    """Whether an interval is known, and of the value that is reported."""
+    return not math.isnan(cell.interval.p) and math.isclose(cell.interval.difference, reported, abs_tol=1e-4)
 
 
 def _note(cells: Sequence[_Cell], samples: int, clusters: Clusters) -> str:

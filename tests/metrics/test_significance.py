@@ -172,3 +172,13 @@ def test_one_cluster_has_no_interval() -> None:
         bootstrap(MeanAbsoluteError(), torch.ones(3, 1), target, clusters=["a"] * 2)
     with pytest.raises(MERError, match="2 and 1 seeds cannot change places"):
         permutation_test(MeanAbsoluteError(), [torch.ones(3, 1)] * 2, torch.ones(3, 1), target)
+
+
+def test_where_the_metric_is_not_defined_nothing_is_significant() -> None:
+    target = torch.tensor([float("nan")] * 3 + [1.0, 2.0, 3.0])  # a recording without labels
+    found = bootstrap(MeanAbsoluteError(), torch.zeros(6, 1), target, samples=50, clusters=[0, 0, 0, 1, 1, 1])
+    assert found.difference == 2.0
+    assert np.isnan([found.low, found.high, found.p]).all()
+    assert not found.significant
+    nowhere = torch.full((6,), float("nan"))
+    assert np.isnan(permutation_test(MeanAbsoluteError(), torch.zeros(6, 1), torch.ones(6, 1), nowhere, samples=50))
