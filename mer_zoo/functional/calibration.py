@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -65,17 +65,17 @@ def bin_probabilities(score: Tensor, scale: float | Tensor, edges: Tensor) -> Te
 
     Args:
         score: (...) scores.
-        scale: :math:`\sigma`.
+        scale: :math:`\sigma`, one number or (...) numbers.
         edges: (K - 1,) rising edges between the K classes; the outer ones are infinite.
 
     Returns:
         (..., K) probabilities.
 
     Example:
-        >>> bin_probabilities(torch.tensor([0.0, 9.0]), 1.0, torch.tensor([0.0])).tolist()
+        >>> bin_probabilities(torch.tensor([0.0, 40.0]), 1.0, torch.tensor([0.0])).tolist()
         [[0.5, 0.5], [0.0, 1.0]]
     """
-    edges = edges.to(score)
+    edges, scale = edges.to(score), torch.as_tensor(scale, dtype=score.dtype, device=score.device)[..., None]
     outer = edges.new_tensor([-math.inf, math.inf])
     ends = (torch.cat([outer[:1], edges, outer[1:]]) - score[..., None]) / scale
     low, high = ends[..., :-1], ends[..., 1:]
@@ -85,7 +85,8 @@ def bin_probabilities(score: Tensor, scale: float | Tensor, edges: Tensor) -> Te
 
 
 def _normal(value: Tensor) -> Tensor:
-    return torch.special.erfc(-value / math.sqrt(2)) / 2  # torch's own ndtr is 0 far below
+    below: Tensor = torch.special.erfc(-value / math.sqrt(2)) / 2  # torch's own ndtr is 0 far below
+    return below
 
 
 def negative_log_likelihood(probabilities: Tensor, classes: Tensor) -> Tensor:
@@ -168,7 +169,8 @@ def fit_scale(loss: Callable[[Tensor], Tensor]) -> Tensor:
     return ((low + high) / 2).exp()
 
 
-class Reliability(NamedTuple):
+@dataclass(frozen=True)
+class Reliability:
     """Bins of equally many samples, from the least confident to the most.
 
     Attributes:

@@ -100,8 +100,8 @@ def set_scores(probabilities: Tensor, penalty: float = 0.0, free: int = 1) -> Te
         (..., C) scores, from 0.
 
     References:
-        Romano et al., "Classification with Valid and Adaptive Coverage", NeurIPS 2020, Sec. 2, at u = 1; Angelopoulos et
-        al., "Uncertainty Sets for Image Classifiers using Conformal Prediction", ICLR 2021, Sec. 2.
+        Romano et al., "Classification with Valid and Adaptive Coverage", NeurIPS 2020, Sec. 2, at u = 1; Angelopoulos
+        et al., "Uncertainty Sets for Image Classifiers using Conformal Prediction", ICLR 2021, Sec. 2.
 
     Example:
         >>> set_scores(torch.tensor([0.25, 0.625, 0.125])).tolist()
