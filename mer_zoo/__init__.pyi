@@ -60,6 +60,7 @@ from .sharing.export import save_pretrained as save_pretrained
 from .sharing.pretrained import load_pretrained as load_pretrained
 from .task import (
     EmotionDetection as EmotionDetection,
+    NominalClassification as NominalClassification,
     SentimentClassification as SentimentClassification,
     SentimentRegression as SentimentRegression,
     Task as Task,

@@ -1,7 +1,12 @@
-"""The tasks: what the logits mean, how they are scored, and how labels become targets."""
+"""The tasks: what the logits mean, how they are scored, and how labels become targets.
+
+More than 300 lines, because each task stands beside the contract that it keeps, and documents what it takes.
+"""
 
 from __future__ import annotations
 
+import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from math import prod
@@ -15,12 +20,23 @@ from typing_extensions import override
 from mer_zoo.arguments import Recorded
 from mer_zoo.errors import MERError
 from mer_zoo.functional.sentiment import class_values, expected_score, to_classes
-from mer_zoo.metrics import Convention, emotion_metrics, sentiment_metrics
+from mer_zoo.metrics import Convention, class_metrics, emotion_metrics, sentiment_metrics
 
-__all__ = ["EMOTIONS", "EmotionDetection", "SentimentClassification", "SentimentRegression", "Task", "build_task"]
+__all__ = [
+    "EMOTIONS",
+    "EmotionDetection",
+    "NominalClassification",
+    "SentimentClassification",
+    "SentimentRegression",
+    "Task",
+    "build_task",
+    "check_names",
+]
 
 EMOTIONS = ("neutral", "happy", "sad", "angry")
-
+MAX_NAMES = 256
+_NAME = re.compile(r"[^\W_][\w .&+-]{0,39}")  # part of metrics' names, which stand in tables, file names and logs
+_TAKEN = ("macro",)  # F1_macro is not the F1 of a class
 
 POLARITIES = ("negative", "neutral", "positive")
 CLASS_NAMES: dict[int, tuple[str, ...]] = {
@@ -28,6 +44,37 @@ CLASS_NAMES: dict[int, tuple[str, ...]] = {
     3: POLARITIES,
     **{count: tuple(f"{v:+d}" if v else "0" for v in range(-(count // 2), count // 2 + 1)) for count in (5, 7)},
 }
+_SENTIMENT_CLASSES = {"two": 2, "binary": 3, "five": 5, "seven": 7}
+
+
+def check_names(what: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Refuse names that could not stand in the name of a metric, or not tell two things apart.
+
+    Args:
+        what: Whose names they are, for the message.
+        names: The names.
+
+    Raises:
+        MERError: Naming the first that won't do.
+
+    Example:
+        >>> check_names("classes", ["joy", "anger"])
+        ('joy', 'anger')
+        >>> check_names("classes", ["joy", "a/b"])
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: 'a/b' is no name of classes; take up to 40 letters, digits, spaces or . & + - , ...
+    """
+    if len(names) > MAX_NAMES:
+        raise MERError(f"{len(names)} {what} are named, and a task has at most {MAX_NAMES}")
+    for place, name in enumerate(names):
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name != name.strip() or name in _TAKEN:
+            raise MERError(
+                f"{str(name)[:60]!r} is no name of {what}; take up to 40 letters, digits, spaces or . & + - , beginning"
+                " with a letter or digit, and not macro"
+            )
+        if name in names[:place]:
+            raise MERError(f"two {what} are called {name!r}; give each a name of its own")
+    return tuple(names)
 
 
 class Task(Recorded, ABC):
@@ -36,6 +83,7 @@ class Task(Recorded, ABC):
     Attributes:
         shape: Shape of one sample's logits; a model's logits are (B, *shape).
         monitor: The validation metric that early stopping and checkpoints follow by default, and its direction.
+        is_ordinal: Whether classes or scores have an order, so that the distance of two of them means something.
 
     Example:
         >>> from mer_zoo.task import SentimentClassification
@@ -46,6 +94,22 @@ class Task(Recorded, ABC):
 
     shape: tuple[int, ...]
     monitor: tuple[str, str] = ("val/loss", "min")
+    is_ordinal: bool = False
+
+    @property
+    def name(self) -> str:
+        """The short name of :func:`build_task`; of another task its class."""
+        return type(self).__name__
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Names of the classes that the last axis of the logits runs over; none where the logits are a score."""
+        return [str(place) for place in range(self.shape[-1])] if self.is_classification else []
+
+    @property
+    def is_single_label(self) -> bool:
+        """Whether a sample has one of the classes: the logits are (B, C)."""
+        return self.is_classification and len(self.shape) == 1
 
     @property
     def num_outputs(self) -> int:
@@ -99,7 +163,7 @@ class Task(Recorded, ABC):
 
     @abstractmethod
     def score(self, logits: Tensor) -> Tensor:
-        """Real numbers for ranking and correlation: (B,) sentiment in [-3, 3], or (B, E) probabilities."""
+        """Real numbers for ranking and correlation: (B,) sentiment, (B, E) or (B, C) probabilities."""
 
     @abstractmethod
     def name_predictions(self, logits: Tensor) -> list[str]:
@@ -128,10 +192,17 @@ class SentimentRegression(Task):
         ['positive', 'negative', 'neutral']
     """
 
+    is_ordinal = True
+
     def __init__(self, convention: Convention = "mmsa") -> None:
         self.shape = (1,)
         self.convention: Convention = convention
         self.monitor = ("val/MAE", "min")
+
+    @property
+    @override
+    def name(self) -> str:
+        return "regression"
 
     @override
     def encode(self, target: Tensor) -> Tensor:
@@ -177,12 +248,24 @@ class SentimentClassification(Task):
         (3.0, ['+3'])
     """
 
+    is_ordinal = True
+
     def __init__(self, num_classes: int = 3, convention: Convention = "mmsa") -> None:
         if num_classes not in (2, 3, 5, 7):
             raise MERError(f"num_classes is {num_classes}; sentiment has 2, 3, 5 or 7 classes")
         self.shape = (num_classes,)
         self.convention: Convention = convention
         self.monitor = (f"val/Acc{num_classes}", "max")
+
+    @property
+    @override
+    def name(self) -> str:
+        return next(name for name, count in _SENTIMENT_CLASSES.items() if count == self.shape[0])
+
+    @property
+    @override
+    def class_names(self) -> Sequence[str]:
+        return CLASS_NAMES[self.shape[0]]
 
     @override
     def encode(self, target: Tensor) -> Tensor:
@@ -198,8 +281,7 @@ class SentimentClassification(Task):
 
     @override
     def name_predictions(self, logits: Tensor) -> list[str]:
-        names = CLASS_NAMES[self.shape[0]]
-        return [names[place] for place in logits.argmax(-1).tolist()]
+        return [self.class_names[place] for place in logits.argmax(-1).tolist()]
 
     @override
     def metrics(self) -> MetricCollection:
@@ -225,9 +307,21 @@ class EmotionDetection(Task):
     """
 
     def __init__(self, emotions: Sequence[str] = EMOTIONS) -> None:
-        self.emotions = tuple(emotions)
+        self.emotions = check_names("emotions", emotions)
+        if not self.emotions:
+            raise MERError("EmotionDetection got no emotion; name at least one")
         self.shape = (len(self.emotions), 2)
         self.monitor = ("val/F1", "max")
+
+    @property
+    @override
+    def name(self) -> str:
+        return "emotions"
+
+    @property
+    @override
+    def class_names(self) -> Sequence[str]:
+        return ("absent", "present")
 
     @property
     @override
@@ -273,26 +367,103 @@ class EmotionDetection(Task):
         return torch.randint(0, 2, (size, len(self.emotions)), generator=generator)
 
 
-def build_task(name: str, convention: Convention = "mmsa") -> Task:
+class NominalClassification(Task):
+    """One of several classes without an order, trained with cross-entropy: emotions, sarcasm or not, any names.
+
+    Nothing is computed from the numbers of the classes, so that no metric changes when they are renumbered.
+
+    Args:
+        classes: Their names, in the order of their numbers.
+        class_weights: Weight of each class in the loss; by default all weigh 1. Weights that are larger for rare
+            classes, with mean 1 over the samples, balance them without changing the size of the loss.
+
+    Raises:
+        MERError: For fewer than two classes, names that won't do, or weights that are not one positive number a class.
+
+    Example:
+        >>> task = NominalClassification(["anger", "joy", "neutral"], class_weights=[2.0, 1.0, 0.5])
+        >>> task.criterion(torch.zeros(2, 3), torch.tensor([0, 2])).tolist()
+        [2.197..., 0.549...]
+        >>> task.name_predictions(torch.tensor([[0.0, 1.0, 0.5]]))
+        ['joy']
+    """
+
+    def __init__(self, classes: Sequence[str], class_weights: Sequence[float] | None = None) -> None:
+        self.classes = check_names("classes", classes)
+        if len(self.classes) < 2:
+            raise MERError(f"NominalClassification got {len(self.classes)} classes; name at least two")
+        if class_weights is not None and (
+            len(class_weights) != len(self.classes) or not all(0 < weight < math.inf for weight in class_weights)
+        ):
+            raise MERError(
+                f"class_weights are {list(class_weights)}; give one positive number for each of {len(self.classes)}"
+                " classes"
+            )
+        self.class_weights = None if class_weights is None else tuple(map(float, class_weights))
+        self.shape = (len(self.classes),)
+        self.monitor = ("val/F1", "max")
+
+    @property
+    @override
+    def name(self) -> str:
+        return "classes"
+
+    @property
+    @override
+    def class_names(self) -> Sequence[str]:
+        return self.classes
+
+    @override
+    def encode(self, target: Tensor) -> Tensor:
+        return target.long()
+
+    @override
+    def criterion(self, logits: Tensor, target: Tensor) -> Tensor:
+        weights = None if self.class_weights is None else logits.new_tensor(self.class_weights)
+        return F.cross_entropy(logits, self.encode(target), weights, reduction="none")
+
+    @override
+    def score(self, logits: Tensor) -> Tensor:
+        return logits.softmax(-1)
+
+    @override
+    def name_predictions(self, logits: Tensor) -> list[str]:
+        return [self.classes[place] for place in logits.argmax(-1).tolist()]
+
+    @override
+    def metrics(self) -> MetricCollection:
+        return class_metrics(self.classes)
+
+    @override
+    def random_target(self, size: int, generator: torch.Generator) -> Tensor:
+        return torch.randint(0, len(self.classes), (size,), generator=generator)
+
+
+def build_task(name: str, convention: Convention = "mmsa", names: Sequence[str] = ()) -> Task:
     """Build a task from its short name.
 
     Args:
         name: ``regression``, ``two``, ``binary`` (trained on three classes, scored without neutral, as CIDer does),
-            ``five``, ``seven`` or ``emotions``.
+            ``five``, ``seven``, ``classes`` or ``emotions``.
         convention: Metric convention of the sentiment tasks.
+        names: Names of the classes, which ``classes`` needs, or of the emotions; by default IEMOCAP's four.
 
     Raises:
-        MERError: For an unknown name.
+        MERError: For an unknown name, or names of what has its own.
 
     Example:
-        >>> build_task("seven").shape
-        (7,)
+        >>> build_task("seven").shape, build_task("classes", names=["joy", "anger", "neutral"]).shape
+        ((7,), (3,))
     """
-    classes = {"two": 2, "binary": 3, "five": 5, "seven": 7}
+    if name == "emotions":
+        return EmotionDetection(names or EMOTIONS)
+    if name == "classes":
+        return NominalClassification(names)
+    if name != "regression" and name not in _SENTIMENT_CLASSES:
+        known = ", ".join(["regression", *_SENTIMENT_CLASSES, "classes", "emotions"])
+        raise MERError(f"unknown task {name!r}; choose from {known}")
+    if names:
+        raise MERError(f"task {name} has names of its own; names are of tasks classes and emotions")
     if name == "regression":
         return SentimentRegression(convention)
-    if name == "emotions":
-        return EmotionDetection()
-    if name not in classes:
-        raise MERError(f"unknown task {name!r}; choose from regression, {', '.join(classes)}, emotions")
-    return SentimentClassification(classes[name], convention)
+    return SentimentClassification(_SENTIMENT_CLASSES[name], convention)

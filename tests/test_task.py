@@ -7,7 +7,14 @@ import torch.nn.functional as F
 
 from mer_zoo.errors import MERError
 from mer_zoo.functional.sentiment import class_values, to_classes
-from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, build_task
+from mer_zoo.task import (
+    EmotionDetection,
+    NominalClassification,
+    SentimentClassification,
+    SentimentRegression,
+    Task,
+    build_task,
+)
 
 SCORES = torch.tensor([-3.0, -2.5, -1.5, -0.5, -0.2, 0.0, 0.2, 0.5, 1.5, 2.5, 3.0])
 
@@ -68,3 +75,58 @@ def test_unknown_names_and_counts_are_refused() -> None:
         build_task("sentiment")
     with pytest.raises(MERError, match="num_classes is 4; sentiment has 2, 3, 5 or 7 classes"):
         SentimentClassification(4)
+
+
+def test_classes_are_weighted_in_the_loss_alone() -> None:
+    logits, target = torch.randn(5, 3), torch.tensor([0, 2, 1, 1, 0])
+    task = NominalClassification(["anger", "joy", "neutral"], class_weights=[1.0, 0.5, 4.0])
+    plain = NominalClassification(["anger", "joy", "neutral"])
+    expected = F.cross_entropy(logits, target, reduction="none") * torch.tensor([1.0, 4.0, 0.5, 0.5, 1.0])
+    torch.testing.assert_close(task.criterion(logits, target), expected)
+    torch.testing.assert_close(plain.criterion(logits, target), F.cross_entropy(logits, target, reduction="none"))
+    assert task.name_predictions(logits) == plain.name_predictions(logits)
+
+
+@pytest.mark.parametrize(
+    ("classes", "weights", "told"),
+    [
+        (["joy"], None, "1 classes"),
+        (["joy", "joy"], None, "two classes are called 'joy'"),
+        (["joy", "val/loss"], None, "'val/loss' is no name of classes"),
+        (["joy", "macro"], None, "'macro' is no name of classes"),
+        (["joy", "a\nb"], None, "is no name of classes"),
+        (["joy", "sad"], [1.0], "one positive number for each of 2 classes"),
+        (["joy", "sad"], [1.0, 0.0], "one positive number"),
+    ],
+)
+def test_classes_that_cannot_be_told_apart_are_refused(
+    classes: list[str], weights: list[float] | None, told: str
+) -> None:
+    with pytest.raises(MERError, match=told):
+        NominalClassification(classes, weights)
+
+
+TASKS = [
+    (build_task("regression"), 0, True, False),
+    (build_task("two"), 2, True, True),
+    (build_task("binary"), 3, True, True),
+    (build_task("five"), 5, True, True),
+    (build_task("seven"), 7, True, True),
+    (build_task("emotions", names=["joy", "fear"]), 2, False, False),
+    (build_task("classes", names=["joy", "fear", "anger"]), 3, False, True),
+]
+
+
+@pytest.mark.parametrize(
+    ("task", "classes", "ordinal", "single"), TASKS, ids=lambda value: getattr(value, "name", None)
+)
+def test_a_task_tells_what_its_logits_mean(task: Task, classes: int, ordinal: bool, single: bool) -> None:
+    assert (len(task.class_names), task.is_ordinal, task.is_single_label) == (classes, ordinal, single)
+    assert not classes or task.shape[-1] == classes
+    names = () if task.is_ordinal else task.given.get("classes") or task.given["emotions"]
+    assert build_task(task.name, names=names).given == task.given
+
+
+def test_names_are_of_tasks_without_their_own() -> None:
+    with pytest.raises(MERError, match="task seven has names of its own"):
+        build_task("seven", names=["joy", "fear"])

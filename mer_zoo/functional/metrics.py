@@ -21,7 +21,10 @@ __all__ = [
     "f1_per_class",
     "macro_f1",
     "mean_std",
+    "precision_per_class",
+    "recall_per_class",
     "sample_confusion",
+    "unweighted_recall",
     "weighted_f1",
 ]
 
@@ -83,6 +86,54 @@ def accuracy(confusion: Tensor) -> Tensor:
         0.875
     """
     return _ratio(confusion.diagonal(dim1=-2, dim2=-1).sum(-1), confusion.sum((-2, -1)))
+
+
+def precision_per_class(confusion: Tensor) -> Tensor:
+    """Share of right predictions among those of each class.
+
+    Args:
+        confusion: (..., C, C) counts or sums of weights, truth in rows.
+
+    Returns:
+        (..., C) values; 0 for a class that is never predicted.
+
+    Example:
+        >>> precision_per_class(torch.tensor([[1, 1], [0, 3]])).tolist()
+        [1.0, 0.75]
+    """
+    return _ratio(confusion.diagonal(dim1=-2, dim2=-1), confusion.sum(-2))
+
+
+def recall_per_class(confusion: Tensor) -> Tensor:
+    """Share of right predictions among the samples of each class.
+
+    Args:
+        confusion: (..., C, C) counts or sums of weights, truth in rows.
+
+    Returns:
+        (..., C) values; 0 for a class without samples.
+
+    Example:
+        >>> recall_per_class(torch.tensor([[1, 1], [0, 3]])).tolist()
+        [0.5, 1.0]
+    """
+    return _ratio(confusion.diagonal(dim1=-2, dim2=-1), confusion.sum(-1))
+
+
+def unweighted_recall(confusion: Tensor) -> Tensor:
+    """Recall averaged with equal weight over the classes that have samples (UAR, also called balanced accuracy).
+
+    Args:
+        confusion: (..., C, C) counts or sums of weights, truth in rows.
+
+    Returns:
+        (...,) values; 0 without samples.
+
+    Example:
+        >>> unweighted_recall(torch.tensor([[1, 1, 0], [0, 3, 0], [0, 0, 0]])).item()
+        0.75
+    """
+    return _ratio(recall_per_class(confusion).sum(-1), (confusion.sum(-1) > 0).sum(-1))
 
 
 def f1_per_class(confusion: Tensor) -> Tensor:

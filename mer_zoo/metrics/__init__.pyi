@@ -1,5 +1,9 @@
 # ruff: noqa: I001  # "as" marks what is exported; one import a module reads better than one a name
-from .collections import emotion_metrics as emotion_metrics, sentiment_metrics as sentiment_metrics
+from .collections import (
+    class_metrics as class_metrics,
+    emotion_metrics as emotion_metrics,
+    sentiment_metrics as sentiment_metrics,
+)
 from .confusion import (
     ClassMetric as ClassMetric,
     ConfusionMetric as ConfusionMetric,
@@ -8,6 +12,7 @@ from .confusion import (
     PolarityMetric as PolarityMetric,
 )
 from .contribution import ModalityContribution as ModalityContribution
+from .nominal import NominalMetric as NominalMetric, OneClassMetric as OneClassMetric
 from .permutation import mcnemar as mcnemar, permutation_test as permutation_test
 from .regression import Corr as Corr, MeanAbsoluteError as MeanAbsoluteError
 from .robustness import AUILC as AUILC

@@ -8,9 +8,10 @@ from torchmetrics import Metric, MetricCollection
 
 from mer_zoo.errors import MERError
 from mer_zoo.metrics.confusion import ClassMetric, Convention, EmotionMetric, PolarityMetric, Statistic
+from mer_zoo.metrics.nominal import NominalMetric, OneClassMetric
 from mer_zoo.metrics.regression import Corr, MeanAbsoluteError
 
-__all__ = ["emotion_metrics", "sentiment_metrics"]
+__all__ = ["class_metrics", "emotion_metrics", "sentiment_metrics"]
 
 _POLARITY_F1: dict[Convention, Statistic] = {"mmsa": "f1", "mult": "swapped_f1", "causalmer": "positive_f1"}
 
@@ -94,4 +95,36 @@ def emotion_metrics(emotions: Sequence[str]) -> MetricCollection:
     group["Acc"] = EmotionMetric(number, None, "accuracy")
     group["F1"] = EmotionMetric(number, None, "f1")
     group["F1_macro"] = EmotionMetric(number, None, "macro_f1")
+    return _collect([group])
+
+
+def class_metrics(names: Sequence[str]) -> MetricCollection:
+    """Metrics of one of several classes without an order; none of them changes when the classes are renumbered.
+
+    Args:
+        names: Names of the C classes; logits are (B, C), labels (B,).
+
+    Returns:
+        Accuracy, F1 weighted by how often each class is true, macro F1, the unweighted average recall (UAR), and
+        precision, recall and F1 of each class.
+
+    Example:
+        >>> import torch
+        >>> metrics = class_metrics(["joy", "anger"])
+        >>> metrics.update(torch.tensor([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]]), torch.tensor([1, 0, 0]))
+        >>> {name: round(value.item(), 3) for name, value in metrics.compute().items() if "joy" not in name}
+        {'Acc': 0.667, 'F1': 0.667, 'F1_anger': 0.667, 'F1_macro': 0.667, 'Precision_anger': 0.5, 'Recall_anger': 1.0,
+        'UAR': 0.75}
+    """
+    number = len(names)
+    group: dict[str, Metric] = {
+        "Acc": NominalMetric(number, "accuracy"),
+        "F1": NominalMetric(number, "f1"),
+        "F1_macro": NominalMetric(number, "macro_f1"),
+        "UAR": NominalMetric(number, "uar"),
+    }
+    for label, name in enumerate(names):
+        group[f"Precision_{name}"] = OneClassMetric(number, label, "precision")
+        group[f"Recall_{name}"] = OneClassMetric(number, label, "recall")
+        group[f"F1_{name}"] = OneClassMetric(number, label, "f1")
     return _collect([group])

@@ -11,7 +11,15 @@ from torch import Tensor
 from torchmetrics import Metric
 from typing_extensions import override
 
-from mer_zoo.functional.metrics import accuracy, check_finite, f1_per_class, macro_f1, sample_confusion, weighted_f1
+from mer_zoo.functional.metrics import (
+    accuracy,
+    check_finite,
+    f1_per_class,
+    macro_f1,
+    sample_confusion,
+    unweighted_recall,
+    weighted_f1,
+)
 from mer_zoo.functional.sentiment import class_values, expected_score, to_classes
 
 __all__ = [
@@ -25,7 +33,7 @@ __all__ = [
 ]
 
 Convention = Literal["mmsa", "mult", "causalmer"]
-Statistic = Literal["accuracy", "f1", "swapped_f1", "macro_f1", "positive_f1"]
+Statistic = Literal["accuracy", "f1", "swapped_f1", "macro_f1", "positive_f1", "uar"]
 
 
 def _swapped_f1(confusion: Tensor) -> Tensor:
@@ -42,6 +50,7 @@ _STATISTICS: dict[Statistic, Callable[[Tensor], Tensor]] = {
     "swapped_f1": _swapped_f1,
     "macro_f1": macro_f1,
     "positive_f1": _positive_f1,
+    "uar": unweighted_recall,
 }
 
 
@@ -76,7 +85,8 @@ class ConfusionMetric(Metric, ABC):
     Args:
         num_classes: Rows of the matrix.
         statistic: ``accuracy``; ``f1`` weighted by the true classes; ``swapped_f1`` weighted by the predicted classes;
-            ``macro_f1`` over the classes seen; ``positive_f1`` of class 1. All are 0 without samples.
+            ``macro_f1`` over the classes seen; ``positive_f1`` of class 1; ``uar``, the recall averaged over the
+            classes that have samples. All are 0 without samples.
         problems: Number of separate problems, one matrix each.
         problem: Which of them to report; None for their average.
     """

@@ -22,7 +22,7 @@ from mer_zoo.model import AdaptedBackbone, Backbone, Model, Wrapper
 from mer_zoo.model.factories import is_declared, make
 from mer_zoo.renames import added_options, current_options, current_values, rename_options
 from mer_zoo.sharing.parts import Part, Recipe
-from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
+from mer_zoo.task import EmotionDetection, NominalClassification, SentimentClassification, SentimentRegression, Task
 
 __all__ = [
     "Modules",
@@ -37,7 +37,7 @@ __all__ = [
 Modules = Sequence[str | ModuleType]
 
 _LARGEST_OPTION = 2**16  # some networks make lists as long as a number of layers before the first layer
-_TASKS = (EmotionDetection, SentimentClassification, SentimentRegression)
+_TASKS = (EmotionDetection, NominalClassification, SentimentClassification, SentimentRegression)
 ZOO: dict[str, type] = {cls.__name__: cls for cls in _TASKS}
 ZOO |= {name: vars(mer_zoo.backbones)[name] for name in mer_zoo.backbones.__all__}
 ZOO |= {name: vars(mer_zoo.wrappers)[name] for name in mer_zoo.wrappers.__all__}

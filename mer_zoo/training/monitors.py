@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from mer_zoo.errors import MERError
-from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
+from mer_zoo.task import EmotionDetection, NominalClassification, SentimentClassification, SentimentRegression, Task
 
 __all__ = ["AUTO", "DECONFOUNDED", "Direction", "direct_plateau", "direction", "follow", "follow_all", "monitor_of"]
 
@@ -54,7 +54,7 @@ def _directions(task: Task) -> dict[str, Direction | None]:
 @cache
 def _known() -> dict[str, Direction | None]:
     classes = [SentimentClassification(number) for number in (2, 3, 5, 7)]
-    tasks: list[Task] = [SentimentRegression(), *classes, EmotionDetection()]
+    tasks: list[Task] = [SentimentRegression(), *classes, EmotionDetection(), NominalClassification(["a", "b"])]
     return {name: way for task in tasks for name, way in _directions(task).items()}
 
 

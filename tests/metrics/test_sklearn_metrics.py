@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, precision_recall_fscore_support
 from torch import Tensor
 
-from mer_zoo.metrics import Convention, emotion_metrics, sentiment_metrics
+from mer_zoo.metrics import Convention, class_metrics, emotion_metrics, sentiment_metrics
 
 CONVENTIONS: list[Convention] = ["mmsa", "mult", "causalmer"]
 Array = NDArray[Any]
@@ -148,3 +148,27 @@ def test_emotions() -> None:
     assert (found["Acc"], found["F1"]) == pytest.approx(np.mean(expected, axis=0), abs=1e-6)
     macro = [f1_score(target[:, e], logits[:, e].argmax(1), average="macro") for e in range(3)]
     assert found["F1_macro"] == pytest.approx(np.mean(macro), abs=1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=20), st.permutations(range(4)))
+def test_classes_agree_with_scikit_learn_however_they_are_numbered(
+    pairs: list[tuple[int, int]], order: list[int]
+) -> None:
+    names = ["joy", "anger", "fear", "neutral"]
+    truth, prediction = (torch.tensor(column) for column in zip(*pairs, strict=True))
+    metrics, renumbered = class_metrics(names), class_metrics([names[order.index(place)] for place in range(4)])
+    metrics.update(torch.eye(4)[prediction], truth)
+    renumbered.update(torch.eye(4)[torch.tensor(order)[prediction]], torch.tensor(order)[truth])
+    found = {name: float(value) for name, value in metrics.compute().items()}
+    assert found == pytest.approx({name: float(value) for name, value in renumbered.compute().items()}, abs=1e-6)
+    accuracy, f1 = reference(truth.numpy(), prediction.numpy(), "mmsa")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # classes that are predicted but not there
+        recall = balanced_accuracy_score(truth, prediction)
+    macro = f1_score(truth, prediction, average="macro", zero_division=0)
+    all_together = {"Acc": accuracy, "F1": f1, "F1_macro": macro, "UAR": recall}
+    assert {name: found[name] for name in all_together} == pytest.approx(all_together, abs=1e-6)
+    table = precision_recall_fscore_support(truth, prediction, labels=range(4), zero_division=0)
+    for kind, column in zip(("Precision", "Recall", "F1"), table, strict=False):
+        assert [found[f"{kind}_{name}"] for name in names] == pytest.approx(list(column), abs=1e-6)
