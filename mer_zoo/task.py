@@ -169,6 +169,22 @@ class Task(Recorded, ABC):
     def name_predictions(self, logits: Tensor) -> list[str]:
         """What is predicted of each sample, in words."""
 
+    def name_targets(self, target: Tensor) -> list[str]:
+        """The labels of a Batch in the words of :meth:`name_predictions`; empty for a sample without one."""
+        known = ~target.isnan() if target.dim() == 1 else (target >= 0).all(1)
+        given = target.clamp(min=0) if target.dim() > 1 else torch.where(known, target, 0)
+        logits = F.one_hot(self.encode(given), self.shape[-1]) if self.is_classification else given[:, None]
+        named = self.name_predictions(logits.float())
+        return [name if is_known else "" for name, is_known in zip(named, known.tolist(), strict=True)]
+
+    def answers(self, logits: Tensor) -> dict[str, Tensor]:
+        """What logits say, by name: the probability (B,) of each class or emotion, or the score of a regression."""
+        if not self.is_classification:
+            return {"score": self.score(logits)}
+        if self.is_single_label:
+            return dict(zip(self.class_names, logits.softmax(-1).unbind(-1), strict=True))
+        return dict(zip(self.problems, self.score(logits).unbind(-1), strict=True))
+
     @abstractmethod
     def metrics(self) -> MetricCollection:
         """Fresh metrics, updated with (logits, target)."""

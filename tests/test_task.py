@@ -130,3 +130,23 @@ def test_a_task_tells_what_its_logits_mean(task: Task, classes: int, ordinal: bo
 def test_names_are_of_tasks_without_their_own() -> None:
     with pytest.raises(MERError, match="task seven has names of its own"):
         build_task("seven", names=["joy", "fear"])
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "expected"),
+    [
+        ("regression", [-0.5, 0.0, 2.0, torch.nan], ["negative", "neutral", "positive", ""]),
+        ("seven", [-2.6, 0.4, torch.nan], ["-3", "0", ""]),
+        ("binary", [0, 2], ["negative", "positive"]),
+        ("emotions", [[0, 1, 1, 0], [0, 0, 0, 0], [-1, -1, -1, -1]], ["happy + sad", "none", ""]),
+    ],
+)
+def test_labels_are_named_as_predictions_are(name: str, target: list[object], expected: list[str]) -> None:
+    assert build_task(name).name_targets(torch.tensor(target)) == expected
+
+
+def test_what_logits_say_is_a_probability_of_each_name() -> None:
+    assert list(build_task("binary").answers(torch.zeros(2, 3))) == ["negative", "neutral", "positive"]
+    assert build_task("seven").answers(torch.zeros(1, 7))["-2"].item() == pytest.approx(1 / 7)
+    assert build_task("emotions").answers(torch.zeros(2, 4, 2))["sad"].tolist() == [0.5, 0.5]
+    assert build_task("regression").answers(torch.tensor([[1.5]]))["score"].tolist() == [1.5]
