@@ -23,10 +23,11 @@ def content(
     size: int = 60,
     curves: Sequence[str] = (),
     sets: Sequence[str] = SETS,
+    draw: int = 0,
     **changes: Any,
 ) -> tuple[dict[str, Any], dict[str, Scores]]:
     """Content of results.json and the scores: conditions iid, ood, availability sets,
-    and rates 0.1 to 1 of patterns.
+    and rates 0.1 to 1 of patterns; each ``draw`` has labels of its own.
     """
     built = build_task(task)
     conditions, scores = {}, {}
@@ -36,7 +37,7 @@ def content(
         patterns |= {f"{curve} {rate}": f"{family}(rate={rate})" for rate in RATES}
     for place, (name, pattern) in enumerate(patterns.items()):
         split = "test_ood" if name.startswith("ood") else "test_iid"
-        labels = torch.Generator().manual_seed(len(split) + (split == "test_ood"))
+        labels = torch.Generator().manual_seed(1000 * draw + len(split) + (split == "test_ood"))
         target = built.random_target(size, labels)
         target = target.round() if target.is_floating_point() else target
         noise = torch.Generator().manual_seed(1000 * (seed or 0) + place)

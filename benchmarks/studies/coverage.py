@@ -39,6 +39,7 @@ class World(NamedTuple):
         ease: Deviation over recordings of how easy they are for a model.
         luck: Deviation over seeds.
         both: Deviation over pairs of recording and seed.
+        own: Whether each seed has recordings of its own.
     """
 
     title: str
@@ -48,6 +49,7 @@ class World(NamedTuple):
     ease: float
     luck: float
     both: float
+    own: bool = False
 
 
 WORLDS = [
@@ -57,6 +59,9 @@ WORLDS = [
     World("31 recordings that matter little, five seeds that do", 31, 22, 5, 0.1, 0.3, 0.05),
     World("60 recordings, three seeds", 60, 10, 3, 0.4, 0.15, 0.15),
     World("12 recordings, five seeds", 12, 50, 5, 0.4, 0.15, 0.15),
+    World("independent clips of each seed's own, five seeds", 300, 1, 5, 0.0, 0.15, 0.0, own=True),
+    World("independent clips of each seed's own, five seeds that matter little", 300, 1, 5, 0.0, 0.03, 0.0, own=True),
+    World("31 recordings of each seed's own, three seeds", 31, 10, 3, 0.4, 0.15, 0.0, own=True),
 ]
 
 
@@ -84,6 +89,20 @@ def draw(world: World, generator: torch.Generator) -> tuple[list[list[Tensor]], 
     return models, torch.ones(len(place)), place.tolist()
 
 
+def draw_own(world: World, generator: torch.Generator) -> tuple[list[list[Tensor]], list[Tensor], list[list[int]]]:
+    """The same where each seed has recordings of its own, whose labels and recordings then are the seed's."""
+    parts = [draw(world._replace(seeds=1), generator) for _ in range(world.seeds)]
+    models = [[models[place][0] for models, _, _ in parts] for place in range(len(SKILLS))]
+    return models, [target for _, target, _ in parts], [clusters for _, _, clusters in parts]
+
+
+def pooled(models: Sequence[Sequence[Tensor]], clusters: Sequence[Sequence[int]]) -> tuple[list[list[Tensor]], Tensor]:
+    """Seeds with recordings of their own as if all samples were of one run."""
+    names = [(seed, name) for seed, own in enumerate(clusters) for name in own]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return [[torch.cat(list(seeds))] for seeds in models], torch.tensor([numbers[name] for name in names])
+
+
 def percentiles(models: Sequence[Sequence[Tensor]], place: Tensor, draws: int) -> tuple[float, float]:
     """Ends of the plain percentile bootstrap of the mean over the seeds at hand."""
     right = torch.stack([torch.cat(list(seeds), 1).gt(0).double().mean(1) for seeds in models])
@@ -101,9 +120,16 @@ def coverage(world: World, trials: int, draws: int) -> list[float]:
     truth = accuracy(SKILLS[0], world) - accuracy(SKILLS[1], world)
     held = []
     for trial in range(trials):
-        models, target, clusters = draw(world, torch.Generator().manual_seed(trial))
-        ours = paired_bootstrap(METRIC, models[0], models[1], target, draws, seed=trial, clusters=clusters)
-        ways = [percentiles(models, place, draws) for place in (torch.arange(len(target)), torch.tensor(clusters))]
+        generator = torch.Generator().manual_seed(trial)
+        if world.own:
+            models, targets, own = draw_own(world, generator)
+            ours = paired_bootstrap(METRIC, models[0], models[1], targets, draws, seed=trial, clusters=own)
+            models, place = pooled(models, own)
+        else:
+            models, target, clusters = draw(world, generator)
+            ours = paired_bootstrap(METRIC, models[0], models[1], target, draws, seed=trial, clusters=clusters)
+            place = torch.tensor(clusters)
+        ways = [percentiles(models, by, draws) for by in (torch.arange(len(place)), place)]
         held.append([float(low <= truth <= high) for low, high in [*ways, (ours.low, ours.high)]])
     return [fmean(way) for way in zip(*held, strict=True)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,9 +13,33 @@ from mer_zoo.errors import MERError
 from mer_zoo.metrics.confusion import ConfusionMetric
 from mer_zoo.metrics.regression import ScoreMetric
 
-__all__ = ["Logits", "checked_clusters", "resamplings", "seeds_of", "values_of"]
+__all__ = [
+    "Draws",
+    "Logits",
+    "area_weights",
+    "checked_clusters",
+    "checked_draws",
+    "resampled",
+    "resamplings",
+    "seeds_of",
+    "values_of",
+]
 
 Logits = Tensor | Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Which samples resamplings consist of.
+
+    Attributes:
+        times: (samples + 1, N) how often each sample comes, the last row being the samples themselves. One that all
+            seeds share, or one for each seed, whose test samples then are its own.
+        counts: Number of clusters of each.
+    """
+
+    times: list[Tensor]
+    counts: list[int]
 
 
 def seeds_of(logits: Logits) -> list[Tensor]:
@@ -39,13 +64,59 @@ def checked_clusters(
     return torch.tensor([numbers[name] for name in clusters]), len(numbers)
 
 
-def resamplings(count: int, samples: int, seed: int) -> Tensor:
+def checked_draws(
+    models: Sequence[Sequence[Sequence[Tensor]]],
+    targets: Sequence[Tensor],
+    clusters: Sequence[Sequence[object] | None],
+    samples: int,
+    seed: int,
+) -> Draws:
+    """Draw clusters, of the samples that all seeds share or of each seed's own.
+
+    Args:
+        models: Scores by model, condition and seed, which must be of these samples.
+        targets: Labels of the samples, or those of each seed.
+        clusters: As many lists with the cluster of each sample; None where each sample is one.
+        samples: Number of resamplings.
+        seed: Seed of the draws.
+    """
+    if len(targets) > 1 and any(len(seeds) != len(targets) for model in models for seeds in model):
+        raise MERError(f"labels of {len(targets)} seeds; give every model's scores of each of these seeds")
+    generator, times, counts = torch.Generator().manual_seed(seed), [], []
+    for place, (target, names) in enumerate(zip(targets, clusters, strict=True)):
+        own = [[seeds if len(targets) == 1 else [seeds[place]] for seeds in model] for model in models]
+        cluster, count = checked_clusters(own, target, names, samples)
+        if count < 2:
+            raise MERError(
+                "all samples are of one cluster, which tells nothing about others; test on several recordings"
+            )
+        times.append(resamplings(count, samples, generator)[:, cluster].to(target.device))
+        counts.append(count)
+    return Draws(times, counts)
+
+
+def resamplings(count: int, samples: int, seed: int | torch.Generator) -> Tensor:
     """(samples + 1, count) how often each cluster is drawn; the last row is the sample itself."""
+    generator = torch.Generator().manual_seed(seed) if isinstance(seed, int) else seed
     # one less than there are, so that the variance over resamplings is that of the mean without a bias
-    draws = torch.randint(count, (samples, count - 1), generator=torch.Generator().manual_seed(seed))
+    draws = torch.randint(count, (samples, count - 1), generator=generator)
     times = torch.ones(samples + 1, count, dtype=torch.long)
     times[:-1] = torch.zeros(samples, count, dtype=torch.long).scatter_add_(1, draws, torch.ones_like(draws))
     return times
+
+
+def resampled(metric: Metric, logits: Sequence[Tensor], targets: Sequence[Tensor], draws: Draws) -> Tensor:
+    """(samples + 1, seeds) values of a metric in each resampling.
+
+    Args:
+        metric: The metric.
+        logits: (N, *task shape) of each seed.
+        targets: (N, ...) labels that all seeds share, or those of each seed.
+        draws: The resamplings.
+    """
+    share = len(logits) if len(targets) == 1 else 1
+    both = zip(logits, [*targets] * share, draws.times * share, strict=True)
+    return torch.stack([values_of(metric, scores, target, times) for scores, target, times in both], 1)
 
 
 def values_of(metric: Metric, logits: Tensor, target: Tensor, times: Tensor) -> Tensor:
@@ -60,3 +131,14 @@ def values_of(metric: Metric, logits: Tensor, target: Tensor, times: Tensor) -> 
         metric.update(logits[chosen], target[chosen])
         values.append(metric.compute())
     return torch.stack(values).double().cpu()
+
+
+def area_weights(rates: Sequence[float]) -> list[float]:
+    """Weights of the values at rising rates in the area under their curve, by the trapezoid rule.
+
+    Example:
+        >>> area_weights([0.0, 0.5, 1.0])
+        [0.25, 0.5, 0.25]
+    """
+    edges = [rates[0], *rates, rates[-1]]
+    return [(after - before) / 2 for before, after in zip(edges, edges[2:], strict=False)]

@@ -1,7 +1,8 @@
 """Is a value, or the difference between two models, more than the choice of test samples or of seeds?
 
 Clips of one recording resemble each other, so that the samples of a test split say less than as many independent ones
-would. Every function here takes the cluster of each sample, and whole clusters are drawn.
+would. Every function here takes the cluster of each sample, and whole clusters are drawn. Where each seed has test
+samples of its own, as with a corpus that is drawn anew, ``target`` and ``clusters`` are lists, one entry a seed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,16 +19,22 @@ from torchmetrics import Metric
 from mer_zoo.errors import MERError
 from mer_zoo.functional.metrics import mean_std
 from mer_zoo.functional.student import effective_freedom, student_quantile, two_sided_p
-from mer_zoo.metrics.resampling import Logits, checked_clusters, resamplings, seeds_of, values_of
+from mer_zoo.metrics.resampling import Logits, area_weights, checked_draws, resampled, seeds_of
 
 __all__ = [
+    "Clustering",
     "Interval",
+    "Labels",
     "bootstrap",
     "interval_of",
     "mean_std",
     "paired_bootstrap",
     "paired_bootstrap_area",
 ]
+
+
+Labels = Tensor | Sequence[Tensor]  # those of each seed, where they differ
+Clustering = Sequence[object] | Sequence[Sequence[object] | None]
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,8 @@ class Interval:
         confidence: How often such intervals hold the truth.
         p: Two-sided p-value of the estimate being zero; the interval excludes zero where it is below 1 - confidence.
             NaN, as the ends are, where the metric is not defined on some resampling.
-        clusters: Number of clusters of samples; that of the samples where each is one of its own.
+        clusters: Number of clusters of samples; that of the samples where each is one of its own, and the smallest one
+            where each seed has test samples of its own.
         seeds: Number of seeds, the smaller one of two models'; 1 tells nothing about other seeds.
     """
 
@@ -61,22 +70,23 @@ class Interval:
 def bootstrap(
     metric: Metric,
     logits: Logits,
-    target: Tensor,
+    target: Labels,
     samples: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
-    clusters: Sequence[object] | None = None,
+    clusters: Clustering | None = None,
 ) -> Interval:
     """Interval for the metric of one model.
 
     Args:
         metric: Any metric updated with (logits, target); it is not changed.
         logits: (N, *task shape) logits; a list of them, one a seed, stands for their mean metric.
-        target: (N, ...) labels.
+        target: (N, ...) labels; a list of them where each seed has samples of its own, drawn apart from the others'.
         samples: Number of resamplings.
         seed: Seed of the resampling.
         confidence: How often such intervals hold the truth.
-        clusters: The cluster of each sample, such as its recording; None takes samples for independent.
+        clusters: The cluster of each sample, such as its recording, as many lists as ``target`` has; None takes
+            samples for independent.
 
     Raises:
         MERError: See :func:`paired_bootstrap`.
@@ -95,11 +105,11 @@ def paired_bootstrap(
     metric: Metric,
     logits_a: Logits,
     logits_b: Logits,
-    target: Tensor,
+    target: Labels,
     samples: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
-    clusters: Sequence[object] | None = None,
+    clusters: Clustering | None = None,
 ) -> Interval:
     """Interval for metric(a) - metric(b), both models resampled together.
 
@@ -111,11 +121,12 @@ def paired_bootstrap(
         metric: Any metric updated with (logits, target); it is not changed.
         logits_a: (N, *task shape) logits of the first model; a list of them, one a seed, stands for their mean metric.
         logits_b: The same of the second model for the same samples. Lists of equal length belong together pair by pair.
-        target: (N, ...) labels.
+        target: (N, ...) labels; a list of them where each seed has samples of its own, drawn apart from the others'.
         samples: Number of resamplings.
         seed: Seed of the resampling.
         confidence: How often such intervals hold the truth.
-        clusters: The cluster of each sample, such as its recording; None takes samples for independent.
+        clusters: The cluster of each sample, such as its recording, as many lists as ``target`` has; None takes
+            samples for independent.
 
     Raises:
         MERError: Where the two models did not score the same number of samples, an option is out of range, or all
@@ -136,11 +147,11 @@ def paired_bootstrap_area(
     rates: Sequence[float],
     logits_a: Sequence[Logits],
     logits_b: Sequence[Logits],
-    target: Tensor,
+    target: Labels,
     samples: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
-    clusters: Sequence[object] | None = None,
+    clusters: Clustering | None = None,
 ) -> Interval:
     """Interval for AUILC(a) - AUILC(b), the same samples resampled at every missing rate and for both models.
 
@@ -169,41 +180,45 @@ def paired_bootstrap_area(
     """
     if len(rates) < 2 or not len(rates) == len(logits_a) == len(logits_b):
         raise MERError(f"{len(logits_a)} and {len(logits_b)} scores for {len(rates)} rates; give both models' at each")
-    edges = [rates[0], *rates, rates[-1]]
-    weights = [(after - before) / 2 for before, after in zip(edges, edges[2:], strict=False)]  # of the trapezoid rule
-    return _bootstrap(metric, weights, [logits_a, logits_b], target, clusters, samples, seed, confidence)
+    return _bootstrap(metric, area_weights(rates), [logits_a, logits_b], target, clusters, samples, seed, confidence)
 
 
 def _bootstrap(
     metric: Metric,
     weights: Sequence[float],
     models: Sequence[Sequence[Logits]],
-    target: Tensor,
-    clusters: Sequence[object] | None,
+    target: Labels,
+    clusters: Clustering | None,
     samples: int,
     seed: int,
     confidence: float,
 ) -> Interval:
     """Interval for a weighted sum of the metric over conditions, of one model or of the first less the second."""
     scored = [[seeds_of(logits) for logits in model] for model in models]
-    place, count = checked_clusters(scored, target, clusters, samples)
     if samples < 2 or not 0 < confidence < 1:
         raise MERError(f"samples {samples}, confidence {confidence}; give samples >= 2 and a confidence inside (0, 1)")
-    if count < 2:
-        raise MERError("all samples are of one cluster, which tells nothing about others; test on several recordings")
-    times = resamplings(count, samples, seed)[:, place].to(target.device)
-    tables = [_table(metric, weights, model, target, times) for model in scored]
-    if len(tables) == 2 and tables[0].shape == tables[1].shape:
-        tables = [tables[0] - tables[1]]
-    return interval_of(tables, count, confidence)
+    targets = [target] if isinstance(target, Tensor) else list(target)
+    if clusters is None or isinstance(target, Tensor):
+        groups: list[Any] = [clusters] * len(targets)
+    else:
+        groups = list(clusters)
+    if len(groups) != len(targets):
+        raise MERError(f"clusters of {len(groups)} seeds for labels of {len(targets)}; give as many")
+    draws = checked_draws(scored, targets, groups, samples, seed)
+    tables = [
+        torch.stack([weight * resampled(metric, logits, targets, draws) for weight, logits in pairs]).sum(0)
+        for pairs in (list(zip(weights, model, strict=True)) for model in scored)
+    ]
+    return interval_of(tables, draws.counts, confidence)
 
 
-def interval_of(tables: Sequence[Tensor], clusters: int, confidence: float = 0.95) -> Interval:
+def interval_of(tables: Sequence[Tensor], clusters: int | Sequence[int], confidence: float = 0.95) -> Interval:
     """Interval for the mean over seeds of a value, or of the first of two tables less that of the second.
 
     Args:
-        tables: (S + 1, seeds) values of each seed in S resamplings, then on the samples themselves.
-        clusters: How many clusters of samples resamplings were made of.
+        tables: (S + 1, seeds) values of each seed in S resamplings, then on the samples themselves. Two of equal shape
+            belong together seed by seed.
+        clusters: How many clusters of samples resamplings were made of; each seed's, where they were of its own.
         confidence: How often such intervals hold the truth.
 
     Example:
@@ -214,12 +229,15 @@ def interval_of(tables: Sequence[Tensor], clusters: int, confidence: float = 0.9
         >>> found.difference, found.seeds
         (0.625, 2)
     """
+    if len(tables) == 2 and tables[0].shape == tables[1].shape:
+        tables = [tables[0] - tables[1]]
+    counts = [clusters] if isinstance(clusters, int) else list(clusters)
     means = [table.double().mean(1) for table in tables]
     mean = means[0] if len(means) == 1 else means[0] - means[1]
     seeds = [(_seed_variance(table.double()), table.shape[1] - 1) for table in tables if table.shape[1] > 1]
     variances = [float(mean[:-1].var()), *(part for part, _ in seeds)]
     error = sum(variances) ** 0.5
-    freedom = effective_freedom(variances, [clusters - 1, *(freedom for _, freedom in seeds)])
+    freedom = effective_freedom(variances, [sum(counts) - len(counts), *(freedom for _, freedom in seeds)])
     estimate, half = float(mean[-1]), student_quantile(confidence, freedom) * error
     noise = 1e-9 * max(1.0, abs(estimate))  # resamplings of a constant differ by rounding
     if math.isnan(error):
@@ -227,15 +245,7 @@ def interval_of(tables: Sequence[Tensor], clusters: int, confidence: float = 0.9
     else:
         p = two_sided_p(estimate / error, freedom) if error > noise else float(abs(estimate) <= noise)
     fewest = min(table.shape[1] for table in tables)
-    return Interval(estimate, estimate - half, estimate + half, confidence, p, clusters, fewest)
-
-
-def _table(
-    metric: Metric, weights: Sequence[float], model: Sequence[Sequence[Tensor]], target: Tensor, times: Tensor
-) -> Tensor:
-    """(samples + 1, seeds) values of the weighted sum."""
-    values = [torch.stack([values_of(metric, logits, target, times) for logits in seeds], 1) for seeds in model]
-    return torch.stack([weight * value for weight, value in zip(weights, values, strict=True)]).sum(0)
+    return Interval(estimate, estimate - half, estimate + half, confidence, p, min(counts), fewest)
 
 
 def _seed_variance(table: Tensor) -> float:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 from mer_zoo.errors import MERError
 from mer_zoo.functional.metrics import DropGap, mean_std
@@ -18,6 +21,7 @@ from mer_zoo.reports.tables import ordered_metrics
 
 __all__ = ["Group", "choose_metric", "conditions_of", "curve_names", "group_runs", "named_groups"]
 
+_DRAWN = re.compile(r"(SyntheticMER\(.*), seed=\d+(.*)")
 _MAIN = {"seven": "Acc7", "five": "Acc5", "two": "Acc2", "emotions": "F1"}
 
 
@@ -39,9 +43,9 @@ class Group:
         return _summary(found)
 
     def majority(self, condition: str, metric: str) -> float:
-        """The majority class's value; the same for all seeds, as they are tested on the same samples."""
+        """The mean over the runs of the majority class's value; one value where they are tested on the same samples."""
         tested = [run.conditions[condition] for run in self.runs if condition in run.conditions]
-        return tested[0].majority.get(metric, math.nan) if tested else math.nan
+        return fmean(one.majority.get(metric, math.nan) for one in tested) if tested else math.nan
 
     def gaps(self, metric: str, place: str = "") -> list[DropGap]:
         """The drop gap of each run tested with modalities missing, on the first test split or another ``place``."""
@@ -104,9 +108,9 @@ def _summary(values: Sequence[float]) -> tuple[float, float | None]:
     return mean_std(values) if values else (math.nan, None)
 
 
-def _data_label(run: RunResults) -> str:
-    corpus, source = str(run.data.get("corpus", "")), str(run.data.get("source") or "")
-    modalities = run.data.get("modalities")
+def _data_label(data: Mapping[str, Any]) -> str:
+    corpus, source = str(data.get("corpus", "")), str(data.get("source") or "")
+    modalities = data.get("modalities")
     chosen = f"[{','.join(modalities)}]" if isinstance(modalities, list) and len(modalities) < 3 else ""
     return " ".join(part for part in (corpus, Path(source).name, chosen) if part)
 
@@ -118,22 +122,18 @@ def group_runs(runs: Sequence[RunResults]) -> list[Group]:
         runs: All runs, in the order of the rows.
 
     Returns:
-        One group for each model with its options, task, convention and corpus, plain models before wrapped ones. Where
-        a seed comes twice the settings must differ in something that results.json does not name, so those runs stand
-        alone, labelled by their folders.
+        One group for each model with its options, task, convention and corpus, plain models before wrapped ones; a
+        corpus that is drawn anew for every seed counts as one. Where a seed comes twice the settings must differ in
+        something that results.json does not name, so those runs stand alone, labelled by their folders.
     """
-    gathered: dict[str, list[RunResults]] = {}
-    for run in runs:
-        data = {key: value for key, value in run.data.items() if key != "notes"}
-        options = [(name, {k: v for k, v in given.items() if not _goes_with_seed(k, v)}) for name, given in run.nest]
-        told = [run.model, run.task, run.convention, run.parameters, data, options]
-        key = json.dumps(told, sort_keys=True, default=str)
-        gathered.setdefault(key, []).append(run)
     sets: list[list[RunResults]] = []
-    for members in gathered.values():
-        is_one = len({run.seed for run in members}) == len(members)
-        sets += [members] if is_one else [[run] for run in members]
-    parts = [_label_parts(members[0]) for members in sets]
+    for members in _gathered(runs, _without_draw):
+        corpora = _gathered(members, _all)
+        # each seed with a corpus of its own, or each corpus for itself
+        for same in [members] if len(corpora) == len(members) == len({run.seed for run in members}) else corpora:
+            is_one = len({run.seed for run in same}) == len(same)
+            sets += [same] if is_one else [[run] for run in same]
+    parts = [_label_parts(members) for members in sets]
     differing = [len({part[place] for part in parts}) > 1 for place in range(3)]
     groups = []
     for members, part in zip(sets, parts, strict=True):
@@ -142,13 +142,37 @@ def group_runs(runs: Sequence[RunResults]) -> list[Group]:
     return sorted(_tell_apart(groups), key=lambda group: group.runs[0].model.count("("))
 
 
+def _gathered(runs: Sequence[RunResults], of_data: Callable[[RunResults], dict[str, Any]]) -> list[list[RunResults]]:
+    """Runs with the same settings, whose data are alike as far as told."""
+    found: dict[str, list[RunResults]] = {}
+    for run in runs:
+        options = [(name, {k: v for k, v in given.items() if not _goes_with_seed(k, v)}) for name, given in run.nest]
+        told = [run.model, run.task, run.convention, run.parameters, of_data(run), options]
+        found.setdefault(json.dumps(told, sort_keys=True, default=str), []).append(run)
+    return list(found.values())
+
+
+def _all(run: RunResults) -> dict[str, Any]:
+    return {key: value for key, value in run.data.items() if key != "notes"}
+
+
+def _without_draw(run: RunResults) -> dict[str, Any]:
+    """The description of the data without what says which draw of a made-up corpus they are."""
+    data = _all(run)
+    drawn = _DRAWN.fullmatch(str(data.get("source")))
+    return data if drawn is None else {**data, "source": drawn[1] + drawn[2], "sha256": None}
+
+
 def _goes_with_seed(option: str, value: object) -> bool:
     """Whether an option differs between the seeds of one model: a seed, or a file such as a teacher's checkpoint."""
     return option == "seed" or (isinstance(value, str) and ("/" in value or "\\" in value or value.endswith(".ckpt")))
 
 
-def _label_parts(run: RunResults) -> tuple[str, str, str]:
-    return run.task or "unknown task", _data_label(run), run.convention
+def _label_parts(runs: Sequence[RunResults]) -> tuple[str, str, str]:
+    run = runs[0]
+    several = len({_data_label(run.data) for run in runs}) > 1
+    data = _data_label(_without_draw(run) if several else run.data)
+    return run.task or "unknown task", data, run.convention
 
 
 def _tell_apart(groups: list[Group]) -> list[Group]:

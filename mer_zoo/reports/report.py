@@ -20,6 +20,7 @@ from mer_zoo.reports.groups import Group, choose_metric, conditions_of, curve_na
 from mer_zoo.reports.metric_tables import metric_tables, write_numbers
 from mer_zoo.reports.plots import Series, condition_picture, save_picture
 from mer_zoo.reports.record import ConditionResult, find_results
+from mer_zoo.reports.resampled import Resampler
 from mer_zoo.reports.sections import (
     comparison_table,
     complexity_table,
@@ -116,9 +117,9 @@ def report(
     metric = metrics[0]
     groups = told_of_weights(group_runs(results) if names is None else named_groups(runs, names))
     conditions = conditions_of(results)
-    together = Clusters(cluster)
+    resampler = Resampler(metric, samples, Clusters(cluster))
     first = comparison_table(groups, conditions, metric)
-    mark(first, *ranks(groups, conditions, metric, samples, together))
+    mark(first, *ranks(groups, conditions, resampler))
     several = metric_tables(groups, conditions, metrics) if len(metrics) > 1 else []
     tables: list[Table | None] = [
         *several,
@@ -127,8 +128,8 @@ def report(
         gap_table(groups, conditions, metric),
     ]
     if samples:
-        tables.append(difference_table(groups, conditions, metric, samples, together))
-        tables.append(interval_table(groups, conditions, metric, samples, together))
+        tables.append(difference_table(groups, conditions, resampler))
+        tables.append(interval_table(groups, conditions, resampler))
     tables.append(contribution_table(groups))
     if with_published:
         tables.append(published_table(groups, metric))

@@ -182,3 +182,39 @@ def test_where_the_metric_is_not_defined_nothing_is_significant() -> None:
     assert not found.significant
     nowhere = torch.full((6,), float("nan"))
     assert np.isnan(permutation_test(MeanAbsoluteError(), torch.zeros(6, 1), torch.ones(6, 1), nowhere, samples=50))
+
+
+def paired_logits(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Logits of two models, the first the better one, and labels."""
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.randint(-1, 2, (90,), generator=generator).float()
+    truth = torch.nn.functional.one_hot(target.long() + 1, 3)
+    a, b = (pull * truth + torch.randn(90, 3, generator=generator) for pull in (1.5, 0.7))
+    return a, b, target
+
+
+def test_samples_of_each_seed_are_drawn_apart() -> None:
+    """One seed's own samples give what they give alone; of several the variances of the means add up."""
+    metric = ClassMetric(3, 3, "accuracy")
+    tests = [paired_logits(seed) for seed in range(4)]
+    a, b, target = ([test[place] for test in tests] for place in range(3))
+    alone = paired_bootstrap(metric, a[0], b[0], target[0], 400)
+    assert paired_bootstrap(metric, a[:1], b[:1], target[:1], 400) == alone
+    found = paired_bootstrap(metric, a, b, target, 4000, clusters=[[i // 3 for i in range(len(t))] for t in target])
+    differences = torch.tensor([float(metric(x, t) - metric(y, t)) for x, y, t in zip(a, b, target, strict=True)])
+    assert found.difference == pytest.approx(float(differences.mean()), abs=1e-6)
+    assert (found.seeds, found.clusters) == (4, -(-len(target[0]) // 3))
+    each = [paired_bootstrap(metric, x, y, t, 4000) for x, y, t in zip(a, b, target, strict=True)]
+    samples = paired_bootstrap(metric, a, b, target, 4000)
+    spread = sum(((one.high - one.low) / 3.92) ** 2 for one in each) ** 0.5 / 4
+    least = max(spread, float(differences.std()) / 2)
+    assert (samples.high - samples.low) / 3.92 >= 0.93 * least
+
+
+def test_seeds_of_their_own_need_scores_of_each() -> None:
+    metric = ClassMetric(3, 3, "accuracy")
+    a, b, target = paired_logits(0)
+    with pytest.raises(MERError, match="labels of 2 seeds; give every model's scores of each"):
+        paired_bootstrap(metric, [a], [b], [target, target])
+    with pytest.raises(MERError, match="clusters of 1 seeds for labels of 2"):
+        paired_bootstrap(metric, [a, a], [b, b], [target, target], clusters=[list(range(len(target)))])

@@ -9,9 +9,11 @@ import pytest
 import torch
 from report_toys import RATES, SETS, content, write_run
 from rich.console import Console
+from torchmetrics import Metric
 
 from mer_zoo.errors import MERError
 from mer_zoo.metrics import paired_bootstrap, paired_bootstrap_area
+from mer_zoo.metrics.resampling import values_of
 from mer_zoo.reports import load_results, write_results
 from mer_zoo.reports.report import Report, main, report
 from mer_zoo.reports.robustness import summarize
@@ -359,3 +361,56 @@ def test_latex_is_written_and_holds_no_command_of_a_file(tmp_path: Path) -> None
     assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") == text.count("\\toprule") > 1
     for line in text.splitlines():
         assert line.replace("\\{", "").count("{") == line.replace("\\}", "").count("}"), line
+
+
+def drawn(seed: int, **options: Any) -> dict[str, Any]:
+    """Options of a run whose test samples were drawn with its seed."""
+    source = f"SyntheticMER(rho=0.9, sarcasm=0.1, seed={seed})"
+    return {"seed": seed, "draw": seed, "data": {"corpus": "SyntheticMER", "source": source}, **options}
+
+
+def test_seeds_with_test_samples_of_their_own(tmp_path: Path) -> None:
+    given = {}
+    for seed in range(3):
+        for model, strength in (("MulT", 0.5), ("Other", 2.5)):
+            results, scores = given[model, seed] = content(**drawn(seed, model=model, strength=strength))
+            write_results(tmp_path / f"{model}{seed}", results, scores, pictures=False)
+    made = quiet(tmp_path, metric="Acc3")
+    comparison, _, differences, intervals, _ = made.tables
+    assert [row[:2] for row in comparison.rows] == [["MulT", "3"], ["Other", "3"], ["majority class", ""]]
+    a, b = ([given[model, seed][1]["iid"] for seed in range(3)] for model in ("MulT", "Other"))
+    found = paired_bootstrap(
+        build_task("binary").metrics()["Acc3"],
+        [one.logits for one in b],
+        [one.logits for one in a],
+        [one.target for one in a],
+        50,
+    )
+    ends = f"[{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+    assert differences.rows[0][:2] == ["Other", f"{100 * found.difference:+.1f}* {ends}"]
+    assert "each seed has test samples of its own" in differences.notes[0]
+    assert "each seed has test samples of its own" in intervals.notes[0]
+
+
+def test_corpora_that_are_not_one_a_seed_stand_apart(tmp_path: Path) -> None:
+    for draw in range(2):
+        for seed in range(2):
+            write_run(tmp_path / f"{draw}{seed}", **{**drawn(draw), "seed": seed})
+    rows = [row[:2] for row in quiet(tmp_path).tables[0].rows[:2]]
+    assert [row[1] for row in rows] == ["2", "2"]
+    assert "seed=0" in rows[0][0]
+    assert "seed=1" in rows[1][0]
+
+
+def test_a_model_is_resampled_once_under_each_condition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MulT", "Other", "Third"):
+        write_run(tmp_path / name, model=name, sets=["{l}"])
+    asked: list[int] = []
+
+    def counted(metric: Metric, *given: torch.Tensor) -> torch.Tensor:
+        asked.append(1)
+        return values_of(metric, *given)
+
+    monkeypatch.setattr("mer_zoo.metrics.resampling.values_of", counted)
+    quiet(tmp_path, metric="Acc3")
+    assert len(asked) == 3 * 3  # models, conditions

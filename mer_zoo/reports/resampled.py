@@ -1,0 +1,251 @@
+"""Values and differences of models with their intervals, from the scores that their tests have kept.
+
+A model's scores are read once and its metric is resampled once, however many others it is compared with.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from mer_zoo.errors import MERError
+from mer_zoo.metrics.resampling import Draws, area_weights, checked_draws, resampled
+from mer_zoo.metrics.significance import Interval, interval_of
+from mer_zoo.reports.clusters import Clusters
+from mer_zoo.reports.groups import Group
+from mer_zoo.reports.kept_scores import KeptScores, read_scores
+from mer_zoo.task import Task, build_task
+
+__all__ = ["Cell", "Resampler", "Scored", "measure_of", "note_on", "scores_of"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An interval, and what was drawn.
+
+    Attributes:
+        interval: The interval.
+        clustered: Whether samples were drawn by clusters.
+        own: Whether each seed has test samples of its own.
+    """
+
+    interval: Interval
+    clustered: bool
+    own: bool
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of every run of a model under one condition.
+
+    Attributes:
+        logits: Of each run, in the order of the seeds.
+        tests: The samples that all runs were tested on; or those of each run, where they are its own.
+    """
+
+    logits: list[Tensor]
+    tests: list[KeptScores]
+
+    @property
+    def targets(self) -> list[Tensor]:
+        """Labels of the samples."""
+        return [test.target for test in self.tests]
+
+
+def scores_of(group: Group, condition: str, task: Task) -> Scored | None:
+    """Read a condition's scores; None where a run has kept none, or some runs share samples that others lack.
+
+    Args:
+        group: The model.
+        condition: Name of the condition.
+        task: The task of its runs.
+    """
+    tables = []
+    # in the order of the seeds, so that equal seeds of two models are drawn together
+    for run in sorted(group.runs, key=lambda run: (run.seed is None, run.seed or 0)):
+        found = read_scores(run.path.parent, condition, task.shape)
+        if found is None:
+            return None
+        tables.append(found)
+    different = list[KeptScores]()
+    for table in tables:
+        known = next((place for place, other in enumerate(different) if _same(table, other)), None)
+        if known is None:
+            different.append(table)
+        elif different[known].ids is None:
+            different[known] = table  # a run from before ids were kept
+    shared = len(different) == 1 or len(different) == len(tables)
+    return Scored([table.logits for table in tables], different) if shared else None
+
+
+def _same(a: KeptScores, b: KeptScores) -> bool:
+    """Whether the scores are of the same samples."""
+    return a.index.equal(b.index) and a.target.equal(b.target)
+
+
+def measure_of(group: Group, metric: str) -> tuple[Task, Metric] | tuple[None, None]:
+    """The task of a model, and the metric by its name; None of either where one is unknown.
+
+    Args:
+        group: The model.
+        metric: The metric.
+    """
+    try:
+        task = build_task(group.runs[0].task, group.runs[0].convention)  # type: ignore[arg-type]
+        return task, task.metrics()[metric]
+    except (MERError, KeyError):
+        return None, None
+
+
+_Names = tuple[tuple[str, ...] | None, ...]  # clusters of the samples of each test
+_Runs = tuple[str, ...]
+
+
+class Resampler:
+    """Makes the intervals of one metric.
+
+    Args:
+        metric: The metric.
+        samples: Number of resamplings; with 0 there is no interval.
+        clusters: Which samples go together.
+    """
+
+    def __init__(self, metric: str, samples: int, clusters: Clusters) -> None:
+        self.metric, self.samples, self.clusters = metric, samples, clusters
+        self._scores: dict[tuple[_Runs, str, str], Scored | None] = {}
+        self._draws: dict[tuple[tuple[int, ...], _Names], Draws] = {}
+        self._tables: dict[tuple[_Runs, str, str, str, _Names], Tensor] = {}
+
+    def value(self, group: Group, condition: str) -> Cell | None:
+        """The value of a model under a condition; None where the scores are not kept or not those of the value.
+
+        Args:
+            group: The model.
+            condition: Name of the condition.
+        """
+        scored = self._scored(group, condition, group)
+        if scored is None:
+            return None
+        names = self._names(scored)
+        table, draws = self._table(group, condition, scored, names, group)
+        return self._cell([table], draws, names, group.value(condition, self.metric)[0])
+
+    def difference(self, model: Group, base: Group, condition: str) -> Cell | None:
+        """The difference of two models under a condition; None where they were not tested alike.
+
+        Args:
+            model: The one model.
+            base: The other, which is taken away.
+            condition: Name of the condition.
+        """
+        reported = model.value(condition, self.metric)[0] - base.value(condition, self.metric)[0]
+        return self._weighted(model, base, [condition], [1.0], reported)
+
+    def area(self, model: Group, base: Group, curve: str) -> Cell | None:
+        """The difference of two models in AUILC; None where they were not tested alike.
+
+        Args:
+            model: The one model.
+            base: The other, which is taken away.
+            curve: Name of the curve.
+        """
+        reported = model.area(curve, self.metric)[0] - base.area(curve, self.metric)[0]
+        rates = base.rates(curve)
+        if math.isnan(reported) or any(c.rates != rates for each in (model, base) for c in each.curves(curve)):
+            return None
+        names = [condition.name for _, condition in base.curves(curve)[0].points]
+        return self._weighted(model, base, names, area_weights(rates), reported)
+
+    def _weighted(
+        self, model: Group, base: Group, conditions: Sequence[str], weights: Sequence[float], reported: float
+    ) -> Cell | None:
+        if not self.samples or math.isnan(reported) or model.runs[0].task != base.runs[0].task:
+            return None
+        pairs = [[self._scored(group, name, base) for group in (model, base)] for name in conditions]
+        a, b = pairs[0]
+        if a is None or b is None or any(one is None or not _alike(one, a) for pair in pairs for one in pair):
+            return None
+        # of runs from before ids were kept the other model's ids serve: the samples are the same
+        names = self._names(Scored(a.logits, [x if x.ids else y for x, y in zip(a.tests, b.tests, strict=True)]))
+        tables = []
+        for place, group in enumerate((model, base)):
+            parts = [
+                weight * self._table(group, name, pair[place], names, base)[0]  # type: ignore[arg-type]
+                for name, weight, pair in zip(conditions, weights, pairs, strict=True)
+            ]
+            tables.append(torch.stack(parts).sum(0))
+        return self._cell(tables, self._drawn(a, names), names, reported)
+
+    def _scored(self, group: Group, condition: str, asking: Group) -> Scored | None:
+        """Scores of a model, read as those of a task."""
+        task, _ = measure_of(asking, self.metric)
+        if task is None or not self.samples:
+            return None
+        key = _paths(group), condition, asking.runs[0].task
+        if key not in self._scores:
+            self._scores[key] = scores_of(group, condition, task)
+        return self._scores[key]
+
+    def _names(self, scored: Scored) -> _Names:
+        found = (self.clusters.of(test.ids) for test in scored.tests)
+        return tuple(None if names is None else tuple(names) for names in found)
+
+    def _drawn(self, scored: Scored, names: _Names) -> Draws:
+        key = tuple(map(len, scored.targets)), names
+        if key not in self._draws:
+            self._draws[key] = checked_draws([[scored.logits]], scored.targets, names, self.samples, seed=0)
+        return self._draws[key]
+
+    def _table(
+        self, group: Group, condition: str, scored: Scored, names: _Names, asking: Group
+    ) -> tuple[Tensor, Draws]:
+        """(samples + 1, seeds) values of a model in the resamplings, by the metric of the model asked for."""
+        draws = self._drawn(scored, names)
+        key = _paths(group), condition, asking.runs[0].task, asking.runs[0].convention, names
+        if key not in self._tables:
+            _, measure = measure_of(asking, self.metric)
+            assert measure is not None
+            self._tables[key] = resampled(measure, scored.logits, scored.targets, draws)
+        return self._tables[key], draws
+
+    def _cell(self, tables: Sequence[Tensor], draws: Draws, names: _Names, reported: float) -> Cell | None:
+        found = Cell(interval_of(tables, draws.counts), names[0] is not None, len(draws.counts) > 1)
+        return found if _agrees(found, reported) else None
+
+
+def _paths(group: Group) -> _Runs:
+    return tuple(str(run.path) for run in group.runs)
+
+
+def _alike(a: Scored, b: Scored) -> bool:
+    """Whether two were tested on the same samples."""
+    return len(a.tests) == len(b.tests) and all(map(_same, a.tests, b.tests))
+
+
+def _agrees(cell: Cell, reported: float) -> bool:
+    """Whether an interval is known, and of the value that is reported."""
+    return not math.isnan(cell.interval.p) and math.isclose(cell.interval.difference, reported, abs_tol=1e-4)
+
+
+def note_on(cells: Sequence[Cell], samples: int, clusters: Clusters) -> str:
+    """What was drawn for the intervals of a table, in a sentence.
+
+    Args:
+        cells: Those of the table.
+        samples: Number of resamplings.
+        clusters: Which samples go together.
+    """
+    parts = [
+        clusters.note([cell.interval.clusters for cell in cells if cell.clustered is way], way)
+        for way in dict.fromkeys(cell.clustered for cell in cells)
+    ]
+    if any(cell.own for cell in cells):
+        parts.append("each seed has test samples of its own, which are drawn seed by seed")
+    seeds = min(cell.interval.seeds for cell in cells)
+    told = "one run of a model says nothing about other seeds" if seeds == 1 else "the choice of seeds is counted in"
+    return f"Brackets: 95 % intervals, paired bootstrap of {samples} resamplings; {'; '.join([*parts, told])}."
