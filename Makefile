@@ -33,6 +33,7 @@ test: $(VENV)/installed
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python scripts/render_results.py --check
 
 types: $(VENV)/installed
 	$(BIN)/mypy

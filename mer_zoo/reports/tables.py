@@ -36,12 +36,13 @@ class Table:
     """Rows of text under a header; the first column names the row.
 
     Args:
-        title: What the table shows.
+        title: What the table shows; empty where the text around it says so.
         header: Column names.
         rows: Cells.
         notes: Sentences below the table.
         best: Places (row, column) of the cells that nothing is better than, shown bold.
         second: Those that only these are better than, shown in italics or underlined.
+        names: How many columns name the row; those after them are figures.
 
     Example:
         >>> print(Table("Accuracy", ["model", "IID"], [["MulT", "83.1"]]).markdown())
@@ -58,12 +59,14 @@ class Table:
     notes: list[str] = field(default_factory=list)
     best: frozenset[tuple[int, int]] = frozenset()
     second: frozenset[tuple[int, int]] = frozenset()
+    names: int = 1
 
     def markdown(self) -> str:
         """The table in Markdown."""
-        rule = "|---|" + "---:|" * (len(self.header) - 1)
+        rule = "|" + "---|" * self.names + "---:|" * (len(self.header) - self.names)
         rows = [_line(self._marked(place, row)) for place, row in enumerate(self.rows)]
-        lines = [f"**{in_markdown(self.title)}**", "", _line(map(in_markdown, self.header)), rule, *rows]
+        title = [f"**{in_markdown(self.title)}**", ""] if self.title else []
+        lines = [*title, _line(map(in_markdown, self.header)), rule, *rows]
         return "\n".join([*lines, *(f"\n{in_markdown(note)}" for note in self.notes)])
 
     def _marked(self, place: int, row: Sequence[str]) -> list[str]:
@@ -86,7 +89,7 @@ class Table:
             [
                 r"\begin{table}",
                 rf"\caption{{{caption}}}",
-                rf"\begin{{tabular}}{{l{'r' * (len(self.header) - 1)}}}",
+                rf"\begin{{tabular}}{{{'l' * self.names}{'r' * (len(self.header) - self.names)}}}",
                 r"\toprule",
                 " & ".join(map(in_latex, self.header)) + r" \\",
                 r"\midrule",
@@ -121,7 +124,7 @@ class Table:
         # Text, because rich would read a cell such as [text,audio] as markup
         table = RichTable()
         for place, name in enumerate(self.header):
-            table.add_column(Text(shown(name)), justify="right" if place else "left")
+            table.add_column(Text(shown(name)), justify="right" if place >= self.names else "left")
         style = {**dict.fromkeys(self.second, "underline"), **dict.fromkeys(self.best, "bold")}
         for place, row in enumerate(self.rows):
             table.add_row(*(Text(shown(cell), style.get((place, column), "")) for column, cell in enumerate(row)))
