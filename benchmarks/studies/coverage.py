@@ -123,7 +123,7 @@ def coverage(world: World, trials: int, draws: int) -> list[float]:
         generator = torch.Generator().manual_seed(trial)
         if world.own:
             models, targets, own = draw_own(world, generator)
-            ours = paired_bootstrap(METRIC, models[0], models[1], targets, draws, seed=trial, clusters=own)
+            ours = paired_bootstrap(METRIC, models[0], models[1], targets)
             models, place = pooled(models, own)
         else:
             models, target, clusters = draw(world, generator)

@@ -19,6 +19,7 @@ __all__ = [
     "area_weights",
     "checked_clusters",
     "checked_draws",
+    "own_values",
     "resampled",
     "resamplings",
     "seeds_of",
@@ -33,13 +34,12 @@ class Draws:
     """Which samples resamplings consist of.
 
     Attributes:
-        times: (samples + 1, N) how often each sample comes, the last row being the samples themselves. One that all
-            seeds share, or one for each seed, whose test samples then are its own.
-        counts: Number of clusters of each.
+        times: (samples + 1, N) how often each sample comes, the last row being the samples themselves.
+        count: Number of clusters.
     """
 
-    times: list[Tensor]
-    counts: list[int]
+    times: Tensor
+    count: int
 
 
 def seeds_of(logits: Logits) -> list[Tensor]:
@@ -66,57 +66,57 @@ def checked_clusters(
 
 def checked_draws(
     models: Sequence[Sequence[Sequence[Tensor]]],
-    targets: Sequence[Tensor],
-    clusters: Sequence[Sequence[object] | None],
+    target: Tensor,
+    clusters: Sequence[object] | None,
     samples: int,
-    seed: int,
+    seed: int = 0,
 ) -> Draws:
-    """Draw clusters, of the samples that all seeds share or of each seed's own.
+    """Draw clusters of samples.
 
     Args:
         models: Scores by model, condition and seed, which must be of these samples.
-        targets: Labels of the samples, or those of each seed.
-        clusters: As many lists with the cluster of each sample; None where each sample is one.
+        target: (N, ...) labels.
+        clusters: The cluster of each sample; None where each is one.
         samples: Number of resamplings.
         seed: Seed of the draws.
     """
-    if len(targets) > 1 and any(len(seeds) != len(targets) for model in models for seeds in model):
-        raise MERError(f"labels of {len(targets)} seeds; give every model's scores of each of these seeds")
-    generator, times, counts = torch.Generator().manual_seed(seed), [], []
-    for place, (target, names) in enumerate(zip(targets, clusters, strict=True)):
-        own = [[seeds if len(targets) == 1 else [seeds[place]] for seeds in model] for model in models]
-        cluster, count = checked_clusters(own, target, names, samples)
-        if count < 2:
-            raise MERError(
-                "all samples are of one cluster, which tells nothing about others; test on several recordings"
-            )
-        times.append(resamplings(count, samples, generator)[:, cluster].to(target.device))
-        counts.append(count)
-    return Draws(times, counts)
+    place, count = checked_clusters(models, target, clusters, samples)
+    if count < 2:
+        raise MERError("all samples are of one cluster, which tells nothing about others; test on several recordings")
+    return Draws(resamplings(count, samples, seed)[:, place].to(target.device), count)
 
 
-def resamplings(count: int, samples: int, seed: int | torch.Generator) -> Tensor:
+def resamplings(count: int, samples: int, seed: int) -> Tensor:
     """(samples + 1, count) how often each cluster is drawn; the last row is the sample itself."""
-    generator = torch.Generator().manual_seed(seed) if isinstance(seed, int) else seed
     # one less than there are, so that the variance over resamplings is that of the mean without a bias
-    draws = torch.randint(count, (samples, count - 1), generator=generator)
+    draws = torch.randint(count, (samples, count - 1), generator=torch.Generator().manual_seed(seed))
     times = torch.ones(samples + 1, count, dtype=torch.long)
     times[:-1] = torch.zeros(samples, count, dtype=torch.long).scatter_add_(1, draws, torch.ones_like(draws))
     return times
 
 
-def resampled(metric: Metric, logits: Sequence[Tensor], targets: Sequence[Tensor], draws: Draws) -> Tensor:
+def resampled(metric: Metric, logits: Sequence[Tensor], target: Tensor, draws: Draws) -> Tensor:
     """(samples + 1, seeds) values of a metric in each resampling.
 
     Args:
         metric: The metric.
         logits: (N, *task shape) of each seed.
-        targets: (N, ...) labels that all seeds share, or those of each seed.
+        target: (N, ...) labels.
         draws: The resamplings.
     """
-    share = len(logits) if len(targets) == 1 else 1
-    both = zip(logits, [*targets] * share, draws.times * share, strict=True)
-    return torch.stack([values_of(metric, scores, target, times) for scores, target, times in both], 1)
+    return torch.stack([values_of(metric, scores, target, draws.times) for scores in logits], 1)
+
+
+def own_values(metric: Metric, logits: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    """(seeds,) values of a metric where each seed has samples of its own.
+
+    Args:
+        metric: The metric.
+        logits: (N, *task shape) of each seed.
+        targets: (N, ...) labels of each seed.
+    """
+    once = [target.new_ones(1, len(target), dtype=torch.long) for target in targets]
+    return torch.cat([values_of(metric, *each) for each in zip(logits, targets, once, strict=True)])
 
 
 def values_of(metric: Metric, logits: Tensor, target: Tensor, times: Tensor) -> Tensor:

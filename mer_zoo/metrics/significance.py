@@ -2,7 +2,8 @@
 
 Clips of one recording resemble each other, so that the samples of a test split say less than as many independent ones
 would. Every function here takes the cluster of each sample, and whole clusters are drawn. Where each seed has test
-samples of its own, as with a corpus that is drawn anew, ``target`` and ``clusters`` are lists, one entry a seed.
+samples of its own, as with a corpus that is drawn anew, ``target`` is a list of the seeds' labels; seeds then are
+independent tests, and the interval is Student's over their values, whatever samples have in common.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,14 +19,14 @@ from torchmetrics import Metric
 from mer_zoo.errors import MERError
 from mer_zoo.functional.metrics import mean_std
 from mer_zoo.functional.student import effective_freedom, student_quantile, two_sided_p
-from mer_zoo.metrics.resampling import Logits, area_weights, checked_draws, resampled, seeds_of
+from mer_zoo.metrics.resampling import Logits, area_weights, checked_draws, own_values, resampled, seeds_of
 
 __all__ = [
-    "Clustering",
     "Interval",
     "Labels",
     "bootstrap",
     "interval_of",
+    "interval_over_seeds",
     "mean_std",
     "paired_bootstrap",
     "paired_bootstrap_area",
@@ -34,7 +34,6 @@ __all__ = [
 
 
 Labels = Tensor | Sequence[Tensor]  # those of each seed, where they differ
-Clustering = Sequence[object] | Sequence[Sequence[object] | None]
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,8 @@ class Interval:
         confidence: How often such intervals hold the truth.
         p: Two-sided p-value of the estimate being zero; the interval excludes zero where it is below 1 - confidence.
             NaN, as the ends are, where the metric is not defined on some resampling.
-        clusters: Number of clusters of samples; that of the samples where each is one of its own, and the smallest one
-            where each seed has test samples of its own.
+        clusters: Number of clusters of samples; that of the samples where each is one of its own, and that of the seeds
+            where each has test samples of its own.
         seeds: Number of seeds, the smaller one of two models'; 1 tells nothing about other seeds.
     """
 
@@ -74,19 +73,19 @@ def bootstrap(
     samples: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
-    clusters: Clustering | None = None,
+    clusters: Sequence[object] | None = None,
 ) -> Interval:
     """Interval for the metric of one model.
 
     Args:
         metric: Any metric updated with (logits, target); it is not changed.
         logits: (N, *task shape) logits; a list of them, one a seed, stands for their mean metric.
-        target: (N, ...) labels; a list of them where each seed has samples of its own, drawn apart from the others'.
+        target: (N, ...) labels; a list of them where each seed has samples of its own.
         samples: Number of resamplings.
         seed: Seed of the resampling.
         confidence: How often such intervals hold the truth.
-        clusters: The cluster of each sample, such as its recording, as many lists as ``target`` has; None takes
-            samples for independent.
+        clusters: The cluster of each sample, such as its recording; None takes samples for independent. Nothing where
+            each seed has samples of its own.
 
     Raises:
         MERError: See :func:`paired_bootstrap`.
@@ -109,7 +108,7 @@ def paired_bootstrap(
     samples: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
-    clusters: Clustering | None = None,
+    clusters: Sequence[object] | None = None,
 ) -> Interval:
     """Interval for metric(a) - metric(b), both models resampled together.
 
@@ -121,12 +120,12 @@ def paired_bootstrap(
         metric: Any metric updated with (logits, target); it is not changed.
         logits_a: (N, *task shape) logits of the first model; a list of them, one a seed, stands for their mean metric.
         logits_b: The same of the second model for the same samples. Lists of equal length belong together pair by pair.
-        target: (N, ...) labels; a list of them where each seed has samples of its own, drawn apart from the others'.
+        target: (N, ...) labels; a list of them where each seed has samples of its own.
         samples: Number of resamplings.
         seed: Seed of the resampling.
         confidence: How often such intervals hold the truth.
-        clusters: The cluster of each sample, such as its recording, as many lists as ``target`` has; None takes
-            samples for independent.
+        clusters: The cluster of each sample, such as its recording; None takes samples for independent. Nothing where
+            each seed has samples of its own.
 
     Raises:
         MERError: Where the two models did not score the same number of samples, an option is out of range, or all
@@ -151,7 +150,7 @@ def paired_bootstrap_area(
     samples: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
-    clusters: Clustering | None = None,
+    clusters: Sequence[object] | None = None,
 ) -> Interval:
     """Interval for AUILC(a) - AUILC(b), the same samples resampled at every missing rate and for both models.
 
@@ -188,7 +187,7 @@ def _bootstrap(
     weights: Sequence[float],
     models: Sequence[Sequence[Logits]],
     target: Labels,
-    clusters: Clustering | None,
+    clusters: Sequence[object] | None,
     samples: int,
     seed: int,
     confidence: float,
@@ -197,28 +196,58 @@ def _bootstrap(
     scored = [[seeds_of(logits) for logits in model] for model in models]
     if samples < 2 or not 0 < confidence < 1:
         raise MERError(f"samples {samples}, confidence {confidence}; give samples >= 2 and a confidence inside (0, 1)")
-    targets = [target] if isinstance(target, Tensor) else list(target)
-    if clusters is None or isinstance(target, Tensor):
-        groups: list[Any] = [clusters] * len(targets)
-    else:
-        groups = list(clusters)
-    if len(groups) != len(targets):
-        raise MERError(f"clusters of {len(groups)} seeds for labels of {len(targets)}; give as many")
-    draws = checked_draws(scored, targets, groups, samples, seed)
-    tables = [
-        torch.stack([weight * resampled(metric, logits, targets, draws) for weight, logits in pairs]).sum(0)
-        for pairs in (list(zip(weights, model, strict=True)) for model in scored)
-    ]
-    return interval_of(tables, draws.counts, confidence)
+    if not isinstance(target, Tensor) and len(target) > 1:
+        return interval_over_seeds([_own(metric, weights, model, target) for model in scored], confidence)
+    target = target if isinstance(target, Tensor) else target[0]
+    draws = checked_draws(scored, target, clusters, samples, seed)
+    tables = [_sum(weights, [resampled(metric, logits, target, draws) for logits in model]) for model in scored]
+    return interval_of(tables, draws.count, confidence)
 
 
-def interval_of(tables: Sequence[Tensor], clusters: int | Sequence[int], confidence: float = 0.95) -> Interval:
+def _sum(weights: Sequence[float], values: Sequence[Tensor]) -> Tensor:
+    return torch.stack([weight * value for weight, value in zip(weights, values, strict=True)]).sum(0)
+
+
+def _own(
+    metric: Metric, weights: Sequence[float], model: Sequence[Sequence[Tensor]], targets: Sequence[Tensor]
+) -> Tensor:
+    """(seeds,) values of the weighted sum where each seed has samples of its own."""
+    if any(len(seeds) != len(targets) for seeds in model):
+        raise MERError(f"labels of {len(targets)} seeds; give every model's scores of each of these seeds")
+    if any(len(scores) != len(target) for seeds in model for scores, target in zip(seeds, targets, strict=True)):
+        raise MERError("a seed has scores of other samples than it has labels of; give each seed's own")
+    return _sum(weights, [own_values(metric, seeds, targets) for seeds in model])
+
+
+def interval_over_seeds(values: Sequence[Tensor], confidence: float = 0.95) -> Interval:
+    """Student's interval for the mean over independent seeds of a value, or of the first less that of the second.
+
+    Args:
+        values: (S,) values of S seeds, each on test samples of its own; two belong together seed by seed.
+        confidence: How often such intervals hold the truth.
+
+    Raises:
+        MERError: For a single seed, which tells nothing of others.
+
+    Example:
+        >>> found = interval_over_seeds([torch.tensor([0.6, 0.7, 0.8])])
+        >>> round(found.low, 3), round(found.high, 3), found.seeds
+        (0.452, 0.948, 3)
+    """
+    each = (values[0] if len(values) == 1 else values[0] - values[1]).double()
+    seeds = len(each)
+    if seeds < 2:
+        raise MERError("one seed has no deviation; give its labels alone, and its samples are drawn")
+    return _student(float(each.mean()), [float(each.var()) / seeds], [seeds - 1], confidence, seeds, seeds)
+
+
+def interval_of(tables: Sequence[Tensor], clusters: int, confidence: float = 0.95) -> Interval:
     """Interval for the mean over seeds of a value, or of the first of two tables less that of the second.
 
     Args:
         tables: (S + 1, seeds) values of each seed in S resamplings, then on the samples themselves. Two of equal shape
             belong together seed by seed.
-        clusters: How many clusters of samples resamplings were made of; each seed's, where they were of its own.
+        clusters: How many clusters of samples resamplings were made of.
         confidence: How often such intervals hold the truth.
 
     Example:
@@ -231,21 +260,32 @@ def interval_of(tables: Sequence[Tensor], clusters: int | Sequence[int], confide
     """
     if len(tables) == 2 and tables[0].shape == tables[1].shape:
         tables = [tables[0] - tables[1]]
-    counts = [clusters] if isinstance(clusters, int) else list(clusters)
     means = [table.double().mean(1) for table in tables]
     mean = means[0] if len(means) == 1 else means[0] - means[1]
     seeds = [(_seed_variance(table.double()), table.shape[1] - 1) for table in tables if table.shape[1] > 1]
     variances = [float(mean[:-1].var()), *(part for part, _ in seeds)]
-    error = sum(variances) ** 0.5
-    freedom = effective_freedom(variances, [sum(counts) - len(counts), *(freedom for _, freedom in seeds)])
-    estimate, half = float(mean[-1]), student_quantile(confidence, freedom) * error
+    freedoms = [clusters - 1, *(freedom for _, freedom in seeds)]
+    fewest = min(table.shape[1] for table in tables)
+    return _student(float(mean[-1]), variances, freedoms, confidence, clusters, fewest)
+
+
+def _student(
+    estimate: float,
+    variances: Sequence[float],
+    freedoms: Sequence[int],
+    confidence: float,
+    clusters: int,
+    seeds: int,
+) -> Interval:
+    """The interval of an estimate whose variance is the sum of parts, each known with degrees of freedom of its own."""
+    error, freedom = sum(variances) ** 0.5, effective_freedom(variances, freedoms)
+    half = student_quantile(confidence, freedom) * error
     noise = 1e-9 * max(1.0, abs(estimate))  # resamplings of a constant differ by rounding
     if math.isnan(error):
         p = math.nan  # the metric is not defined for some choice of clusters, so that nothing is known
     else:
         p = two_sided_p(estimate / error, freedom) if error > noise else float(abs(estimate) <= noise)
-    fewest = min(table.shape[1] for table in tables)
-    return Interval(estimate, estimate - half, estimate + half, confidence, p, min(counts), fewest)
+    return Interval(estimate, estimate - half, estimate + half, confidence, p, clusters, seeds)
 
 
 def _seed_variance(table: Tensor) -> float:

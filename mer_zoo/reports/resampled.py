@@ -14,8 +14,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from mer_zoo.errors import MERError
-from mer_zoo.metrics.resampling import Draws, area_weights, checked_draws, resampled
-from mer_zoo.metrics.significance import Interval, interval_of
+from mer_zoo.metrics.resampling import Draws, area_weights, checked_draws, own_values, resampled
+from mer_zoo.metrics.significance import Interval, interval_of, interval_over_seeds
 from mer_zoo.reports.clusters import Clusters
 from mer_zoo.reports.groups import Group
 from mer_zoo.reports.kept_scores import KeptScores, read_scores
@@ -55,6 +55,11 @@ class Scored:
     def targets(self) -> list[Tensor]:
         """Labels of the samples."""
         return [test.target for test in self.tests]
+
+    @property
+    def own(self) -> bool:
+        """Whether each of several runs has samples of its own."""
+        return len(self.tests) > 1
 
 
 def scores_of(group: Group, condition: str, task: Task) -> Scored | None:
@@ -102,7 +107,7 @@ def measure_of(group: Group, metric: str) -> tuple[Task, Metric] | tuple[None, N
         return None, None
 
 
-_Names = tuple[tuple[str, ...] | None, ...]  # clusters of the samples of each test
+_Names = tuple[str, ...] | None  # the cluster of each sample
 _Runs = tuple[str, ...]
 
 
@@ -118,8 +123,8 @@ class Resampler:
     def __init__(self, metric: str, samples: int, clusters: Clusters) -> None:
         self.metric, self.samples, self.clusters = metric, samples, clusters
         self._scores: dict[tuple[_Runs, str, str], Scored | None] = {}
-        self._draws: dict[tuple[tuple[int, ...], _Names], Draws] = {}
-        self._tables: dict[tuple[_Runs, str, str, str, _Names], Tensor] = {}
+        self._draws: dict[tuple[int, _Names], Draws] = {}
+        self._values: dict[tuple[_Runs, str, str, str, _Names], Tensor] = {}
 
     def value(self, group: Group, condition: str) -> Cell | None:
         """The value of a model under a condition; None where the scores are not kept or not those of the value.
@@ -132,8 +137,8 @@ class Resampler:
         if scored is None:
             return None
         names = self._names(scored)
-        table, draws = self._table(group, condition, scored, names, group)
-        return self._cell([table], draws, names, group.value(condition, self.metric)[0])
+        values = self._resampled(group, condition, scored, names, group)
+        return self._cell([values], scored, names, group.value(condition, self.metric)[0])
 
     def difference(self, model: Group, base: Group, condition: str) -> Cell | None:
         """The difference of two models under a condition; None where they were not tested alike.
@@ -164,22 +169,23 @@ class Resampler:
     def _weighted(
         self, model: Group, base: Group, conditions: Sequence[str], weights: Sequence[float], reported: float
     ) -> Cell | None:
-        if not self.samples or math.isnan(reported) or model.runs[0].task != base.runs[0].task:
+        if math.isnan(reported) or model.runs[0].task != base.runs[0].task:
             return None
         pairs = [[self._scored(group, name, base) for group in (model, base)] for name in conditions]
-        a, b = pairs[0]
-        if a is None or b is None or any(one is None or not _alike(one, a) for pair in pairs for one in pair):
+        known = [[one for one in pair if one is not None] for pair in pairs]
+        if any(len(pair) < 2 for pair in known) or not all(_alike(one, known[0][0]) for pair in known for one in pair):
             return None
+        a, b = known[0]
         # of runs from before ids were kept the other model's ids serve: the samples are the same
-        names = self._names(Scored(a.logits, [x if x.ids else y for x, y in zip(a.tests, b.tests, strict=True)]))
+        names = self._names(a) or self._names(b)
         tables = []
         for place, group in enumerate((model, base)):
-            parts = [
-                weight * self._table(group, name, pair[place], names, base)[0]  # type: ignore[arg-type]
-                for name, weight, pair in zip(conditions, weights, pairs, strict=True)
+            values = [
+                weight * self._resampled(group, name, pair[place], names, base)
+                for name, weight, pair in zip(conditions, weights, known, strict=True)
             ]
-            tables.append(torch.stack(parts).sum(0))
-        return self._cell(tables, self._drawn(a, names), names, reported)
+            tables.append(torch.stack(values).sum(0))
+        return self._cell(tables, a, names, reported)
 
     def _scored(self, group: Group, condition: str, asking: Group) -> Scored | None:
         """Scores of a model, read as those of a task."""
@@ -192,29 +198,35 @@ class Resampler:
         return self._scores[key]
 
     def _names(self, scored: Scored) -> _Names:
-        found = (self.clusters.of(test.ids) for test in scored.tests)
-        return tuple(None if names is None else tuple(names) for names in found)
+        names = None if scored.own else self.clusters.of(scored.tests[0].ids)
+        return None if names is None else tuple(names)
 
     def _drawn(self, scored: Scored, names: _Names) -> Draws:
-        key = tuple(map(len, scored.targets)), names
+        key = len(scored.targets[0]), names
         if key not in self._draws:
-            self._draws[key] = checked_draws([[scored.logits]], scored.targets, names, self.samples, seed=0)
+            self._draws[key] = checked_draws([[scored.logits]], scored.targets[0], names, self.samples)
         return self._draws[key]
 
-    def _table(
-        self, group: Group, condition: str, scored: Scored, names: _Names, asking: Group
-    ) -> tuple[Tensor, Draws]:
-        """(samples + 1, seeds) values of a model in the resamplings, by the metric of the model asked for."""
-        draws = self._drawn(scored, names)
+    def _resampled(self, group: Group, condition: str, scored: Scored, names: _Names, asking: Group) -> Tensor:
+        """Values of a model, by the metric of the model asked for.
+
+        (samples + 1, seeds) in the resamplings, or (seeds,) where each has samples of its own.
+        """
         key = _paths(group), condition, asking.runs[0].task, asking.runs[0].convention, names
-        if key not in self._tables:
+        if key not in self._values:
             _, measure = measure_of(asking, self.metric)
             assert measure is not None
-            self._tables[key] = resampled(measure, scored.logits, scored.targets, draws)
-        return self._tables[key], draws
+            if scored.own:
+                values = own_values(measure, scored.logits, scored.targets)
+            else:
+                values = resampled(measure, scored.logits, scored.targets[0], self._drawn(scored, names))
+            self._values[key] = values
+        return self._values[key]
 
-    def _cell(self, tables: Sequence[Tensor], draws: Draws, names: _Names, reported: float) -> Cell | None:
-        found = Cell(interval_of(tables, draws.counts), names[0] is not None, len(draws.counts) > 1)
+    def _cell(self, values: Sequence[Tensor], scored: Scored, names: _Names, reported: float) -> Cell | None:
+        own = scored.own
+        interval = interval_over_seeds(values) if own else interval_of(values, self._drawn(scored, names).count)
+        found = Cell(interval, names is not None, own)
         return found if _agrees(found, reported) else None
 
 
@@ -240,12 +252,20 @@ def note_on(cells: Sequence[Cell], samples: int, clusters: Clusters) -> str:
         samples: Number of resamplings.
         clusters: Which samples go together.
     """
-    parts = [
-        clusters.note([cell.interval.clusters for cell in cells if cell.clustered is way], way)
-        for way in dict.fromkeys(cell.clustered for cell in cells)
-    ]
-    if any(cell.own for cell in cells):
-        parts.append("each seed has test samples of its own, which are drawn seed by seed")
-    seeds = min(cell.interval.seeds for cell in cells)
-    told = "one run of a model says nothing about other seeds" if seeds == 1 else "the choice of seeds is counted in"
-    return f"Brackets: 95 % intervals, paired bootstrap of {samples} resamplings; {'; '.join([*parts, told])}."
+    told = []
+    drawn = [cell for cell in cells if not cell.own]
+    if drawn:
+        parts = [
+            clusters.note([cell.interval.clusters for cell in drawn if cell.clustered is way], way)
+            for way in dict.fromkeys(cell.clustered for cell in drawn)
+        ]
+        seeds = min(cell.interval.seeds for cell in drawn)
+        parts.append(
+            "one run of a model says nothing about other seeds" if seeds == 1 else "the choice of seeds is counted in"
+        )
+        told.append(f"paired bootstrap of {samples} resamplings; {'; '.join(parts)}")
+    if len(drawn) < len(cells):
+        told.append(
+            "where each seed has test samples of its own, Student's interval over the seeds, nothing being resampled"
+        )
+    return f"Brackets: 95 % intervals, {'; '.join(told)}."
