@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from benchmarks.studies.debias_table import SPLITS, grouped
-from mer_zoo.reports.plots import COLOURS, FAINT, GRID, INK, MARKERS, save_picture
+from mer_zoo.reports.pictures.style import COLOURS, FAINT, GRID, INK, MARKERS, save_picture
 
 LINES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 REFERENCES = {"plain": (FAINT, "."), "unconfounded": (FAINT, "*")}  # what the methods' own colours are held against

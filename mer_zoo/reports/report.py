@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matplotlib.figure import Figure
 from rich.console import Console
 
 from mer_zoo.errors import MERError
 from mer_zoo.reports.beside import nothing_printed, published_table
 from mer_zoo.reports.clusters import RECORDING, Clusters
 from mer_zoo.reports.compare import difference_table, interval_table, ranks
-from mer_zoo.reports.curve_plots import curve_picture
-from mer_zoo.reports.groups import Group, choose_metric, conditions_of, curve_names, group_runs, named_groups
+from mer_zoo.reports.groups import choose_metric, conditions_of, group_runs, named_groups
 from mer_zoo.reports.metric_tables import metric_tables, write_numbers
-from mer_zoo.reports.plots import Series, condition_picture, save_picture
-from mer_zoo.reports.record import ConditionResult, find_results
+from mer_zoo.reports.pictures.gallery import all_pictures
+from mer_zoo.reports.pictures.style import Picture, save_picture
+from mer_zoo.reports.record import find_results
 from mer_zoo.reports.resampled import Resampler
 from mer_zoo.reports.sections import (
     comparison_table,
@@ -50,20 +48,18 @@ class Report:
         tables: The comparison, then what else the runs allow: AUILC and the value at each missing rate, drop gap,
             values and their differences with intervals, contributions, the papers' figures, complexity, what the models
             report about themselves.
-        figure: The picture.
-        curves: The picture over the missing rate; None without several rates.
+        pictures: The conditions, then what else the runs allow, such as curves over the missing rate.
     """
 
     metric: str
     tables: list[Table]
-    figure: Figure
-    curves: Figure | None = None
+    pictures: list[Picture]
 
     def markdown(self) -> str:
-        """All tables and the picture in Markdown."""
+        """All tables and pictures in Markdown."""
         parts = [f"# Comparison by {in_markdown(self.metric)}", *(table.markdown() for table in self.tables)]
-        pictures = ["![comparison](report.png)", *(["![over the missing rate](robustness.png)"] if self.curves else [])]
-        return "\n\n".join([*parts, *pictures]) + "\n"
+        shown = [f"![{in_markdown(picture.caption)}]({picture.name}.png)" for picture in self.pictures]
+        return "\n\n".join([*parts, *shown]) + "\n"
 
     def latex(self) -> str:
         """All tables in LaTeX."""
@@ -85,7 +81,7 @@ def report(
 
     Args:
         runs: Run folders, results.json files, or folders that hold runs.
-        dest: Where to write report.md, report.csv and report.png; nothing is written when left out.
+        dest: Where to write report.md, report.csv and the pictures; nothing is written when left out.
         metric: The metric to compare; by default the task's own, or one that all runs have. Several stand side by side
             in a table of each condition, and all else is about the first.
         with_published: Whether to add the papers' figures.
@@ -136,15 +132,11 @@ def report(
         if tables[-1] is None:
             first.notes.append(nothing_printed(groups, conditions, metric))
     tables += [complexity_table(groups), diagnostics_table(groups)]
-    title = _title(groups)
-    curves = curve_picture(groups, metric, title) if curve_names(results) else None
-    made = Report(
-        metric, [table for table in tables if table is not None], _picture(groups, conditions, metric, title), curves
-    )
+    made = Report(metric, [table for table in tables if table is not None], all_pictures(groups, conditions, metric))
     if dest is not None:
-        save_picture(made.figure, dest / "report.png")
-        if made.curves is not None:
-            save_picture(made.curves, dest / "robustness.png")
+        for picture in made.pictures:
+            for kind in ("png", "svg", "pdf"):
+                save_picture(picture.figure, dest / f"{picture.name}.{kind}")
         write_numbers(dest / "report.csv", groups, conditions, metrics)
         with whole_file(dest / "report.md") as part:
             part.write_text(made.markdown(), encoding="utf-8")
@@ -155,29 +147,6 @@ def report(
     for table in made.tables:
         table.show(console)
     return made
-
-
-def _title(groups: Sequence[Group]) -> str:
-    corpora = sorted({str(run.data["corpus"]) for group in groups for run in group.runs if "corpus" in run.data})
-    return f"Test results on {' and '.join(corpora)}" if corpora else "Test results"
-
-
-def _picture(groups: Sequence[Group], conditions: Sequence[ConditionResult], metric: str, title: str) -> Figure:
-    names = [condition.name for condition in conditions]
-    series = []
-    for group in groups:
-        values = [group.value(name, metric) for name in names]
-        deviations = [deviation or 0.0 for _, deviation in values] if len(group.runs) > 1 else None
-        series.append(Series(group.label, [mean for mean, _ in values], deviations))
-    majority = [_common_majority(groups, name, metric) for name in names]
-    return condition_picture(conditions, series, majority, metric, title)
-
-
-def _common_majority(groups: Sequence[Group], name: str, metric: str) -> float:
-    """The majority class's value; NaN where the models were tested on different data, which have none in common."""
-    values = [group.majority(name, metric) for group in groups]
-    known = {round(value, 6) for value in values if not math.isnan(value)}
-    return known.pop() if len(known) == 1 else math.nan
 
 
 def main(args: list[str]) -> None:
@@ -193,7 +162,7 @@ def main(args: list[str]) -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="run folders, results.json files, or folders of runs")
     parser.add_argument("--metric", help="what to compare, such as Acc2_non0, or several: Acc2_non0,F1_non0,MAE")
     parser.add_argument("--names", help="what to call the runs, one name for each path: plain,debiased")
-    parser.add_argument("--out", type=Path, help="folder for report.md, report.csv and report.png")
+    parser.add_argument("--out", type=Path, help="folder for report.md, report.csv and pictures (png, svg, pdf)")
     parser.add_argument("--latex", type=Path, metavar="FILE", help="file for the tables in LaTeX (booktabs)")
     parser.add_argument("--published", action="store_true", help="add the figures that the papers print")
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamplings of the intervals, 0 for none")

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mer_zoo.reports.contribution import contribution_table, contributions_from
-from mer_zoo.reports.curve_plots import curve_picture
 from mer_zoo.reports.groups import Group, choose_metric, conditions_of
 from mer_zoo.reports.kept_scores import KeptScores, read_scores
-from mer_zoo.reports.plots import Series, condition_picture, save_picture
+from mer_zoo.reports.pictures.conditions import Series, condition_picture
+from mer_zoo.reports.pictures.curves import curve_picture
+from mer_zoo.reports.pictures.style import save_picture
 from mer_zoo.reports.record import ConditionResult, RunResults, load_results, parse_results, save_results
 from mer_zoo.reports.robustness import curves_of, gap_places, summarize
 from mer_zoo.reports.tables import (

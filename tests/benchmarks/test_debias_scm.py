@@ -22,7 +22,7 @@ from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.datamodule import MERDataModule, SyntheticMER
 from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError
-from mer_zoo.reports.plots import FAINT
+from mer_zoo.reports.pictures.style import FAINT
 
 TINY = SyntheticConfig(train=96, valid=32, test=32)
 METHODS = "plain,MACI,unconfounded"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from report_toys import RATES, write_run
 
-from mer_zoo.reports.curve_plots import curve_picture
 from mer_zoo.reports.groups import group_runs
+from mer_zoo.reports.pictures.curves import curve_picture
 from mer_zoo.reports.record import find_results
 
 

@@ -1,57 +1,36 @@
-"""One kind of picture for all reports: a row per condition, a dot per model, the majority class as a tick."""
+"""The picture of every report: a row per condition, a dot per model, the majority class as a tick."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from mer_zoo.reports.pictures.style import (
+    BAND,
+    FAINT,
+    GRID,
+    HALO,
+    INK,
+    WIDTH,
+    axis_title,
+    blank,
+    headline,
+    look,
+)
 from mer_zoo.reports.record import ConditionResult
 from mer_zoo.reports.tables import condition_title, format_value, is_fraction
-from mer_zoo.runs.files import whole_file
 from mer_zoo.text import in_picture
 
-__all__ = ["COLOURS", "FAINT", "GRID", "INK", "MARKERS", "Series", "axis_title", "condition_picture", "save_picture"]
+__all__ = ["Series", "condition_picture"]
 
-# Okabe and Ito's colours, told apart with every kind of colour vision; the markers differ too, for print in grey
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "D", "^", "v", "P", "X")
-INK, FAINT, GRID, _BAND = "#222222", "#767676", "#E2E2E2", "#F6F6F6"
 _NAMES = {"iid": "IID test", "ood": "OOD test", "rct": "randomised trial"}
-_AXIS = {
-    "Acc2_non0": "accuracy, negative against positive (Acc2_non0)",
-    "Acc2_has0": "accuracy, negative against the rest (Acc2_has0)",
-    "F1_non0": "weighted F1, negative against positive (F1_non0)",
-    "F1_has0": "weighted F1, negative against the rest (F1_has0)",
-    "Acc2": "accuracy, two classes (Acc2)",
-    "Acc3": "accuracy, three classes (Acc3)",
-    "Acc5": "accuracy, five classes (Acc5)",
-    "Acc7": "accuracy, seven classes (Acc7)",
-    "Acc": "accuracy, average over emotions (Acc)",
-    "F1": "weighted F1, average over emotions (F1)",
-    "MAE": "mean absolute error (MAE), lower is better",
-    "Corr": "correlation (Corr)",
-}
-_WIDTH, _LINE = 7.2, 0.24  # inches: figure, line of the legend
-_HALO: list[AbstractPathEffect] = [withStroke(linewidth=2, foreground="white")]  # keeps grid lines out of the text
-
-
-def axis_title(metric: str) -> str:
-    """What a metric is, in words.
-
-    Example:
-        >>> axis_title("Acc7")
-        'accuracy, seven classes (Acc7)'
-    """
-    return _AXIS.get(metric, in_picture(metric))
+_LINE = 0.24  # inches, of the legend
 
 
 @dataclass(frozen=True)
@@ -114,9 +93,8 @@ def condition_picture(
     foot = 0.72 if spread else 0.56
     total = head + layout.end + foot
     left = 0.45 + 0.075 * max([len(_row_name(condition)) for condition in conditions], default=0)
-    figure = Figure(figsize=(_WIDTH, total), dpi=160, facecolor="white")
-    FigureCanvasAgg(figure)
-    axes = figure.add_axes((left / _WIDTH, foot / total, (_WIDTH - left - 0.3) / _WIDTH, layout.end / total))
+    figure = blank(total)
+    axes = figure.add_axes((left / WIDTH, foot / total, (WIDTH - left - 0.3) / WIDTH, layout.end / total))
     _frame(axes, conditions, layout, metric, left)
     for place, one in enumerate(series):
         _dots(axes, [y + (place - (len(series) - 1) / 2) * layout.pitch for y in layout.centres], one, place, metric)
@@ -125,25 +103,17 @@ def condition_picture(
     _head(figure, title, handles, columns)
     if spread:
         note = "line through a dot: standard deviation over seeds"
-        figure.text(1 - 0.3 / _WIDTH, 0.1 / total, note, fontsize=7.5, color=FAINT, ha="right")
+        figure.text(1 - 0.3 / WIDTH, 0.1 / total, note, fontsize=7.5, color=FAINT, ha="right")
     return figure
 
 
 def _head(figure: Figure, title: str, handles: Sequence[Line2D], columns: int) -> None:
     total = figure.get_figheight()
-    figure.text(
-        0.2 / _WIDTH,
-        1 - 0.12 / total,
-        in_picture(title, longest=100),
-        fontsize=11.5,
-        fontweight="bold",
-        color=INK,
-        va="top",
-    )
+    headline(figure, title)
     figure.legend(
         handles=list(handles),
         loc="upper left",
-        bbox_to_anchor=(0.1 / _WIDTH, 1 - 0.34 / total),
+        bbox_to_anchor=(0.1 / WIDTH, 1 - 0.34 / total),
         ncols=columns,
         frameon=False,
         fontsize=9,
@@ -198,17 +168,17 @@ def _frame(axes: Axes, conditions: Sequence[ConditionResult], layout: _Layout, m
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     for y in layout.centres[::2]:
-        axes.axhspan(y - layout.height / 2, y + layout.height / 2, color=_BAND, zorder=0, linewidth=0)
-    start = -(left - 0.2) / (_WIDTH - left - 0.3)
+        axes.axhspan(y - layout.height / 2, y + layout.height / 2, color=BAND, zorder=0, linewidth=0)
+    start = -(left - 0.2) / (WIDTH - left - 0.3)
     for y, text in layout.headings:
         heading = axes.text(
             start, y, text, transform=axes.get_yaxis_transform(), fontsize=8.5, color=FAINT, va="center"
         )
-        heading.set_path_effects(_HALO)
+        heading.set_path_effects(HALO)
 
 
 def _dots(axes: Axes, heights: Sequence[float], series: Series, place: int, metric: str) -> None:
-    colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+    colour, marker, _ = look(place)
     for y, value, (low, high) in zip(heights, series.values, series.ends(), strict=True):
         if math.isnan(value):
             continue
@@ -223,7 +193,7 @@ def _dots(axes: Axes, heights: Sequence[float], series: Series, place: int, metr
             fontsize=8,
             color=colour,
             zorder=5,
-            path_effects=_HALO,
+            path_effects=HALO,
         )
 
 
@@ -244,7 +214,7 @@ def _limits(axes: Axes, series: Sequence[Series], majority: Sequence[float]) -> 
 def _legend_handles(series: Sequence[Series], majority: Sequence[float]) -> list[Line2D]:
     handles = []
     for place, one in enumerate(series):
-        colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+        colour, marker, _ = look(place)
         handles.append(
             Line2D(
                 [],
@@ -266,15 +236,4 @@ def _legend_handles(series: Sequence[Series], majority: Sequence[float]) -> list
 def _legend_columns(handles: Sequence[Line2D]) -> int:
     """As many columns as fit beside each other, each as wide as the longest label."""
     longest = max([len(str(handle.get_label())) for handle in handles], default=1)
-    return max(1, min(len(handles), int((_WIDTH - 0.4) / (0.45 + 0.073 * longest))))
-
-
-def save_picture(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all.
-
-    Args:
-        figure: What to write.
-        path: Where to.
-    """
-    with whole_file(path) as part:
-        figure.savefig(part, format="png")
+    return max(1, min(len(handles), int((WIDTH - 0.4) / (0.45 + 0.073 * longest))))

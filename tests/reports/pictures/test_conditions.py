@@ -9,7 +9,8 @@ import pytest
 from matplotlib.axes import Axes
 from report_toys import SETS
 
-from mer_zoo.reports.plots import Series, condition_picture, save_picture
+from mer_zoo.reports.pictures.conditions import Series, condition_picture
+from mer_zoo.reports.pictures.style import save_picture
 from mer_zoo.reports.record import ConditionResult, parse_results
 
 

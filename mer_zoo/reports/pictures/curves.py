@@ -6,19 +6,18 @@ import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from mer_zoo.reports.groups import Group, curve_names
-from mer_zoo.reports.plots import COLOURS, FAINT, GRID, INK, MARKERS, axis_title
+from mer_zoo.reports.pictures.style import FAINT, GRID, INK, WIDTH, axis_title, blank, headline, look
 from mer_zoo.reports.tables import is_fraction, with_deviation
 from mer_zoo.text import in_picture
 
 __all__ = ["curve_picture"]
 
-_WIDTH, _PANEL, _LINE = 7.2, 2.5, 0.24  # inches: figure, height of a panel, line of the legend
+_PANEL, _LINE = 2.5, 0.24  # inches: height of a panel, line of the legend
 _MOST = 40  # panels
 
 
@@ -41,18 +40,8 @@ def curve_picture(groups: Sequence[Group], metric: str, title: str) -> Figure:
     rows = math.ceil(len(names) / columns)
     head, foot = 0.72 + _LINE * len(groups), 0.55
     total = head + rows * _PANEL + foot
-    figure = Figure(figsize=(_WIDTH, total), dpi=160, facecolor="white")
-    FigureCanvasAgg(figure)
-    figure.text(
-        0.2 / _WIDTH,
-        1 - 0.12 / total,
-        in_picture(title, longest=100),
-        fontsize=11.5,
-        fontweight="bold",
-        color=INK,
-        va="top",
-    )
-    figure.text(0.2 / _WIDTH, 1 - 0.36 / total, axis_title(metric) + left_out, fontsize=9, color=FAINT, va="top")
+    figure = blank(total)
+    headline(figure, title, axis_title(metric) + left_out)
     _legend(figure, groups, total)
     grid = figure.add_gridspec(
         rows, columns, left=0.09, right=0.97, top=1 - head / total, bottom=foot / total, hspace=0.35, wspace=0.2
@@ -69,23 +58,19 @@ def curve_picture(groups: Sequence[Group], metric: str, title: str) -> Figure:
 
 
 def _legend(figure: Figure, groups: Sequence[Group], total: float) -> None:
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=COLOURS[i % len(COLOURS)],
-            marker=MARKERS[i % len(MARKERS)],
-            label=in_picture(group.label, longest=90),
-        )
-        for i, group in enumerate(groups)
-    ]
+    handles = []
+    for place, group in enumerate(groups):
+        colour, marker, dashes = look(place)
+        label = in_picture(group.label, longest=90)
+        handles.append(Line2D([], [], color=colour, marker=marker, markersize=4, linestyle=dashes, label=label))
     figure.legend(
         handles=handles,
         loc="upper left",
-        bbox_to_anchor=(0.1 / _WIDTH, 1 - 0.5 / total),
+        bbox_to_anchor=(0.1 / WIDTH, 1 - 0.5 / total),
         frameon=False,
         fontsize=9,
         labelcolor="linecolor",
+        handlelength=3.2,
         borderaxespad=0.0,
     )
 
@@ -109,10 +94,10 @@ def _lines(axes: Axes, groups: Sequence[Group], name: str, metric: str) -> None:
         rates = group.rates(name)
         if not rates:
             continue
-        colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+        colour, marker, dashes = look(place)
         values = [group.at_rate(name, rate, metric) for rate in rates]
         means = [mean for mean, _ in values]
-        axes.plot(rates, means, color=colour, marker=marker, markersize=4, linewidth=1.4, zorder=3)
+        axes.plot(rates, means, color=colour, marker=marker, markersize=4, linestyle=dashes, linewidth=1.4, zorder=3)
         low = [mean - (deviation or 0.0) for mean, deviation in values]
         high = [mean + (deviation or 0.0) for mean, deviation in values]
         axes.fill_between(rates, low, high, color=colour, alpha=0.15, linewidth=0, zorder=2)
