@@ -188,6 +188,25 @@ class Batch:
         result: Modality = getattr(self, name)
         return result
 
+    @property
+    def available(self) -> Tensor:
+        """(B,) what a sample has anything of: 1 for text, 2 audio and 4 vision; and 8 where some of that is missing.
+
+        Example:
+            >>> from mer_zoo.task import SentimentRegression
+            >>> batch = Batch.random(DataSpec(modalities=("text", "vision")), SentimentRegression())
+            >>> batch.available.tolist()
+            [5, 5]
+        """
+        result = torch.zeros_like(self.index)
+        in_part = torch.zeros_like(self.index, dtype=torch.bool)
+        for place, name in enumerate(MODALITIES):
+            modality = self.modality(name)
+            there = modality.observed.any(1)
+            result += there.long() << place
+            in_part |= there & (modality.observed != modality.mask).any(1)
+        return result + (in_part.long() << len(MODALITIES))
+
     def replace(self, **changes: Any) -> Batch:
         """Return a copy with some fields changed; tensors are shared, never written to."""
         return dataclasses.replace(self, **changes)

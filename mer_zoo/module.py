@@ -199,6 +199,7 @@ class MERModule(ResumableModule):
 
     @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        self.model.uncertainty = None  # that of the weights before this step
         if self.automatic_optimization:
             return self.stepping.batch_loss(self, batch)
         if self.stepping.take_steps(self, batch):
@@ -293,6 +294,7 @@ class MERModule(ResumableModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         record = check_loaded(checkpoint, self, self.model)
         self._seed, self.trained_on = record.seed, None if record.about is None else record.about.data
+        self.model.uncertainty = record.uncertainty
         super().on_load_checkpoint(checkpoint)
         if self.datamodule is not None:
             self.datamodule.load_scaler_state(record.scaler)

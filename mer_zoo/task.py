@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from mer_zoo.arguments import Recorded
 from mer_zoo.errors import MERError
+from mer_zoo.functional.calibration import bin_probabilities, tempered
 from mer_zoo.functional.sentiment import class_values, expected_score, to_classes
 from mer_zoo.metrics import Convention, class_metrics, emotion_metrics, sentiment_metrics
 
@@ -185,6 +186,27 @@ class Task(Recorded, ABC):
             return dict(zip(self.class_names, logits.softmax(-1).unbind(-1), strict=True))
         return dict(zip(self.problems, self.score(logits).unbind(-1), strict=True))
 
+    @property
+    def outcomes(self) -> Sequence[str]:
+        """Names of the classes that :meth:`probabilities` runs over; of a score the two sides of zero."""
+        return self.class_names
+
+    def classify(self, target: Tensor) -> Tensor:
+        """The (B, ...) classes of labels as they stand in a Batch, for each problem."""
+        return self.encode(target)
+
+    def probabilities(self, logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
+        """Probabilities of the classes of each problem.
+
+        Args:
+            logits: (B, *shape).
+            temperature: By how much the logits are too large: one number, or one for each sample and problem.
+
+        Returns:
+            (B, ..., C) probabilities.
+        """
+        return tempered(logits, temperature)
+
     @abstractmethod
     def metrics(self) -> MetricCollection:
         """Fresh metrics, updated with (logits, target)."""
@@ -235,6 +257,20 @@ class SentimentRegression(Task):
     @override
     def name_predictions(self, logits: Tensor) -> list[str]:
         return [POLARITIES[int(sign) + 1] for sign in self.score(logits).sign()]
+
+    @property
+    @override
+    def outcomes(self) -> Sequence[str]:
+        return CLASS_NAMES[2]
+
+    @override
+    def classify(self, target: Tensor) -> Tensor:
+        return to_classes(self.encode(target), 2)
+
+    @override
+    def probabilities(self, logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
+        """Mass of a Gaussian around the score on either side of zero, the temperature being its deviation."""
+        return bin_probabilities(self.score(logits), temperature, logits.new_zeros(1))
 
     @override
     def metrics(self) -> MetricCollection:

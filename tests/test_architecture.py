@@ -28,6 +28,7 @@ LADDER = (
     ("metrics", "layers.encoder_config", "layers.text_encoder", "data.corpus"),
     ("task",),
     ("scores", "layers", "data.files"),
+    ("uncertainty",),
     ("reports", "data.store"),
     ("model", "data.synthetic"),
     ("training", "data.missing"),

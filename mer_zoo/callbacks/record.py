@@ -11,11 +11,14 @@ from filelock import FileLock
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_info
 from typing_extensions import override
 
+from mer_zoo.callbacks.certainty import calibration_of, with_uncertainty
 from mer_zoo.callbacks.results import about, trained_elsewhere, with_data
 from mer_zoo.confounding.propensity import Propensity
 from mer_zoo.errors import MERError
+from mer_zoo.functional.conformal import check_level
 from mer_zoo.module import MERModule
 from mer_zoo.reports import write_results
 from mer_zoo.reports.merge import results_to_add_to
@@ -47,6 +50,7 @@ class RunRecord(BasePredictionWriter):
         folder: Where to write; by default the run's own folder.
         pictures: Whether to draw.
         overwrite: Replace what an earlier run has left in the folder. Its checkpoints are put aside, as ``*.ckpt.old``.
+        level: Share of samples that conformal sets and intervals are to cover.
 
     Attributes:
         command: The command line; that of the process by default.
@@ -71,8 +75,12 @@ class RunRecord(BasePredictionWriter):
     command: Sequence[str] | None = None
     untrained: bool = False
 
-    def __init__(self, folder: str | None = None, pictures: bool = True, overwrite: bool = False) -> None:
+    def __init__(
+        self, folder: str | None = None, pictures: bool = True, overwrite: bool = False, level: float = 0.9
+    ) -> None:
         super().__init__(write_interval="epoch")
+        check_level(level)
+        self.level = level
         self.folder, self.pictures, self.overwrite = folder, pictures, overwrite
         self._lock: FileLock | None = None
         self._curve: CurveWriter | None = None
@@ -195,14 +203,17 @@ class RunRecord(BasePredictionWriter):
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if isinstance(pl_module, MERModule) and trainer.is_global_zero and not is_trial(trainer):
             # What can't be kept is refused before the work, not after it.
-            results_to_add_to(self.folder_of(trainer), results_of(trainer, pl_module), self.overwrite)
+            results_to_add_to(self.folder_of(trainer), results_of(trainer, pl_module, self.level), self.overwrite)
             self._cost(trainer, pl_module.model.label)
 
     @override
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not isinstance(pl_module, MERModule) or not trainer.is_global_zero or is_trial(trainer):
             return
-        results, folder = results_of(trainer, pl_module), self.folder_of(trainer)
+        results, folder = results_of(trainer, pl_module, self.level), self.folder_of(trainer)
+        refused = results["calibration"].get("refused")
+        if refused is not None and not self.untrained:
+            rank_zero_info(f"without probabilities, conformal sets and intervals: {refused}")
         if not self.untrained:
             results["complexity"] |= self._cost(trainer, pl_module.model.label)
         earlier = results_to_add_to(folder, results, self.overwrite)
@@ -245,7 +256,8 @@ class RunRecord(BasePredictionWriter):
             torch.distributed.all_gather_object(parts, mine)
         if trainer.is_global_zero and not is_trial(trainer):
             task = pl_module.model.task if isinstance(pl_module, MERModule) else None
-            rows = prediction_rows([prediction for part in parts for prediction in part], task)
+            sure = calibration_of(pl_module, self.level)[0] if isinstance(pl_module, MERModule) else None
+            rows = prediction_rows([prediction for part in parts for prediction in part], task, sure)
             write_csv(self.folder_of(trainer) / "predictions.csv", rows)
 
     def folder_of(self, trainer: Trainer) -> Path:
@@ -258,22 +270,25 @@ def _is_row(row: object) -> bool:
     return is_row and all(isinstance(k, str) and type(v) in (int, float) for k, v in row.items())  # type: ignore[attr-defined]
 
 
-def results_of(trainer: Trainer, module: MERModule) -> dict[str, Any]:
+def results_of(trainer: Trainer, module: MERModule, level: float) -> dict[str, Any]:
     """The content of results.json: what was tested, on what, and the metrics of each condition.
 
     Args:
         trainer: The trainer that has just tested.
         module: The module it tested.
+        level: Share of samples that conformal sets and intervals are to cover.
 
     Returns:
         Plain values only.
     """
+    sure, told = calibration_of(module, level)
     results = {
         **about(trainer, module, module.model.label),
         "nest": named_options(module.model),
         "complexity": {"parameters": parameter_counts(module.model)},
         "seed": module.trained_seed(),
-        "conditions": module.results,
+        "conditions": module.results if sure is None else with_uncertainty(module, sure),
+        "calibration": told,
         "diagnostics": module.model.diagnostics(),
         "notes": module.model.notes(),
     }

@@ -15,6 +15,7 @@ from mer_zoo.batch import Batch, BatchSource, DataSpec, Output, Step
 from mer_zoo.errors import MERError
 from mer_zoo.scores import Scores
 from mer_zoo.task import Task
+from mer_zoo.uncertainty import Uncertainty
 
 __all__ = ["Model", "check_model", "from_inside"]
 
@@ -75,6 +76,7 @@ class Model(Recorded, nn.Module, ABC):
             values that leave them out; none where there are no such parts.
         scaler_state: Statistics by which the data of a model from :func:`mer_zoo.load_pretrained` are to be
             standardised, for :meth:`~mer_zoo.data.MERDataModule.load_scaler_state`.
+        uncertainty: What validation data told of how sure its predictions are; None while the weights are trained on.
 
     Example:
         >>> from mer_zoo import CLUE, LFLSTM, SentimentClassification
@@ -105,6 +107,7 @@ class Model(Recorded, nn.Module, ABC):
     file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     for_prediction: ClassVar[Mapping[str, Any]] = {}
     scaler_state: dict[str, dict[str, Tensor]] | None = None
+    uncertainty: Uncertainty | None = None
 
     @abstractmethod
     @override

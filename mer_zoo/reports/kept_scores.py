@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from mer_zoo.batch import MODALITIES
 from mer_zoo.data.files.labels import check_labels
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import open_regular
@@ -25,8 +26,10 @@ __all__ = ["SCORES", "KeptScores", "read_scores", "save_scores"]
 
 SCORES = "scores.safetensors"
 _PARTS = ("logits", "target", "index")
-_IDS = "ids"
+_IDS, _AVAILABLE = "ids", "available"
+_ALL = (*_PARTS, _IDS, _AVAILABLE)
 _BETWEEN = "\0"
+_SETS = 2 ** (len(MODALITIES) + 1)  # of modalities, in whole or in part
 _REMEDY = "delete it or write it anew with mer-zoo test"
 
 
@@ -39,12 +42,14 @@ class KeptScores:
         target: (N,) or (N, E) labels.
         index: (N,) place of each sample in its split.
         ids: The samples' ids; None where an earlier version has not kept them.
+        available: (N,) what each sample has, as :attr:`mer_zoo.batch.Batch.available`; None where not kept.
     """
 
     logits: Tensor
     target: Tensor
     index: Tensor
     ids: list[str] | None = None
+    available: Tensor | None = None
 
 
 def read_scores(folder: Path, condition: str, shape: tuple[int, ...]) -> KeptScores | None:
@@ -66,12 +71,14 @@ def read_scores(folder: Path, condition: str, shape: tuple[int, ...]) -> KeptSco
         True
     """
     path = folder / SCORES
-    found = _tensors(path, {f"{condition}.{part}" for part in (*_PARTS, _IDS)})
-    ids = found.pop(f"{condition}.{_IDS}", None)
+    found = _tensors(path, {f"{condition}.{part}" for part in _ALL})
+    ids, available = (found.pop(f"{condition}.{part}", None) for part in (_IDS, _AVAILABLE))
     if len(found) < len(_PARTS):
         return None
     scores = KeptScores(
-        **{part: found[f"{condition}.{part}"] for part in _PARTS}, ids=None if ids is None else _text(ids)
+        **{part: found[f"{condition}.{part}"] for part in _PARTS},
+        ids=None if ids is None else _text(ids),
+        available=available,
     )
     fault = _fault(scores, shape)
     if fault:
@@ -88,9 +95,9 @@ def save_scores(folder: Path, scores: Mapping[str, Scores], kept: Set[str]) -> N
         kept: Names of the conditions whose scores stay as they are.
     """
     path = folder / SCORES
-    tensors = _tensors(path, {f"{name}.{part}" for name in kept for part in (*_PARTS, _IDS)}) if kept else {}
+    tensors = _tensors(path, {f"{name}.{part}" for name in kept for part in _ALL}) if kept else {}
     for name, score in scores.items():
-        for key in _PARTS:
+        for key in (*_PARTS, *([] if score.available is None else [_AVAILABLE])):
             # clones, because the file format refuses tensors that share memory
             tensors[f"{name}.{key}"] = getattr(score, key).detach().cpu().clone().contiguous()
         if score.ids and not any(_BETWEEN in each for each in score.ids):
@@ -134,6 +141,12 @@ def _fault(scores: KeptScores, shape: tuple[int, ...]) -> str:
         return "are of no sample"
     if scores.ids is not None and len(scores.ids) != len(index):
         return f"have {len(scores.ids)} ids for {len(index)} samples"
+    if scores.available is not None and (
+        scores.available.dtype is not torch.int64
+        or scores.available.shape != index.shape
+        or not ((scores.available >= 0) & (scores.available < _SETS)).all()
+    ):
+        return f"say what {told(tuple(scores.available.shape))} samples have, not which modalities each has"
     plain = [not (tensor.is_complex() or tensor.element_size() < 2) for tensor in (logits, target)]
     if not all(plain) or not logits.is_floating_point() or index.is_floating_point() or index.is_complex():
         return f"are of types {logits.dtype}, {target.dtype}, {index.dtype}, not logits, labels and places"

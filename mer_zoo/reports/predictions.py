@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mer_zoo.uncertainty import Answers
+
 if TYPE_CHECKING:
     from mer_zoo.task import Task
+    from mer_zoo.uncertainty import Thresholds
 
 __all__ = ["on_cpu", "prediction_rows"]
 
@@ -26,12 +29,16 @@ def _cpu(value: Any) -> Any:
     return value.float().cpu() if value.is_floating_point() else value.cpu()
 
 
-def prediction_rows(predictions: Sequence[Mapping[str, Any]], task: Task | None = None) -> list[dict[str, Any]]:
+def prediction_rows(
+    predictions: Sequence[Mapping[str, Any]], task: Task | None = None, thresholds: Thresholds | None = None
+) -> list[dict[str, Any]]:
     """One row a sample, in the order of the split; a distributed sampler's repetitions are dropped.
 
     Args:
         predictions: From :func:`on_cpu`, of batches in any order.
         task: What the logits mean, so that what is predicted can be named.
+        thresholds: The model's calibration, by which a row has a probability for each class, the classes of its
+            conformal set, and where a score is predicted the ends of its interval.
 
     Example:
         >>> import torch
@@ -45,12 +52,35 @@ def prediction_rows(predictions: Sequence[Mapping[str, Any]], task: Task | None 
         scores, logits = part["scores"], part["logits"]
         columns = {"logit": logits, "score": scores, **{f"effect_{k}": v for k, v in part["effects"].items()}}
         named = None if task is None else task.name_predictions(logits)
+        sure = None if task is None or thresholds is None else _certainty(part, task, thresholds)
         for place, index in enumerate(part["index"].tolist()):
             row: dict[str, Any] = {"id": part["ids"][place]}
             if named is not None:
                 row["class"] = named[place]
+            if sure is not None:
+                row |= sure[place]
             for name, value in columns.items():
                 flat = value[place].flatten().tolist()
                 row.update({name if len(flat) == 1 else f"{name}_{i}": number for i, number in enumerate(flat)})
             rows[index] = row
     return [rows[index] for index in sorted(rows)]
+
+
+def _certainty(part: Mapping[str, Any], task: Task, thresholds: Thresholds) -> list[dict[str, Any]]:
+    """The columns of each sample that say how sure its prediction is."""
+    answers = Answers.of(task, part["logits"], part.get("available"), thresholds)
+    names, problems = task.outcomes, task.problems
+    shares = answers.probabilities.reshape(-1, len(problems), len(names)).tolist()
+    sets = answers.sets.reshape(-1, len(problems), len(names)).tolist()
+    rows: list[dict[str, Any]] = []
+    for of_sample, inside in zip(shares, sets, strict=True):
+        row: dict[str, Any] = {}
+        for problem, values, members in zip(problems, of_sample, inside, strict=True):
+            at = f"_{problem}" if problem else ""
+            row |= {f"p{at}_{name}": value for name, value in zip(names, values, strict=True)}
+            row[f"set{at}"] = " | ".join(name for name, is_in in zip(names, members, strict=True) if is_in)
+        rows.append(row)
+    if answers.low is not None and answers.high is not None:
+        for row, low, high in zip(rows, answers.low.tolist(), answers.high.tolist(), strict=True):
+            row |= {"low": low, "high": high}
+    return rows

@@ -23,6 +23,7 @@ from mer_zoo.reports.identities import nest_of
 from mer_zoo.reports.kept_scores import save_scores
 from mer_zoo.reports.tables import is_fraction
 from mer_zoo.runs.files import whole_file
+from mer_zoo.uncertainty import ASSESSED, UNBOUNDED, Thresholds
 
 if TYPE_CHECKING:
     from mer_zoo.scores import Scores
@@ -51,6 +52,8 @@ class ConditionResult:
         curve: The curve that it is a point of, such as ``RMFM``, or ``ood RMFM`` at another place; else None.
         rate: The missing rate there.
         available: The modalities that are there, where some are left out of every sample; else empty.
+        uncertainty: What :func:`mer_zoo.uncertainty.assess` tells, and the ``level`` of its sets and intervals; empty
+            where the weights were not calibrated.
     """
 
     name: str
@@ -64,6 +67,7 @@ class ConditionResult:
     curve: str | None = None
     rate: float | None = None
     available: tuple[str, ...] = ()
+    uncertainty: dict[str, float] = field(default_factory=dict)
 
     @property
     def set_name(self) -> str:
@@ -91,6 +95,7 @@ class RunResults:
         contributions: Complete condition -> modality -> contribution to right predictions, and ``std``, where every set
             of the modalities was tested.
         complexity: Size and cost of training; None where unknown.
+        calibration: By which predictions say how sure they are; None where the weights were not calibrated.
     """
 
     path: Path
@@ -107,6 +112,7 @@ class RunResults:
     conditions: dict[str, ConditionResult] = field(repr=False)
     contributions: dict[str, dict[str, float]] = field(default_factory=dict, repr=False)
     complexity: Complexity | None = None
+    calibration: Thresholds | None = field(default=None, repr=False)
 
     @property
     def metric_names(self) -> list[str]:
@@ -159,7 +165,15 @@ def parse_results(raw: Any, path: Path) -> RunResults:
         conditions={name: _condition(name, conditions.part(name), used) for name in conditions.content},
         contributions={} if summary is None else _contributions(summary, conditions),
         complexity=read_complexity(given),
+        calibration=_calibration(given),
     )
+
+
+def _calibration(given: Fields) -> Thresholds | None:
+    part = given.optional_part("calibration")
+    if part is None or part.optional_text("refused") is not None:
+        return None
+    return Thresholds.read(part)
 
 
 def _contributions(summary: Fields, conditions: Fields) -> dict[str, dict[str, float]]:
@@ -198,9 +212,20 @@ def _condition(name: str, entry: Fields, used: Sequence[str]) -> ConditionResult
     )
     if all(modality in available for modality in used):
         available = ()
+    uncertainty = _uncertainty(entry)
     return ConditionResult(
-        name, split, pattern is None, count, metrics, majority, constant, place, curve, rate, available
+        name, split, pattern is None, count, metrics, majority, constant, place, curve, rate, available, uncertainty
     )
+
+
+def _uncertainty(entry: Fields) -> dict[str, float]:
+    numbers = _numbers(entry, "uncertainty")
+    for name, value in numbers.items():
+        is_share = name not in UNBOUNDED
+        if name not in (*ASSESSED, "level") or (is_share and not (math.isnan(value) or 0 <= value <= 1)):
+            wanted = "a share between 0 and 1" if name in ASSESSED else "one of the numbers of an uncertainty"
+            raise entry.part("uncertainty").refusal(name, wanted)
+    return numbers
 
 
 _Position = tuple[str, str | None, float | None, tuple[str, ...]]  # place, curve, rate, available

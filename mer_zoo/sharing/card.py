@@ -77,6 +77,7 @@ def record_of(model: Model, datamodule: MERDataModule | None, seed: int | None) 
         recipe=recipe,
         refused=refused,
         about=about_model(model, datamodule),
+        uncertainty=model.uncertainty,
     )
 
 

@@ -18,6 +18,7 @@ from mer_zoo.foreign.contents import check_values
 from mer_zoo.model import Model
 from mer_zoo.text import shown
 from mer_zoo.training.record import RECORD, REMEDY, Record
+from mer_zoo.uncertainty.calibration import task_of
 
 __all__ = [
     "Checkpoint",
@@ -116,7 +117,7 @@ class Described:
 
 def describe_model(model: Model) -> Described:
     """Name the nest and the shape of the logits, as the record of a checkpoint does."""
-    return Described(model.name, f"{type(model.task).__name__} {list(model.task.shape)}")
+    return Described(model.name, task_of(model.task))
 
 
 def needed_state(model: Model) -> dict[str, Tensor]:
@@ -226,6 +227,8 @@ def check_record(record: Record, model: Model, what: str = "the checkpoint") -> 
     if found is not None:
         key, theirs, mine = found
         raise MERError(f"{what} holds {key} {shown(theirs[:100])}, not {mine}; use the config.yaml of its run")
+    if record.uncertainty is not None:
+        record.uncertainty.check(model.task, what)
 
 
 def check_state(theirs: Mapping[str, Tensor], mine: Mapping[str, Tensor], name: str) -> None:

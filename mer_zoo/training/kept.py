@@ -11,6 +11,7 @@ from mer_zoo.batch import Batch, Output
 from mer_zoo.errors import TrainingError
 from mer_zoo.model import Model
 from mer_zoo.scores import Scores, baselines, measure
+from mer_zoo.uncertainty import calibrated
 
 __all__ = ["EXPLODED", "KeptScores", "calibrate", "needed_effects", "prediction", "results_on"]
 
@@ -60,7 +61,9 @@ class KeptScores:
             batch: The batch.
             effects: What is to be kept beside the logits.
         """
-        scores = Scores(output.logits, dict(effects), batch.target, batch.index, ids=batch.ids).cpu()
+        scores = Scores(
+            output.logits, dict(effects), batch.target, batch.index, ids=batch.ids, available=batch.available
+        ).cpu()
         self._parts.setdefault(loader, []).append(scores)
         self._not_finite.setdefault(loader, []).extend(_named(batch, scores.logits))
 
@@ -112,15 +115,17 @@ def needed_effects(model: Model, output: Output) -> dict[str, Tensor]:
 
 
 def calibrate(model: Model, scores: Scores) -> None:
-    """Let a model choose what it chooses on validation data, and turn the kept logits into those of the choice.
+    """Let a model choose what it chooses on validation data, and learn how sure it may be of the logits of the choice.
 
     Args:
-        model: The model; nothing happens where none of its nest chooses anything.
-        scores: Its scores of the whole validation split.
+        model: The model; what it knows of its uncertainty already, as from a checkpoint, stays.
+        scores: Its scores of the whole validation split, whose logits become those of the choice.
     """
     if model.calibrates:
         model.calibrate(scores)
         scores.logits = model.rescore(scores).float().cpu()
+    if model.uncertainty is None:
+        model.uncertainty = calibrated(model.task, model.spec.modalities, scores)
 
 
 def results_on(model: Model, scores: Scores) -> dict[str, Any]:
@@ -145,7 +150,8 @@ def prediction(model: Model, batch: Batch) -> dict[str, Any]:
         batch: The batch.
 
     Returns:
-        ``ids`` and ``index`` of the samples, ``logits``, ``scores`` as of the task's ``score``, and ``effects``.
+        ``ids`` and ``index`` of the samples, what is ``available`` of them, ``logits``, ``scores`` as of the task's
+        ``score``, and ``effects``.
 
     Raises:
         TrainingError: If scores are not finite, naming samples.
@@ -156,6 +162,7 @@ def prediction(model: Model, batch: Batch) -> dict[str, Any]:
     return {
         "ids": batch.ids,
         "index": batch.index,
+        "available": batch.available,
         "logits": output.logits,
         "scores": scores,
         "effects": output.effects,

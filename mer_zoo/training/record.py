@@ -13,6 +13,7 @@ from mer_zoo.batch import MODALITIES
 from mer_zoo.errors import MERError
 from mer_zoo.fields import Fields
 from mer_zoo.text import told
+from mer_zoo.uncertainty import Uncertainty
 
 __all__ = ["RECORD", "About", "DataAbout", "Record", "ScalerState", "check_scaler"]
 
@@ -135,6 +136,8 @@ class Record:
         recipe: How to build the model, plain values that are checked when it is built; None where that can't be said.
         refused: Why not.
         about: What readers should know.
+        uncertainty: What validation data told of how sure its predictions are; None where nothing was fitted for these
+            weights.
 
     Example:
         >>> Record.read({"model": "MulT", "task": 3}, "last.ckpt")
@@ -149,6 +152,7 @@ class Record:
     recipe: dict[str, Any] | None = None
     refused: str = ""
     about: About | None = None
+    uncertainty: Uncertainty | None = None
 
     @classmethod
     def read(cls, content: object, where: str) -> Record:
@@ -176,6 +180,7 @@ class Record:
             recipe=recipe,
             refused=refused,
             about=None if about is None else About.read(about),
+            uncertainty=_uncertainty(given),
         )
 
     @classmethod
@@ -202,7 +207,13 @@ class Record:
             "seed": self.seed,
             "recipe": {"refused": self.refused} if self.recipe is None else self.recipe,
             "about": None if self.about is None else self.about.plain(),
+            "uncertainty": None if self.uncertainty is None else self.uncertainty.plain(),
         }
+
+
+def _uncertainty(given: Fields) -> Uncertainty | None:
+    part = given.optional_part("uncertainty")
+    return None if part is None else Uncertainty.read(part.content, part.where, REMEDY)
 
 
 def _scaler(given: Fields) -> ScalerState | None:
