@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -150,9 +151,7 @@ def assess(task: Task, scores: Scores, thresholds: Thresholds) -> dict[str, floa
         "AURC": _mean_over_problems(area_under_risk_coverage, *now),
     }
     for share in COVERAGES:
-        found[f"accuracy_at_{100 * share:.0f}"] = _mean_over_problems(
-            lambda confidence, right, share=share: accuracy_at(share, confidence, right), *now
-        )
+        found[f"accuracy_at_{100 * share:.0f}"] = _mean_over_problems(partial(accuracy_at, share), *now)
     found["set_coverage"], found["set_size"] = float(judged.set_covered.mean()), float(judged.set_size.mean())
     inside = judged.interval_covered
     if inside is not None and answers.low is not None and answers.high is not None:

@@ -78,10 +78,10 @@ class Calibration:
 
 def _numbers(given: Fields, name: str) -> Tensor:
     value = given.content.get(name)
-    is_real = isinstance(value, Tensor) and value.dtype is torch.float32
-    if not is_real or not value.isfinite().all() or (value < 0).any():  # type: ignore[union-attr,operator]
+    is_tensor = isinstance(value, Tensor) and value.dtype is torch.float32
+    if not isinstance(value, Tensor) or not is_tensor or not value.isfinite().all() or value.lt(0).any():
         raise given.refusal(name, "finite numbers from 0 in single precision")
-    return value.detach()  # type: ignore[union-attr]
+    return value.detach()
 
 
 @dataclass(frozen=True)

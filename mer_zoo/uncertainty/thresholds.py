@@ -49,11 +49,8 @@ class Limits:
         """
         temperature, oddness = (_numbers(given, name) for name in ("temperature", "oddness"))
         distance = None if given.content.get("distance") is None else _numbers(given, "distance")
-        if (
-            temperature.shape != oddness.shape
-            or not (temperature > 0).all()
-            or (distance is not None and distance.dim())
-        ):
+        is_one = distance is None or not distance.dim()
+        if temperature.shape != oddness.shape or not (temperature > 0).all() or not is_one:
             raise given.refusal("temperature", "above 0 and one for each oddness, beside one distance at most")
         return cls(temperature, oddness, distance, given.count("count"))
 
