@@ -188,23 +188,31 @@ class Batch:
         result: Modality = getattr(self, name)
         return result
 
-    @property
-    def available(self) -> Tensor:
-        """(B,) what a sample has anything of: 1 for text, 2 audio and 4 vision; and 8 where some of that is missing.
+    def available(self, spec: DataSpec) -> Tensor:
+        """Which modalities a sample has anything of.
+
+        Args:
+            spec: Says which ids [CLS] and [SEP] have, which remain of a text that is missing.
+
+        Returns:
+            (B,) sums of 1 for text, 2 for audio and 4 for vision, and of 8 where some of these is missing in part.
 
         Example:
             >>> from mer_zoo.task import SentimentRegression
-            >>> batch = Batch.random(DataSpec(modalities=("text", "vision")), SentimentRegression())
-            >>> batch.available.tolist()
+            >>> spec = DataSpec(modalities=("text", "vision"))
+            >>> Batch.random(spec, SentimentRegression()).available(spec).tolist()
             [5, 5]
         """
         result = torch.zeros_like(self.index)
         in_part = torch.zeros_like(self.index, dtype=torch.bool)
         for place, name in enumerate(MODALITIES):
             modality = self.modality(name)
-            there = modality.observed.any(1)
+            counted = modality.mask
+            if modality.is_tokens:
+                counted = counted & (modality.x != spec.cls_id) & (modality.x != spec.sep_id)
+            there = (counted & modality.observed).any(1)
             result += there.long() << place
-            in_part |= there & (modality.observed != modality.mask).any(1)
+            in_part |= there & (counted & ~modality.observed).any(1)
         return result + (in_part.long() << len(MODALITIES))
 
     def replace(self, **changes: Any) -> Batch:

@@ -56,7 +56,7 @@ class Scores:
         weights: (N,) or (N, E) weights under which label and biased words are independent; None where nobody asked for
             them.
         ids: Sample ids; None where nobody asked for them.
-        available: (N,) what each sample has, as :attr:`mer_zoo.batch.Batch.available`; None where it is not known.
+        available: (N,) what each sample has, as :meth:`mer_zoo.batch.Batch.available`; None where it is not known.
 
     Example:
         >>> len(Scores(torch.zeros(4, 1), {}, torch.zeros(4), torch.arange(4)))

@@ -18,7 +18,7 @@ from typing_extensions import override
 import mer_zoo.backbones
 import mer_zoo.data
 import mer_zoo.wrappers  # noqa: F401  # imported classes can be named without their module
-from mer_zoo.callbacks import RunRecord, SaveConfig
+from mer_zoo.callbacks import RunRecord, SaveConfig, SetCalibration
 from mer_zoo.cli import closing
 from mer_zoo.cli.argument_parser import MERParser
 from mer_zoo.cli.errors import explain_trainer, explain_unfit, is_mistake
@@ -100,6 +100,7 @@ class MERCLI(LightningCLI):
         # own.
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(RunRecord, "record")
+        parser.add_lightning_class_args(SetCalibration, "calibration")
         parser.add_argument(
             "--overwrite", type=bool, default=False, help="Replace what an earlier run has left in the folder."
         )

@@ -42,7 +42,7 @@ class KeptScores:
         target: (N,) or (N, E) labels.
         index: (N,) place of each sample in its split.
         ids: The samples' ids; None where an earlier version has not kept them.
-        available: (N,) what each sample has, as :attr:`mer_zoo.batch.Batch.available`; None where not kept.
+        available: (N,) what each sample has, as :meth:`mer_zoo.batch.Batch.available`; None where not kept.
     """
 
     logits: Tensor

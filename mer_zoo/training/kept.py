@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mer_zoo.batch import Batch, Output
+from mer_zoo.batch import Batch, DataSpec, Output
 from mer_zoo.errors import TrainingError
 from mer_zoo.model import Model
 from mer_zoo.scores import Scores, baselines, measure
@@ -38,6 +38,7 @@ class KeptScores:
     def __init__(self) -> None:
         self._parts: dict[int, list[Scores]] = {}
         self._not_finite: dict[int, list[str]] = {}  # ids, of this process
+        self._spec = DataSpec()
 
     def start(self, model: Model, calibrating: bool, explaining: bool = False) -> None:
         """Begin an epoch: forget what one that was broken off has left.
@@ -49,6 +50,7 @@ class KeptScores:
         """
         self._parts.clear()
         self._not_finite.clear()
+        self._spec = model.spec
         for part in model.nest:
             part.calibrating, part.explaining = calibrating, explaining
 
@@ -62,7 +64,12 @@ class KeptScores:
             effects: What is to be kept beside the logits.
         """
         scores = Scores(
-            output.logits, dict(effects), batch.target, batch.index, ids=batch.ids, available=batch.available
+            output.logits,
+            dict(effects),
+            batch.target,
+            batch.index,
+            ids=batch.ids,
+            available=batch.available(self._spec),
         ).cpu()
         self._parts.setdefault(loader, []).append(scores)
         self._not_finite.setdefault(loader, []).extend(_named(batch, scores.logits))
@@ -162,7 +169,7 @@ def prediction(model: Model, batch: Batch) -> dict[str, Any]:
     return {
         "ids": batch.ids,
         "index": batch.index,
-        "available": batch.available,
+        "available": batch.available(model.spec),
         "logits": output.logits,
         "scores": scores,
         "effects": output.effects,

@@ -18,7 +18,7 @@ SETS: Mapping[str, int] = {
 
 
 def codes_of(names: Mapping[str, object]) -> Tensor:
-    """(G,) numbers of sets of modalities, as :attr:`mer_zoo.batch.Batch.available` has them.
+    """(G,) numbers of sets of modalities, as :meth:`mer_zoo.batch.Batch.available` has them.
 
     Example:
         >>> codes_of({"{l,a}": None, "{v}": None}).tolist()

@@ -14,6 +14,7 @@ from mer_zoo.backbones import LFLSTM
 from mer_zoo.batch import Batch, DataSpec
 from mer_zoo.callbacks import RunRecord
 from mer_zoo.data import SyntheticConfig, SyntheticMER
+from mer_zoo.data.missing.pattern import SMM
 from mer_zoo.errors import MERError
 from mer_zoo.fields import Fields
 from mer_zoo.functional.conformal import conformal_quantile
@@ -203,12 +204,23 @@ def test_a_sample_that_is_there_in_part_is_promised_nothing() -> None:
     observed[0, 0] = False
     partly = batch.replace(audio=batch.audio.replace(observed=observed))
     gone = batch.replace(audio=batch.audio.replace(observed=torch.zeros_like(observed)))
-    assert batch.available.tolist() == [7, 7]
-    assert partly.available.tolist() == [15, 7]
-    assert gone.available.tolist() == [5, 5]
+    assert batch.available(spec).tolist() == [7, 7]
+    assert partly.available(spec).tolist() == [15, 7]
+    assert gone.available(spec).tolist() == [5, 5]
     thresholds = Thresholds.of(calibrated(task, spec.modalities, noisy(task)), 0.9)
     assert thresholds is not None
-    assert Answers.of(task, torch.zeros(2, 1), partly.available, thresholds).promised.tolist() == [False, True]
+    assert Answers.of(task, torch.zeros(2, 1), partly.available(spec), thresholds).promised.tolist() == [False, True]
+
+
+def test_what_remains_of_a_text_that_is_missing_is_no_text() -> None:
+    spec, task = DataSpec(tokens=True, modalities=("text", "audio")), TASKS[0]
+    batch = Batch.random(spec, task, size=2)
+    ids = batch.text.x.clone()
+    ids[:, 0] = spec.cls_id
+    whole = batch.replace(text=batch.text.replace(x=ids))
+    assert whole.available(spec).tolist() == [3, 3]
+    assert SMM(["audio"])(whole, spec, 0).available(spec).tolist() == [2, 2]
+    assert SMM(["text"])(whole, spec, 0).available(spec).tolist() == [1, 1]
 
 
 def test_numbers_that_few_samples_do_not_define_are_nan() -> None:
