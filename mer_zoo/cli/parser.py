@@ -94,13 +94,12 @@ class MERCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("data.spec", "model.backbone.init_args.spec", apply_on="instantiate")
         parser.link_arguments("data.task", "model.backbone.init_args.task", apply_on="instantiate")
-        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        own = {"record": RunRecord, "calibration": SetCalibration}
+        for name, kind in {"early_stopping": EarlyStopping, "checkpoint": ModelCheckpoint, **own}.items():
+            parser.add_lightning_class_args(kind, name)
         # ModelCheckpoint's own save_last skips every epoch that is not the best, so the last one has a callback of its
         # own.
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
-        parser.add_lightning_class_args(RunRecord, "record")
-        parser.add_lightning_class_args(SetCalibration, "calibration")
         parser.add_argument(
             "--overwrite", type=bool, default=False, help="Replace what an earlier run has left in the folder."
         )

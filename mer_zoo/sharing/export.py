@@ -34,6 +34,7 @@ from mer_zoo.sharing.recipe import (
     under_current_names,
     without_teachers,
 )
+from mer_zoo.sharing.sureness import CALIBRATION, from_tensors, named, to_tensors
 from mer_zoo.text import shown, told
 from mer_zoo.training.checkpoint import (
     Checkpoint,
@@ -51,13 +52,14 @@ WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 _FILES = (WEIGHTS, CARD, CONFIG)  # the last one makes a folder an export
 LARGEST_RECORD = 2**20  # bytes of what a file of weights says of its model
 SCALER = "scaler."  # in front of the names of the datamodule's statistics
+_SAID = "calibration"  # what is said of it beside its tensors
 
 
 def save_pretrained(model: Model, dest: str | Path, licence: str | None = None, overwrite: bool = False) -> Path:
     """Write a model into a folder from which :func:`mer_zoo.load_pretrained` builds it again.
 
     Args:
-        model: The model. What its ``scaler_state`` holds is written too.
+        model: The model. What its ``scaler_state`` and ``uncertainty`` hold is written too.
         dest: The folder, new or without an export; it gets all files or none.
         licence: Name of the licence, for the model card.
         overwrite: Replace the export that is there.
@@ -78,7 +80,8 @@ def save_pretrained(model: Model, dest: str | Path, licence: str | None = None, 
     """
     dest = _destination(dest, overwrite)
     recipe = describe(model)
-    record = Record(**vars(describe_model(model)), scaler=model.scaler_state, recipe=recipe.plain())
+    kept = {"scaler": model.scaler_state, "uncertainty": model.uncertainty}
+    record = Record(**vars(describe_model(model)), **kept, recipe=recipe.plain())
     about = replace(about_model(model), licence=licence)
     state = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
     return _write(dest, recipe, foreign_modules(recipe), state, record, about, None, "the model")
@@ -143,7 +146,9 @@ def _write(
     tensors = {name: state[name].detach().cpu().contiguous().clone() for name in needed}
     for kind, statistics in (record.scaler or {}).items():
         tensors |= {f"{SCALER}{kind}.{name}": value.contiguous().clone() for name, value in statistics.items()}
+    tensors |= to_tensors(record.uncertainty)
     described = {"model": record.model, "task": record.task, "seed": record.seed}
+    described[_SAID] = named(record.uncertainty)
     recipe = under_current_names(recipe)
     config = json.dumps({**recipe.plain(), "about": about.plain()}, indent=2, allow_nan=False)
     whole = replace(recipe, spec=plain(dict(model.spec), "DataSpec"))  # a foreign one may say less
@@ -221,7 +226,7 @@ def load_exported(model: Model, folder: str | Path) -> ScalerState | None:
     """Load exported weights into the model that the exported configuration describes.
 
     Args:
-        model: The model.
+        model: The model, which also gets its calibration.
         folder: Where :func:`export_checkpoint` or :func:`save_pretrained` wrote.
 
     Returns:
@@ -243,13 +248,16 @@ def load_exported(model: Model, folder: str | Path) -> ScalerState | None:
     except (SafetensorError, ValueError, RecursionError) as error:
         raise MERError(f"{path} can't be read ({error}); export again") from error
     check_record(Record.read(described, str(path)), model, str(path))
-    state = {name: value for name, value in tensors.items() if not name.startswith(SCALER)}
+    beside = {name: value for name, value in tensors.items() if name.startswith((SCALER, CALIBRATION))}
+    state = {name: value for name, value in tensors.items() if name not in beside}
     check_state(state, needed_state(model), model.name)
     try:
         model.load_state_dict(state, strict=False)  # strictly compared above, but for what only training reads
     except (RuntimeError, ValueError, TypeError) as error:  # a module that refuses the state it saves by itself
         raise MERError(f"{path} does not fit this {model.name} ({error}); export again") from error
-    return _scaler(set(tensors) - set(state), tensors, path)
+    kept = {name: beside.pop(name) for name in list(beside) if name.startswith(CALIBRATION)}
+    model.uncertainty = from_tensors(described.get(_SAID), kept, model.task, str(path))
+    return _scaler(beside, tensors, path)
 
 
 def _scaler(names: Iterable[str], tensors: dict[str, Tensor], path: Path) -> ScalerState | None:

@@ -24,12 +24,14 @@ from mer_zoo.model import Model
 from mer_zoo.sharing.export import CONFIG, SCALER, WEIGHTS, load_exported
 from mer_zoo.sharing.parts import Recipe
 from mer_zoo.sharing.recipe import Modules, build, outline
+from mer_zoo.sharing.sureness import CALIBRATION
 from mer_zoo.text import shown
 from mer_zoo.training.checkpoint import check_record, check_state, needed_state, read_checkpoint
 
 __all__ = ["load_model", "load_pretrained"]
 
 _LARGEST_CONFIG = 2**20  # bytes
+_BESIDE = (SCALER, CALIBRATION)  # in front of the names of what is no weight
 _MOST_TENSORS = 10_000  # the building of a model is stopped by their number
 _SPARE = 2**24  # elements that a model may have beside those of its file
 
@@ -47,7 +49,8 @@ def load_pretrained(path: str | Path, modules: Modules = (), revision: str | Non
         revision: Branch, tag or commit of the repository.
 
     Returns:
-        The model. Its ``scaler_state`` holds the statistics by which its data are to be standardised, if any.
+        The model. Its ``scaler_state`` holds the statistics by which its data are to be standardised, if any, and its
+        ``uncertainty`` what validation data told of how sure its predictions are.
 
     Raises:
         MERError: If there is no such folder or repository, or it holds no export, or anything that is not allowed
@@ -184,7 +187,7 @@ def _shapes(path: Path) -> dict[str, Tensor]:
             names = list(file.keys())
             if len(names) > _MOST_TENSORS:
                 raise MERError(f"{path} holds {len(names)} tensors, more than any model; export again")
-            shapes = {name: file.get_slice(name).get_shape() for name in names if not name.startswith(SCALER)}
+            shapes = {name: file.get_slice(name).get_shape() for name in names if not name.startswith(_BESIDE)}
         return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
     except (SafetensorError, RuntimeError, TypeError, OverflowError) as error:  # the last three from impossible shapes
         raise MERError(f"{path} can't be read ({shown(str(error))}); export again") from error

@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from mer_zoo.backbones import LFLSTM
 from mer_zoo.batch import Batch, DataSpec
-from mer_zoo.callbacks import RunRecord
+from mer_zoo.callbacks import RunRecord, SetCalibration
 from mer_zoo.data import SyntheticConfig, SyntheticMER
+from mer_zoo.data.missing.conditions import Condition
 from mer_zoo.data.missing.pattern import SMM
 from mer_zoo.errors import MERError
 from mer_zoo.fields import Fields
@@ -21,11 +25,16 @@ from mer_zoo.functional.conformal import conformal_quantile
 from mer_zoo.module import MERModule
 from mer_zoo.reports.predictions import prediction_rows
 from mer_zoo.reports.record import load_results
+from mer_zoo.runs.provenance import weights_sha256
 from mer_zoo.scores import Scores
+from mer_zoo.sharing.export import save_pretrained
+from mer_zoo.sharing.pretrained import load_pretrained
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
+from mer_zoo.training.scoring import score
 from mer_zoo.uncertainty import Answers, Calibration, Thresholds, Uncertainty, assess, calibrated, fit_calibration
 from mer_zoo.uncertainty.calibration import task_of
 
+TEXT_ALONE = Condition("text alone", "valid", SMM(["text"]))
 TASKS = [SentimentRegression(), SentimentClassification(3), EmotionDetection(["joy", "anger"])]
 QUIET: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
 
@@ -262,8 +271,11 @@ def test_a_run_keeps_its_calibration_and_a_test_tells_what_it_is_worth(tmp_path:
     data = SyntheticMER(SyntheticConfig(train=8, valid=24, test=20), task="regression", standardize=False)
     module = MERModule(LFLSTM(data.spec, data.task, dim=4))
     options: dict[str, Any] = {"default_root_dir": tmp_path, "accelerator": "cpu", "num_sanity_val_steps": 0, **QUIET}
-    Trainer(max_epochs=1, **options).fit(module, data)
-    (checkpoint,) = tmp_path.rglob("*.ckpt")
+    best = ModelCheckpoint(tmp_path, monitor="val/MAE")
+    Trainer(max_epochs=1, callbacks=[best, SetCalibration()], **options).fit(module, data)
+    checkpoint = best.best_model_path
+    content = torch.load(checkpoint, weights_only=True)
+    assert weights_sha256(content["state_dict"]) == weights_sha256(module.state_dict())
     fitted = module.model.uncertainty
     assert fitted is not None
     assert fitted.groups
@@ -272,6 +284,9 @@ def test_a_run_keeps_its_calibration_and_a_test_tells_what_it_is_worth(tmp_path:
     again = MERModule.load_from_checkpoint(checkpoint).model.uncertainty
     assert again is not None
     assert again.groups["{l,a,v}"].oddness.equal(fitted.groups["{l,a,v}"].oddness)
+    assert len(again.groups) == 7
+    text_alone = score(MERModule.load_from_checkpoint(checkpoint).model, data.condition_source(TEXT_ALONE))
+    assert again.groups["{l}"].oddness.equal(fit_calibration(data.task, text_alone).oddness)
 
     record = RunRecord(str(tmp_path / "test"), pictures=False, level=0.8)
     trainer = Trainer(callbacks=[record], **options)
@@ -283,7 +298,6 @@ def test_a_run_keeps_its_calibration_and_a_test_tells_what_it_is_worth(tmp_path:
     trainer.predict(module, data, ckpt_path=checkpoint)
     assert "p_negative,p_non-negative,set,low,high" in (tmp_path / "test" / "predictions.csv").read_text()
 
-    content = torch.load(checkpoint, weights_only=True)
     del content["mer_zoo"]["uncertainty"]  # as an earlier version wrote it
     torch.save(content, tmp_path / "old.ckpt")
     Trainer(callbacks=[RunRecord(str(tmp_path / "old"), pictures=False)], **options).test(
@@ -303,3 +317,29 @@ def test_a_calibration_is_as_it_is_read(tmp_path: Path) -> None:
     for name, value in (("level", 2.0), ("complete", "{v}"), ("groups", {"{l}": {"temperature": -1}})):
         with pytest.raises(MERError, match=r"results\.json"):
             Thresholds.read(Fields({**plain, name: value}, "results.json", "test again"))
+
+
+def test_an_export_keeps_it(tmp_path: Path) -> None:
+    model = LFLSTM(DataSpec(modalities=("text", "audio")), TASKS[0], dim=4)
+    save_pretrained(model, tmp_path / "without")
+    assert load_pretrained(tmp_path / "without").uncertainty is None
+    model.uncertainty = calibrated(model.task, model.spec.modalities, noisy(model.task))
+    save_pretrained(model, tmp_path / "with")
+    found = load_pretrained(tmp_path / "with").uncertainty
+    assert found is not None
+    assert found.complete == "{l,a}"
+    assert all(
+        found.groups["{l,a}"].plain()[name].equal(kept)
+        for name, kept in model.uncertainty.groups["{l,a}"].plain().items()
+    )
+    file = tmp_path / "with" / "model.safetensors"
+    with safe_open(file, "pt") as content:
+        said, tensors = content.metadata(), {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+    for name, value, fault in (
+        ("calibration.{l,a}.size", torch.ones(1), "part of no calibration"),
+        ("calibration.{l,a}.temperature", torch.zeros(()), "temperature is"),
+        ("calibration.{q}.oddness", torch.ones(3), "no set of modalities"),
+    ):
+        save_file({**tensors, name: value}, file, said)
+        with pytest.raises(MERError, match=fault):
+            load_pretrained(tmp_path / "with")
