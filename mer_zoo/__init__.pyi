@@ -12,6 +12,7 @@ from . import (
     reports as reports,
     sharing as sharing,
     training as training,
+    uncertainty as uncertainty,
     wrappers as wrappers,
 )
 from .backbones import (

@@ -80,8 +80,8 @@ def save_pretrained(model: Model, dest: str | Path, licence: str | None = None, 
     """
     dest = _destination(dest, overwrite)
     recipe = describe(model)
-    kept = {"scaler": model.scaler_state, "uncertainty": model.uncertainty}
-    record = Record(**vars(describe_model(model)), **kept, recipe=recipe.plain())
+    said = vars(describe_model(model))
+    record = Record(**said, scaler=model.scaler_state, recipe=recipe.plain(), uncertainty=model.uncertainty)
     about = replace(about_model(model), licence=licence)
     state = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
     return _write(dest, recipe, foreign_modules(recipe), state, record, about, None, "the model")
@@ -147,8 +147,8 @@ def _write(
     for kind, statistics in (record.scaler or {}).items():
         tensors |= {f"{SCALER}{kind}.{name}": value.contiguous().clone() for name, value in statistics.items()}
     tensors |= to_tensors(record.uncertainty)
-    described = {"model": record.model, "task": record.task, "seed": record.seed}
-    described[_SAID] = named(record.uncertainty)
+    sure = named(record.uncertainty)
+    described = {"model": record.model, "task": record.task, "seed": record.seed, _SAID: sure}
     recipe = under_current_names(recipe)
     config = json.dumps({**recipe.plain(), "about": about.plain()}, indent=2, allow_nan=False)
     whole = replace(recipe, spec=plain(dict(model.spec), "DataSpec"))  # a foreign one may say less
