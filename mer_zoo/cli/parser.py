@@ -23,7 +23,7 @@ from mer_zoo.cli import closing
 from mer_zoo.cli.argument_parser import MERParser
 from mer_zoo.cli.errors import explain_trainer, explain_unfit, is_mistake
 from mer_zoo.cli.info import class_help
-from mer_zoo.cli.loggers import at_run, plain, without_curves
+from mer_zoo.cli.loggers import at_run, expand_home, plain, without_curves
 from mer_zoo.cli.places import place_of
 from mer_zoo.data import MERDataModule
 from mer_zoo.errors import MERError
@@ -133,6 +133,7 @@ class MERCLI(LightningCLI):
             if place is None:
                 raise
             raise MERError(f"{place}: {error}") from error
+        expand_home(self.config)
 
     @override
     def _set_seed(self) -> None:
@@ -211,9 +212,8 @@ class MERCLI(LightningCLI):
     def _check_resumed(self) -> None:
         """Refuse to go on with something else, before the configuration of the run is replaced."""
         self.model.stretches.may_differ = allowed_kinds(self.options.resume.allow)
-        given = self.options.get("ckpt_path")
-        path = Path(str(given or "").removeprefix("file://"))
-        if given and path.is_file():
+        path = Path(str(self.options.get("ckpt_path") or "").removeprefix("file://"))
+        if path.is_file():
             go_on(check_file(path), self.model.settings(self.datamodule), self.model.stretches.may_differ)
 
     @override
