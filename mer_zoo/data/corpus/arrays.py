@@ -8,6 +8,7 @@ import struct
 import tokenize
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 from zipfile import BadZipFile
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import open_regular
 
-__all__ = ["CHUNK", "READ_ERRORS", "StoredArray", "open_at", "read_header"]
+__all__ = ["CHUNK", "READ_ERRORS", "ObjectArray", "StoredArray", "open_at", "read_header"]
 
 CHUNK = 32 * 2**20
 _LONGEST_HEADER = 10_000
@@ -110,7 +111,7 @@ class StoredArray:
             raise
         except READ_ERRORS as error:
             raise MERError(f"{name} is not a .npy array; write it with numpy.save") from error
-        if dtype.kind not in "biufSU" or dtype.itemsize == 0:
+        if dtype.kind not in "biufSU":
             raise MERError(f"{name} holds {dtype} elements; save numbers, or text with dtype=str")
         if size - start < math.prod(shape) * dtype.itemsize:
             raise MERError(f"{name} is cut short; write or copy it again")
@@ -162,6 +163,19 @@ class StoredArray:
         except READ_ERRORS as error:
             raise MERError(f"{self.name} cannot be read ({error}); write or copy the file again") from error
 
+    def as_steps(self) -> StoredArray:
+        """The same numbers with an axis of one step: (N, d) as (N, 1, d).
+
+        Example:
+            >>> import io
+            >>> array = StoredArray(np.dtype("u1"), (2, 3), lambda: io.BytesIO(bytes(range(6))), axes=(1, 0))
+            >>> array.as_steps().load().tolist()
+            [[[0, 3]], [[1, 4]], [[2, 5]]]
+        """
+        rows, columns = self.stored_shape
+        axes = (0, 1, 2) if self.axes == (0, 1) else (2, 1, 0)
+        return StoredArray(self.dtype, (rows, 1, columns), self._open, axes, self.name)
+
     def load(self) -> npt.NDArray[Any]:
         """Read the whole array into memory.
 
@@ -178,6 +192,22 @@ class StoredArray:
             raise EOFError("its bytes end early")
         block: npt.NDArray[Any] = np.frombuffer(data, self.dtype).reshape(shape).transpose(self.axes)
         return block
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectArray:
+    """An array of Python objects of rank two or more; one of rank one is the list of its items.
+
+    Args:
+        items: All items, the last axis the fastest.
+        shape: Its shape.
+    """
+
+    items: list[Any]
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return self.shape[0]
 
 
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:

@@ -13,7 +13,7 @@ from mer_zoo.batch import MODALITIES, DataSpec
 from mer_zoo.data.corpus.mapped import attach, detach
 from mer_zoo.errors import MERError
 
-__all__ = ["Corpus", "SplitData", "check_compatible", "shortened"]
+__all__ = ["Corpus", "SplitData", "check_compatible", "empty_note", "shortened"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,8 @@ class Corpus:
         Raises:
             MERError: If there is none.
         """
+        if empty_note(name) in self.notes:
+            raise MERError(f"{name} is empty in {self.source}; give a file with samples in it, or use predict alone")
         if name not in self.splits:
             raise MERError(f"{self.source} has no split {name!r}; it has {', '.join(self.splits)}")
         return self.splits[name]
@@ -115,6 +117,11 @@ class Corpus:
         return DataSpec(
             **shapes, aligned=self.aligned, modalities=modalities, tokens=tokens, vocab_size=self.vocab_size
         )
+
+
+def empty_note(split: str) -> str:
+    """What a corpus notes of a split without samples, which is left out."""
+    return f"{split} is empty"
 
 
 def check_compatible(other: Corpus, corpus: Corpus, spec: DataSpec) -> None:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import reduce
 from itertools import combinations
 from operator import or_
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from mer_zoo.data.corpus.arrays import StoredArray
 from mer_zoo.data.corpus.checks import Fault, plural
+from mer_zoo.data.corpus.contents import Contents, equal_splits, really_shared
 from mer_zoo.data.corpus.corpus import Corpus, SplitData
 from mer_zoo.errors import MERError
 
 __all__ = [
     "check_different",
     "check_unseen",
-    "equal_splits",
     "id_overlaps",
     "named_samples",
     "overlap_faults",
@@ -31,9 +25,6 @@ __all__ = [
     "sharing",
 ]
 
-Array = StoredArray | npt.NDArray[Any]
-Arrays = Mapping[str, Array | None]
-BLOCK = 2**20
 MAX_OVERLAPS = 16
 _MULT_MOSI = re.compile(r"[\w-]{11}_\d+", re.ASCII)
 REMEDY = "keep every sample in one split only (`mer-zoo split-ood` makes new ones)"
@@ -134,22 +125,25 @@ def id_overlaps(splits: Mapping[str, Sequence[str]]) -> list[Fault]:
         ['1 sample of train is in test too']
     """
     named = {name: named_samples(name, ids) for name, ids in splits.items()}
-    return overlap_faults(splits, named, sharing(named))
+    pairs = sharing(named)
+    return overlap_faults(splits, {(one, other): named[one] & named[other] for one, other in pairs}, pairs)
 
 
 def overlap_faults(
-    splits: Mapping[str, Sequence[str]], named: Mapping[str, set[str]], pairs: Sequence[tuple[str, str]]
+    splits: Mapping[str, Sequence[str]],
+    shared: Mapping[tuple[str, str], Collection[str]],
+    pairs: Sequence[tuple[str, str]],
 ) -> list[Fault]:
     """Say of pairs of splits what they share.
 
     Args:
         splits: Ids by split.
-        named: The ids of each that name one sample, see :func:`named_samples`.
+        shared: The ids of the samples that the first pairs share.
         pairs: Those that share some.
     """
     faults = []
     for one, other in pairs[:MAX_OVERLAPS]:
-        common = named[one] & named[other]
+        common = shared[one, other]
         both = [name for name in splits[one] if name in common]
         if len(both) == len(splits[one]) == len(splits[other]):
             faults.append(Fault("", "id", f"{one} and {other} hold the same {plural(len(both), 'sample')}", (), REMEDY))
@@ -160,49 +154,6 @@ def overlap_faults(
     if len(pairs) > MAX_OVERLAPS:
         faults.append(Fault("", "id", "further splits share samples", (), REMEDY))
     return faults
-
-
-def equal_splits(splits: Mapping[str, Arrays]) -> list[tuple[str, str]]:
-    """The pairs of splits that hold equal arrays in the same order, whatever their ids.
-
-    Args:
-        splits: Labels, tokens and features of each split, in memory or in their file; None for what one lacks. Of each
-            array the beginning is read, and the rest, once, only where all beginnings of another split are equal.
-
-    Example:
-        >>> x = np.ones((2, 3))
-        >>> equal_splits({"a": {"audio": x}, "b": {"audio": x.copy(), "labels": None}, "c": {"audio": 2 * x}})
-        [('a', 'b')]
-    """
-    arrays = {name: {key: array for key, array in split.items() if array is not None} for name, split in splits.items()}
-    outlines = {name: tuple(sorted((key, array.shape) for key, array in own.items())) for name, own in arrays.items()}
-    pairs = set()
-    for group in _parted([name for name, own in arrays.items() if own], outlines.__getitem__):
-        groups = [group]
-        for whole in (False, True):
-            # Small arrays first: where splits differ, these tell already.
-            for key in sorted(arrays[group[0]], key=lambda key: len(arrays[group[0]][key].shape)):
-                marks = {name: _digest(arrays[name][key], whole) for part in groups for name in part}
-                groups = [part for whole_part in groups for part in _parted(whole_part, marks.__getitem__)]
-        pairs |= {pair for part in groups for pair in combinations(part, 2)}
-    return [pair for pair in combinations(splits, 2) if pair in pairs]
-
-
-def _parted(names: Iterable[str], mark: Callable[[str], Hashable]) -> list[list[str]]:
-    """Those of the same mark together, as far as they are several."""
-    parts: dict[Hashable, list[str]] = {}
-    for name in names:
-        parts.setdefault(mark(name), []).append(name)
-    return [part for part in parts.values() if len(part) > 1]
-
-
-def _digest(array: Array, whole: bool) -> bytes:
-    digest = hashlib.blake2b()
-    for block in _blocks(array):
-        digest.update((np.asarray(block, dtype=np.float64) + 0.0).tobytes())  # of the two zeros one
-        if not whole:
-            break
-    return digest.digest()
 
 
 def check_unseen(trained: Corpus, tested: Corpus, split: str) -> None:
@@ -226,7 +177,10 @@ def check_unseen(trained: Corpus, tested: Corpus, split: str) -> None:
         ...
     """
     for own in sorted({"train", "valid"} & trained.splits.keys()):
-        both = shared_ids(split, tested.splits[split].ids, own, trained.splits[own].ids)
+        here, there = tested.splits[split], trained.splits[own]
+        both = shared_ids(split, here.ids, own, there.ids)
+        shared = really_shared(Contents.of(here), Contents.of(there), both) if both else set()
+        both = [name for name in both if name in shared]
         if both:
             raise MERError(
                 f"{split} of {tested.source} shares {plural(len(both), 'sample')} with {own} of {trained.source} (first"
@@ -254,12 +208,3 @@ def check_different(conditions: Mapping[str, SplitData]) -> None:
     splits = {name: {"labels": s.labels, "tokens": s.token_ids, **s.features} for name, s in conditions.items()}
     for one, other in equal_splits(splits):
         raise MERError(f"the conditions {other!r} and {one!r} test on the same data; give each its own file")
-
-
-def _blocks(array: Array) -> Iterator[npt.NDArray[Any]]:
-    if not isinstance(array, np.ndarray):
-        yield from array.blocks(BLOCK)
-        return
-    rows = max(1, BLOCK // max(array[:1].nbytes, 1))
-    for start in range(0, len(array), rows):
-        yield array[start : start + rows]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mer_zoo.data.corpus.arrays import StoredArray
 from mer_zoo.data.corpus.checks import Fault
 
-__all__ = ["Draft", "SplitDraft"]
+__all__ = ["Draft", "SplitDraft", "row_spans"]
 
 
 @dataclass
@@ -56,3 +56,21 @@ class Draft:
     notes: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     sha256: str | None = None
+
+
+def row_spans(real: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
+    """Find the span from the first to the last real position.
+
+    Args:
+        real: (N, T).
+
+    Returns:
+        (N, 2) start and stop, both 0 where nothing is real.
+
+    Example:
+        >>> row_spans(np.array([[False, True, False, True], [False] * 4])).tolist()
+        [[1, 4], [0, 0]]
+    """
+    start, stop = real.argmax(1), real.shape[1] - real[:, ::-1].argmax(1)
+    spans: npt.NDArray[np.int32] = np.where(real.any(1, keepdims=True), np.stack([start, stop], 1), 0).astype(np.int32)
+    return spans

@@ -13,7 +13,7 @@ from mer_zoo.batch import MODALITIES
 from mer_zoo.data.corpus.arrays import StoredArray
 from mer_zoo.data.corpus.checks import Fault, plural
 from mer_zoo.data.corpus.corpus import Corpus
-from mer_zoo.data.files.formats import SplitDraft, row_spans
+from mer_zoo.data.files.drafts import SplitDraft, row_spans
 from mer_zoo.errors import MERError
 
 __all__ = ["NanPolicy", "Scan", "Write", "check_present", "scan_split"]
@@ -132,13 +132,24 @@ def _spans(name: str, key: str, split: SplitDraft, found: npt.NDArray[np.int32],
     if len(wrong) > SHOWN_ROWS:
         message = f"{len(wrong)} of {key}_lengths are 0, but the samples have steps that are not zero"
         scan.faults.append(Fault(name, f"{key}_lengths", message, tuple(split.ids[row] for row in wrong)))
-    cut = int((found[:, 1] > lengths).sum())
-    if cut:
+    steps = split.features[key].shape[1]
+    behind, before = found[:, 1] > lengths, (found[:, 0] < steps - lengths) & (found[:, 1] > 0)
+    in_front = bool(behind.sum() > before.sum())
+    if in_front:
         scan.notes.append(
-            f"{name}: {key} goes on behind {key}_lengths in {plural(cut, 'sample')}; the rest is not used"
+            f"{name}: {key} of {plural(int(behind.sum()), 'sample')} stands behind {key}_lengths, so the padding is"
+            " taken to be in front"
         )
+    cut = int((before if in_front else behind).sum())
+    if cut:
+        side = "begins before" if in_front else "goes on behind"
+        scan.notes.append(f"{name}: {key} {side} {key}_lengths in {plural(cut, 'sample')}; the rest is not used")
     stop = np.where(found[:, 1] > 0, lengths, 0)
-    return np.stack([np.zeros_like(stop), stop], 1).astype(np.int32)
+    start = np.zeros_like(stop)
+    if in_front:
+        start = np.where(stop > 0, steps - stop, 0)
+        stop = start + stop
+    return np.stack([start, stop], 1).astype(np.int32)
 
 
 def check_present(corpus: Corpus, modalities: Sequence[str], tokens: bool = False) -> None:

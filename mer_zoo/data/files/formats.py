@@ -2,14 +2,12 @@
 
 Idea: MMSA, CIDer and CASP files share one set of keys, MulT files another, and nothing but the keys, ranks and padding
 tells the variants apart. So there is one reader that follows the fields it finds instead of one reader a format.
-
-More than 300 lines, because that one reader knows all fields, and what they say of one another is compared beside it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,27 +23,29 @@ from mer_zoo.data.corpus.checks import (
     MAX_TOKENS,
     NOT_IN_IDS,
     NOT_IN_TEXT,
-    SPLIT_NAME,
     Fault,
     as_numbers,
     as_texts,
+    as_transcripts,
     plural,
     size_of,
     take_array,
     unwritable,
 )
-from mer_zoo.data.corpus.overlap import MAX_OVERLAPS, REMEDY, equal_splits, named_samples, overlap_faults, sharing
-from mer_zoo.data.files.drafts import Draft, SplitDraft
+from mer_zoo.data.corpus.corpus import empty_note
+from mer_zoo.data.files.drafts import Draft, SplitDraft, row_spans
 from mer_zoo.data.files.labels import LABEL_FIELDS, read_labels
 from mer_zoo.data.files.pickles import no_collection
 from mer_zoo.data.files.sources import read_tree
+from mer_zoo.data.files.splits import compare_fields, compare_samples, distinct_splits, named_splits
 from mer_zoo.foreign import Budget
 
-__all__ = ["Draft", "SplitDraft", "describe", "read_draft", "row_spans"]
+__all__ = ["Draft", "SplitDraft", "describe", "read_draft"]
 
-FIELDS = (*MODALITIES, "text_bert", "audio_lengths", "vision_lengths", "id", "raw_text", *LABEL_FIELDS)
+LENGTHS = tuple(f"{key}_lengths" for key in MODALITIES)
+FIELDS = (*MODALITIES, "text_bert", *LENGTHS, "id", "raw_text", *LABEL_FIELDS)
+FIELDS_OF_A_SPLIT = {*MODALITIES, "text_bert"}
 UNUSED = {"annotations"}  # what MMSA files hold beside the labels, as words
-MAX_USES = 3
 MAX_HELD = 2**29  # bytes; a compressed file of a megabyte can claim a gigabyte
 
 
@@ -77,46 +77,48 @@ def describe(tree: Any, budget: Budget | None = None) -> Draft:
     if not isinstance(tree, Mapping):
         draft.faults.append(Fault("", "", f"it holds a {type(tree).__name__}, not a dict of splits"))
         return draft
-    named = {str(name): fields for name, fields in tree.items() if isinstance(fields, Mapping)}
+    if FIELDS_OF_A_SPLIT & {key for key in tree if isinstance(key, str)}:
+        found = ", ".join(key for key in tree if isinstance(key, str) and key in FIELDS_OF_A_SPLIT)
+        message = f"it is one split without a name (it has {found}); wrap it as {{'test': ...}}"
+        draft.faults.append(Fault("", "", message, (), "give each split its name: train, valid or test"))
+        return draft
     budget.take(4 * len(tree))
-    known = [name for name in named if SPLIT_NAME.fullmatch(name)][:MAX_SPLITS]
-    known.sort(key=lambda name: ("train", "valid", name).index(name))
-    strange = [name for name in named if name not in set(known)] if len(named) > len(known) else []
-    if strange or not known:
-        found = ", ".join(str(name)[:40] or "unnamed ones" for name in list(tree)[:8]) or "nothing"
-        draft.faults.append(Fault("", "", f"splits are called train, valid, test or test_NAME, but it has {found}"))
+    named = named_splits(tree, draft)
+    known = sorted(named, key=lambda name: ("train", "valid", name).index(name))[:MAX_SPLITS]
     unused: dict[str, None] = {}
-    for name in _distinct(known or strange[:1], named, draft.faults):
+    noted: dict[str, list[str]] = {}
+    for name in distinct_splits(known, {name: _used(named[name]) for name in known}, draft.faults):
         room = MAX_SAMPLES - sum(len(split.ids) for split in draft.splits.values())
-        reader = _SplitReader(name, named[name], draft.faults, room, budget)
+        reader = _SplitReader(name, named[name], draft, room, budget)
+        if reader.is_empty():
+            draft.notes.append(empty_note(name))
+            continue
         draft.splits[name] = reader.read()
         unused |= dict.fromkeys(reader.unused)
+        for note in reader.notes:
+            noted.setdefault(note, []).append(name)
+    draft.notes += [f"{', '.join(splits)}: {note}" for note, splits in noted.items()]
+    if known and not draft.splits and not draft.faults:
+        draft.faults.append(Fault("", "", f"{', '.join(known)}: no split has any samples"))
     if unused:
         draft.notes.append(f"fields not used: {', '.join(list(unused)[:8])}")
-    _compare(draft, named)
-    _compare_samples(draft, named)
+    compare_fields(draft, named)
+    compare_samples(draft, [name for name in draft.splits if "id" not in named[name]])
     return draft
 
 
-def _distinct(names: Sequence[str], splits: Mapping[str, Mapping[Any, Any]], faults: list[Fault]) -> Iterator[str]:
-    """The splits without those made of parts of several others, of which a small pickle can name many."""
-    uses: Counter[int] = Counter()
-    for name in names:
-        parts = {key: id(splits[name][key]) for key in FIELDS if key in splits[name] and size_of(splits[name][key])}
-        again = [key for key, part in parts.items() if uses[part] >= MAX_USES]
-        if again:
-            faults.append(Fault(name, again[0], f"{again[0]} is that of {MAX_USES} other splits", (), REMEDY))
-        else:
-            uses.update(set(parts.values()))
-            yield name
+def _used(fields: Mapping[Any, Any]) -> dict[str, Any]:
+    return {key: fields[key] for key in FIELDS if key in fields}
 
 
 class _SplitReader:
     """Reads one split and collects its faults."""
 
-    def __init__(self, name: str, fields: Mapping[Any, Any], faults: list[Fault], room: int, budget: Budget) -> None:
-        self.name, self.faults, self.room, self.budget = name, faults, room, budget
-        self.fields = {key: fields[key] for key in FIELDS if key in fields}
+    def __init__(self, name: str, fields: Mapping[Any, Any], draft: Draft, room: int, budget: Budget) -> None:
+        self.name, self.room, self.budget = name, room, budget
+        self.faults = draft.faults
+        self.notes: list[str] = []
+        self.fields = _used(fields)
         self.unused = [str(key)[:40] for key in list(fields)[:1000] if key not in FIELDS and key not in UNUSED]
         self.count = 0
         self.ids: list[str] = []
@@ -124,6 +126,10 @@ class _SplitReader:
     def fault(self, key: str, message: str, wrong: npt.NDArray[np.bool_] | None = None) -> None:
         ids = () if wrong is None else tuple(self.ids[row] for row in np.flatnonzero(wrong))
         self.faults.append(Fault(self.name, key, message, ids))
+
+    def is_empty(self) -> bool:
+        """Whether no field has a sample, as extractors write splits that they were not given."""
+        return bool(self.fields) and all(size_of(value) == 0 for value in self.fields.values())
 
     def read(self) -> SplitDraft:
         draft = SplitDraft()
@@ -143,6 +149,9 @@ class _SplitReader:
         for key in LABEL_FIELDS:
             if key in self.fields:
                 labels = read_labels(key, self.fields[key], self.budget)
+                if labels.is_missing:
+                    self.notes.append(f"{key} are missing in all samples, so there are no labels")
+                    continue
                 for message, wrong in labels.faults:
                     self.fault(key, message, wrong)
                 draft.labels = labels.values
@@ -168,14 +177,18 @@ class _SplitReader:
         self.fields = {key: self.fields[key] for key, size in sizes.items() if size == self.count and size}
 
     def _raw_text(self) -> list[str] | None:
-        columns = as_texts(self.fields.get("raw_text", []), self.budget)
-        if columns is None:
-            self.fault("raw_text", "raw_text is not one text a sample")
-        if not columns:
+        if "raw_text" not in self.fields:
             return None
-        if (wrong := unwritable(columns[0], NOT_IN_TEXT)) is not None:
+        read = as_transcripts(self.fields["raw_text"], self.budget)
+        if read is None or len(read[0]) != self.count:
+            self.fault("raw_text", "raw_text is not one text a sample")
+            return None
+        texts, joined = read
+        if joined:
+            self.notes.append("raw_text is lists of words, put together with spaces")
+        if (wrong := unwritable(texts, NOT_IN_TEXT)) is not None:
             self.fault("raw_text", "raw_text holds halves of characters or zeros, which no file can hold", wrong)
-        return columns[0]
+        return texts
 
     def _ids(self) -> list[str]:
         ids = self._chosen_ids()
@@ -188,7 +201,7 @@ class _SplitReader:
         return [f"{self.name}_{row}" for row in range(self.count)]
 
     def _chosen_ids(self) -> list[str]:
-        columns = as_texts(self.fields.get("id", []), self.budget, columns=2)
+        columns = as_texts(self.fields.get("id", []), self.budget, columns=2, numbers=True)
         if columns is None or any(len(text) > MAX_ID for column in columns for text in column):
             self.fault("id", "id is not one short text a sample")
             columns = None
@@ -203,6 +216,10 @@ class _SplitReader:
         value = self.fields.get(key)
         if value is None:
             return False
+        if isinstance(value, StoredArray) and value.ndim == 2 and 0 not in value.shape and value.dtype.kind in "biuf":
+            self.notes.append(f"{key} is one vector a sample, read as a sequence of one step")
+            self.fields[key] = value.as_steps()
+            return True
         if not isinstance(value, StoredArray) or value.dtype.kind not in "biuf":
             self.fault(key, f"{key} is not one array of numbers; pad the samples to one length and stack them")
         elif value.ndim != 3 or 0 in value.shape:
@@ -262,74 +279,6 @@ def _to_be_held(key: str, array: StoredArray) -> int:
     return array.nbytes // len(array) if key in MODALITIES else array.nbytes
 
 
-def row_spans(real: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
-    """Find the span from the first to the last real position.
-
-    Args:
-        real: (N, T).
-
-    Returns:
-        (N, 2) start and stop, both 0 where nothing is real.
-
-    Example:
-        >>> row_spans(np.array([[False, True, False, True], [False] * 4])).tolist()
-        [[1, 4], [0, 0]]
-    """
-    start, stop = real.argmax(1), real.shape[1] - real[:, ::-1].argmax(1)
-    spans: npt.NDArray[np.int32] = np.where(real.any(1, keepdims=True), np.stack([start, stop], 1), 0).astype(np.int32)
-    return spans
-
-
 def _only(row: int, like: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     chosen: npt.NDArray[np.bool_] = np.arange(len(like)) == row
     return chosen
-
-
-def _compare(draft: Draft, tree: Mapping[str, Mapping[Any, Any]]) -> None:
-    """Compare the splits with each other, and find what holds for all of them."""
-    if not draft.splits:
-        return
-    (first, reference), *others = draft.splits.items()
-    for name, split in others:
-        for key in (*MODALITIES, "text_bert"):
-            if (key in tree[name]) != (key in tree[first]):
-                draft.faults.append(Fault(name, key, f"{key} is in one of {first} and {name}, but not in the other"))
-                continue
-            ours, theirs = _shape(split, key), _shape(reference, key)
-            if ours and theirs and ours != theirs:
-                draft.faults.append(Fault(name, key, f"a sample of {key} has shape {ours}, but in {first} {theirs}"))
-    largest = [int(split.tokens.max()) + 1 for split in draft.splits.values() if split.tokens is not None]
-    draft.vocab_size = max([draft.vocab_size, *largest])
-    steps = {shape[0] for key in (*MODALITIES, "text_bert") if (shape := _shape(reference, key))}
-    lengths = any(split.lengths for split in draft.splits.values())
-    draft.aligned = not lengths and len(reference.features) > 1 and len(steps) == 1
-
-
-def _shape(split: SplitDraft, key: str) -> tuple[int, ...]:
-    array = split.tokens if key == "text_bert" else split.features.get(key)
-    return () if array is None else array.shape[1:]
-
-
-def _compare_samples(draft: Draft, tree: Mapping[str, Mapping[Any, Any]]) -> None:
-    """Find samples that occur twice: noted within a split, a fault between splits."""
-    numbered = [name for name in draft.splits if "id" not in tree[name]]
-    if numbered:
-        draft.notes.append(f"{', '.join(numbered)}: there are no ids, so samples are numbered")
-    ids = {name: split.ids for name, split in draft.splits.items() if name not in numbered}
-    for name, own in ids.items():
-        repeated = len(own) - len(set(own))
-        if repeated:
-            draft.notes.append(f"{name}: {plural(repeated, 'sample')} with an id that another one has")
-    named = {name: named_samples(name, own) for name, own in ids.items()}
-    overlapping = sharing(named)
-    draft.faults += overlap_faults(ids, named, overlapping)
-    distinct = {name: set(split.ids) for name, split in draft.splits.items()}
-    repeating = [name for name, own in distinct.items() if len(own) > len(named.get(name, ()))]
-    pairs = sharing(distinct) if repeating else []
-    for one, other in [pair for pair in pairs if pair not in set(overlapping)][:MAX_OVERLAPS]:
-        shared = len(distinct[one] & distinct[other])
-        draft.notes.append(f"{plural(shared, 'id')} both in {one} and in {other}")
-    contents = {n: {"labels": s.labels, "tokens": s.tokens, **s.features} for n, s in draft.splits.items()}
-    for one, other in equal_splits(contents):
-        if (one, other) not in overlapping:
-            draft.faults.append(Fault("", "", f"{one} and {other} hold the same data", (), REMEDY))

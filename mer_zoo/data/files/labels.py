@@ -25,10 +25,12 @@ class Labels:
     Args:
         values: Float32 (N,) sentiment, int64 (N,) classes or int64 (N, E) emotions; None if they cannot be read.
         faults: Message and (N,) affected samples, if single ones are affected.
+        is_missing: Whether every one is NaN or None, as extractors write them for clips without labels.
     """
 
     values: npt.NDArray[Any] | None = None
     faults: list[tuple[str, npt.NDArray[np.bool_] | None]] = field(default_factory=list)
+    is_missing: bool = False
 
 
 def read_labels(key: str, value: Any, budget: Budget | None = None) -> Labels:
@@ -47,7 +49,11 @@ def read_labels(key: str, value: Any, budget: Budget | None = None) -> Labels:
         'labels hold a sentiment outside [-3, 3]'
     """
     numbers = as_numbers(value, budget or Budget(key))
-    return Labels(faults=[(f"{key} are not numbers", None)]) if numbers is None else check_labels(key, numbers)
+    if numbers is None:
+        return Labels(faults=[(f"{key} are not numbers", None)])
+    if numbers.dtype.kind == "f" and numbers.size and np.isnan(numbers).all():
+        return Labels(is_missing=True)
+    return check_labels(key, numbers)
 
 
 def check_labels(key: str, numbers: npt.NDArray[Any]) -> Labels:

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from mer_zoo.data.corpus.arrays import StoredArray, open_at
+from mer_zoo.data.corpus.arrays import ObjectArray, StoredArray, open_at
 
 __all__ = ["ADMITTED", "FileSlice", "MalformedPickleError", "Pending", "build", "check_keys", "make"]
 
@@ -21,6 +21,7 @@ _NUMPY = {
     "core.numeric._frombuffer": "buffer",
 }
 _BUILTINS = {"set": "set", "frozenset": "frozenset", "bytearray": "bytes", "bytes": "bytes"}
+_FACTORIES = ("dict", "list", "int", "float", "str")  # what a defaultdict would make of a key that it lacks
 MAX_NUMBER_KEYS = 256
 MAX_KEY = 1000
 ADMITTED = {
@@ -28,6 +29,9 @@ ADMITTED = {
     "numpy.dtype": "dtype",
     "_codecs.encode": "encode",
     "joblib.numpy_pickle.NumpyArrayWrapper": "joblib array",
+    "collections.OrderedDict": "dict",
+    "collections.defaultdict": "defaultdict",
+    **{f"{module}.{name}": "factory" for module in ("builtins", "__builtin__") for name in _FACTORIES},
     **{f"numpy.{name}": kind for name, kind in _NUMPY.items()},
     **{f"numpy._{name}": kind for name, kind in _NUMPY.items()},
     **{f"{module}.{name}": kind for module in ("builtins", "__builtin__") for name, kind in _BUILTINS.items()},
@@ -68,6 +72,11 @@ class Pending:
         """Whether this is the element type of Python objects."""
         return isinstance(self.value, np.dtype) and self.value.hasobject
 
+    @property
+    def is_finished_array(self) -> bool:
+        """Whether this is an array whose state is set."""
+        return self.kind in ("array", "joblib array") and self.value is not None
+
     def nbytes(self, shape: Any) -> int:
         """Bytes of an array of this element type."""
         return math.prod(_check_shape(shape)) * _dtype(self).itemsize
@@ -101,6 +110,8 @@ def make(kind: str, arguments: tuple[Any, ...]) -> Any:
         dtype, data = _dtype(arguments[0]), _as_bytes(arguments[1])
         if dtype.hasobject or not isinstance(data, bytes) or len(data) != dtype.itemsize:
             raise MalformedPickleError("a scalar is malformed")
+        if dtype.itemsize == 0:
+            return "" if dtype.kind == "U" else b""
         return np.frombuffer(data, dtype)[0].item()
     if kind == "buffer":
         data, dtype, shape, order = arguments[:4]
@@ -110,7 +121,7 @@ def make(kind: str, arguments: tuple[Any, ...]) -> Any:
         if encoding not in ("latin1", "latin-1"):
             raise MalformedPickleError("bytes are encoded in an unusual way")
         return text.encode("latin-1")
-    if kind in ("set", "frozenset", "bytes"):
+    if kind in ("set", "frozenset", "bytes", "dict", "defaultdict"):
         return _container(kind, arguments)
     raise MalformedPickleError(f"a {kind} is called")
 
@@ -135,7 +146,7 @@ def build(target: Pending, state: Any) -> None:
         if _dtype(dtype).hasobject:
             if not isinstance(data, list) or len(data) != math.prod(_check_shape(shape)):
                 raise MalformedPickleError("an object array does not have as many items as its shape says")
-            target.value = data
+            target.value = data if len(shape) < 2 else ObjectArray(data, shape)
         else:
             target.value = _array(_dtype(dtype), shape, "F" if fortran else "C", data)
     else:
@@ -166,6 +177,13 @@ def check_keys(keys: list[Any], present: int = 0) -> list[Any]:
 
 
 def _container(kind: str, arguments: tuple[Any, ...]) -> Any:
+    if kind == "defaultdict":  # its one argument is the factory, which is never called
+        return {}
+    if kind == "dict":
+        pairs = arguments[0] if arguments else []
+        if not isinstance(pairs, list) or any(not isinstance(pair, (list, tuple)) or len(pair) != 2 for pair in pairs):
+            raise MalformedPickleError("an ordered dict is not made of pairs")
+        return dict(zip(check_keys([key for key, _ in pairs]), (value for _, value in pairs), strict=True))
     if not arguments:
         return {"set": set(), "frozenset": frozenset(), "bytes": b""}[kind]
     if kind == "bytes":
@@ -181,10 +199,7 @@ def _parse_dtype(code: Any) -> np.dtype[Any]:
         return np.dtype(object)
     if not re.fullmatch(r"b1|[iu][1248]|f[248]|[SU][0-9]{1,9}", code):
         raise MalformedPickleError(f"it holds elements of type {code[:20]!r}, where only numbers and text are of use")
-    dtype = np.dtype(code)
-    if dtype.itemsize == 0:
-        raise MalformedPickleError("it holds text of no width")
-    return dtype
+    return np.dtype(code)
 
 
 def _dtype(value: Any) -> np.dtype[Any]:

@@ -6,6 +6,8 @@ import pickle
 from collections.abc import Callable, Sized
 from typing import Any
 
+from mer_zoo.data.corpus.arrays import ObjectArray
+from mer_zoo.data.files.foreign_names import refusal
 from mer_zoo.data.files.numpy_pickles import ADMITTED, FileSlice, MalformedPickleError, Pending, build, check_keys, make
 from mer_zoo.data.files.pickle_source import Source
 from mer_zoo.errors import MERError
@@ -18,9 +20,10 @@ _COPIED: dict[str, tuple[type[Sized], ...]] = {
     "scalar": (str, bytes),
     "set": (str, bytes, list, tuple),
     "frozenset": (str, bytes, list, tuple),
+    "dict": (list,),
 }
 MAX_ARGUMENTS = 16
-_ITEM_COST = {"set": 64, "frozenset": 64}  # bytes an item, where it is not one
+_ITEM_COST = {"set": 64, "frozenset": 64, "dict": 128}  # bytes an item, where it is not one
 
 
 class PickleMachine:
@@ -66,6 +69,12 @@ class PickleMachine:
         if len(items) != count:
             raise MalformedPickleError("a tuple lacks items")
         del self.stack[len(self.stack) - count :]
+        self._push_tuple(items)
+
+    def _push_tuple(self, items: tuple[Any, ...]) -> None:
+        # Finished arrays at once: a tuple cannot be changed later, and nothing is made of an array.
+        if any(type(item) is Pending and item.is_finished_array for item in items):
+            items = tuple(item.value if type(item) is Pending and item.is_finished_array else item for item in items)
         self.stack.append(items)
 
     def _extend(self, items: list[Any]) -> None:
@@ -91,10 +100,8 @@ class PickleMachine:
             raise MalformedPickleError("a name is no text")
         full = f"{module}.{name}"
         if full not in ADMITTED:
-            raise MERError(
-                f"{self.source.path} is refused: it names {full[:200]!r}, but a data file may hold only numpy arrays "
-                "and built-in containers; nothing in it was run, so get the file from a source that you trust"
-            )
+            field = self.stack[-1] if self.stack and isinstance(self.stack[-1], str) else ""
+            raise MERError(refusal(str(self.source.path), full, field))
         self.stack.append(Pending(ADMITTED[full]))
 
     def _stack_name(self) -> None:
@@ -156,14 +163,15 @@ def _settle(root: Any) -> Any:
     todo, seen = [root], set()
     while todo:
         container = todo.pop()
-        if not isinstance(container, (list, dict)) or id(container) in seen:
+        container = container.items if isinstance(container, ObjectArray) else container
+        if not isinstance(container, (list, dict, tuple)) or id(container) in seen:
             continue
         seen.add(id(container))
         last = None
         for key, item in container.items() if isinstance(container, dict) else enumerate(container):
-            if isinstance(item, Pending):
+            if isinstance(item, Pending) and not isinstance(container, tuple):
                 container[key] = item = item.result()
-            if isinstance(item, (list, dict)) and item is not last:  # the same one a million times
+            if isinstance(item, (list, dict, tuple, ObjectArray)) and item is not last:  # the same one a million times
                 todo.append(item)
                 last = item
     return root
@@ -233,7 +241,7 @@ _HANDLERS: dict[bytes, Handler] = {
     pickle.LIST: lambda m: m.stack.append(m._pop_mark()),
     pickle.APPEND: lambda m: m._extend([m.stack.pop()]),
     pickle.APPENDS: lambda m: m._extend(m._pop_mark()),
-    pickle.TUPLE: lambda m: m.stack.append(tuple(m._pop_mark())),
+    pickle.TUPLE: lambda m: m._push_tuple(tuple(m._pop_mark())),
     pickle.TUPLE1: lambda m: m._tuple_of(1),
     pickle.TUPLE2: lambda m: m._tuple_of(2),
     pickle.TUPLE3: lambda m: m._tuple_of(3),

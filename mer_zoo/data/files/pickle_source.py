@@ -107,6 +107,6 @@ class Source:
     def _require(self, count: int) -> None:
         if not 0 <= count <= self.size - self.position:
             raise MalformedPickleError(
-                f"it is cut short, {count} more bytes should follow where {self.size - self.position} do"
+                f"it is cut short, it has {self.size:,} bytes where at least {self.position + count:,} are needed"
             )
         self.position += count

@@ -7,9 +7,9 @@ that name: it is looked up in a short list of admitted names and otherwise refus
 descriptions of arrays. The bytes of a large array are skipped and remembered by position, so that memory does not grow
 with the file.
 
-Admitted: numbers, text, bytes, lists, tuples, dicts, sets, numpy arrays, scalars and element types (module names of
-numpy 1 and 2), and the array wrapper of joblib; protocols 2 to 5. Pickles of protocol 2 written by Python 3 hold
-arrays as text, which is the one case that needs memory of the size of the file.
+Admitted: numbers, text, bytes, lists, tuples, dicts (also ordered ones and those with defaults), sets, numpy arrays,
+scalars and element types (module names of numpy 1 and 2), and the array wrapper of joblib; protocols 2 to 5. Pickles of
+protocol 2 written by Python 3 hold arrays as text, which is the one case that needs memory of the size of the file.
 
 References:
     The instructions are explained in the standard library's module ``pickletools``.
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,8 @@ from mer_zoo.foreign import Budget, open_regular
 __all__ = ["load_pickle", "no_collection"]
 
 _REMEDY = "download or copy the file again, or save it with pickle.dump"
+TABLE_REMEDY = "put it into a folder together with features, see 'Your own corpus' in docs/corpus.md"
+_OLD_PROTOCOL = re.compile(rb"\((d|l|t)?p\d|\(dp?\n|[\]}]q|c[a-z_]+[\w.]*\n|\(lp?\n")
 _COMPRESSED = {
     b"\x78": "zlib",
     b"\x1f\x8b": "gzip",
@@ -110,5 +113,30 @@ def _check_magic(path: Path, head: bytes) -> None:
     for magic, name in _OTHER_FORMATS.items():
         if head.startswith(magic):
             raise MERError(f"{path} is a {name} file, not a pickle; give a corpus file described in docs/data.md")
-    if not head.startswith(pickle.PROTO) or not b"\x02" <= head[1:2] <= b"\x05":
-        raise MERError(f"{path} is not a pickle of protocol 2 to 5; give a corpus file described in docs/data.md")
+    if not head.startswith(pickle.PROTO):
+        raise MERError(_no_pickle(path, head))
+    if not b"\x02" <= head[1:2] <= b"\x05":
+        raise MERError(
+            f"{path} is not a pickle of protocol 2 to 5; save it again with pickle.dump(data, file, protocol=4)"
+        )
+
+
+def _no_pickle(path: Path, head: bytes) -> str:
+    """What else it is, as far as its first bytes tell."""
+    if not head:
+        return f"{path} is empty, it has 0 bytes and is no pickle at all; download or write it again"
+    if not head.strip(b"\0"):
+        return f"{path} begins with zeros and is no pickle at all, as a download that was cut off; download it again"
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
+        return (
+            f"{path} is a web page and no pickle at all, as a drive gives in place of a large file; open its address"
+            " in a browser, and download the file itself"
+        )
+    if _OLD_PROTOCOL.match(head):
+        return (
+            f"{path} is a pickle of protocol 0 or 1, not a pickle of protocol 2 to 5; load it with"
+            " pickle.load(file, encoding='latin1') and save it again with pickle.dump(data, file, protocol=4)"
+        )
+    if path.suffix.lower() in (".csv", ".tsv", ".txt", ".json"):
+        return f"{path} is text, not a pickle: of a corpus it can be the labels at most; {TABLE_REMEDY}"
+    return f"{path} is not a pickle; download or copy it again, or give a corpus file described in docs/data.md"

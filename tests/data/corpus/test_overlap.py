@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mer_zoo.data.convert import convert
-from mer_zoo.data.corpus.overlap import equal_splits, id_overlaps, named_samples, shared_ids, sharing
+from mer_zoo.data.corpus.contents import equal_splits
+from mer_zoo.data.corpus.overlap import id_overlaps, named_samples, shared_ids, sharing
 from mer_zoo.data.store.store import META, open_corpus
 from mer_zoo.data.validate import validate
 from mer_zoo.errors import MERError
@@ -25,7 +26,8 @@ def refused(tree: corpora.Tree, tmp_path: Path) -> str:
 
 def test_shared_samples_are_refused(tmp_path: Path) -> None:
     tree = corpora.mmsa()
-    tree["test"]["id"][:2] = tree["train"]["id"][[4, 2]]
+    for key in tree["test"]:
+        tree["test"][key][:2] = np.asarray(tree["train"][key])[[4, 2]]
     message = refused(tree, tmp_path)
     assert "2 samples of train are in test too (samples _aB-1$_$2, _aB-1$_$4)" in message
     assert "keep every sample in one split only" in message

@@ -108,3 +108,26 @@ def test_tokens_without_words_are_refused_when_used(tmp_path: Path) -> None:
     check_present(corpus, ["text"], tokens=False)
     with pytest.raises(MERError, match="has no text"):
         check_present(corpus, ["text"], tokens=True)
+
+
+def test_lengths_of_padding_in_front_follow_the_data(tmp_path: Path) -> None:
+    tree, plain = corpora.mmsa(), corpora.mmsa()
+    for fields in tree.values():
+        for row, length in enumerate(fields["audio_lengths"]):
+            fields["audio"][row] = np.roll(fields["audio"][row], 9 - length, axis=0)
+    corpus = open_corpus(corpora.dump(tree, tmp_path / "corpus.pkl"))
+    for split, fields in plain.items():
+        stated = np.asarray(fields["audio_lengths"])
+        np.testing.assert_array_equal(corpus.split(split).spans["audio"], np.stack([9 - stated, 0 * stated + 9], 1))
+        behind = sum(length < 9 for length in stated)
+        assert f"{split}: audio of {behind} samples stands behind audio_lengths" in "\n".join(corpus.notes)
+
+
+def test_a_few_steps_behind_the_lengths_are_cut(tmp_path: Path) -> None:
+    tree = corpora.mmsa()
+    tree["train"]["audio"][:, -1] = 1
+    tree["train"]["audio"][:, 0] = 1
+    tree["train"]["audio_lengths"] = [5] * 8
+    corpus = open_corpus(corpora.dump(tree, tmp_path / "corpus.pkl"))
+    assert corpus.split("train").spans["audio"].tolist() == [[0, 5]] * 8
+    assert "train: audio goes on behind audio_lengths in 8 samples; the rest is not used" in corpus.notes

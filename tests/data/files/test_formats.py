@@ -116,8 +116,8 @@ def test_a_larger_vocabulary_is_found(tmp_path: Path) -> None:
 def test_wrong_keys_name_what_is_missing_and_what_is_there(tmp_path: Path) -> None:
     found = faults(corpora.wrong_keys(), tmp_path)
     assert found == [
-        "splits are called train, valid, test or test_NAME, but it has train, dev, test",
         "train: the keys text, audio and vision are missing (it has txt, acoustic, visual, y)",
+        "valid: the keys text, audio and vision are missing (it has txt, acoustic, visual, y)",
         "test: the keys text, audio and vision are missing (it has txt, acoustic, visual, y)",
     ]
 
@@ -131,7 +131,7 @@ def test_lengths_that_disagree_are_all_found(tmp_path: Path) -> None:
 
 
 BROKEN = [
-    ("audio", np.ones((8, 3), np.float32), r"train: audio has shape \(8, 3\) instead of"),
+    ("audio", np.ones((8, 3, 2, 2), np.float32), r"train: audio has shape \(8, 3, 2, 2\) instead of"),
     ("audio", np.ones((8, 9, 0), np.float32), r"train: audio has shape \(8, 9, 0\)"),
     ("audio", [[1.0]] * 8, "train: audio is not one array of numbers; pad"),
     ("audio", np.full((8, 9, 3), "x"), "train: audio is not one array of numbers"),
@@ -249,3 +249,84 @@ def test_the_sentence_of_an_error_stays_short() -> None:
     message = str(fault_error("corpus.pkl", many))
     assert message.startswith("corpus.pkl cannot be used: train: fault 0; ")
     assert message.endswith("; and 22 more; mend it")
+
+
+WORDS = [["so", "good"], ["what"], ["not", "a", "word"], [], ["no"], ["a"] * 9, ["yes"], ["well"]]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        WORDS,
+        [tuple(words) for words in WORDS],
+        [np.array(words, dtype="U5") for words in WORDS],
+        [[word.encode() for word in words] for words in WORDS],
+        np.array([words + [""] * (9 - len(words)) for words in WORDS]),
+        np.array([words + [None] * (9 - len(words)) for words in WORDS], dtype=object),
+        np.array(WORDS, dtype=object),
+    ],
+    ids=["lists", "tuples", "arrays", "bytes", "array", "object array", "array of lists"],
+)
+def test_words_become_texts(tmp_path: Path, value: Any) -> None:
+    tree = corpora.mmsa()
+    tree["train"]["raw_text"] = value
+    draft = describe(stored(tree, tmp_path))
+    assert draft.faults == []
+    assert draft.splits["train"].raw_text == [" ".join(words) for words in WORDS]
+    assert "train: raw_text is lists of words, put together with spaces" in draft.notes
+
+
+@pytest.mark.parametrize(
+    "silent", [np.str_(""), "", None, float("nan"), b""], ids=["scalar", "text", "None", "NaN", "bytes"]
+)
+def test_an_empty_text_is_one(tmp_path: Path, silent: Any) -> None:
+    tree = corpora.mmsa()
+    tree["train"]["raw_text"] = [*tree["train"]["raw_text"][:7], silent]
+    tree["valid"]["raw_text"] = np.zeros(5, "U1")
+    draft = describe(stored(tree, tmp_path))
+    assert draft.faults == []
+    assert draft.splits["train"].raw_text is not None
+    assert draft.splits["train"].raw_text[7] == ""
+    assert draft.splits["valid"].raw_text == [""] * 5
+
+
+@pytest.mark.parametrize("dtype", [np.dtype("U0"), np.dtype("S0")])
+def test_texts_of_no_width_are_empty(dtype: np.dtype[Any]) -> None:
+    array = StoredArray(dtype, (3,), lambda: io.BytesIO())
+    fields = {"audio": StoredArray(np.dtype("f8"), (3, 2, 1), lambda: io.BytesIO(bytes(48))), "raw_text": array}
+    assert describe({"test": fields}).splits["test"].raw_text == ["", "", ""]
+
+
+def test_ids_of_objects_are_read_by_columns(tmp_path: Path) -> None:
+    rows = [["v", 1.5 * row, 1.5 * row + 1.2] for row in range(8)]
+    found = []
+    for value in (np.array(rows, dtype=object), np.array(rows, dtype=object).astype(str), rows):
+        tree = corpora.mmsa()
+        tree["train"]["id"] = value
+        draft = describe(stored(tree, tmp_path))
+        assert draft.faults == []
+        found.append(draft.splits["train"].ids)
+    assert found[0] == found[1] == found[2]
+    assert found[0][:2] == ["v$_$0.0", "v$_$1.5"]
+
+
+def test_labels_of_objects_keep_their_shape(tmp_path: Path) -> None:
+    tree = corpora.mmsa()
+    plain = np.asarray(tree["train"]["regression_labels"])
+    tree["train"]["regression_labels"] = plain.astype(object)[:, None, None]
+    draft = describe(stored(tree, tmp_path))
+    assert draft.faults == []
+    np.testing.assert_array_equal(draft.splits["train"].labels, plain)
+
+
+def test_vectors_are_sequences_of_one_step(tmp_path: Path) -> None:
+    tree = corpora.without(corpora.mmsa(), "audio_lengths", "vision_lengths", "text_bert")
+    for fields in tree.values():
+        fields["audio"][0] = 1
+        fields |= {key: fields[key].sum(1) for key in ("text", "audio", "vision")}
+        fields["vision"] = np.asfortranarray(fields["vision"])
+    draft = describe(stored(tree, tmp_path))
+    assert (draft.faults, draft.aligned) == ([], True)
+    assert draft.notes[1] == "train, valid, test: audio is one vector a sample, read as a sequence of one step"
+    for key in ("text", "audio", "vision"):
+        np.testing.assert_array_equal(draft.splits["train"].features[key].load(), tree["train"][key][:, None])

@@ -9,6 +9,7 @@ import subprocess
 import time
 import tracemalloc
 import zlib
+from collections import OrderedDict, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,7 @@ class Call:
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-@pytest.mark.parametrize("function", [os.system, eval, exec, getattr, subprocess.check_output, np.load, open, Path])
+@pytest.mark.parametrize("function", [os.system, eval, exec, getattr, subprocess.check_output, np.load, open])
 def test_nothing_but_data_is_admitted(tmp_path: Path, function: Any, protocol: int) -> None:
     marker = tmp_path / "ran"
     arguments = ["touch", str(marker)] if function is subprocess.check_output else f"touch {marker}"
@@ -338,7 +339,8 @@ def test_damaged_files_never_fail_in_another_way(tmp_path: Path, protocol: int, 
 
 def test_a_cut_file_says_so(tmp_path: Path) -> None:
     data = corpora.dump(corpora.mmsa(), tmp_path / "whole.pkl").read_bytes()
-    with pytest.raises(MERError, match=r"data\.pkl cannot be read at byte \d+: it is cut short.*download or copy"):
+    message = r"data\.pkl cannot be read at byte \d+: it is cut short, it has [\d,]+ bytes where at least.*download or"
+    with pytest.raises(MERError, match=message):
         load_pickle(write(tmp_path, data[: int(len(data) * 0.6)]))
 
 
@@ -350,12 +352,21 @@ def test_a_cut_file_says_so(tmp_path: Path) -> None:
         (b"PK\x03\x04", "zip"),
         (b"\x89HDF\r\n", "HDF5"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
-        (b"", "not a pickle"),
+        (b"", "is empty, it has 0 bytes and is no pickle at all; download"),
+        (b"\0" * 5000, "begins with zeros and is no pickle at all.*download it again"),
+        (b"<!DOCTYPE html><html><head><title>Virus scan warning</title>", "web page and no pickle at all"),
+        (b"\xef\xbb\xbf\r\n <html>", "web page and no pickle at all"),
         (b"id,text\n1,2\n", "not a pickle"),
-        (pickle.dumps([1], 0), "not a pickle of protocol 2 to 5"),
+        (pickle.dumps([1], 0), "protocol 0 or 1.*encoding='latin1'.*protocol=4"),
+        (pickle.dumps({"train": [1]}, 0), "protocol 0 or 1.*encoding='latin1'.*protocol=4"),
+        (pickle.dumps({"train": [1]}, 1), "protocol 0 or 1.*encoding='latin1'.*protocol=4"),
+        (pickle.dumps(np.ones(3), 0), "protocol 0 or 1.*encoding='latin1'.*protocol=4"),
         (b"\x80\x06N.", "not a pickle of protocol 2 to 5"),
     ],
-    ids=["zlib", "gzip", "zip", "hdf5", "lfs", "empty", "csv", "protocol 0", "protocol 6"],
+    ids=[
+        *("zlib", "gzip", "zip", "hdf5", "lfs", "empty", "zeros", "page", "page with a mark", "csv"),
+        *("list 0", "dict 0", "dict 1", "array 0", "protocol 6"),
+    ],
 )
 def test_other_formats_are_named(tmp_path: Path, data: bytes, message: str) -> None:
     with pytest.raises(MERError, match=message):
@@ -365,3 +376,52 @@ def test_other_formats_are_named(tmp_path: Path, data: bytes, message: str) -> N
 def test_a_folder_is_no_pickle(tmp_path: Path) -> None:
     with pytest.raises(MERError, match="not a file"):
         load_pickle(tmp_path)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_ordered_dicts_and_dicts_with_defaults_are_dicts(tmp_path: Path, protocol: int) -> None:
+    ordered: Any = OrderedDict({"b": OrderedDict(x=1), "a": OrderedDict(y=[2])})
+    default: Any = defaultdict(dict)
+    default["b"]["x"], default["a"]["y"] = 1, [2]
+    for value in (ordered, default, {"train": defaultdict(list, a=[1]), "n": defaultdict(None, a=2)}):
+        found = load_pickle(write(tmp_path, pickle.dumps(value, protocol)))
+        assert found == value
+        assert list(found) == list(value)
+        assert type(found) is dict
+
+
+def test_an_ordered_dict_of_python_2_is_one(tmp_path: Path) -> None:
+    data = b"\x80\x02ccollections\nOrderedDict\n](](U\x01aK\x01e](U\x01bK\x02ee\x85R."
+    assert load_pickle(write(tmp_path, data)) == {"a": 1, "b": 2}
+    with pytest.raises(MERError, match="ordered dict is not made of pairs"):
+        load_pickle(write(tmp_path, data.replace(b"K\x01e", b"e")))
+
+
+def test_arrays_in_tuples_are_arrays(tmp_path: Path) -> None:
+    clip = ((["so", "good"], np.ones((2, 3)), np.zeros((2, 4), object)), np.array([[0.5]]), "id")
+    for protocol in (2, 4):
+        ((words, vision, objects), label, name), again = load_pickle(
+            write(tmp_path, pickle.dumps((clip, clip), protocol))
+        )
+        assert (words, name, vision.shape, label.load().item()) == (["so", "good"], "id", (2, 3), 0.5)
+        assert objects.shape == (2, 4)
+        assert again[0][1] is vision
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("torch._utils _rebuild_tensor_v2", r"'audio' is a torch tensor; save it with \.numpy\(\)"),
+        ("pandas.core.frame DataFrame", r"'audio' is an object of pandas; save its columns with \.to_numpy\(\)"),
+        ("__main__ Clip", "'audio' is an object of '__main__.Clip', .* save what the object holds as these"),
+        ("datetime datetime", "'audio' is an object of 'datetime.datetime'"),
+        ("torch load", "names 'torch.load', which would be run by loading it; .* source that you trust"),
+        ("nt system", "source that you trust"),
+        ("my_module run", "source that you trust"),
+    ],
+)
+def test_a_name_is_refused_for_what_it_is(tmp_path: Path, name: str, message: str) -> None:
+    module, own = name.split()
+    data = b"\x80\x04}(\x8c\x05audio" + f"c{module}\n{own}\n".encode() + b"(K\x01tRu."
+    with pytest.raises(MERError, match=message):
+        load_pickle(write(tmp_path, data))

@@ -1,0 +1,167 @@
+"""The splits of a corpus: what they are called, and what they say of one another."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mer_zoo.batch import MODALITIES
+from mer_zoo.data.corpus.checks import MAX_ID, SPLIT_NAME, Fault, plural, size_of
+from mer_zoo.data.corpus.contents import Contents, equal_splits, really_shared
+from mer_zoo.data.corpus.overlap import MAX_OVERLAPS, REMEDY, named_samples, overlap_faults, sharing
+from mer_zoo.data.files.drafts import Draft, SplitDraft
+
+__all__ = ["compare_fields", "compare_samples", "distinct_splits", "named_splits"]
+
+ALIASES = {"dev": "valid", "val": "valid", "validation": "valid", "training": "train", "testing": "test"}
+MAX_USES = 3
+
+
+def named_splits(tree: Mapping[Any, Any], draft: Draft) -> dict[str, Mapping[Any, Any]]:
+    """The splits of a file under their own names; others are noted, and a fault where there is none else.
+
+    Args:
+        tree: What the file holds.
+        draft: Where notes and faults go.
+
+    Example:
+        >>> draft = Draft()
+        >>> list(named_splits({"train": {}, "dev": {}, "train_mix": {}}, draft)), draft.notes
+        (['train', 'valid'], ["split 'train_mix' is not used; call it train to train on it, or test_NAME ..."])
+    """
+    found: dict[str, Mapping[Any, Any]] = {}
+    written: dict[str, str] = {}
+    others = []
+    for name, fields in tree.items():
+        shown = str(name)[:40]
+        own = str(name) if SPLIT_NAME.fullmatch(str(name)) else ALIASES.get(shown.lower(), shown.lower())
+        if not SPLIT_NAME.fullmatch(own) or not isinstance(fields, Mapping):
+            others.append((shown, isinstance(fields, Mapping)))
+        elif own in found:
+            message = f"{shown} and {written[own]} are both the split {own}"
+            draft.faults.append(Fault("", "", message, (), "keep one of them"))
+        else:
+            found[own], written[own] = fields, shown
+    if not found:
+        names = ", ".join(str(name)[:40] or "unnamed ones" for name in list(tree)[:8]) or "nothing"
+        draft.faults.append(Fault("", "", f"splits are called train, valid, test or test_NAME, but it has {names}"))
+    for name, is_split in others[:8] if found else []:
+        remedy = "; call it train to train on it, or test_NAME to test on it" if is_split else ""
+        draft.notes.append(f"{'split' if is_split else 'entry'} {name!r} is not used{remedy}")
+    return found
+
+
+def distinct_splits(
+    names: Sequence[str], splits: Mapping[str, Mapping[str, Any]], faults: list[Fault]
+) -> Iterator[str]:
+    """The splits without those made of parts of several others, of which a small pickle can name many.
+
+    Args:
+        names: Those of interest.
+        splits: Their fields.
+        faults: Where the others go.
+    """
+    uses: Counter[int] = Counter()
+    for name in names:
+        parts = {key: id(value) for key, value in splits[name].items() if size_of(value)}
+        again = [key for key, part in parts.items() if uses[part] >= MAX_USES]
+        if again:
+            faults.append(Fault(name, again[0], f"{again[0]} is that of {MAX_USES} other splits", (), REMEDY))
+        else:
+            uses.update(set(parts.values()))
+            yield name
+
+
+def compare_fields(draft: Draft, tree: Mapping[str, Mapping[Any, Any]]) -> None:
+    """Compare the fields and shapes of the splits, and find what holds for all of them.
+
+    Args:
+        draft: The splits as read.
+        tree: The fields that they were read from.
+    """
+    if not draft.splits:
+        return
+    (first, reference), *others = draft.splits.items()
+    for name, split in others:
+        for key in (*MODALITIES, "text_bert"):
+            if (key in tree[name]) != (key in tree[first]):
+                draft.faults.append(Fault(name, key, f"{key} is in one of {first} and {name}, but not in the other"))
+                continue
+            ours, theirs = _shape(split, key), _shape(reference, key)
+            if ours and theirs and ours != theirs:
+                draft.faults.append(Fault(name, key, f"a sample of {key} has shape {ours}, but in {first} {theirs}"))
+    largest = [int(split.tokens.max()) + 1 for split in draft.splits.values() if split.tokens is not None]
+    draft.vocab_size = max([draft.vocab_size, *largest])
+    steps = {shape[0] for key in (*MODALITIES, "text_bert") if (shape := _shape(reference, key))}
+    lengths = any(split.lengths for split in draft.splits.values())
+    draft.aligned = not lengths and len(reference.features) > 1 and len(steps) == 1
+
+
+def _shape(split: SplitDraft, key: str) -> tuple[int, ...]:
+    array = split.tokens if key == "text_bert" else split.features.get(key)
+    return () if array is None else array.shape[1:]
+
+
+def compare_samples(draft: Draft, numbered: Sequence[str]) -> None:
+    """Find samples that occur twice: noted within a split, a fault between splits.
+
+    Ids that begin anew in each split, as ``dia0_utt0``, are told from shared samples by what the samples hold; the
+    split joins them then.
+
+    Args:
+        draft: The splits as read.
+        numbered: Those without ids in the file.
+    """
+    if numbered:
+        draft.notes.append(f"{', '.join(numbered)}: there are no ids, so samples are numbered")
+    ids = {name: split.ids for name, split in draft.splits.items() if name not in numbered}
+    for name, own in ids.items():
+        repeated = len(own) - len(set(own))
+        if repeated:
+            draft.notes.append(f"{name}: {plural(repeated, 'sample')} with an id that another one has")
+    named = {name: named_samples(name, own) for name, own in ids.items()}
+    overlapping = sharing(named)
+    contents = {name: _contents(split) for name, split in draft.splits.items()}
+    shared = {
+        (one, other): really_shared(contents[one], contents[other], named[one] & named[other])
+        for one, other in overlapping[:MAX_OVERLAPS]
+    }
+    really = [pair for pair in overlapping if shared.get(pair, True)]
+    draft.faults += overlap_faults(ids, shared, really)
+    if overlapping and not really:
+        _join_split_and_id(draft, ids, overlapping[0], named)
+    else:
+        _note_repeating(draft, named, overlapping)
+    for one, other in equal_splits({name: content.arrays for name, content in contents.items()}):
+        if (one, other) not in really:
+            draft.faults.append(Fault("", "", f"{one} and {other} hold the same data", (), REMEDY))
+
+
+def _contents(split: SplitDraft) -> Contents:
+    return Contents(split.ids, split.raw_text, {"labels": split.labels, "tokens": split.tokens, **split.features})
+
+
+def _join_split_and_id(
+    draft: Draft, ids: Mapping[str, Sequence[str]], pair: tuple[str, str], named: Mapping[str, set[str]]
+) -> None:
+    one, other = pair
+    example = next(name for name in ids[one] if name in named[one] & named[other])
+    if max(len(f"{split}_{name}") for split, own in ids.items() for name in own) > MAX_ID:
+        draft.faults.append(Fault("", "id", f"ids begin anew in each split and have nearly {MAX_ID} characters"))
+        return
+    draft.notes.append(
+        f"ids begin anew in each split ({example} names other samples in {one} and in {other}), so the split joins"
+        f" them: {one}_{example}"
+    )
+    for name, own in ids.items():
+        draft.splits[name].ids = [f"{name}_{sample}" for sample in own]
+
+
+def _note_repeating(draft: Draft, named: Mapping[str, set[str]], overlapping: Sequence[tuple[str, str]]) -> None:
+    distinct = {name: set(split.ids) for name, split in draft.splits.items()}
+    repeating = [name for name, own in distinct.items() if len(own) > len(named.get(name, ()))]
+    pairs = sharing(distinct) if repeating else []
+    for one, other in [pair for pair in pairs if pair not in set(overlapping)][:MAX_OVERLAPS]:
+        shared = len(distinct[one] & distinct[other])
+        draft.notes.append(f"{plural(shared, 'id')} both in {one} and in {other}")
