@@ -25,7 +25,7 @@ from mer_zoo.sharing.recipe import Modules
 from mer_zoo.training.checkpoint_io import keep_whole
 from mer_zoo.training.compilation import compile_networks
 from mer_zoo.training.guard import LossGuard, check_kept, open_entries
-from mer_zoo.training.kept import EXPLODED, KeptScores, calibrate, needed_effects, prediction, results_on
+from mer_zoo.training.kept import EXPLODED, KeptScores, calibrate, facts_of, needed_effects, prediction, results_on
 from mer_zoo.training.loaded import check_loaded
 from mer_zoo.training.monitors import AUTO, direction, follow_all, monitor_of
 from mer_zoo.training.param_groups import DEFAULT_GROUPS, OptimizerFactory, ParamGroups, build_optimizer
@@ -255,7 +255,7 @@ class MERModule(ResumableModule):
     @override
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         output = self.model.predict(batch)
-        self._kept.keep(dataloader_idx, output, batch, output.effects)
+        self._kept.keep(dataloader_idx, output, batch, output.effects, facts_of(batch))
 
     @override
     def on_test_epoch_end(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -57,6 +57,7 @@ class Scores:
             them.
         ids: Sample ids; None where nobody asked for them.
         available: (N,) what each sample has, as :meth:`mer_zoo.batch.Batch.available`; None where it is not known.
+        facts: Numbers that tell of each sample, (N,) each, NaN where one is not known; such as ``words``.
 
     Example:
         >>> len(Scores(torch.zeros(4, 1), {}, torch.zeros(4), torch.arange(4)))
@@ -70,6 +71,7 @@ class Scores:
     weights: Tensor | None = None
     ids: Sequence[str] | None = None
     available: Tensor | None = None
+    facts: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -85,6 +87,7 @@ class Scores:
             self.index.cpu(),
             ids=self.ids,
             available=available,
+            facts={name: value.float().cpu() for name, value in self.facts.items()},
         )
 
     def inner(self, logits: str) -> Scores:
@@ -119,6 +122,7 @@ class Scores:
             index[order],
             ids=[ids[place] for place in order.tolist()] if len(ids) == len(index) else None,
             available=torch.cat(known)[order] if len(known) == len(parts) else None,
+            facts={name: torch.cat([part.facts[name] for part in parts])[order] for name in parts[0].facts},
         )
 
     @classmethod

@@ -15,7 +15,7 @@ from mer_zoo.reports.merge import results_to_add_to
 from mer_zoo.runs.folder import is_trial
 from mer_zoo.runs.provenance import provenance
 from mer_zoo.scores import Scores
-from mer_zoo.training.kept import KeptScores, results_on
+from mer_zoo.training.kept import KeptScores, facts_of, results_on
 
 __all__ = ["ConditionMetrics"]
 
@@ -87,7 +87,8 @@ class ConditionMetrics(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         batch, step = batch_of(batch, "ConditionMetrics"), f"test_step of {type(pl_module).__name__}"
-        self._kept.keep(dataloader_idx, output_of(outputs, batch, self._model.task, step), batch, {})
+        output = output_of(outputs, batch, self._model.task, step)
+        self._kept.keep(dataloader_idx, output, batch, {}, facts_of(batch))
 
     @override
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -33,7 +33,7 @@ class Groups:
         if isinstance(of, Mapping):
             self.of: Mapping[str, str] | None = {str(name): str(group) for name, group in of.items()}
         else:
-            self.of = None if of is None else read_groups(Path(of))
+            self.of = None if of is None else read_groups(of)
 
     def names(self, ids: Sequence[str]) -> list[str]:
         """The group of each sample, empty where it is not known."""

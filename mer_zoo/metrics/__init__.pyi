@@ -13,6 +13,7 @@ from .confusion import (
 )
 from .contribution import ModalityContribution as ModalityContribution
 from .nominal import NominalMetric as NominalMetric, OneClassMetric as OneClassMetric
+from .groups import ByGroup as ByGroup, GroupValue as GroupValue, by_group as by_group
 from .permutation import mcnemar as mcnemar, permutation_test as permutation_test
 from .regression import Corr as Corr, MeanAbsoluteError as MeanAbsoluteError
 from .robustness import AUILC as AUILC

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from mer_zoo.data.corpus.checks import plural
@@ -10,10 +10,32 @@ from mer_zoo.data.corpus.overlap import recordings
 from mer_zoo.data.files.groups import read_groups
 from mer_zoo.errors import MERError
 
-__all__ = ["NONE", "RECORDING", "Clusters"]
+__all__ = ["NONE", "RECORDING", "Clusters", "values_by_id"]
 
 RECORDING, NONE = "recording", "none"
 FEW = 20  # clusters, below which an interval leans on the form of the distribution
+
+
+def values_by_id(file: str, values: Mapping[str, str], ids: Sequence[str] | None) -> list[str]:
+    """What a file says of each sample.
+
+    Args:
+        file: The file, for messages.
+        values: What it says, by id.
+        ids: Ids of the samples; None where a test has not kept them.
+
+    Raises:
+        MERError: If a sample is not in it, or the ids are not known.
+    """
+    if ids is None:
+        raise MERError(f"{file} names groups by id, and a run has kept no ids; test it again")
+    lacking = [name for name in ids if name not in values]
+    if lacking:
+        raise MERError(
+            f"{file} has no group for {plural(len(lacking), 'sample')} of the test, {lacking[0]!r} for one; give it a"
+            " line for each id"
+        )
+    return [values[name] for name in ids]
 
 
 class Clusters:
@@ -21,7 +43,7 @@ class Clusters:
 
     Args:
         by: ``recording`` is the recording that an id names, ``none`` takes samples for independent, and anything else
-            is a CSV file with a column ``id`` and another one, such as the speaker.
+            is a CSV file with a column ``id`` and another one, such as the speaker, or ``FILE.csv:COLUMN``.
 
     Raises:
         MERError: If the file cannot be read as such.
@@ -33,7 +55,7 @@ class Clusters:
 
     def __init__(self, by: str = RECORDING) -> None:
         self.by = by
-        self.groups = None if by in (RECORDING, NONE) else read_groups(Path(by))
+        self.groups = None if by in (RECORDING, NONE) else read_groups(by)
 
     def of(self, ids: Sequence[str] | None) -> list[str] | None:
         """The cluster of each sample; None where samples are taken for independent, as their ids tell no recording.
@@ -46,15 +68,7 @@ class Clusters:
         """
         if self.groups is None:
             return recordings(ids) if ids is not None and self.by == RECORDING else None
-        if ids is None:
-            raise MERError(f"{self.by} names groups by id, and a run has kept no ids; test it again")
-        lacking = [name for name in ids if name not in self.groups]
-        if lacking:
-            raise MERError(
-                f"{self.by} has no group for {plural(len(lacking), 'sample')} of the test, {lacking[0]!r} for one; give"
-                " it a line for each id"
-            )
-        return [self.groups[name] for name in ids]
+        return values_by_id(self.by, self.groups, ids)
 
     def note(self, counts: Collection[int], clustered: bool) -> str:
         """A sentence on what was drawn.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +26,8 @@ __all__ = ["SCORES", "KeptScores", "read_scores", "save_scores"]
 
 SCORES = "scores.safetensors"
 _PARTS = ("logits", "target", "index")
-_IDS, _AVAILABLE = "ids", "available"
-_ALL = (*_PARTS, _IDS, _AVAILABLE)
+_IDS, _AVAILABLE, _FACTS, _NAMES = "ids", "available", "facts", "fact_names"
+_ALL = (*_PARTS, _IDS, _AVAILABLE, _FACTS, _NAMES)
 _BETWEEN = "\0"
 _SETS = 2 ** (len(MODALITIES) + 1)  # of modalities, in whole or in part
 _REMEDY = "delete it or write it anew with mer-zoo test"
@@ -43,6 +43,7 @@ class KeptScores:
         index: (N,) place of each sample in its split.
         ids: The samples' ids; None where an earlier version has not kept them.
         available: (N,) what each sample has, as :meth:`mer_zoo.batch.Batch.available`; None where not kept.
+        facts: Numbers that tell of each sample, (N,) each, NaN where one is not known; none of an earlier version.
     """
 
     logits: Tensor
@@ -50,6 +51,7 @@ class KeptScores:
     index: Tensor
     ids: list[str] | None = None
     available: Tensor | None = None
+    facts: dict[str, Tensor] = field(default_factory=dict)
 
 
 def read_scores(folder: Path, condition: str, shape: tuple[int, ...]) -> KeptScores | None:
@@ -72,15 +74,19 @@ def read_scores(folder: Path, condition: str, shape: tuple[int, ...]) -> KeptSco
     """
     path = folder / SCORES
     found = _tensors(path, {f"{condition}.{part}" for part in _ALL})
-    ids, available = (found.pop(f"{condition}.{part}", None) for part in (_IDS, _AVAILABLE))
+    ids, available, facts, names = (
+        found.pop(f"{condition}.{part}", None) for part in (_IDS, _AVAILABLE, _FACTS, _NAMES)
+    )
     if len(found) < len(_PARTS):
         return None
-    scores = KeptScores(
-        **{part: found[f"{condition}.{part}"] for part in _PARTS},
-        ids=None if ids is None else _text(ids),
-        available=available,
-    )
+    logits, target, index = (found[f"{condition}.{part}"] for part in _PARTS)
+    scores = KeptScores(logits, target, index, None if ids is None else _text(ids), available)
     fault = _fault(scores, shape)
+    if not fault and facts is not None:
+        named = [] if names is None else _text(names)
+        if facts.shape != (len(scores.index), len(named)) or not facts.is_floating_point():
+            fault = f"have {len(named)} names for facts of shape {tuple(facts.shape)}"
+        scores = replace(scores, facts=dict(zip(named, facts.T, strict=False)))
     if fault:
         raise MERError(f"{path}: the scores of {told(condition)} {fault}; {_REMEDY}")
     return scores
@@ -101,8 +107,10 @@ def save_scores(folder: Path, scores: Mapping[str, Scores], kept: Set[str]) -> N
             # clones, because the file format refuses tensors that share memory
             tensors[f"{name}.{key}"] = getattr(score, key).detach().cpu().clone().contiguous()
         if score.ids and not any(_BETWEEN in each for each in score.ids):
-            text = _BETWEEN.join(score.ids).encode("utf-8", "surrogatepass")
-            tensors[f"{name}.{_IDS}"] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
+            tensors[f"{name}.{_IDS}"] = _bytes(score.ids)
+        if score.facts:
+            tensors[f"{name}.{_FACTS}"] = torch.stack([fact.float().cpu() for fact in score.facts.values()], 1)
+            tensors[f"{name}.{_NAMES}"] = _bytes(score.facts)
     if tensors:
         with whole_file(path) as part:
             # by way of bytes: the library's own writer makes files that only their owner may read
@@ -120,6 +128,10 @@ def _tensors(path: Path, names: Set[str]) -> dict[str, Tensor]:
     except (OSError, SafetensorError, RuntimeError, TypeError, OverflowError, AttributeError) as error:
         # the last four from types and shapes that torch has no form for
         raise MERError(f"{path} can't be read ({error}); {_REMEDY}") from None
+
+
+def _bytes(names: Iterable[str]) -> Tensor:
+    return torch.frombuffer(bytearray(_BETWEEN.join(names).encode("utf-8", "surrogatepass")), dtype=torch.uint8)
 
 
 def _text(stored: Tensor) -> list[str]:

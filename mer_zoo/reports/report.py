@@ -13,12 +13,14 @@ from mer_zoo.errors import MERError
 from mer_zoo.reports.beside import nothing_printed, published_table
 from mer_zoo.reports.clusters import RECORDING, Clusters
 from mer_zoo.reports.compare import difference_table, interval_table, ranks
+from mer_zoo.reports.group_tables import group_tables
 from mer_zoo.reports.groups import choose_metric, conditions_of, group_runs, named_groups
 from mer_zoo.reports.metric_tables import metric_tables, write_numbers
 from mer_zoo.reports.pictures.gallery import all_pictures
 from mer_zoo.reports.pictures.style import Picture, save_picture
 from mer_zoo.reports.record import find_results
 from mer_zoo.reports.resampled import Resampler
+from mer_zoo.reports.sample_groups import SampleGroups
 from mer_zoo.reports.sections import (
     comparison_table,
     complexity_table,
@@ -46,8 +48,8 @@ class Report:
     Attributes:
         metric: The metric it is about.
         tables: The comparison, then what else the runs allow: AUILC and the value at each missing rate, drop gap,
-            values and their differences with intervals, contributions, the papers' figures, complexity, what the models
-            report about themselves.
+            values and their differences with intervals, worst groups, contributions, the papers' figures, complexity,
+            what the models report about themselves.
         pictures: The conditions, then what else the runs allow, such as curves over the missing rate.
     """
 
@@ -76,6 +78,7 @@ def report(
     names: Sequence[str] | None = None,
     cluster: str = RECORDING,
     latex: Path | None = None,
+    by: Sequence[str] = (),
 ) -> Report:
     """Compare finished runs; those that differ in their seed only are averaged.
 
@@ -90,9 +93,11 @@ def report(
         names: What to call the runs, one name for each of ``runs``; by default by model and by what tells them apart.
         cluster: Which samples intervals draw together, see :class:`mer_zoo.reports.clusters.Clusters`.
         latex: A file for the tables in LaTeX.
+        by: What to look for the worst group by, see :class:`mer_zoo.reports.sample_groups.SampleGroups`.
 
     Raises:
-        MERError: For missing or odd files, an unknown metric, or names that do not go with the runs.
+        MERError: For missing or odd files, an unknown metric, names that do not go with the runs, or groups that the
+            tests do not tell.
 
     Example:
         >>> import json
@@ -126,6 +131,8 @@ def report(
     if samples:
         tables.append(difference_table(groups, conditions, resampler))
         tables.append(interval_table(groups, conditions, resampler))
+    for each in map(SampleGroups, by):
+        tables += group_tables(groups, conditions, resampler, each)
     tables.append(contribution_table(groups))
     if with_published:
         tables.append(published_table(groups, metric))
@@ -171,9 +178,19 @@ def main(args: list[str]) -> None:
         default=RECORDING,
         help="which samples go together: recording, none, or a CSV file of ids and groups such as speakers",
     )
+    parser.add_argument(
+        "--groups",
+        action="append",
+        default=[],
+        metavar="WHAT",
+        help="worst group by recording, label, words (of the transcript), text_steps and the like, or the columns of a"
+        " CSV file with ids: FILE.csv or FILE.csv:COLUMN; may be given again",
+    )
     options = parser.parse_args(args)
     if options.bootstrap < 0 or options.bootstrap == 1:
         raise MERError(f"--bootstrap is {options.bootstrap}; give the number of resamplings, 2 or more, or 0 for none")
+    if options.groups and not options.bootstrap:
+        raise MERError("--groups draws intervals; leave --bootstrap 0 out, or give the number of resamplings")
     metric, names = (None if words is None else words.split(",") for words in (options.metric, options.names))
     report(
         options.runs,
@@ -184,4 +201,5 @@ def main(args: list[str]) -> None:
         names=names,
         cluster=options.cluster,
         latex=options.latex,
+        by=options.groups,
     )

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from mer_zoo.batch import Batch, DataSpec, Output
+from mer_zoo.batch import MODALITIES, Batch, DataSpec, Output
 from mer_zoo.errors import TrainingError
 from mer_zoo.model import Model
 from mer_zoo.scores import Scores, baselines, measure
 from mer_zoo.uncertainty import calibrated
 
-__all__ = ["EXPLODED", "KeptScores", "calibrate", "needed_effects", "prediction", "results_on"]
+__all__ = ["EXPLODED", "KeptScores", "calibrate", "facts_of", "needed_effects", "prediction", "results_on"]
 
 NAMED = 5  # samples that a message names
 MASKING = (
@@ -54,7 +56,14 @@ class KeptScores:
         for part in model.nest:
             part.calibrating, part.explaining = calibrating, explaining
 
-    def keep(self, loader: int, output: Output, batch: Batch, effects: Mapping[str, Tensor]) -> None:
+    def keep(
+        self,
+        loader: int,
+        output: Output,
+        batch: Batch,
+        effects: Mapping[str, Tensor],
+        facts: Mapping[str, Tensor] | None = None,
+    ) -> None:
         """Keep the scores of a batch.
 
         Args:
@@ -62,6 +71,7 @@ class KeptScores:
             output: Test-time output of the model.
             batch: The batch.
             effects: What is to be kept beside the logits.
+            facts: What is to be known of the samples, such as :func:`facts_of`.
         """
         scores = Scores(
             output.logits,
@@ -69,6 +79,7 @@ class KeptScores:
             batch.target,
             batch.index,
             ids=batch.ids,
+            facts=dict(facts or {}),
             available=batch.available(self._spec),
         ).cpu()
         self._parts.setdefault(loader, []).append(scores)
@@ -114,6 +125,26 @@ def _check(logits: Tensor, ids: Sequence[str], where: str, remedy: str) -> None:
         raise TrainingError(
             f"{where}: {bad} of {len(logits)} samples have scores that are not finite ({shown}); {remedy}"
         )
+
+
+def facts_of(batch: Batch) -> dict[str, Tensor]:
+    """What is known of samples: how many words their transcript has, and how many steps each modality.
+
+    Args:
+        batch: The samples.
+
+    Returns:
+        (B,) each; NaN words without a transcript, and no steps of a modality that is not in use.
+
+    Example:
+        >>> from mer_zoo import DataSpec, SentimentRegression
+        >>> batch = Batch.random(DataSpec(), SentimentRegression(), size=2).replace(raw_text=["so good", ""])
+        >>> {name: values.tolist() for name, values in facts_of(batch).items()}
+        {'words': [2.0, nan], 'text_steps': [6.0, 4.0], 'audio_steps': [8.0, 4.0], 'vision_steps': [7.0, 2.0]}
+    """
+    words = [float(len(text.split())) or math.nan for text in batch.raw_text] or [math.nan] * len(batch)
+    steps = {f"{name}_steps": batch.modality(name).lengths.float() for name in MODALITIES}
+    return {"words": torch.tensor(words), **steps}
 
 
 def needed_effects(model: Model, output: Output) -> dict[str, Tensor]:

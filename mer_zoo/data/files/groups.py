@@ -9,16 +9,17 @@ from pathlib import Path
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import read_regular
 
-__all__ = ["read_groups"]
+__all__ = ["read_columns", "read_groups"]
 
 LARGEST = 64 * 2**20  # bytes of the file
 
 
-def read_groups(path: Path) -> dict[str, str]:
+def read_groups(path: str | Path) -> dict[str, str]:
     r"""Read the group of each sample.
 
     Args:
-        path: A CSV file with the columns ``id`` and, of whatever name, the group.
+        path: A CSV file with the columns ``id`` and, of whatever name, the group; ``FILE.csv:COLUMN`` of one with
+            several.
 
     Raises:
         MERError: Naming the file and what is wrong.
@@ -26,23 +27,73 @@ def read_groups(path: Path) -> dict[str, str]:
     Example:
         >>> from tempfile import mkdtemp
         >>> path = Path(mkdtemp()) / "speakers.csv"
-        >>> _ = path.write_text("id,speaker\n1,Ann\n2,Bob\n")
-        >>> read_groups(path)
+        >>> _ = path.write_text("id,speaker,age\n1,Ann,31\n2,Bob,57\n")
+        >>> read_groups(f"{path}:speaker")
         {'1': 'Ann', '2': 'Bob'}
     """
-    try:
-        rows = list(csv.reader(io.StringIO(read_regular(path, LARGEST).decode("utf-8-sig"), newline="")))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    columns = read_columns(path)
+    if len(columns) != 1:
+        raise MERError(f"groups: {path} has the columns {', '.join(columns)}; name one: {path}:{next(iter(columns))}")
+    return next(iter(columns.values()))
+
+
+def read_columns(path: str | Path) -> dict[str, dict[str, str]]:
+    r"""Read all that a file says of each sample.
+
+    Args:
+        path: A CSV file with a column ``id`` and others; ``FILE.csv:COLUMN`` for one of them.
+
+    Returns:
+        Column -> id -> value.
+
+    Raises:
+        MERError: Naming the file and what is wrong.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "speakers.csv"
+        >>> _ = path.write_text("id,speaker,age\n1,Ann,31\n2,Bob,57\n")
+        >>> read_columns(path)["age"]
+        {'1': '31', '2': '57'}
+    """
+    file, wanted = _file_and_column(str(path))
+    header, *rows = _rows(file)
+    if header.count("id") != 1 or len(header) < 2 or len(set(header)) < len(header) or "" in header:
         raise MERError(
-            f"groups: {path} cannot be read as a CSV file ({type(error).__name__}); give one in UTF-8"
-        ) from error
-    if not rows or len(rows[0]) != 2 or rows[0][0] != "id":
-        raise MERError(f"groups: {path} does not begin with a line of two columns, id and group; name them so")
-    found: dict[str, str] = {}
-    for line, row in enumerate(rows[1:], 2):
+            f"groups: {file} does not begin with a line of two columns, id and group, or of more with a name each; name"
+            " them so"
+        )
+    if wanted is not None and (wanted not in header or wanted == "id"):
+        others = ", ".join(name for name in header if name != "id")
+        raise MERError(f"groups: {file} has no column {wanted!r} beside id; it has {others}")
+    names = [name for name in header if name != "id" and wanted in (None, name)]
+    found: dict[str, dict[str, str]] = {name: {} for name in names}
+    seen: set[str] = set()
+    for line, row in enumerate(rows, 2):
         if not row:
             continue
-        if len(row) != 2 or not all(row) or row[0] in found:
-            raise MERError(f"groups: line {line} of {path} is not an id of its own and a group; mend that line")
-        found[row[0]] = row[1]
+        cells = dict(zip(header, row, strict=False))
+        if len(row) != len(header) or cells["id"] in {"", *seen} or not all(cells[name] for name in names):
+            raise MERError(f"groups: line {line} of {file} is not an id of its own and a group; mend that line")
+        seen.add(cells["id"])
+        for name in names:
+            found[name][cells["id"]] = cells[name]
     return found
+
+
+def _file_and_column(text: str) -> tuple[Path, str | None]:
+    """The parts of FILE or FILE:COLUMN; a colon may also be in the name of the file."""
+    before, colon, after = text.rpartition(":")
+    if colon and not Path(text).exists() and (Path(before).exists() or before.endswith(".csv")):
+        return Path(before), after
+    return Path(text), None
+
+
+def _rows(file: Path) -> list[list[str]]:
+    try:
+        text = read_regular(file, LARGEST).decode("utf-8-sig")
+        return list(csv.reader(io.StringIO(text, newline=""))) or [[]]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise MERError(
+            f"groups: {file} cannot be read as a CSV file ({type(error).__name__}); give one in UTF-8"
+        ) from error
