@@ -1,11 +1,12 @@
-"""Text that comes from a file is data wherever it is shown: in a terminal, in Markdown, in LaTeX, in a picture."""
+"""Text that comes from a file is data wherever it is shown: in a terminal, Markdown, LaTeX, HTML, in a picture."""
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 
-__all__ = ["in_latex", "in_markdown", "in_picture", "shown", "told"]
+__all__ = ["in_html", "in_latex", "in_markdown", "in_picture", "shown", "told"]
 
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # controls, what reorders or hides text, halves of characters, ends of lines
 _LONGEST = 60  # of a value in a sentence
@@ -43,6 +44,19 @@ def in_markdown(text: str) -> str:
     flat = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", flat)
     flat = re.sub(r"\](?=[(\[:])", "]\\\\", flat)
     return re.sub(r"&(?=#?\w+;)", "&amp;", flat).replace("<", "&lt;")
+
+
+def in_html(text: str) -> str:
+    r"""Text for an element or a quoted attribute of a page, on one line.
+
+    Args:
+        text: Text of a file.
+
+    Example:
+        >>> in_html("<img src=x onerror='f()'> & \"so\"\n")
+        '&lt;img src=x onerror=&#x27;f()&#x27;&gt; &amp; &quot;so&quot;\\n'
+    """
+    return html.escape(shown(text), quote=True)
 
 
 _LATEX = {

@@ -14,8 +14,9 @@ from mer_zoo.reports.beside import nothing_printed, published_table
 from mer_zoo.reports.clusters import RECORDING, Clusters
 from mer_zoo.reports.compare import difference_table, interval_table, ranks
 from mer_zoo.reports.group_tables import group_tables
-from mer_zoo.reports.groups import choose_metric, conditions_of, group_runs, named_groups
+from mer_zoo.reports.groups import Group, choose_metric, conditions_of, group_runs, named_groups
 from mer_zoo.reports.metric_tables import metric_tables, write_numbers
+from mer_zoo.reports.page.document import page
 from mer_zoo.reports.pictures.gallery import all_pictures
 from mer_zoo.reports.pictures.style import Picture, save_picture
 from mer_zoo.reports.record import find_results
@@ -51,11 +52,13 @@ class Report:
             values and their differences with intervals, worst groups, contributions, the papers' figures, complexity,
             what the models report about themselves.
         pictures: The conditions, then what else the runs allow, such as curves over the missing rate.
+        groups: The models.
     """
 
     metric: str
     tables: list[Table]
     pictures: list[Picture]
+    groups: list[Group]
 
     def markdown(self) -> str:
         """All tables and pictures in Markdown."""
@@ -66,6 +69,10 @@ class Report:
     def latex(self) -> str:
         """All tables in LaTeX."""
         return "\n\n".join(["% needs \\usepackage{booktabs}", *(table.latex() for table in self.tables)]) + "\n"
+
+    def html(self) -> str:
+        """All tables, pictures and configurations as a page that needs nothing beside it."""
+        return page(self.metric, self.tables, self.pictures, self.groups)
 
 
 def report(
@@ -79,6 +86,7 @@ def report(
     cluster: str = RECORDING,
     latex: Path | None = None,
     by: Sequence[str] = (),
+    html: Path | None = None,
 ) -> Report:
     """Compare finished runs; those that differ in their seed only are averaged.
 
@@ -94,6 +102,7 @@ def report(
         cluster: Which samples intervals draw together, see :class:`mer_zoo.reports.clusters.Clusters`.
         latex: A file for the tables in LaTeX.
         by: What to look for the worst group by, see :class:`mer_zoo.reports.sample_groups.SampleGroups`.
+        html: A file for the page.
 
     Raises:
         MERError: For missing or odd files, an unknown metric, names that do not go with the runs, or groups that the
@@ -139,7 +148,8 @@ def report(
         if tables[-1] is None:
             first.notes.append(nothing_printed(groups, conditions, metric))
     tables += [complexity_table(groups), diagnostics_table(groups)]
-    made = Report(metric, [table for table in tables if table is not None], all_pictures(groups, conditions, metric))
+    found = [table for table in tables if table is not None]
+    made = Report(metric, found, all_pictures(groups, conditions, metric), groups)
     if dest is not None:
         for picture in made.pictures:
             for kind in ("png", "svg", "pdf"):
@@ -147,9 +157,10 @@ def report(
         write_numbers(dest / "report.csv", groups, conditions, metrics)
         with whole_file(dest / "report.md") as part:
             part.write_text(made.markdown(), encoding="utf-8")
-    if latex is not None:
-        with whole_file(latex) as part:
-            part.write_text(made.latex(), encoding="utf-8")
+    for path, write in ((latex, made.latex), (html, made.html)):
+        if path is not None:
+            with whole_file(path) as part:
+                part.write_text(write(), encoding="utf-8")
     console = console or open_console()
     for table in made.tables:
         table.show(console)
@@ -171,6 +182,9 @@ def main(args: list[str]) -> None:
     parser.add_argument("--names", help="what to call the runs, one name for each path: plain,debiased")
     parser.add_argument("--out", type=Path, help="folder for report.md, report.csv and pictures (png, svg, pdf)")
     parser.add_argument("--latex", type=Path, metavar="FILE", help="file for the tables in LaTeX (booktabs)")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="file for a page with everything, configurations included"
+    )
     parser.add_argument("--published", action="store_true", help="add the figures that the papers print")
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamplings of the intervals, 0 for none")
     parser.add_argument(
@@ -202,4 +216,5 @@ def main(args: list[str]) -> None:
         cluster=options.cluster,
         latex=options.latex,
         by=options.groups,
+        html=options.html,
     )

@@ -153,5 +153,5 @@ def svg(figure: Figure, name: str) -> str:
         figure.savefig(file, format="svg", metadata=_NO_DATE["svg"])
     text = file.getvalue().decode("utf-8")
     text = text[text.index("<svg") :]
-    text = re.sub(r"\s*<metadata>.*?</metadata>|\s*<style type=\"text/css\">.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r"\s*(?:<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->)", "", text, flags=re.DOTALL)
     return re.sub(r"(\bid=\"|\bhref=\"#|url\(#)", rf"\g<1>{name}-", text)
