@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ from mer_zoo.task import Task
 
 __all__ = ["Scores", "baselines", "first_of_each", "keep_inner", "measure"]
 
-_INNER = "inner/"
+INNER = "inner/"
 _CERTAIN = 1000.0  # a logit whose softmax is one-hot to the last bit, so that a neutral prediction scores exactly 0
 
 
@@ -41,7 +41,7 @@ def keep_inner(effects: Mapping[str, Tensor]) -> dict[str, Tensor]:
         >>> list(keep_inner({"factual": torch.zeros(1)}))
         ['inner/factual']
     """
-    return {f"{_INNER}{name}": value for name, value in effects.items()}
+    return {f"{INNER}{name}": value for name, value in effects.items()}
 
 
 @dataclass
@@ -56,8 +56,6 @@ class Scores:
         weights: (N,) or (N, E) weights under which label and biased words are independent; None where nobody asked for
             them.
         ids: Sample ids; None where nobody asked for them.
-        available: (N,) what each sample has, as :meth:`mer_zoo.batch.Batch.available`; None where it is not known.
-        facts: Numbers that tell of each sample, (N,) each, NaN where one is not known; such as ``words``.
 
     Example:
         >>> len(Scores(torch.zeros(4, 1), {}, torch.zeros(4), torch.arange(4)))
@@ -70,8 +68,6 @@ class Scores:
     index: Tensor
     weights: Tensor | None = None
     ids: Sequence[str] | None = None
-    available: Tensor | None = None
-    facts: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -79,16 +75,7 @@ class Scores:
     def cpu(self) -> Scores:
         """Return the scores in float32 on the CPU."""
         effects = {name: value.float().cpu() for name, value in self.effects.items()}
-        available = None if self.available is None else self.available.cpu()
-        return Scores(
-            self.logits.float().cpu(),
-            effects,
-            self.target.cpu(),
-            self.index.cpu(),
-            ids=self.ids,
-            available=available,
-            facts={name: value.float().cpu() for name, value in self.facts.items()},
-        )
+        return Scores(self.logits.float().cpu(), effects, self.target.cpu(), self.index.cpu(), ids=self.ids)
 
     def inner(self, logits: str) -> Scores:
         """What the inner model alone would have kept, from what its wrapper kept with :func:`keep_inner`.
@@ -96,8 +83,8 @@ class Scores:
         Args:
             logits: The wrapper's effect that is the inner model's test-time logits.
         """
-        found = {name.removeprefix(_INNER): value for name, value in self.effects.items() if name.startswith(_INNER)}
-        return replace(self, logits=self.effects[logits], effects=found)
+        found = {name.removeprefix(INNER): value for name, value in self.effects.items() if name.startswith(INNER)}
+        return Scores(self.effects[logits], found, self.target, self.index, self.weights, self.ids)
 
     @classmethod
     def concat(cls, parts: Sequence[Scores]) -> Scores:
@@ -114,15 +101,12 @@ class Scores:
         order = first_of_each(index)
         names = parts[0].effects
         ids = [name for part in parts for name in part.ids or ()]
-        known = [part.available for part in parts if part.available is not None]
         return cls(
             torch.cat([part.logits for part in parts])[order],
             {name: torch.cat([part.effects[name] for part in parts])[order] for name in names},
             torch.cat([part.target for part in parts])[order],
             index[order],
             ids=[ids[place] for place in order.tolist()] if len(ids) == len(index) else None,
-            available=torch.cat(known)[order] if len(known) == len(parts) else None,
-            facts={name: torch.cat([part.facts[name] for part in parts])[order] for name in parts[0].facts},
         )
 
     @classmethod

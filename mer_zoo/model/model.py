@@ -13,9 +13,9 @@ from typing_extensions import override
 from mer_zoo.arguments import Recorded
 from mer_zoo.batch import Batch, BatchSource, DataSpec, Output, Step
 from mer_zoo.errors import MERError
+from mer_zoo.model.effects import Shown
 from mer_zoo.scores import Scores
 from mer_zoo.task import Task
-from mer_zoo.uncertainty import Uncertainty
 
 __all__ = ["Model", "check_model", "from_inside"]
 
@@ -74,9 +74,9 @@ class Model(Recorded, nn.Module, ABC):
         file_options: Options of the constructor that may name a file of training's, with the words that name none.
         for_prediction: Options of the constructor without which parts are left out that only training needs, with the
             values that leave them out; none where there are no such parts.
+        shown_effects: Effects of :meth:`predict` that readers are shown, and how; others are for the model's own use.
         scaler_state: Statistics by which the data of a model from :func:`mer_zoo.load_pretrained` are to be
             standardised, for :meth:`~mer_zoo.data.MERDataModule.load_scaler_state`.
-        uncertainty: What validation data told of how sure its predictions are; None while the weights are trained on.
 
     Example:
         >>> from mer_zoo import CLUE, LFLSTM, SentimentClassification
@@ -106,8 +106,8 @@ class Model(Recorded, nn.Module, ABC):
     mark: str = ""
     file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     for_prediction: ClassVar[Mapping[str, Any]] = {}
+    shown_effects: ClassVar[Mapping[str, Shown]] = {}
     scaler_state: dict[str, dict[str, Tensor]] | None = None
-    uncertainty: Uncertainty | None = None
 
     @abstractmethod
     @override

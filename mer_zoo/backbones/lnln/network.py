@@ -50,7 +50,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +72,7 @@ from mer_zoo.functional.noise_resistance import (
 )
 from mer_zoo.layers.gradient_reversal import reverse_gradient
 from mer_zoo.layers.text_encoder import TextEncoderSpec
-from mer_zoo.model import Backbone
+from mer_zoo.model import Backbone, Shown
 from mer_zoo.options import check_weights
 from mer_zoo.task import Task
 
@@ -134,6 +134,10 @@ class LNLN(Backbone):
     """
 
     fixed_length = reads_padding = True
+
+    shown_effects: ClassVar[Mapping[str, Shown]] = {
+        "completeness": Shown("how complete the text seems, from 0 to 1", "number")
+    }
 
     def __init__(
         self,

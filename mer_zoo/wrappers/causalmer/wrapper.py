@@ -49,7 +49,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +69,7 @@ from mer_zoo.functional.counterfactual import (
 from mer_zoo.functional.precision import widen
 from mer_zoo.functional.variants import Variant
 from mer_zoo.layers.encoder_config import check_encoder_config, encoder_sizes
-from mer_zoo.model import Model, Wrapper, check_final_logits
+from mer_zoo.model import Model, Shown, Wrapper, check_final_logits
 from mer_zoo.options import check_choice, check_weights
 from mer_zoo.scores import Scores, keep_inner
 from mer_zoo.wrappers.causalmer.branches import AlbertBranch, BranchKind, build_branches, reads_mask
@@ -113,6 +113,13 @@ class CausalMER(Wrapper):
         >>> output.logits.shape, torch.equal(output.logits, output.effects["tie"])
         (torch.Size([2, 3]), True)
     """
+
+    shown_effects: ClassVar[Mapping[str, Shown]] = {
+        "factual": Shown("what was seen (factual)", "difference"),
+        "te": Shown("total effect (TE)", "difference"),
+        **{f"nde_{name}": Shown(f"direct effect of {name} (NDE)", "difference") for name in MODALITIES},
+        "tie": Shown("total indirect effect (TIE)", "difference"),
+    }
 
     def __init__(
         self,

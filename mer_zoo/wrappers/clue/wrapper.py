@@ -46,9 +46,9 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import get_args
+from typing import ClassVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +64,7 @@ from mer_zoo.functional.counterfactual import soft_cross_entropy
 from mer_zoo.functional.deconfounding import ALPHAS
 from mer_zoo.functional.language_bias import debias
 from mer_zoo.functional.precision import widen
-from mer_zoo.model import Model, Wrapper, check_final_logits
+from mer_zoo.model import Model, Shown, Wrapper, check_final_logits
 from mer_zoo.options import check_choice, check_weights
 from mer_zoo.scores import Scores, keep_inner
 from mer_zoo.wrappers.clue.text_branch import TextBranch
@@ -104,6 +104,13 @@ class CLUE(Wrapper):
         >>> torch.equal(output.logits, output.effects["plain"] - 0.5 * output.effects["counterfactual"])
         True
     """
+
+    shown_effects: ClassVar[Mapping[str, Shown]] = {
+        "plain": Shown("network and text (plain)", "difference"),
+        "counterfactual": Shown("text alone (counterfactual)", "difference"),
+        "base": Shown("the network"),
+        "text": Shown("the text branch"),
+    }
 
     def __init__(
         self,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from mer_zoo.batch import MODALITIES
 from mer_zoo.distributed import distributed_mean, global_sum
 from mer_zoo.functional.attribution import (
     balance_loss,
@@ -19,9 +20,19 @@ from mer_zoo.functional.attribution import (
 )
 from mer_zoo.layers.label_guided import label_classes
 from mer_zoo.layers.sequence import masked_mean
+from mer_zoo.model import Shown
 from mer_zoo.task import Task
+from mer_zoo.wrappers.cumdf.guided_head import Guided
 
-__all__ = ["Attribution", "CounterfactualHead", "Distillation", "Effect", "ModalityAttribution", "Projection", "Target"]
+__all__ = [
+    "Attribution",
+    "CounterfactualHead",
+    "Distillation",
+    "Effect",
+    "ModalityAttribution",
+    "Projection",
+    "Target",
+]
 
 Effect = Literal["unimodal", "total"]
 Projection = Literal["both", "none"]
@@ -141,6 +152,9 @@ class ModalityAttribution(nn.Module):
         (1.0, 1.0)
     """
 
+    shown: ClassVar[Mapping[str, Shown]] = {
+        f"attribution_{name}": Shown(f"attribution of {name}", "number") for name in MODALITIES
+    }
     statistics: Tensor
     effects: Tensor
     shares: Tensor
@@ -182,9 +196,30 @@ class ModalityAttribution(nn.Module):
         """
         if self.training:
             self._take_in(x, mask, context)
+        effects, pooled, features = self._compare(x, mask, context, rescore, label_classes(self.task, target))
+        total = global_sum(torch.stack([effect.sum() for effect in effects]))
+        self.effects += total.detach()
+        shares = modality_shares(total)
+        return Attribution(shares, balance_loss(shares), self._heads_loss(pooled, features, target))
+
+    def of_samples(self, found: Guided, rescore: Rescore) -> dict[str, Tensor]:
+        """The effect delta (B,) of each modality on the class that is predicted, by the names of :attr:`shown`.
+
+        Inferred: at test time no label may be read, so it is not the true class.
+
+        Args:
+            found: The sequences and the prediction.
+            rescore: Features and logits of replaced sequences and context.
+        """
+        effects, _, _ = self._compare(found.x, found.mask, found.context, rescore, found.logits.argmax(-1))
+        return {f"attribution_{name}": effect for name, effect in zip(self.modalities, effects, strict=True)}
+
+    def _compare(
+        self, x: Mapping[str, Tensor], mask: Tensor, context: Tensor | None, rescore: Rescore, classes: Tensor
+    ) -> tuple[list[Tensor], dict[str, Tensor], list[Tensor]]:
+        """Effects (B,); each modality pooled, and features of each counterfactual, where a head learns from them."""
         means, mean_context = self._means()
         without_context = None if context is None else mean_context.to(context).expand_as(context)
-        classes = label_classes(self.task, target)
         pooled = {name: masked_mean(x[name], mask) for name in self.heads}
         whole = None if self.heads else class_probability(rescore(x, without_context)[1], classes)
         effects, features = [], []
@@ -196,11 +231,8 @@ class ModalityAttribution(nn.Module):
                 logits = self.task.reshape(self.counterfactual(found))
             p_without = class_probability(logits, classes)
             p = whole if whole is not None else class_probability(self._alone(name, pooled[name]), classes)
-            effects.append(modality_effect(p, p_without).sum())
-        total = global_sum(torch.stack(effects))
-        self.effects += total.detach()
-        shares = modality_shares(total)
-        return Attribution(shares, balance_loss(shares), self._heads_loss(pooled, features, target))
+            effects.append(modality_effect(p, p_without))
+        return effects, pooled, features
 
     def proportions(self) -> dict[str, float]:
         """Share of each modality in the training batches since the last call (without any, that of the last call)."""

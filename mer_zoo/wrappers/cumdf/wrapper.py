@@ -59,7 +59,7 @@ from mer_zoo.data.missing.views import IncompleteViews
 from mer_zoo.distributed import distributed_mean
 from mer_zoo.functional.attribution import distillation_weights, weight_penalty
 from mer_zoo.functional.draws import dropped_at, uniform
-from mer_zoo.model import Model, Wrapper
+from mer_zoo.model import Model, Shown, Wrapper
 from mer_zoo.options import check_weights
 from mer_zoo.wrappers.cumdf.attribution import (
     CounterfactualHead,
@@ -83,7 +83,7 @@ class CUMDF(Wrapper):
     """Label-guided teacher and student; see the module's text for the idea and what is inferred.
 
     A term of weight 0 is not computed and has no parameters. Without a teacher, the same network on the same incomplete
-    views remains.
+    views remains. Tests and predictions have the effects ``attribution_text`` and so on, (B,), of the predicted class.
 
     Args:
         backbone: The network.
@@ -128,6 +128,7 @@ class CUMDF(Wrapper):
         ['cumdf/attribution', 'cumdf/penalty', 'cumdf/srd', 'cumdf/unimodal']
     """
 
+    shown_effects: ClassVar[Mapping[str, Shown]] = ModalityAttribution.shown
     file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"teacher": ("joint",)}
     for_prediction: ClassVar[Mapping[str, Any]] = {"role": "student", "teacher": None, "attribution_weight": 0.0}
 
@@ -206,6 +207,8 @@ class CUMDF(Wrapper):
         """Replace features and logits; no label is read."""
         found: Guided = self.guided(self.backbone, output, batch)
         effects = {name: value for name, value in output.effects.items() if name != "factual"}
+        if self.attribution is not None and (self.explaining or not self.calibrating):
+            effects |= self.attribution.of_samples(found, partial(self.guided.rescore, self.backbone, found.mask))
         return output.replace(logits=found.logits, features=found.features, effects=effects)
 
     @override

@@ -43,7 +43,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import get_args
+from typing import ClassVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.functional.draws import global_seed
 from mer_zoo.functional.gear import BiasCriterion, WeightRule, bias_loss, sample_weight, swap_order
 from mer_zoo.functional.precision import widen
-from mer_zoo.model import Model, Wrapper
+from mer_zoo.model import Model, Shown, Wrapper
 from mer_zoo.options import check_choice, check_weights
 from mer_zoo.wrappers.gear.content_bias import BiasBranch, ContentBias, Reading, swap_halves
 
@@ -99,6 +99,7 @@ class GEAR(Wrapper):
         ['gear/swap_bias', 'gear/swap_content']
     """
 
+    shown_effects: ClassVar[Mapping[str, Shown]] = {"bias": Shown("the bias alone")}
     prepared: Tensor
     weights: Tensor
 

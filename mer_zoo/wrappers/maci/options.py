@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 from mer_zoo.confounding.strength import check_strength
 from mer_zoo.errors import MERError
 from mer_zoo.functional.variants import Variant
-from mer_zoo.model import Model
+from mer_zoo.model import Model, Shown
 from mer_zoo.options import check_choice
 
-__all__ = ["Counterfactual", "check_inner", "check_options"]
+__all__ = ["NOTHING", "NO_LABELS", "SHOWN", "Counterfactual", "check_inner", "check_options"]
 
 Counterfactual = Literal["text", "text_alone"]
+
+SHOWN: Mapping[str, Shown] = {
+    "factual": Shown("as trained (factual)"),
+    "plain": Shown("all classes alike (with MCM)"),
+    "counterfactual": Shown("bias words alone (counterfactual)"),
+}
+NO_LABELS = "MACI did without its label part (labels: false)"
+NOTHING = "MACI changed nothing: its label part was switched off, and there were no token ids"
 
 
 def check_options(

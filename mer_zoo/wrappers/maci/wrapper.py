@@ -57,8 +57,9 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -73,17 +74,14 @@ from mer_zoo.functional.backdoor import class_means, class_prior, class_sums
 from mer_zoo.functional.language_bias import debias, intervened
 from mer_zoo.functional.variants import Variant
 from mer_zoo.layers.sequence import masked_mean
-from mer_zoo.model import Model, Wrapper
+from mer_zoo.model import Model, Shown, Wrapper
 from mer_zoo.scores import Scores
 from mer_zoo.training.modes import evaluating
 from mer_zoo.wrappers.maci.backdoor import BackdoorHeads, PlainHead
 from mer_zoo.wrappers.maci.language_bias import LanguageBias
-from mer_zoo.wrappers.maci.options import Counterfactual, check_inner, check_options
+from mer_zoo.wrappers.maci.options import NO_LABELS, NOTHING, SHOWN, Counterfactual, check_inner, check_options
 
 __all__ = ["MACI"]
-
-_NO_LABELS = "MACI did without its label part (labels: false)"
-_NOTHING = "MACI changed nothing: its label part was switched off, and there were no token ids"
 
 
 class MACI(Wrapper):
@@ -125,6 +123,7 @@ class MACI(Wrapper):
         True
     """
 
+    shown_effects: ClassVar[Mapping[str, Shown]] = SHOWN
     prepared: Tensor
 
     def __init__(
@@ -295,5 +294,5 @@ class MACI(Wrapper):
     def notes(self) -> list[str]:
         mine = self.language_bias.notes() if self.prepared else []
         if not self.labels:
-            mine = [_NOTHING] if self.prepared and not self.language_bias.on else [_NO_LABELS, *mine]
+            mine = [NOTHING] if self.prepared and not self.language_bias.on else [NO_LABELS, *mine]
         return [*mine, *super().notes()]
