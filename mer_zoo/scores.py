@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -56,6 +56,8 @@ class Scores:
         weights: (N,) or (N, E) weights under which label and biased words are independent; None where nobody asked for
             them.
         ids: Sample ids; None where nobody asked for them.
+        available: (N,) what each sample has, as :meth:`mer_zoo.batch.Batch.available`; None where it is not known.
+        facts: Numbers that tell of each sample, (N,) each, NaN where one is not known; such as ``words``.
 
     Example:
         >>> len(Scores(torch.zeros(4, 1), {}, torch.zeros(4), torch.arange(4)))
@@ -68,6 +70,8 @@ class Scores:
     index: Tensor
     weights: Tensor | None = None
     ids: Sequence[str] | None = None
+    available: Tensor | None = None
+    facts: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -75,7 +79,16 @@ class Scores:
     def cpu(self) -> Scores:
         """Return the scores in float32 on the CPU."""
         effects = {name: value.float().cpu() for name, value in self.effects.items()}
-        return Scores(self.logits.float().cpu(), effects, self.target.cpu(), self.index.cpu(), ids=self.ids)
+        available = None if self.available is None else self.available.cpu()
+        return Scores(
+            self.logits.float().cpu(),
+            effects,
+            self.target.cpu(),
+            self.index.cpu(),
+            ids=self.ids,
+            available=available,
+            facts={name: value.float().cpu() for name, value in self.facts.items()},
+        )
 
     def inner(self, logits: str) -> Scores:
         """What the inner model alone would have kept, from what its wrapper kept with :func:`keep_inner`.
@@ -84,7 +97,7 @@ class Scores:
             logits: The wrapper's effect that is the inner model's test-time logits.
         """
         found = {name.removeprefix(INNER): value for name, value in self.effects.items() if name.startswith(INNER)}
-        return Scores(self.effects[logits], found, self.target, self.index, self.weights, self.ids)
+        return replace(self, logits=self.effects[logits], effects=found)
 
     @classmethod
     def concat(cls, parts: Sequence[Scores]) -> Scores:
@@ -101,12 +114,15 @@ class Scores:
         order = first_of_each(index)
         names = parts[0].effects
         ids = [name for part in parts for name in part.ids or ()]
+        known = [part.available for part in parts if part.available is not None]
         return cls(
             torch.cat([part.logits for part in parts])[order],
             {name: torch.cat([part.effects[name] for part in parts])[order] for name in names},
             torch.cat([part.target for part in parts])[order],
             index[order],
             ids=[ids[place] for place in order.tolist()] if len(ids) == len(index) else None,
+            available=torch.cat(known)[order] if len(known) == len(parts) else None,
+            facts={name: torch.cat([part.facts[name] for part in parts])[order] for name in parts[0].facts},
         )
 
     @classmethod

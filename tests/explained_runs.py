@@ -37,6 +37,7 @@ def trained_run(
     }
     trainer = Trainer(max_epochs=1, accelerator="cpu", default_root_dir=folder, **quiet)
     trainer.fit(module, data)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(DATA.replace("TASK", task), encoding="utf-8")
     trainer.save_checkpoint(folder / "checkpoints" / "best.ckpt")
     return module

@@ -38,7 +38,7 @@ LADDER = (
     ("wrappers",),
     ("sharing",),
     ("module",),
-    ("callbacks", "life"),
+    ("callbacks", "explain", "life"),
     ("cli",),
     ("__init__", "__main__"),
 )

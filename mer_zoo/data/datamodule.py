@@ -195,6 +195,10 @@ class MERDataModule(LightningDataModule):
         source = SplitSource(self.dataset(condition.split, condition.source), self.batch_size, device)
         return MappedSource(source, lambda batch: self._under(condition, batch))
 
+    def samples(self, condition: Condition, places: Sequence[int]) -> Batch:
+        """Samples of what a condition tests on, by their places there, as a test under it has them."""
+        return self._under(condition, self.dataset(condition.split, condition.source).__getitems__(places))
+
     def _under(self, condition: Condition, batch: Batch) -> Batch:
         if condition.pattern is None:
             return batch

@@ -16,6 +16,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.model.effects import Shown
 from mer_zoo.scores import Scores
 from mer_zoo.task import Task
+from mer_zoo.uncertainty import Uncertainty
 
 __all__ = ["Model", "check_model", "from_inside"]
 
@@ -77,6 +78,7 @@ class Model(Recorded, nn.Module, ABC):
         shown_effects: Effects of :meth:`predict` that readers are shown, and how; others are for the model's own use.
         scaler_state: Statistics by which the data of a model from :func:`mer_zoo.load_pretrained` are to be
             standardised, for :meth:`~mer_zoo.data.MERDataModule.load_scaler_state`.
+        uncertainty: What validation data told of how sure its predictions are; None while the weights are trained on.
 
     Example:
         >>> from mer_zoo import CLUE, LFLSTM, SentimentClassification
@@ -108,6 +110,7 @@ class Model(Recorded, nn.Module, ABC):
     for_prediction: ClassVar[Mapping[str, Any]] = {}
     shown_effects: ClassVar[Mapping[str, Shown]] = {}
     scaler_state: dict[str, dict[str, Tensor]] | None = None
+    uncertainty: Uncertainty | None = None
 
     @abstractmethod
     @override
