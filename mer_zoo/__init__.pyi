@@ -1,5 +1,6 @@
 # ruff: noqa: I001  # "as" marks what is exported; one import a module reads better than one a name
 from . import (
+    audit as audit,
     backbones as backbones,
     callbacks as callbacks,
     compat as compat,

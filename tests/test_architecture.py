@@ -39,6 +39,7 @@ LADDER = (
     ("sharing",),
     ("module",),
     ("callbacks", "explain", "life"),
+    ("audit",),
     ("cli",),
     ("__init__", "__main__"),
 )

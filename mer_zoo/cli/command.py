@@ -50,6 +50,7 @@ GROUPS = {
     "Data": {
         "validate-data": Command("list every fault of a corpus", "data.validate"),
         "convert": Command("convert a corpus to a memory-mapped store", "data.convert"),
+        "audit": Command("is this number possible? leaks in a corpus and in runs on it", "cli.audit"),
         "split-ood": Command("new splits of a corpus, the test split out of distribution", "data.ood.resplit"),
     },
     "What there is": {

@@ -1,0 +1,283 @@
+"""Does one modality, or the mere length of a sample, tell the label better than it honestly could?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mer_zoo.audit.finding import Finding, NotChecked
+from mer_zoo.audit.material import Material, Part
+from mer_zoo.audit.probes import Choice, Sample, choose, differences, everywhere, permuted
+from mer_zoo.audit.targets import Targets
+from mer_zoo.functional.ridge import ridge
+
+__all__ = ["check_lengths", "check_telling"]
+
+PERFECT, NEAR = 0.98, 0.95  # area, correlation of one feature
+GOOD, INFORMED, MARGIN = 0.85, 0.65, 0.1
+UNEQUAL, SMALL_P, SHARE = 2.0, 1e-6, 0.1
+HIGH, LOW = 0.9, 0.65
+LENGTH_LEAK, LENGTH_WARNING = 0.85, 0.75
+FEWEST, MOST = 30, 6000
+BINS = 12
+REMEDY = (
+    "leave {0} out (data.modalities), or extract it anew with a network that has seen no label of this corpus; figures"
+    " that use it say nothing"
+)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a probe reached on a test split."""
+
+    choice: Choice
+    split: str
+    sample: Sample
+    scores: Tensor
+
+    @property
+    def area(self) -> float:
+        return self.sample.targets.area(self.scores)
+
+
+def check_telling(material: Material, samples: Mapping[str, Sample]) -> Iterator[Finding | NotChecked]:
+    """Compare linear probes of the modalities with each other, with permuted labels, and between recordings.
+
+    Args:
+        material: The corpus.
+        samples: Its labelled samples.
+    """
+    train, valid, tests = _roles(samples)
+    if train is None or not tests:
+        yield NotChecked("whether a modality tells the label too well", _lack(samples))
+        return
+    told: dict[str, list[_Told]] = {}
+    for modality in train.vectors:
+        choice = choose(modality, train, valid)
+        told[modality] = [_Told(choice, name, test, choice.scores(test)) for name, test in tests.items()]
+    whole = Sample.joined(_at_most(list(samples.values()))) if material.recordings() else None
+    for modality, found in told.items():
+        best = max(found, key=lambda one: -1.0 if math.isnan(one.area) else one.area)
+        if math.isnan(best.area):
+            yield NotChecked(f"whether {modality} tells the label too well", "too few samples of each class are tested")
+            continue
+        text = next((one for one in told.get("text", []) if one.split == best.split), None)
+        yield from _judge(modality, best, None if modality == "text" else text, whole)
+        yield from _single_features(modality, train, best.sample, best.split)
+
+
+def _judge(modality: str, best: _Told, text: _Told | None, whole: Sample | None) -> Iterator[Finding]:
+    area, targets = best.area, best.sample.targets
+    chance = permuted(best.choice, best.sample)
+    evidence: dict[str, float | int | str] = {
+        "split": best.split,
+        "area": area,
+        "accuracy": targets.accuracy(best.scores),
+        "majority": targets.majority(),
+        "permuted": float(np.mean(chance)),
+        "permuted_highest": max(chance),
+        "samples": len(targets),
+    }
+    start = (
+        f"a linear probe on {modality} alone reaches an AUC of {100 * area:.1f} % on {best.split}"
+        f" (accuracy {100 * evidence['accuracy']:.1f} %, majority {100 * evidence['majority']:.1f} %, AUC with permuted"
+        f" labels {100 * np.mean(chance):.1f} %, at most {100 * max(chance):.1f} %)"
+    )
+    remedy = REMEDY.format(modality)
+    if area > max(chance) and whole is not None and modality in whole.vectors:
+        unequal = everywhere(best.choice, whole)
+        high = sum(value >= HIGH for value in unequal.areas)
+        low = sum(value <= LOW for value in unequal.areas)
+        enough = min(high, low) >= SHARE * len(unequal.areas)
+        evidence |= {"recordings": len(unequal.areas), "high": high, "low": low, "q": unequal.ratio, "p": unequal.p}
+        if unequal.ratio >= UNEQUAL and unequal.p < SMALL_P and unequal.area >= INFORMED and enough:
+            yield Finding(
+                "too-telling",
+                "leak",
+                f"{start}, and not everywhere alike: of {len(unequal.areas)} recordings it has 90 % or more in {high}"
+                f" and 65 % or less in {low} (Cochran's Q {unequal.ratio:.1f} times that of chance, p"
+                f" {_small(unequal.p)}), as features have that were trained with the labels of some recordings",
+                remedy,
+                evidence,
+            )
+            return
+    if area >= PERFECT:
+        yield Finding(
+            "too-telling", "leak", f"{start}: no feature of people tells so much of what others rate", remedy, evidence
+        )
+        return
+    if text is None or area < GOOD or len(targets) < FEWEST:
+        return
+    apart = differences(best.scores, text.scores, best.sample)
+    low_end = apart[len(apart) // 40] if apart else -1.0
+    evidence |= {"text_area": text.area, "difference_low": low_end}
+    if low_end > 0:
+        told = f"{start}, more than text ({100 * text.area:.1f} %; 95 % interval of the difference above"
+        severe = low_end >= MARGIN and text.area >= INFORMED
+        yield Finding(
+            "too-telling",
+            "leak" if severe else "warning",
+            f"{told} {100 * low_end:.1f} points)",
+            remedy if severe else f"find out how {modality} was extracted, and whether labels of this corpus took part",
+            evidence,
+        )
+
+
+def _single_features(modality: str, train: Sample, test: Sample, split: str) -> Iterator[Finding]:
+    """A feature that is the label, whatever the others are."""
+    if len(test) < FEWEST or len(train) < FEWEST:
+        return
+    for pooling, x in train.vectors[modality].items():
+        ours = _correlations(x, train.targets.single)
+        theirs = _correlations(test.vectors[modality][pooling], test.targets.single)
+        both = torch.minimum(ours, theirs)
+        worst = float(both.max())
+        if worst >= NEAR:
+            column = int(both.max(1).values.argmax())
+            what = f"column {column} of {modality} ({pooling})" if pooling != "words" else "one word"
+            yield Finding(
+                "label-in-features",
+                "leak",
+                f"{what} is the label itself: its correlation is {worst:.3f} or more in train and in {split}",
+                f"take the column out of {modality}, or extract it anew without labels",
+                {"column": column, "pooling": pooling, "correlation": worst, "split": split},
+            )
+            return
+
+
+def _correlations(x: Tensor, y: Tensor) -> Tensor:
+    """(d, K) absolute correlations; 0 for what is constant."""
+    x, y = x.double(), y.double()
+    x, y = x - x.mean(0), y - y.mean(0)
+    size = x.norm(dim=0)[:, None] * y.norm(dim=0)
+    floor = 1e-9 * size.max().clamp(min=1e-30)
+    return torch.where(size > floor, (x.T @ y).abs() / size.clamp(min=1e-30), 0.0)
+
+
+def check_lengths(material: Material, samples: Mapping[str, Sample]) -> Iterator[Finding | NotChecked]:
+    """See whether length, padding or absence tells the label.
+
+    Args:
+        material: The corpus.
+        samples: Its labelled samples.
+    """
+    train, _, tests = _roles(samples)
+    if train is None or not tests or "train" not in samples:
+        yield NotChecked("whether lengths and padding tell the label", _lack(samples))
+        return
+    fitted = _outlines(material.parts["train"])
+    for split, test in tests.items():
+        if split not in material.parts:
+            continue
+        theirs = _outlines(material.parts[split])
+        areas = {
+            name: test.targets.area(_binned(values, train.targets, theirs[name]))
+            for name, values in fitted.items()
+            if name in theirs
+        }
+        areas |= _behind(material, train, test, split)
+        known = {name: area for name, area in areas.items() if not math.isnan(area)}
+        name = max(known, key=known.__getitem__, default="")
+        if name and known[name] >= LENGTH_WARNING and len(test) >= FEWEST:
+            severe = known[name] >= LENGTH_LEAK
+            yield Finding(
+                "telling-length",
+                "leak" if severe else "warning",
+                f"{name} alone tells the label of {split}: AUC {100 * known[name]:.1f} %, where honest lengths stay"
+                f" near 50 to {100 * LENGTH_WARNING - 5:.0f} %",
+                "cut and pad all samples by the same rule, whatever their label, and extract them again",
+                {"split": split, "area": known[name], "what": name},
+            )
+
+
+def _outlines(part: Part) -> dict[str, Tensor]:
+    """(K,) lengths and beginnings of what is kept."""
+    found: dict[str, Tensor] = {}
+    for key, features in part.features.items():
+        spans = torch.from_numpy(features.spans[part.kept].astype(np.int64))
+        found[f"the length of {key}"] = spans[:, 1] - spans[:, 0]
+        found[f"the padding in front of {key}"] = spans[:, 0]
+    words = part.words()
+    if words is not None:
+        found["the number of words"] = torch.tensor([len(words[row]) for row in part.kept.tolist()])
+    return found
+
+
+def _binned(values: Tensor, targets: Targets, others: Tensor) -> Tensor:
+    """(N, K) mean targets of the training samples of about the same value, drawn towards the mean of all."""
+    levels = np.unique(values.numpy())
+    if len(levels) > BINS:
+        levels = np.unique(np.quantile(values.numpy(), np.linspace(0, 1, BINS + 1)[:-1]))
+    ours, theirs = (
+        torch.from_numpy(np.maximum(np.searchsorted(levels, x.numpy(), "right"), 1) - 1) for x in (values, others)
+    )
+    sums = torch.zeros(len(levels), targets.columns.shape[1]).double().index_add_(0, ours, targets.columns)
+    counts = torch.bincount(ours, minlength=len(levels)).double()[:, None]
+    mean = targets.columns.mean(0)
+    return ((sums + FEWEST / 6 * mean) / (counts + FEWEST / 6))[theirs]
+
+
+def _behind(material: Material, train: Sample, test: Sample, split: str) -> Mapping[str, float]:
+    """The area of what stands behind the lengths that a file gives."""
+    found = {}
+    for key, features in material.parts["train"].features.items():
+        other = material.parts[split].features.get(key)
+        if features.behind is None or other is None or other.behind is None:
+            continue
+        (probe,) = ridge(torch.from_numpy(features.behind), train.targets.columns, [100.0])
+        found[f"what stands behind the length of {key}"] = test.targets.area(probe(torch.from_numpy(other.behind)))
+    return found
+
+
+def _roles(samples: Mapping[str, Sample]) -> tuple[Sample | None, Sample | None, dict[str, Sample]]:
+    """What to fit on, what to choose by and what to test on; of one split alone a part is tested on."""
+    tests = {name: one for name, one in samples.items() if name.startswith("test")}
+    train, valid = samples.get("train"), samples.get("valid")
+    if train is not None and not tests and valid is not None:
+        return _large(train), None, {"valid": valid}
+    if len(samples) == 1:
+        ((name, only),) = samples.items()
+        held = only.folds() == 0
+        if 0 < held.sum() < len(only):
+            return (
+                _large(only.take(np.flatnonzero(~held))),
+                None,
+                {f"a fifth of {name}": only.take(np.flatnonzero(held))},
+            )
+    valid = valid if valid is not None and len(valid) >= FEWEST else None
+    return (None if train is None else _large(train)), valid, tests
+
+
+def _large(sample: Sample) -> Sample | None:
+    return sample if len(sample) >= FEWEST else None
+
+
+def _at_most(samples: list[Sample]) -> list[Sample]:
+    """As many whole splits' samples as are looked at, of each the same share."""
+    total = sum(map(len, samples))
+    if total <= MOST:
+        return samples
+    found = []
+    for one in samples:
+        names = sorted(set(one.groups))
+        chosen = set(np.random.default_rng(0).permutation(names)[: max(2, len(names) * MOST // total)].tolist())
+        found.append(one.take(np.flatnonzero([name in chosen for name in one.groups])))
+    return found
+
+
+def _lack(samples: Mapping[str, Sample]) -> str:
+    if not samples:
+        return "no split has labels"
+    if "train" in samples and len(samples["train"]) < FEWEST:
+        return f"there are fewer than {FEWEST} labelled samples to fit on"
+    have = ", ".join(samples)
+    return f"it takes a labelled train split of {FEWEST} samples and another one, and it has {have}"
+
+
+def _small(p: float) -> str:
+    return "below 1e-30" if p < 1e-30 else f"{p:.0e}"
