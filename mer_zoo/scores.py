@@ -58,6 +58,8 @@ class Scores:
         ids: Sample ids; None where nobody asked for them.
         available: (N,) what each sample has, as :meth:`mer_zoo.batch.Batch.available`; None where it is not known.
         facts: Numbers that tell of each sample, (N,) each, NaN where one is not known; such as ``words``.
+        additive: (N, *task shape) logits of the model's additive approximation over modalities, NaN for samples that
+            it was not made for; None where nobody asked for it.
 
     Example:
         >>> len(Scores(torch.zeros(4, 1), {}, torch.zeros(4), torch.arange(4)))
@@ -72,6 +74,7 @@ class Scores:
     ids: Sequence[str] | None = None
     available: Tensor | None = None
     facts: dict[str, Tensor] = field(default_factory=dict)
+    additive: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)

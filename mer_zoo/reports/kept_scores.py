@@ -26,8 +26,8 @@ __all__ = ["SCORES", "KeptScores", "read_scores", "save_scores"]
 
 SCORES = "scores.safetensors"
 _PARTS = ("logits", "target", "index")
-_IDS, _AVAILABLE, _FACTS, _NAMES = "ids", "available", "facts", "fact_names"
-_ALL = (*_PARTS, _IDS, _AVAILABLE, _FACTS, _NAMES)
+_IDS, _AVAILABLE, _FACTS, _NAMES, _ADDITIVE = "ids", "available", "facts", "fact_names", "additive"
+_ALL = (*_PARTS, _IDS, _AVAILABLE, _FACTS, _NAMES, _ADDITIVE)
 _BETWEEN = "\0"
 _SETS = 2 ** (len(MODALITIES) + 1)  # of modalities, in whole or in part
 _REMEDY = "delete it or write it anew with mer-zoo test"
@@ -44,6 +44,8 @@ class KeptScores:
         ids: The samples' ids; None where an earlier version has not kept them.
         available: (N,) what each sample has, as :meth:`mer_zoo.batch.Batch.available`; None where not kept.
         facts: Numbers that tell of each sample, (N,) each, NaN where one is not known; none of an earlier version.
+        additive: (N, *task shape) logits of the model's additive approximation, NaN for samples that it was not made
+            for; None where it was not asked for.
     """
 
     logits: Tensor
@@ -52,6 +54,7 @@ class KeptScores:
     ids: list[str] | None = None
     available: Tensor | None = None
     facts: dict[str, Tensor] = field(default_factory=dict)
+    additive: Tensor | None = None
 
 
 def read_scores(folder: Path, condition: str, shape: tuple[int, ...]) -> KeptScores | None:
@@ -74,14 +77,16 @@ def read_scores(folder: Path, condition: str, shape: tuple[int, ...]) -> KeptSco
     """
     path = folder / SCORES
     found = _tensors(path, {f"{condition}.{part}" for part in _ALL})
-    ids, available, facts, names = (
-        found.pop(f"{condition}.{part}", None) for part in (_IDS, _AVAILABLE, _FACTS, _NAMES)
+    ids, available, facts, names, additive = (
+        found.pop(f"{condition}.{part}", None) for part in (_IDS, _AVAILABLE, _FACTS, _NAMES, _ADDITIVE)
     )
     if len(found) < len(_PARTS):
         return None
     logits, target, index = (found[f"{condition}.{part}"] for part in _PARTS)
-    scores = KeptScores(logits, target, index, None if ids is None else _text(ids), available)
+    scores = KeptScores(logits, target, index, None if ids is None else _text(ids), available, additive=additive)
     fault = _fault(scores, shape)
+    if not fault and additive is not None and (additive.shape != logits.shape or not additive.is_floating_point()):
+        fault = f"have an additive approximation of shape {tuple(additive.shape)} for {tuple(logits.shape)}"
     if not fault and facts is not None:
         named = [] if names is None else _text(names)
         if facts.shape != (len(scores.index), len(named)) or not facts.is_floating_point():
@@ -108,6 +113,8 @@ def save_scores(folder: Path, scores: Mapping[str, Scores], kept: Set[str]) -> N
             tensors[f"{name}.{key}"] = getattr(score, key).detach().cpu().clone().contiguous()
         if score.ids and not any(_BETWEEN in each for each in score.ids):
             tensors[f"{name}.{_IDS}"] = _bytes(score.ids)
+        if score.additive is not None:
+            tensors[f"{name}.{_ADDITIVE}"] = score.additive.float().cpu().contiguous()
         if score.facts:
             tensors[f"{name}.{_FACTS}"] = torch.stack([fact.float().cpu() for fact in score.facts.values()], 1)
             tensors[f"{name}.{_NAMES}"] = _bytes(score.facts)
