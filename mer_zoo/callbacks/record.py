@@ -14,8 +14,9 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_info
 from typing_extensions import override
 
-from mer_zoo.callbacks.certainty import calibration_of, with_uncertainty
-from mer_zoo.callbacks.results import about, trained_elsewhere, with_data
+from mer_zoo.callbacks.certainty import calibration_of
+from mer_zoo.callbacks.interaction import check_emap, keep_additive
+from mer_zoo.callbacks.results import results_of
 from mer_zoo.confounding.propensity import Propensity
 from mer_zoo.errors import MERError
 from mer_zoo.functional.conformal import check_level
@@ -28,8 +29,7 @@ from mer_zoo.runs.earlier import check_no_run, clear_run, lock_run
 from mer_zoo.runs.files import write_csv, write_json
 from mer_zoo.runs.folder import is_trial, run_folder
 from mer_zoo.runs.provenance import provenance
-from mer_zoo.sharing.named import named_options
-from mer_zoo.training.cost import EpochClock, parameter_counts, read_cost, write_cost
+from mer_zoo.training.cost import EpochClock, read_cost, write_cost
 from mer_zoo.training.record import REMEDY
 from mer_zoo.training.stretches import with_stretch
 
@@ -51,6 +51,9 @@ class RunRecord(BasePredictionWriter):
         pictures: Whether to draw.
         overwrite: Replace what an earlier run has left in the folder. Its checkpoints are put aside, as ``*.ckpt.old``.
         level: Share of samples that conformal sets and intervals are to cover.
+        emap: Of how many samples of the first test split modalities are put together anew, to tell what interactions
+            between them add (EMAP), by as many predictions as their number squared, three times that for three
+            modalities. 0 leaves it out.
 
     Attributes:
         command: The command line; that of the process by default.
@@ -76,11 +79,17 @@ class RunRecord(BasePredictionWriter):
     untrained: bool = False
 
     def __init__(
-        self, folder: str | None = None, pictures: bool = True, overwrite: bool = False, level: float = 0.9
+        self,
+        folder: str | None = None,
+        pictures: bool = True,
+        overwrite: bool = False,
+        level: float = 0.9,
+        emap: int = 0,
     ) -> None:
         super().__init__(write_interval="epoch")
         check_level(level)
-        self.level = level
+        check_emap(emap)
+        self.level, self.emap = level, emap
         self.folder, self.pictures, self.overwrite = folder, pictures, overwrite
         self._lock: FileLock | None = None
         self._curve: CurveWriter | None = None
@@ -205,11 +214,13 @@ class RunRecord(BasePredictionWriter):
             # What can't be kept is refused before the work, not after it.
             results_to_add_to(self.folder_of(trainer), results_of(trainer, pl_module, self.level), self.overwrite)
             self._cost(trainer, pl_module.model.label)
+            check_emap(self.emap, trainer, pl_module)
 
     @override
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not isinstance(pl_module, MERModule) or not trainer.is_global_zero or is_trial(trainer):
             return
+        keep_additive(trainer, pl_module, self.emap)
         results, folder = results_of(trainer, pl_module, self.level), self.folder_of(trainer)
         refused = results["calibration"].get("refused")
         if refused is not None and not self.untrained:
@@ -268,31 +279,3 @@ class RunRecord(BasePredictionWriter):
 def _is_row(row: object) -> bool:
     is_row = isinstance(row, dict) and {"step", "epoch"} <= row.keys()
     return is_row and all(isinstance(k, str) and type(v) in (int, float) for k, v in row.items())  # type: ignore[attr-defined]
-
-
-def results_of(trainer: Trainer, module: MERModule, level: float) -> dict[str, Any]:
-    """The content of results.json: what was tested, on what, and the metrics of each condition.
-
-    Args:
-        trainer: The trainer that has just tested.
-        module: The module it tested.
-        level: Share of samples that conformal sets and intervals are to cover.
-
-    Returns:
-        Plain values only.
-    """
-    sure, told = calibration_of(module, level)
-    results = {
-        **about(trainer, module, module.model.label),
-        "nest": named_options(module.model),
-        "complexity": {"parameters": parameter_counts(module.model)},
-        "seed": module.trained_seed(),
-        "conditions": module.results if sure is None else with_uncertainty(module, sure),
-        "calibration": told,
-        "diagnostics": module.model.diagnostics(),
-        "notes": module.model.notes(),
-    }
-    if module.datamodule is None:
-        return results
-    results["notes"] = [*results["notes"], *trained_elsewhere(module.trained_on, module.datamodule)]
-    return with_data(results, module.datamodule)

@@ -1,4 +1,4 @@
-"""The content of a results.json that any LightningModule has."""
+"""The content of a results.json: what any LightningModule has, and what models of the zoo add."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 
+from mer_zoo.callbacks.certainty import calibration_of, with_uncertainty
 from mer_zoo.data import MERDataModule
 from mer_zoo.data.missing.conditions import described
 from mer_zoo.functional.draws import global_seed
+from mer_zoo.module import MERModule
 from mer_zoo.runs.provenance import weights_sha256
+from mer_zoo.sharing.named import named_options
+from mer_zoo.training.cost import parameter_counts
 from mer_zoo.training.record import DataAbout
 
-__all__ = ["about", "trained_elsewhere", "with_data"]
+__all__ = ["about", "results_of", "trained_elsewhere", "with_data"]
 
 
 def about(trainer: Trainer, module: LightningModule, label: str) -> dict[str, Any]:
@@ -72,3 +76,31 @@ def trained_elsewhere(trained: DataAbout | None, data: MERDataModule) -> list[st
         for name, digest in ((trained.source, str(trained.sha256)), (now["source"], now["sha256"]))
     ]
     return [f"trained on {names[0]}, tested on {names[1]}: samples of one may be in another split of the other"]
+
+
+def results_of(trainer: Trainer, module: MERModule, level: float) -> dict[str, Any]:
+    """The content of results.json: what was tested, on what, and the metrics of each condition.
+
+    Args:
+        trainer: The trainer that has just tested.
+        module: The module it tested.
+        level: Share of samples that conformal sets and intervals are to cover.
+
+    Returns:
+        Plain values only.
+    """
+    sure, told = calibration_of(module, level)
+    results = {
+        **about(trainer, module, module.model.label),
+        "nest": named_options(module.model),
+        "complexity": {"parameters": parameter_counts(module.model)},
+        "seed": module.trained_seed(),
+        "conditions": module.results if sure is None else with_uncertainty(module, sure),
+        "calibration": told,
+        "diagnostics": module.model.diagnostics(),
+        "notes": module.model.notes(),
+    }
+    if module.datamodule is None:
+        return results
+    results["notes"] = [*results["notes"], *trained_elsewhere(module.trained_on, module.datamodule)]
+    return with_data(results, module.datamodule)

@@ -15,6 +15,7 @@ from mer_zoo.reports.clusters import RECORDING, Clusters
 from mer_zoo.reports.compare import difference_table, interval_table, ranks
 from mer_zoo.reports.group_tables import group_tables
 from mer_zoo.reports.groups import Group, choose_metric, conditions_of, group_runs, named_groups
+from mer_zoo.reports.interaction import interaction_table
 from mer_zoo.reports.metric_tables import metric_tables, write_numbers
 from mer_zoo.reports.page.document import page
 from mer_zoo.reports.pictures.gallery import all_pictures
@@ -143,6 +144,7 @@ def report(
     for each in map(SampleGroups, by):
         tables += group_tables(groups, conditions, resampler, each)
     tables.append(contribution_table(groups))
+    tables.append(interaction_table(groups, conditions, resampler))
     if with_published:
         tables.append(published_table(groups, metric))
         if tables[-1] is None:

@@ -46,10 +46,12 @@ class Scored:
     Attributes:
         logits: Of each run, in the order of the seeds.
         tests: The samples that all runs were tested on; or those of each run, where they are its own.
+        additive: Logits of each run's additive approximation, None where there is none.
     """
 
     logits: list[Tensor]
     tests: list[KeptScores]
+    additive: list[Tensor | None]
 
     @property
     def targets(self) -> list[Tensor]:
@@ -85,7 +87,9 @@ def scores_of(group: Group, condition: str, task: Task) -> Scored | None:
         elif different[known].ids is None:
             different[known] = table  # a run from before ids were kept
     shared = len(different) == 1 or len(different) == len(tables)
-    return Scored([table.logits for table in tables], different) if shared else None
+    if not shared:
+        return None
+    return Scored([table.logits for table in tables], different, [table.additive for table in tables])
 
 
 def _same(a: KeptScores, b: KeptScores) -> bool:

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mer_zoo.reports.clusters import Clusters
 from mer_zoo.reports.contribution import contribution_table, contributions_from
 from mer_zoo.reports.groups import Group, choose_metric, conditions_of
+from mer_zoo.reports.interaction import interaction_table
 from mer_zoo.reports.kept_scores import KeptScores, read_scores
 from mer_zoo.reports.pictures.conditions import Series, condition_picture
 from mer_zoo.reports.pictures.curves import curve_picture
 from mer_zoo.reports.pictures.style import save_picture
 from mer_zoo.reports.record import ConditionResult, RunResults, load_results, parse_results, save_results
+from mer_zoo.reports.resampled import Resampler
 from mer_zoo.reports.robustness import curves_of, gap_places, summarize
 from mer_zoo.reports.tables import (
     Table,
@@ -38,6 +41,7 @@ __all__ = [
     "write_results",
 ]
 
+RESAMPLINGS = 1000
 CURVE_NOTE = "AUILC: area under the curve over the missing rates from 0 to 1 (trapezoid rule, CIDer Eq. 31)."
 
 GAP_NOTE = (
@@ -181,5 +185,13 @@ def diagnostics_table(run: RunResults) -> Table | None:
 
 def tables_of(run: RunResults) -> list[Table]:
     """All tables of a run."""
-    tables = [condition_table(run), *curve_tables(run), gap_table(run), contribution_table(run), diagnostics_table(run)]
+    resampler = Resampler(choose_metric([run]), RESAMPLINGS, Clusters())
+    tables = [
+        condition_table(run),
+        *curve_tables(run),
+        gap_table(run),
+        contribution_table(run),
+        interaction_table([Group(run.model, [run])], conditions_of([run]), resampler),
+        diagnostics_table(run),
+    ]
     return [table for table in tables if table is not None]

@@ -30,7 +30,7 @@ class Sums(nn.Module):
 
 def network(multiply: bool, modalities: tuple[str, ...]) -> Model:
     torch.manual_seed(0)
-    made: Model = mer_zoo.adapt(Sums(multiply, modalities), DataSpec(modalities=modalities), TASK, feature_dim=1)  # type: ignore[assignment]
+    made: Model = mer_zoo.adapt(Sums(multiply, modalities), DataSpec(modalities=modalities), TASK, feature_dim=1)
     return made
 
 
@@ -42,7 +42,7 @@ def brute_force(model: Model, batch: Batch) -> Tensor:
     with torch.no_grad():
         y = model.predict(combined(batch, dict(zip(names, rows.T, strict=True)))).logits.double()
     design = torch.cat([nn.functional.one_hot(column, size) for column in rows.T], 1).double()
-    fitted = design @ torch.linalg.lstsq(design, y, driver="gelsd").solution
+    fitted: Tensor = design @ torch.linalg.lstsq(design, y, driver="gelsd").solution
     return fitted[[places.index((i,) * len(names)) for i in range(size)]]
 
 
