@@ -13,7 +13,8 @@ from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 CONFOUNDED = "03_is_my_model_confounded"
-NAMES = ["01_quickstart", "02_wrap_your_own_backbone", CONFOUNDED]
+POSSIBLE = "04_is_this_number_possible"
+NAMES = ["01_quickstart", "02_wrap_your_own_backbone", CONFOUNDED, POSSIBLE]
 MAX_BYTES = 300_000
 read: Any = nbformat.read  # it has no types
 
@@ -79,6 +80,17 @@ def test_debiasing_was_decided_for_and_the_trial_agrees() -> None:
     won = re.search(r"randomised trial gives \+(\d+\.\d)", text)
     assert won is not None
     assert float(won[1]) > 5
+
+
+def test_the_leak_was_found_and_intervals_know_recordings() -> None:
+    """What is committed tells of the leak in vision, of nothing in the rest, and of wider intervals."""
+    text = "\n".join(markdown(read(NOTEBOOKS[NAMES.index(POSSIBLE)], as_version=4)))
+    assert "| **leak** | a linear probe on vision alone" in text
+    assert "of 83 recordings" in text
+    assert re.findall(r"^(?:no|\d+) leaks?,", text, flags=re.MULTILINE) == ["1 leak,", "no leak,"]
+    wider = re.findall(r"^\| (?:all|honest) \|.* (\d\.\d+) \|$", text, flags=re.MULTILINE)
+    assert len(wider) == 2
+    assert all(float(each) > 1.1 for each in wider)
 
 
 @each_notebook

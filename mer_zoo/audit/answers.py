@@ -111,9 +111,9 @@ def _majority(run: Run, results: RunResults, condition: ConditionResult) -> Iter
     yield Finding(
         "majority-class",
         "warning" if seems else "note",
-        f"{metric} under {condition.name} is {format_value(metric, value)}, {what} the majority class"
+        f"{metric} under {condition.name} is {format_value(metric, value)}, {what} the most frequent class"
         f" ({format_value(metric, majority)})",
-        "report the majority class beside it, and a macro-averaged F1",
+        "report that beside it, and a macro-averaged F1",
         {"condition": condition.name, "metric": metric, "value": value, "majority": majority},
         run.name,
     )

@@ -86,7 +86,7 @@ def test_a_majority_class_behind_a_good_accuracy(tmp_path: Path) -> None:
     write_results(tmp_path, results, scores, pictures=False)
     one = found(tmp_path)["majority-class"]
     assert one.severity == "warning"
-    assert "hardly better than the majority class (83.0)" in one.message
+    assert "hardly better than the most frequent class (83.0)" in one.message
 
 
 def test_text_alone_does_as_well(tmp_path: Path) -> None:
