@@ -25,7 +25,7 @@ quickstart: $(VENV)/installed
 
 # What README.md and docs/ show of it.
 quickstart-table: quickstart
-	@$(THREADS) $(BIN)/python scripts/quickstart_table.py $(OUT)
+	@$(THREADS) $(BIN)/python -m scripts.quickstart_table $(OUT)
 
 test: $(VENV)/installed
 	$(THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile

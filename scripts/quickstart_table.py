@@ -1,10 +1,10 @@
-"""Writes the quickstart's table into README.md and docs/quickstart.md, and its picture into docs/, from its results.
+"""Writes the quickstart's figures into results/, its table into README.md and docs/quickstart.md, its picture too.
 
 The page says what the table belongs to: the configuration, and the losses under every test condition after three
 batches of training, which change with data, networks, losses, optimiser and what stands for missing words, and take
 seconds to compare (tests/test_readme.py).
 
-    python scripts/quickstart_table.py runs/quickstart
+    python -m scripts.quickstart_table runs/quickstart
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,11 +23,17 @@ import yaml
 
 from mer_zoo.cli.bases import with_bases
 from mer_zoo.cli.parser import MERCLI
+from mer_zoo.reports.layout import figures_of
+from mer_zoo.reports.measured import write_measured
+from mer_zoo.reports.tables import Table
+from scripts.render_results import rendered
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "quickstart.yaml"
 PAGE = ROOT / "docs" / "quickstart.md"
 README = ROOT / "README.md"
+FIGURES = ROOT / "results" / "quickstart_cpu.csv"
+REGION = '<!-- table results/quickstart_cpu.csv "quickstart" -->\n<!-- end of table -->\n'
 RUNS = {"mult": [], "mult_causalmer": ["--model.wrappers+=CausalMER"]}  # as scripts/quickstart.sh trains them
 STEPS = "losses after three batches,"
 TABLE = re.compile(r"^\| model \|.*\n(?:\|.*\n)+", flags=re.MULTILINE)
@@ -64,8 +71,8 @@ def first_losses(run: str) -> list[float]:
     return [value for name, value in results.items() if name.endswith("/loss")]
 
 
-def table_of(page: Path) -> str:
-    """The first table of models in a page, without the number of runs.
+def table_of(page: Path) -> Table:
+    """The first table of models in a page.
 
     Args:
         page: README.md, docs/quickstart.md or the report of the run.
@@ -73,10 +80,8 @@ def table_of(page: Path) -> str:
     found = TABLE.search(page.read_text(encoding="utf-8"))
     if found is None:
         raise SystemExit(f"{page} has no table of models; run make quickstart first")
-    rows = [line.strip("|").split("|") for line in found[0].splitlines()]
-    if rows[0][1].strip() == "runs":
-        rows = [[row[0], *row[2:]] for row in rows]
-    return "".join(f"|{'|'.join(row)}|\n" for row in rows)
+    header, _, *rows = [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in found[0].splitlines()]
+    return Table("", header, rows)
 
 
 def provenance_of(page: Path) -> dict[str, str]:
@@ -109,13 +114,16 @@ def main(out: Path) -> None:
     Args:
         out: The folder of make quickstart.
     """
-    table, origin = table_of(out / "report.md"), _origin(out)
+    origin, record = _origin(out), json.loads((out / "mult" / "provenance.json").read_text(encoding="utf-8"))
+    about = {"device": "CPU, 2 cores", "commit": record["git"]["mer_zoo"]["commit"][:7], "command": "make quickstart"}
+    figures = figures_of(table_of(out / "report.md"), "quickstart", metric="Acc2_non0", **about)
+    write_measured(FIGURES, (replace(figure, seeds="1") for figure in figures))
     lines = "".join(f"| {name} | `{value}` |\n" for name, value in origin.items())
-    page = f"{INTRODUCTION}\n\n{table}\n![the same as a picture](quickstart.png)\n\n## What it belongs to\n\n"
+    page = f"{INTRODUCTION}\n\n{REGION}\n![the same as a picture](quickstart.png)\n\n## What it belongs to\n\n"
     page += "`make quickstart-table` writes table and picture from the results of this configuration:\n\n"
     page += f"| | |\n|---|---|\n{lines}"
-    PAGE.write_text(page, encoding="utf-8")
-    README.write_text(TABLE.sub(lambda _: table, README.read_text(encoding="utf-8"), count=1), encoding="utf-8")
+    PAGE.write_text(rendered(page), encoding="utf-8")
+    README.write_text(rendered(README.read_text(encoding="utf-8")), encoding="utf-8")
     shutil.copyfile(out / "report.png", ROOT / "docs" / "quickstart.png")
 
 

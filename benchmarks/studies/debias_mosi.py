@@ -24,7 +24,7 @@ from rich.console import Console
 from torch import Tensor
 
 from benchmarks.studies.debias import RATES, SIZES, Comparison, add_method_options, chosen, make_jobs
-from benchmarks.studies.debias_table import add_table_options, show_tables
+from benchmarks.studies.debias_table import add_table_options, keep_figures, show_tables
 from benchmarks.studies.debias_train import train
 from benchmarks.studies.frame import Study, add_run_options
 from mer_zoo.confounding.propensity import Propensity
@@ -132,7 +132,8 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run methods, or show what came of them."""
     options = parser().parse_args(args)
     if options.command == "table":
-        show_tables(options.folder, options.choice, options.methods, options.against, options.base)
+        shown = show_tables(options.folder, options.choice, options.methods, options.against, options.base)
+        keep_figures(shown, options, "benchmarks.studies.debias_mosi")
     elif options.command == "words":
         list_words(options.path, options.out, WordRule(options.words, keep_words=tuple(options.keep)), options.shown)
     else:

@@ -5,6 +5,7 @@
     python -m benchmarks.studies.debias_scm run --out runs/debias --methods "PropensityWeighting strength=0.5"
     python -m benchmarks.studies.debias_scm run --out runs/debias --label_shifts=-0.267,0.267
     python -m benchmarks.studies.debias_scm table runs/debias
+    python -m benchmarks.studies.debias_scm table runs/debias --csv results/debias_scm_cpu.csv --benchmark SyntheticMER
     python -m benchmarks.studies.debias_scm recalls runs/debias
     python -m benchmarks.studies.debias_scm picture runs/debias debias.png
 
@@ -23,7 +24,14 @@ from typing import Any
 
 from benchmarks.studies.debias import RATES, SIZES, Comparison, add_method_options, chosen, make_jobs
 from benchmarks.studies.debias_picture import add_picture_options, write_picture
-from benchmarks.studies.debias_table import add_shown_options, add_table_options, show_recalls, show_tables
+from benchmarks.studies.debias_table import (
+    add_csv_options,
+    add_shown_options,
+    add_table_options,
+    keep_figures,
+    show_recalls,
+    show_tables,
+)
 from benchmarks.studies.debias_train import train
 from benchmarks.studies.frame import Study, add_run_options
 from mer_zoo.data.datamodule import MERDataModule, SyntheticMER
@@ -71,7 +79,9 @@ def parser() -> argparse.ArgumentParser:
     runs.add_argument("--positive_share", type=float, help="of the training split, see SyntheticConfig")
     runs.add_argument("--samples", default="2000,400,1000", help="of train, valid and each test split")
     add_table_options(commands.add_parser("table"))
-    add_shown_options(commands.add_parser("recalls"))
+    recalled = commands.add_parser("recalls")
+    add_shown_options(recalled)
+    add_csv_options(recalled)
     drawn = commands.add_parser("picture")
     add_shown_options(drawn)
     add_picture_options(drawn)
@@ -82,9 +92,11 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run methods, or show what came of them."""
     options = parser().parse_args(args)
     if options.command == "table":
-        show_tables(options.folder, options.choice, options.methods, options.against, options.base)
+        shown = show_tables(options.folder, options.choice, options.methods, options.against, options.base)
+        keep_figures(shown, options, "benchmarks.studies.debias_scm")
     elif options.command == "recalls":
-        show_recalls(options.folder, options.choice, options.methods, options.against)
+        shown = show_recalls(options.folder, options.choice, options.methods, options.against)
+        keep_figures(shown, options, "benchmarks.studies.debias_scm")
     elif options.command == "picture":
         write_picture(options.folder, options.file, options.choice, options.methods, options.against, options.least)
     else:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.studies.debias import CHOICES, METHODS, labels, split_names
 from benchmarks.studies.frame import Record, read_records
 from benchmarks.studies.table import NEUTRAL, Answers, Column, difference, interval, is_shared, spread, write_tables
 from benchmarks.studies.table import cell as cell_of
 from mer_zoo.errors import MERError
+from mer_zoo.reports.layout import figures_of
+from mer_zoo.reports.measured import Measured, write_measured
 from mer_zoo.reports.tables import Table
 from mer_zoo.task import CLASS_NAMES
 
@@ -124,9 +129,18 @@ def _gap(answers: Answers, unconfounded: Answers, column: Column) -> str:
     return interval(difference(unconfounded, answers, column))
 
 
+class Shown(NamedTuple):
+    """A table of one backbone in one setting, whose columns are of ``aim`` where they name no split."""
+
+    backbone: str
+    setting: str
+    aim: str
+    table: Table
+
+
 def show_tables(
     folder: Path, choice: str, methods: str | None, against: str | None = None, base: str | None = None
-) -> None:
+) -> list[Shown]:
     """Print every table, and write them all to table.md of the folder.
 
     Raises:
@@ -141,22 +155,67 @@ def show_tables(
     for (backbone, setting), cell in cells.items():
         backbones.setdefault(backbone, {})[setting] = cell
     shown = [overview(backbone, settings, choice, base) for backbone, settings in backbones.items()]
-    write_tables(folder, [*shown, *(table(*key, cell, choice, base) for key, cell in cells.items())])
+    each = [Shown(*key, _aim(cell).title, table(*key, cell, choice, base)) for key, cell in cells.items()]
+    write_tables(folder, [*shown, *(one.table for one in each)])
+    return each
 
 
-def show_recalls(folder: Path, choice: str, methods: str | None, against: str | None = None) -> None:
+def _aim(cell: Mapping[str, Answers]) -> Column:
+    """The split that matters most of those that all methods have."""
+    return [column for column in SPLITS.values() if all(answers.has(column) for answers in cell.values())][-1]
+
+
+def show_recalls(folder: Path, choice: str, methods: str | None, against: str | None = None) -> list[Shown]:
     """Print which class the right answers are in, and write it to recalls.md of the folder."""
-    tables = []
-    for (backbone, setting), cell in sorted(grouped(folder, choice, methods, against).items()):
-        if cell.keys() - {"unconfounded"}:
-            tables.append(recalls(backbone, setting, cell, choice))
-    write_tables(folder, tables, "recalls.md")
+    cells = sorted(grouped(folder, choice, methods, against).items())
+    shown = [
+        Shown(*key, _aim(cell).title, recalls(*key, cell, choice))
+        for key, cell in cells
+        if cell.keys() - {"unconfounded"}
+    ]
+    write_tables(folder, [each.table for each in shown], "recalls.md")
+    return shown
+
+
+def keep_figures(shown: Sequence[Shown], options: argparse.Namespace, module: str) -> None:
+    """Write tables to the file of results that ``--csv`` names; nothing where it names none.
+
+    Args:
+        shown: The tables.
+        options: Those that they were made with.
+        module: The study, as it is run.
+    """
+    if options.csv is None:
+        return
+    code = read_records(options.folder)[0].get("code") or {}
+    words = {"--select": options.choice, "--against": options.against, "--methods": options.methods}
+    given = [f"{name} {shlex.quote(word)}" for name, word in words.items() if word is not None]
+    about = {
+        "device": options.device,
+        "commit": str(code.get("commit", ""))[:7],
+        "command": " ".join(["python -m", module, options.command, str(options.folder), *given]),
+    }
+    base = getattr(options, "base", None)  # recalls are compared with nothing
+    figures = [figure for each in shown for figure in _figures(each, options.benchmark, base, about)]
+    write_measured(options.csv, figures)
+
+
+def _figures(shown: Shown, benchmark: str, base: str | None, about: Mapping[str, str]) -> Iterator[Measured]:
+    splits, names = [column.title for column in SPLITS.values()], [row[0] for row in shown.table.rows]
+    base = base if base in names else next((name for name in names if name.startswith("plain")), names[0])
+    for figure in figures_of(shown.table, f"{benchmark}, {shown.backbone}", against=base, **about):
+        if figure.metric in splits:
+            yield replace(figure, condition=f"{shown.setting}, {figure.metric}", metric="Acc2_non0")
+        elif figure.metric == "gap":
+            condition = f"{shown.setting}, {shown.aim}"
+            yield replace(figure, condition=condition, metric="gap to unconfounded", against="unconfounded")
+        else:
+            yield replace(figure, condition=f"{shown.setting}, {shown.aim}")
 
 
 def recalls(backbone: str, setting: str, cell: Mapping[str, Answers], choice: str) -> Table:
     """Of the samples of a class, the share that is called so, in the split that matters most."""
-    columns = [column for column in SPLITS.values() if all(answers.has(column) for answers in cell.values())]
-    aim, rows = columns[-1], []
+    aim, rows = _aim(cell), []
     for name, answers in cell.items():
         counts = [answers.confusion(seed, aim, len(CLASS_NAMES[3])) for seed in answers.records]
         found = [[100 * float(table[label, label] / table[label].sum()) for table in counts] for label in (0, 2)]
@@ -173,6 +232,7 @@ def recalls(backbone: str, setting: str, cell: Mapping[str, Answers], choice: st
 def add_table_options(parser: argparse.ArgumentParser) -> None:
     """Options of every study's ``table``."""
     add_shown_options(parser)
+    add_csv_options(parser)
     parser.add_argument("--base", help="the row that all are compared with; the first plain one when left out")
 
 
@@ -182,3 +242,12 @@ def add_shown_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--select", dest="choice", default="loss", choices=CHOICES, help="how the epoch was chosen")
     parser.add_argument("--against", choices=CHOICES, help="how plain's was chosen that the others are compared with")
     parser.add_argument("--methods", help="the methods to show, separated by commas; all when left out")
+
+
+def add_csv_options(parser: argparse.ArgumentParser) -> None:
+    """Options of what writes figures to ``results/``."""
+    parser.add_argument("--csv", type=Path, help="a file of results/ that gets the figures, such as debias_scm_cpu.csv")
+    parser.add_argument(
+        "--benchmark", default="debiasing", help="their benchmark there, to which the backbone is added"
+    )
+    parser.add_argument("--device", default="CPU", help="what they were measured on")

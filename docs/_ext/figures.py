@@ -1,19 +1,18 @@
-"""Figures of a network or wrapper: those that papers print, and those that docs/results.md has of this library."""
+"""Figures of a network or wrapper: those that papers print, and those that results/ has of this library."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 
 from prose import escape, table
 
+from mer_zoo.reports.layout import Layout, table_of
+from mer_zoo.reports.measured import measured_about
 from mer_zoo.reports.published import Published, figures_about
 
 __all__ = ["measured_rows", "printed_rows"]
 
-RESULTS = Path(__file__).parents[1] / "results.md"
 SHOWN = ("full", "AUILC")
 
 
@@ -37,28 +36,9 @@ def _place(figure: Published) -> tuple[str, ...]:
 
 
 def measured_rows(name: str) -> Iterator[str]:
-    """Tables of docs/results.md, of each the rows about a network or wrapper."""
-    for section, header, rows in _tables():
-        about = [row for row in rows if any(name in re.findall(r"\w+", cell) for cell in row[:2])]
-        if about:
-            yield from (f"From *{section}* of :doc:`/results`:", "", *table(about, header), "")
-
-
-@cache
-def _tables() -> list[tuple[str, list[str], list[list[str]]]]:
-    """Heading, header and rows of each table of the page; an empty first cell repeats the one above it."""
-    found: list[tuple[str, list[str], list[list[str]]]] = []
-    section, fresh = "", True
-    for line in RESULTS.read_text(encoding="utf-8").splitlines():
-        cells = [escape(cell.strip().replace("`", "``")) for cell in line.strip("|").split("|")]
-        if line.startswith("## "):
-            section = line.removeprefix("## ")
-        if not line.startswith("|"):
-            fresh = True
-        elif fresh:
-            found.append((section, cells, []))
-            fresh = False
-        elif not set(line) <= set("|-: "):
-            rows = found[-1][2]
-            rows.append([cells[0] or (rows[-1][0] if rows else ""), *cells[1:]])
-    return found
+    """What was measured of a network or wrapper, a table a benchmark of ``results/``."""
+    for benchmark, figures in measured_about(name).items():
+        made = table_of(figures, Layout())
+        header = [escape(cell) for cell in made.header]
+        rows = [[escape(cell) for cell in row] for row in made.rows]
+        yield from (f"*{escape(benchmark)}*:", "", *table(rows, header), "")

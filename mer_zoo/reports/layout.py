@@ -54,6 +54,7 @@ class Layout:
             what the table says. ``conditions`` and ``metrics`` likewise.
         conditions: Pattern of the conditions.
         metrics: Pattern of the metrics.
+        columns: The columns, as ``METRIC @ CONDITION`` and separated by semicolons, in place of those patterns.
         by: What a column is: ``condition`` or ``metric``, whose figures stand in one cell then, or both when empty.
         join: What stands between the figures of a cell.
         titles: Titles of the columns in place of their names, separated by semicolons.
@@ -65,6 +66,7 @@ class Layout:
     models: str = "*"
     conditions: str = "*"
     metrics: str = "*"
+    columns: str = ""
     by: str = ""
     join: str = " / "
     titles: str = ""
@@ -92,8 +94,9 @@ def table_of(figures: Sequence[Measured], layout: Layout) -> Table:
     wanted = [figure for figure in map(_chosen(layout), figures) if figure is not None]
     if not wanted:
         raise MERError(f"no figure has model {layout.models}, condition {layout.conditions}, metric {layout.metrics}")
-    key = _column_key(wanted, layout.by)
-    columns = list(dict.fromkeys(map(key, wanted)))
+    key = _column_key(wanted, layout)
+    columns = layout.columns.split("; ") if layout.columns else list(dict.fromkeys(map(key, wanted)))
+    wanted = [figure for figure in wanted if key(figure) in columns]
     cells: dict[str, dict[str, list[str]]] = {}
     for figure in wanted:
         text = figure.text(int(layout.digits) if layout.digits else None)
@@ -134,10 +137,12 @@ def _chosen(layout: Layout) -> Callable[[Measured], Measured | None]:
     return choose
 
 
-def _column_key(figures: Sequence[Measured], by: str) -> Callable[[Measured], str]:
+def _column_key(figures: Sequence[Measured], layout: Layout) -> Callable[[Measured], str]:
     """What a figure's column is called: by the condition alone where all are of one metric."""
-    if by:
-        return lambda figure: str(getattr(figure, by))
+    if layout.columns:
+        return lambda figure: f"{figure.metric} @ {figure.condition}"
+    if layout.by:
+        return lambda figure: str(getattr(figure, layout.by))
     if len({figure.metric for figure in figures}) == 1 and any(figure.condition for figure in figures):
         return lambda figure: figure.condition
     return lambda figure: " ".join(filter(None, [figure.metric, figure.condition]))

@@ -18,8 +18,9 @@ from mer_zoo.reports.tables import ABSENT
 from mer_zoo.runs.files import write_csv
 from mer_zoo.text import told
 
-__all__ = ["Measured", "parse_figure", "read_measured", "write_measured"]
+__all__ = ["FOLDER", "Measured", "measured_about", "parse_figure", "read_measured", "write_measured"]
 
+FOLDER = Path(__file__).parents[2] / "results"  # of the repository
 _NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 _ENDS = rf"\[(?P<low>{_NUMBER}), (?P<high>{_NUMBER})\]"
 _GIVEN = re.compile(rf"(?P<value>{_NUMBER})(?: ?± ?(?P<deviation>{_NUMBER}))?(?: {_ENDS})?")
@@ -142,11 +143,11 @@ def read_measured(path: Path) -> list[Measured]:
 
 
 def write_measured(path: Path, figures: Iterable[Measured]) -> None:
-    """Write figures to a file; benchmarks that it has besides stay as they are, those of equal names are replaced.
+    """Write figures to a file: they replace those of the same benchmark and metric, and the others stay as they are.
 
     Args:
         path: The file.
-        figures: All figures of one benchmark or several.
+        figures: All figures of each metric of a benchmark or of several.
 
     Raises:
         MERError: If the file is there and is no file of figures.
@@ -159,13 +160,38 @@ def write_measured(path: Path, figures: Iterable[Measured]) -> None:
         >>> [(figure.benchmark, figure.value) for figure in read_measured(file)]
         [('zoo', '38.0'), ('old', '1')]
     """
-    new: dict[str, list[Measured]] = {}
-    for figure in figures:
-        new.setdefault(figure.benchmark, []).append(figure)
-    kept: dict[str, list[Measured]] = {}
+    new = list(figures)
+    replaced = {(figure.benchmark, figure.metric) for figure in new}
+    benchmarks: dict[str, list[Measured]] = {}
     for figure in read_measured(path) if path.exists() else []:
-        kept.setdefault(figure.benchmark, []).append(figure)
-    write_csv(path, [asdict(figure) for some in (kept | new).values() for figure in some])
+        kept = benchmarks.setdefault(figure.benchmark, [])
+        if (figure.benchmark, figure.metric) not in replaced:
+            kept.append(figure)
+    for figure in new:
+        benchmarks.setdefault(figure.benchmark, []).append(figure)
+    write_csv(path, [asdict(figure) for some in benchmarks.values() for figure in some])
+
+
+def measured_about(name: str, folder: Path = FOLDER) -> dict[str, list[Measured]]:
+    """What was measured of a network or wrapper, by itself and in nests.
+
+    Args:
+        name: Its name.
+        folder: Holds the files; where there is none, as in an installed package, nothing was measured.
+
+    Returns:
+        Benchmark -> figures.
+
+    Example:
+        >>> measured_about("MulT", Path("nowhere"))
+        {}
+    """
+    found: dict[str, list[Measured]] = {}
+    for path in sorted(folder.glob("*.csv")):
+        for figure in read_measured(path):
+            if name in re.findall(r"\w+", figure.model):
+                found.setdefault(figure.benchmark, []).append(figure)
+    return found
 
 
 def _plain(number: str) -> str:

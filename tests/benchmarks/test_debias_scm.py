@@ -22,6 +22,7 @@ from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.datamodule import MERDataModule, SyntheticMER
 from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError
+from mer_zoo.reports.measured import read_measured
 from mer_zoo.reports.pictures.style import FAINT
 
 TINY = SyntheticConfig(train=96, valid=32, test=32)
@@ -114,13 +115,22 @@ def test_one_training_is_tested_under_every_label_shift(tmp_path: Path) -> None:
         truths = [found["truth"][split] for split in ("iid", "ood", "rct")]
         shares[name] = [truth.count("2") / (32 - truth.count("1")) for truth in truths]
     assert all(low < same < high for same, low, high in zip(*shares.values(), strict=True))
-    debias_scm.main(["table", str(tmp_path), "--select", "accuracy", "--base", "MACI labels=false tau=0"])
+    csv = ["--csv", str(tmp_path / "labels_cpu.csv"), "--benchmark", "labels"]
+    debias_scm.main(["table", str(tmp_path), "--select", "accuracy", "--base", "MACI labels=false tau=0", *csv])
     table = (tmp_path / "table.md").read_text()
     assert "| method | rho 0.8, randomised trial | rho 0.8, labels +0.3, randomised trial |" in table
     assert re.search(r"\n\| plain \| 1 \| [\d.]+ \([+-]", table), "plain is compared, and the base is not"
     assert re.search(r"\n\| MACI labels=false tau=0 \| 1 \| [\d.]+ \|", table)
     assert "in parentheses the difference to MACI labels=false tau=0 and its" in table
-    debias_scm.main(["recalls", str(tmp_path), "--select", "accuracy", "--methods", "plain"])
+    debias_scm.main(["recalls", str(tmp_path), "--select", "accuracy", "--methods", "plain", *csv])
+    figures = [figure for figure in read_measured(tmp_path / "labels_cpu.csv") if figure.model == "plain"]
+    assert {figure.benchmark for figure in figures} == {"labels, CIDerNet"}
+    places = {(figure.metric, figure.condition): figure for figure in figures}
+    kept = places["Acc2_non0", "rho 0.8, labels -0.3, randomised trial"]
+    assert (kept.against, kept.seeds, kept.value in table) == ("MACI labels=false tau=0", "1", True)
+    assert places["negative found", "rho 0.8, randomised trial"].command.startswith(
+        "python -m benchmarks.studies.debias_scm recalls"
+    )
     text = (tmp_path / "recalls.md").read_text()
     truth, said = found["truth"]["rct"], found["choices"]["accuracy"]["splits"]["rct"]["classes"]
     pairs = [(a, b) for a, b in zip(truth, said, strict=True) if a != "1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +32,41 @@ def test_a_page_that_was_edited_by_hand_is_found(capsys: pytest.CaptureFixture[s
     assert rendered(text.replace("| MulT | 75.3 |", "| MulT | 79.3 |")) == text != text.replace("75.3", "79.3")
     assert main(["--check"]) == 0
     assert capsys.readouterr().out == ""
+
+
+OUTSIDE = {  # tables with figures that are no measurements, or that something else writes and compares
+    "docs/data.md": ["preset"],  # printed by a paper
+    "docs/life.md": ["nest"],  # with words between its figures; written by benchmarks/faults/life.py
+    "docs/quickstart.md": [""],  # what the table belongs to, compared by test_readme.py
+    "docs/reproduce.md": ["table"],  # counts of published_results.csv
+    "docs/test.md": ["name there"],  # parameters, compared by test_printed_sizes.py
+}
+
+
+def bare_tables(text: str) -> list[str]:
+    """The first column's name of each table outside of a region most of whose cells are figures."""
+    found = re.findall(r"^(\|.*\|)\n\|[-:| ]+\|\n((?:\|.*\|\n)+)", REGION.sub("", text), re.MULTILINE)
+    tables = []
+    for head, body in found:
+        cells = [cell.strip() for line in body.splitlines() for cell in line.strip("|").split("|")[1:]]
+        if (
+            sum(bool(re.search(r"\d", cell)) and not re.search(r"[A-Za-z`]{3}", cell) for cell in cells)
+            > len(cells) / 2
+        ):
+            tables.append(head.strip("|").split("|")[0].strip())
+    return tables
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_no_table_of_figures_stands_outside(page: Path) -> None:
+    found = bare_tables(page.read_text(encoding="utf-8"))
+    assert found == OUTSIDE.get(page.relative_to(ROOT).as_posix(), [])
+
+
+def test_a_table_outside_is_found() -> None:
+    table = "| model | IID |\n|---|---:|\n| MulT | 84.2 ± 0.4 |\n"
+    assert bare_tables(table) == ["model"]
+    assert bare_tables(f"<!-- table a.csv b -->\n{table}<!-- end of table -->\n") == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
