@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from math import factorial
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from typing_extensions import override
 
 from mer_zoo.batch import MODALITIES
 from mer_zoo.errors import MERError
+from mer_zoo.functional.shapley import joinings
 
 __all__ = ["ModalityContribution", "subsets"]
 
@@ -78,12 +78,8 @@ class ModalityContribution(Metric):
             names = " and ".join("{" + ",".join(subset) + "}" for subset in missing)
             raise MERError(f"no predictions from {names}; the contribution needs every subset of the modalities")
         size = {subset: len(subset) * correct[subset].sum() for subset in subsets(self.modalities)}
-        for index, modality in enumerate(self.modalities):
-            others = [name for name in self.modalities if name != modality]
-            for before in [(), *subsets(others)]:
-                after = tuple(name for name in self.modalities if name in (*before, modality))
-                orders = factorial(len(before)) * factorial(len(others) - len(before))
-                self.totals[index] += orders * (size[after] - size.get(before, 0))
+        for modality, before, after, orders in joinings(self.modalities):
+            self.totals[self.modalities.index(modality)] += orders * (size[after] - size.get(before, 0))
 
     @override
     def compute(self) -> dict[str, Tensor]:

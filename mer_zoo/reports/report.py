@@ -32,6 +32,7 @@ from mer_zoo.reports.sections import (
     gap_table,
     mark,
 )
+from mer_zoo.reports.shares import share_table
 from mer_zoo.reports.tables import (
     Table,
     open_console,
@@ -144,6 +145,7 @@ def report(
     for each in map(SampleGroups, by):
         tables += group_tables(groups, conditions, resampler, each)
     tables.append(contribution_table(groups))
+    tables.append(share_table(groups, metric))
     tables.append(interaction_table(groups, conditions, resampler))
     if with_published:
         tables.append(published_table(groups, metric))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from mer_zoo.reports.pictures.style import save_picture
 from mer_zoo.reports.record import ConditionResult, RunResults, load_results, parse_results, save_results
 from mer_zoo.reports.resampled import Resampler
 from mer_zoo.reports.robustness import curves_of, gap_places, summarize
+from mer_zoo.reports.shares import share_table, summarize_shares
 from mer_zoo.reports.tables import (
     Table,
     condition_title,
@@ -73,7 +75,8 @@ def write_results(
         return KeptScores(found.logits, found.target, found.index)
 
     shares = contributions_from(tested, read)
-    run = save_results(folder, {**results, "summary": {**summarize(tested), "contribution": shares}}, scores)
+    summary = {**summarize(tested), "contribution": shares, "shares": summarize_shares(tested)}
+    run = save_results(folder, {**results, "summary": summary}, scores)
     with whole_file(folder / "results.md") as part:
         part.write_text(_markdown(run, pictures), encoding="utf-8")
     if pictures:
@@ -183,6 +186,11 @@ def diagnostics_table(run: RunResults) -> Table | None:
     return Table(f"Diagnostics of {run.model}", ["name", "value"], rows) if rows else None
 
 
+def _named(run: RunResults, table: Table | None) -> Table | None:
+    """A table of comparisons as that of one run, whose model its title names."""
+    return None if table is None else replace(table, title=f"{table.title}: {run.model}")
+
+
 def tables_of(run: RunResults) -> list[Table]:
     """All tables of a run."""
     resampler = Resampler(choose_metric([run]), RESAMPLINGS, Clusters())
@@ -191,7 +199,8 @@ def tables_of(run: RunResults) -> list[Table]:
         *curve_tables(run),
         gap_table(run),
         contribution_table(run),
-        interaction_table([Group(run.model, [run])], conditions_of([run]), resampler),
+        _named(run, share_table([Group(run.model, [run])], resampler.metric)),
+        _named(run, interaction_table([Group(run.model, [run])], conditions_of([run]), resampler)),
         diagnostics_table(run),
     ]
     return [table for table in tables if table is not None]

@@ -36,7 +36,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_tables(runs: Path) -> None:
     made = quiet(runs)
-    comparison, gaps, differences, intervals, _ = made.tables
+    comparison, gaps, differences, intervals, *_ = made.tables
     assert list(comparison.header) == ["model", "runs", "IID", "OOD", *SETS]
     assert [row[:2] for row in comparison.rows] == [["MulT", "2"], ["CausalMER(MulT)", "2"], ["majority class", ""]]
     values = [100 * load_results(runs / f"mult{seed}").conditions["ood"].metrics["Acc2_non0"] for seed in (0, 1)]
@@ -71,6 +71,7 @@ def test_no_difference_without_the_same_samples(tmp_path: Path) -> None:
         "Drop gap of Acc2_non0, percentage points",
         "Acc2_non0 with its interval, percent",
         "Contribution of each modality to right predictions, by Acc3",
+        "What each modality adds to Acc2_non0, percentage points",
     ]
     (tmp_path / "c" / "scores.safetensors").write_bytes(b"rubbish")
     with pytest.raises(MERError, match=r"scores.safetensors can't be read .* delete it or write it anew"):
@@ -376,7 +377,7 @@ def test_seeds_with_test_samples_of_their_own(tmp_path: Path) -> None:
             results, scores = given[model, seed] = content(**drawn(seed, model=model, strength=strength))
             write_results(tmp_path / f"{model}{seed}", results, scores, pictures=False)
     made = quiet(tmp_path, metric="Acc3")
-    comparison, _, differences, intervals, _ = made.tables
+    comparison, _, differences, intervals, *_ = made.tables
     assert [row[:2] for row in comparison.rows] == [["MulT", "3"], ["Other", "3"], ["majority class", ""]]
     a, b = ([given[model, seed][1]["iid"] for seed in range(3)] for model in ("MulT", "Other"))
     found = paired_bootstrap(

@@ -151,7 +151,7 @@ def test_an_oracle_is_labelled_everywhere(tmp_path: Path, capsys: pytest.Capture
         assert shown.count(name) >= 5  # every table's title
         assert "0.400" in shown
     titles = [line for line in text.splitlines() if line.startswith("**")]
-    assert len(titles) == 5
+    assert len(titles) == 6
     assert all(in_markdown(label) in title for title in titles)
 
 
