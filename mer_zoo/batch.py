@@ -257,8 +257,10 @@ class Batch:
             if name not in spec.modalities:
                 mask = torch.zeros_like(mask)
             if name == "text" and spec.tokens:
-                high = max(spec.vocab_size, spec.mask_id + 2)
-                ids = torch.randint(spec.mask_id + 1, high, (size, length), generator=generator)
+                low, high = spec.mask_id + 1, max(spec.vocab_size, spec.mask_id + 2)
+                if spec.vocab_size <= low:  # the last one is no word
+                    low, high = max(spec.pad_id, spec.unk_id, spec.cls_id, spec.sep_id) + 1, spec.mask_id
+                ids = torch.randint(low, high, (size, length), generator=generator)
                 return Modality(torch.where(mask, ids, spec.pad_id), mask)
             x = torch.randn(size, length, spec.dim(name), generator=generator)
             return Modality(x * mask[..., None], mask)

@@ -26,6 +26,7 @@ from mer_zoo.data.missing.conditions import Condition, build_conditions, is_test
 from mer_zoo.data.missing.pattern import derive_key
 from mer_zoo.data.store.store import open_corpus
 from mer_zoo.data.synthetic.generate import LabelForm, SyntheticConfig, generate
+from mer_zoo.data.tokenizer import TokenizerOption, token_conventions
 from mer_zoo.errors import MERError
 from mer_zoo.layers.text_encoder import TextEncoder
 from mer_zoo.metrics import Convention
@@ -57,6 +58,9 @@ class MERDataModule(LightningDataModule):
         predict_split: The split that ``predict`` reads; the first test split when left out.
         num_workers: Processes that fetch batches; 0 is best for data in memory.
         seed: Keys the missing patterns.
+        tokenizer: The tokenizer that made the token ids, by its name or folder, or the ids of its special tokens, as
+            ``{pad: 1, unk: 3, cls: 0, sep: 2, mask: 50264}``; when left out, what texts begin and end with tells
+            whether they are those of BERT, RoBERTa, XLM-RoBERTa, DeBERTa or ALBERT.
         max_lengths: Most steps of a modality that are read, such as ``{text: 25, audio: 150}``; null reads all. Not for
             aligned data.
 
@@ -85,6 +89,7 @@ class MERDataModule(LightningDataModule):
         num_workers: int = 0,
         seed: int = 0,
         max_lengths: dict[str, int] | None = None,
+        tokenizer: TokenizerOption = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -96,12 +101,13 @@ class MERDataModule(LightningDataModule):
         self.standardize = standardize
         self.task: Task = build_task(task, convention)
         self.task_name, self.convention = task, convention
-        self.corpus = self.read()
+        needed = text == "tokens" and "text" in modalities
+        self.corpus, special = token_conventions(self.read(), tokenizer, needed)
         splits = list(self.corpus.splits)
         self.predict_split = predict_split or next(filter(is_test_split, splits), splits[0])
         self.corpus.split(self.predict_split)
         self.is_cut = bool(max_lengths)
-        self.spec = shortened(self.corpus.spec(modalities, tokens=text == "tokens"), max_lengths or {})
+        self.spec = shortened(self.corpus.spec(modalities, text == "tokens", special), max_lengths or {})
         check_present(self.corpus, self.spec.modalities, self.spec.tokens)
         self.conditions = build_conditions(conditions, list(self.corpus.splits), self.spec.modalities)
         for condition in self.conditions:

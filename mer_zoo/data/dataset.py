@@ -219,7 +219,7 @@ class SplitDataset(Dataset[Batch]):
             x = torch.from_numpy(self._features(name, features, rows, mask))
             token_ids = None if token_ids is None else self._padded(token_ids, mask)
         modality = Modality(x, torch.from_numpy(mask), token_ids=token_ids)
-        return _fit_length(modality, self.spec.length(name)) if self.fit_lengths else modality
+        return _fit_length(modality, self.spec.length(name), self.spec.pad_id) if self.fit_lengths else modality
 
     def _padded(self, ids: Tensor, mask: npt.NDArray[np.bool_]) -> Tensor:
         # Whatever a file has outside the text is padding: networks that look there would be moved by it.
@@ -241,7 +241,7 @@ class SplitDataset(Dataset[Batch]):
         return x
 
 
-def _fit_length(modality: Modality, length: int) -> Modality:
+def _fit_length(modality: Modality, length: int, pad: int) -> Modality:
     """Move the real steps to the front, then pad or cut behind, so that the time axis has ``length`` steps."""
     order = (~modality.mask).to(torch.uint8).argsort(dim=1, stable=True)
     missing = length - modality.mask.shape[1]
@@ -254,7 +254,8 @@ def _fit_length(modality: Modality, length: int) -> Modality:
                 ending = value.gather(1, last)
                 value = value.scatter(1, last.clamp(max=length - 1), ending)
             return value[:, :length]
-        return torch.cat([value, value.new_zeros(len(value), missing, *value.shape[2:])], 1)
+        padding = pad if value.dtype == torch.int64 else 0
+        return torch.cat([value, value.new_full((len(value), missing, *value.shape[2:]), padding)], 1)
 
     ids = None if modality.token_ids is None else fit(modality.token_ids)
     return Modality(fit(modality.x), fit(modality.mask), token_ids=ids)

@@ -204,6 +204,6 @@ def test_split_source_is_complete_unshuffled_and_repeatable() -> None:
 def test_fit_lengths_keeps_the_words_of_front_padded_text() -> None:
     mask = torch.tensor([[False, False, False, True, True]])
     modality = Modality(torch.tensor([[0, 0, 0, 7, 8]]), mask)
-    fitted = _fit_length(modality, 3)
+    fitted = _fit_length(modality, 3, 0)
     assert fitted.x.tolist() == [[7, 8, 0]]
     assert fitted.mask.tolist() == [[True, True, False]]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mer_zoo.batch import MODALITIES, DataSpec
 from mer_zoo.data.corpus.mapped import attach, detach
+from mer_zoo.data.corpus.tokens import BERT, SpecialTokens, TokenIds, found_tokens
 from mer_zoo.errors import MERError
 
 __all__ = ["Corpus", "SplitData", "check_compatible", "empty_note", "shortened"]
@@ -90,17 +91,25 @@ class Corpus:
             raise MERError(f"{self.source} has no split {name!r}; it has {', '.join(self.splits)}")
         return self.splits[name]
 
-    def spec(self, modalities: Sequence[str] = MODALITIES, tokens: bool = False) -> DataSpec:
+    def token_ids(self) -> list[TokenIds]:
+        """Token ids, and the spans of the texts in them, of the splits that have any."""
+        return [(s.token_ids, np.asarray(s.spans["text"])) for s in self.splits.values() if s.token_ids is not None]
+
+    def spec(
+        self, modalities: Sequence[str] = MODALITIES, tokens: bool = False, special: SpecialTokens | None = None
+    ) -> DataSpec:
         """Describe the shapes of the corpus.
 
         Args:
             modalities: The modalities to use.
             tokens: Whether text is to be read as token ids.
+            special: The special tokens of the tokenizer; when left out, those that the token ids show, or BERT's.
 
         Raises:
             MERError: If a modality, or the token ids, are not in the corpus.
         """
         first = next(iter(self.splits.values()))
+        special = special or found_tokens(self.token_ids()) or BERT
         if tokens and first.token_ids is None:
             raise MERError(f"{self.source} has no token ids; set data.text: features")
         shapes: dict[str, int] = {}
@@ -115,7 +124,12 @@ class Corpus:
         if tokens and first.token_ids is not None:
             shapes["text_len"] = first.token_ids.shape[1]
         return DataSpec(
-            **shapes, aligned=self.aligned, modalities=modalities, tokens=tokens, vocab_size=self.vocab_size
+            **shapes,
+            aligned=self.aligned,
+            modalities=modalities,
+            tokens=tokens,
+            vocab_size=max(self.vocab_size, special.vocab_size, special.mask + 1),
+            **special.options(),
         )
 
 
@@ -145,6 +159,11 @@ def check_compatible(other: Corpus, corpus: Corpus, spec: DataSpec) -> None:
                 f"{other.source} has {name} of width {theirs.dim(name)}, {corpus.source} of {spec.dim(name)};"
                 " cross-dataset tests need equal features"
             )
+    if spec.tokens and (theirs.cls_id, theirs.sep_id, theirs.pad_id) != (spec.cls_id, spec.sep_id, spec.pad_id):
+        raise MERError(
+            f"texts of {other.source} begin with {theirs.cls_id} and end with {theirs.sep_id}, those of {corpus.source}"
+            f" with {spec.cls_id} and {spec.sep_id}; cross-dataset tests need the same tokenizer"
+        )
     if spec.tokens and theirs.vocab_size > spec.vocab_size:
         raise MERError(
             f"{other.source} has token ids up to {theirs.vocab_size - 1}, {corpus.source} up to {spec.vocab_size - 1};"

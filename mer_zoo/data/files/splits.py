@@ -10,6 +10,7 @@ from mer_zoo.batch import MODALITIES
 from mer_zoo.data.corpus.checks import MAX_ID, SPLIT_NAME, Fault, plural, size_of
 from mer_zoo.data.corpus.contents import Contents, equal_splits, really_shared
 from mer_zoo.data.corpus.overlap import MAX_OVERLAPS, REMEDY, named_samples, overlap_faults, sharing
+from mer_zoo.data.corpus.tokens import BERT, found_tokens
 from mer_zoo.data.files.drafts import Draft, SplitDraft
 
 __all__ = ["compare_fields", "compare_samples", "distinct_splits", "named_splits"]
@@ -96,6 +97,12 @@ def compare_fields(draft: Draft, tree: Mapping[str, Mapping[Any, Any]]) -> None:
     steps = {shape[0] for key in (*MODALITIES, "text_bert") if (shape := _shape(reference, key))}
     lengths = any(split.lengths for split in draft.splits.values())
     draft.aligned = not lengths and len(reference.features) > 1 and len(steps) == 1
+    ids = [(s.tokens, s.token_spans) for s in draft.splits.values() if s.tokens is not None]
+    special = found_tokens([(tokens, spans) for tokens, spans in ids if spans is not None])
+    if special is None:
+        draft.notes.append("text_bert begins and ends texts as no known tokenizer does; data.tokenizer names its own")
+    elif special is not BERT:
+        draft.notes.append(f"text_bert has the special tokens of {special.of}; data.tokenizer can name others")
 
 
 def _shape(split: SplitDraft, key: str) -> tuple[int, ...]:
@@ -130,7 +137,7 @@ def compare_samples(draft: Draft, numbered: Sequence[str]) -> None:
     really = [pair for pair in overlapping if shared.get(pair, True)]
     draft.faults += overlap_faults(ids, shared, really)
     if overlapping and not really:
-        _join_split_and_id(draft, ids, overlapping[0], named)
+        _join_split_and_id(draft, ids, overlapping, named)
     else:
         _note_repeating(draft, named, overlapping)
     for one, other in equal_splits({name: content.arrays for name, content in contents.items()}):
@@ -143,19 +150,23 @@ def _contents(split: SplitDraft) -> Contents:
 
 
 def _join_split_and_id(
-    draft: Draft, ids: Mapping[str, Sequence[str]], pair: tuple[str, str], named: Mapping[str, set[str]]
+    draft: Draft, ids: Mapping[str, Sequence[str]], pairs: Sequence[tuple[str, str]], named: Mapping[str, set[str]]
 ) -> None:
-    one, other = pair
-    example = next(name for name in ids[one] if name in named[one] & named[other])
+    """Make ids of different samples different: all of them where most begin anew, else those that stand twice."""
+    twice = set[str]().union(*(named[one] & named[other] for one, other in pairs))
+    one, other = pairs[0]
+    if any(2 * len(named[one] & named[other]) >= min(len(ids[one]), len(ids[other])) for one, other in pairs):
+        twice.update(*ids.values())
     if max(len(f"{split}_{name}") for split, own in ids.items() for name in own) > MAX_ID:
         draft.faults.append(Fault("", "id", f"ids begin anew in each split and have nearly {MAX_ID} characters"))
         return
+    example = next(name for name in ids[one] if name in named[one] & named[other])
     draft.notes.append(
         f"ids begin anew in each split ({example} names other samples in {one} and in {other}), so the split joins"
         f" them: {one}_{example}"
     )
-    for name, own in ids.items():
-        draft.splits[name].ids = [f"{name}_{sample}" for sample in own]
+    for split, own in ids.items():
+        draft.splits[split].ids = [f"{split}_{name}" if name in twice else name for name in own]
 
 
 def _note_repeating(draft: Draft, named: Mapping[str, set[str]], overlapping: Sequence[tuple[str, str]]) -> None:

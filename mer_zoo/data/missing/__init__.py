@@ -3,7 +3,7 @@
 from mer_zoo.data.missing.conditions import Condition, build_conditions
 from mer_zoo.data.missing.frames import MRMS, RMFM, STMFM, TMFM, TraditionalRMFM
 from mer_zoo.data.missing.noise import UnevenRMFM
-from mer_zoo.data.missing.pattern import AVAILABILITY, RMM, SMM, MissingPattern
+from mer_zoo.data.missing.pattern import AVAILABILITY, RMM, SMM, MissingPattern, derive_key
 from mer_zoo.data.missing.sets import RandomSMM
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "TraditionalRMFM",
     "UnevenRMFM",
     "build_conditions",
+    "derive_key",
 ]

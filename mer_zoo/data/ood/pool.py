@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from mer_zoo.batch import DataSpec
 from mer_zoo.data.corpus.arrays import CHUNK
 from mer_zoo.data.corpus.corpus import Corpus, SplitData
+from mer_zoo.data.corpus.tokens import BERT, found_tokens
 from mer_zoo.data.ood.partition import Ints
 from mer_zoo.data.ood.shares import SPLITS
 from mer_zoo.errors import MERError
@@ -105,8 +105,8 @@ class Pool:
             raise MERError(
                 f"{source} has neither raw text nor token ids; take a file of it that has raw_text or text_bert"
             )
-        spec = DataSpec(tokens=True)
-        special = {spec.pad_id, spec.unk_id, spec.cls_id, spec.sep_id, spec.mask_id}
+        known = found_tokens((s.token_ids, s.spans["text"]) for s in self.parts if s.token_ids is not None)
+        special = set((known or BERT).options().values())
         return [{str(name) for name in set(row) - special} for ids in tokens for row in ids.tolist()]
 
 

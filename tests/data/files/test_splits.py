@@ -70,6 +70,14 @@ def test_ids_that_begin_anew_are_joined_to_their_split(tmp_path: Path) -> None:
     assert any("dia0_utt0 names other samples in train and in valid" in note for note in corpus.notes)
 
 
+def test_one_id_of_two_samples_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    tree = corpora.mmsa()
+    tree["test"]["id"][0] = tree["train"]["id"][0]
+    corpus = open_corpus(corpora.dump(tree, tmp_path / "a.pkl"))
+    assert corpus.split("train").ids[:2] == ["train__aB-1$_$0", tree["train"]["id"][1]]
+    assert corpus.split("test").ids[:2] == ["test__aB-1$_$0", tree["test"]["id"][1]]
+
+
 @pytest.mark.parametrize("lacking", [(), ("raw_text",), ("raw_text", "text_bert"), ("raw_text", "text_bert", "text")])
 def test_one_sample_in_two_splits_is_found_among_ids_that_begin_anew(tmp_path: Path, lacking: tuple[str, ...]) -> None:
     tree = restarting()

@@ -186,7 +186,8 @@ def faulty(kind: str) -> corpora.Tree:
             fields["regression_labels"][fields["regression_labels"] == 0] = 1
         content["train"]["regression_labels"][:2] = 0
     elif kind == "shared":
-        content["test"]["id"][0] = content["train"]["id"][0]
+        for key in content["test"]:
+            content["test"][key][0] = content["train"][key][0]
     elif kind == "no valid":
         del content["valid"]
     elif kind == "no labels":
