@@ -18,6 +18,7 @@ from torchmetrics import MetricCollection
 from typing_extensions import override
 
 from mer_zoo.arguments import Recorded
+from mer_zoo.data.corpus.meaning import IEMOCAP_EMOTIONS, MAX_CLASSES, MOSI_RANGE, SIMS_RANGE, LabelKind
 from mer_zoo.errors import MERError
 from mer_zoo.functional.calibration import bin_probabilities, tempered
 from mer_zoo.functional.sentiment import class_values, expected_score, to_classes
@@ -34,8 +35,8 @@ __all__ = [
     "check_names",
 ]
 
-EMOTIONS = ("neutral", "happy", "sad", "angry")
-MAX_NAMES = 256
+EMOTIONS = IEMOCAP_EMOTIONS
+GRADES = 7  # classes of a score, for what needs classes where the task has none
 _NAME = re.compile(r"[^\W_][\w .&+-]{0,39}")  # part of metrics' names, which stand in tables, file names and logs
 _TAKEN = ("macro",)  # F1_macro is not the F1 of a class
 
@@ -44,6 +45,11 @@ CLASS_NAMES: dict[int, tuple[str, ...]] = {
     2: ("negative", "non-negative"),
     3: POLARITIES,
     **{count: tuple(f"{v:+d}" if v else "0" for v in range(-(count // 2), count // 2 + 1)) for count in (5, 7)},
+}
+_SIMS_NAMES: dict[int, tuple[str, ...]] = {
+    2: ("not positive", "positive"),
+    3: POLARITIES,
+    5: ("negative", "weakly negative", "neutral", "weakly positive", "positive"),
 }
 _SENTIMENT_CLASSES = {"two": 2, "binary": 3, "five": 5, "seven": 7}
 
@@ -65,8 +71,8 @@ def check_names(what: str, names: Sequence[str]) -> tuple[str, ...]:
         Traceback (most recent call last):
         mer_zoo.errors.MERError: 'a/b' is no name of classes; take up to 40 letters, digits, spaces or . & + - , ...
     """
-    if len(names) > MAX_NAMES:
-        raise MERError(f"{len(names)} {what} are named, and a task has at most {MAX_NAMES}")
+    if len(names) > MAX_CLASSES:
+        raise MERError(f"{len(names)} {what} are named, and a task has at most {MAX_CLASSES}")
     for place, name in enumerate(names):
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name != name.strip() or name in _TAKEN:
             raise MERError(
@@ -85,6 +91,7 @@ class Task(Recorded, ABC):
         shape: Shape of one sample's logits; a model's logits are (B, *shape).
         monitor: The validation metric that early stopping and checkpoints follow by default, and its direction.
         is_ordinal: Whether classes or scores have an order, so that the distance of two of them means something.
+        label_kind: What the task takes labels for, so that others are refused; None takes them as they are.
 
     Example:
         >>> from mer_zoo.task import SentimentClassification
@@ -96,6 +103,7 @@ class Task(Recorded, ABC):
     shape: tuple[int, ...]
     monitor: tuple[str, str] = ("val/loss", "min")
     is_ordinal: bool = False
+    label_kind: LabelKind | None = None
 
     @property
     def name(self) -> str:
@@ -134,6 +142,15 @@ class Task(Recorded, ABC):
     @abstractmethod
     def encode(self, target: Tensor) -> Tensor:
         """Turn labels as they stand in a Batch into what the criterion compares with."""
+
+    @property
+    def graded_shape(self) -> tuple[int, ...]:
+        """Shape of what a sample's :meth:`grades` index: the task's own classes, or seven grades of a score."""
+        return self.shape if self.is_classification else (GRADES,)
+
+    def grades(self, target: Tensor) -> Tensor:
+        """Classes (B,) or (B, E) of labels as they stand in a Batch, also where the task itself has none."""
+        return self.encode(target) if self.is_classification else to_classes(self.encode(target), GRADES)
 
     @abstractmethod
     def criterion(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -215,12 +232,18 @@ class Task(Recorded, ABC):
     def random_target(self, size: int, generator: torch.Generator) -> Tensor:
         """Random labels in a Batch's form, for examples and tests."""
 
+    def unknown_target(self, size: int) -> Tensor:
+        """What stands in a Batch for labels that there are not: NaN, or -1 for each of several problems."""
+        problems = self.shape[:-1]
+        return torch.full((size, *problems), -1) if problems else torch.full((size,), torch.nan)
+
 
 class SentimentRegression(Task):
-    """Sentiment in [-3, 3] as one real number, trained with the absolute error.
+    """Sentiment as one real number, trained with the absolute error.
 
     Args:
-        convention: Metric convention, see :mod:`mer_zoo.metrics`.
+        convention: Metric convention, see :mod:`mer_zoo.metrics`; ``sims`` is of labels in [-1, 1].
+        limits: Smallest and largest label; by default those of the convention, else -3 and 3.
 
     Example:
         >>> task = SentimentRegression()
@@ -231,10 +254,12 @@ class SentimentRegression(Task):
     """
 
     is_ordinal = True
+    label_kind = "sentiment"
 
-    def __init__(self, convention: Convention = "mmsa") -> None:
+    def __init__(self, convention: Convention = "mmsa", limits: tuple[float, float] | None = None) -> None:
         self.shape = (1,)
         self.convention: Convention = convention
+        self.limits = limits or (SIMS_RANGE if convention == "sims" else MOSI_RANGE)
         self.monitor = ("val/MAE", "min")
 
     @property
@@ -247,6 +272,13 @@ class SentimentRegression(Task):
         return target.float()
 
     @override
+    def grades(self, target: Tensor) -> Tensor:
+        (low, high), target = self.limits, self.encode(target)
+        if self.limits != MOSI_RANGE:
+            target = (target - (low + high) / 2) * (2 * MOSI_RANGE[1] / (high - low))
+        return to_classes(target, GRADES)
+
+    @override
     def criterion(self, logits: Tensor, target: Tensor) -> Tensor:
         return (logits.squeeze(-1) - self.encode(target)).abs()
 
@@ -256,7 +288,11 @@ class SentimentRegression(Task):
 
     @override
     def name_predictions(self, logits: Tensor) -> list[str]:
-        return [POLARITIES[int(sign) + 1] for sign in self.score(logits).sign()]
+        score = self.score(logits)
+        if self.convention == "scale":  # where zero need not be neutral
+            return [f"{value:.3g}" for value in score.tolist()]
+        places = to_classes(score, 3, sims=True) if self.convention == "sims" else score.sign().long() + 1
+        return [POLARITIES[place] for place in places.tolist()]
 
     @property
     @override
@@ -278,7 +314,12 @@ class SentimentRegression(Task):
 
     @override
     def random_target(self, size: int, generator: torch.Generator) -> Tensor:
-        return torch.rand(size, generator=generator) * 6 - 3
+        return _uniform(size, generator, self.limits)
+
+
+def _uniform(size: int, generator: torch.Generator, limits: tuple[float, float]) -> Tensor:
+    low, high = limits
+    return torch.rand(size, generator=generator) * (high - low) + low
 
 
 class SentimentClassification(Task):
@@ -286,10 +327,11 @@ class SentimentClassification(Task):
 
     Args:
         num_classes: 2 (negative, non-negative), 3 (negative, neutral, positive), 5 or 7 (rounded, half to even).
-        convention: Metric convention, see :mod:`mer_zoo.metrics`.
+        convention: Metric convention, see :mod:`mer_zoo.metrics`; with ``sims`` labels lie in [-1, 1] and have the
+            classes of CH-SIMS, 2 (not positive, positive), 3 or 5.
 
     Raises:
-        MERError: For another number of classes.
+        MERError: For another number of classes, or a convention without classes.
 
     Example:
         >>> task = SentimentClassification(7)
@@ -301,10 +343,12 @@ class SentimentClassification(Task):
     """
 
     is_ordinal = True
+    label_kind = "sentiment"
 
     def __init__(self, num_classes: int = 3, convention: Convention = "mmsa") -> None:
         if num_classes not in (2, 3, 5, 7):
             raise MERError(f"num_classes is {num_classes}; sentiment has 2, 3, 5 or 7 classes")
+        sentiment_metrics(num_classes, convention)  # refuses classes that the convention does not have
         self.shape = (num_classes,)
         self.convention: Convention = convention
         self.monitor = (f"val/Acc{num_classes}", "max")
@@ -317,11 +361,15 @@ class SentimentClassification(Task):
     @property
     @override
     def class_names(self) -> Sequence[str]:
-        return CLASS_NAMES[self.shape[0]]
+        return (_SIMS_NAMES if self._is_sims else CLASS_NAMES)[self.shape[0]]
+
+    @property
+    def _is_sims(self) -> bool:
+        return self.convention == "sims"
 
     @override
     def encode(self, target: Tensor) -> Tensor:
-        return to_classes(target, self.shape[0])
+        return to_classes(target, self.shape[0], self._is_sims)
 
     @override
     def criterion(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -329,7 +377,7 @@ class SentimentClassification(Task):
 
     @override
     def score(self, logits: Tensor) -> Tensor:
-        return expected_score(logits, class_values(self.shape[0]).to(logits))
+        return expected_score(logits, class_values(self.shape[0], self._is_sims).to(logits))
 
     @override
     def name_predictions(self, logits: Tensor) -> list[str]:
@@ -341,7 +389,7 @@ class SentimentClassification(Task):
 
     @override
     def random_target(self, size: int, generator: torch.Generator) -> Tensor:
-        return torch.rand(size, generator=generator) * 6 - 3
+        return _uniform(size, generator, SIMS_RANGE if self.convention == "sims" else MOSI_RANGE)
 
 
 class EmotionDetection(Task):
@@ -357,6 +405,8 @@ class EmotionDetection(Task):
         >>> task.name_predictions(torch.tensor([[[0.0, 0.0], [0.0, 1.0], [0.0, 2.0], [1.0, 0.0]]]))
         ['happy + sad']
     """
+
+    label_kind = "emotions"
 
     def __init__(self, emotions: Sequence[str] = EMOTIONS) -> None:
         self.emotions = check_names("emotions", emotions)
@@ -440,6 +490,8 @@ class NominalClassification(Task):
         ['joy']
     """
 
+    label_kind = "classes"
+
     def __init__(self, classes: Sequence[str], class_weights: Sequence[float] | None = None) -> None:
         self.classes = check_names("classes", classes)
         if len(self.classes) < 2:
@@ -491,7 +543,13 @@ class NominalClassification(Task):
         return torch.randint(0, len(self.classes), (size,), generator=generator)
 
 
-def build_task(name: str, convention: Convention = "mmsa", names: Sequence[str] = ()) -> Task:
+def build_task(
+    name: str,
+    convention: Convention = "mmsa",
+    names: Sequence[str] = (),
+    class_weights: Sequence[float] | None = None,
+    limits: tuple[float, float] | None = None,
+) -> Task:
     """Build a task from its short name.
 
     Args:
@@ -499,6 +557,8 @@ def build_task(name: str, convention: Convention = "mmsa", names: Sequence[str] 
             ``five``, ``seven``, ``classes`` or ``emotions``.
         convention: Metric convention of the sentiment tasks.
         names: Names of the classes, which ``classes`` needs, or of the emotions; by default IEMOCAP's four.
+        class_weights: See :class:`NominalClassification`.
+        limits: See :class:`SentimentRegression`.
 
     Raises:
         MERError: For an unknown name, or names of what has its own.
@@ -510,12 +570,12 @@ def build_task(name: str, convention: Convention = "mmsa", names: Sequence[str] 
     if name == "emotions":
         return EmotionDetection(names or EMOTIONS)
     if name == "classes":
-        return NominalClassification(names)
+        return NominalClassification(names, class_weights)
     if name != "regression" and name not in _SENTIMENT_CLASSES:
         known = ", ".join(["regression", *_SENTIMENT_CLASSES, "classes", "emotions"])
         raise MERError(f"unknown task {name!r}; choose from {known}")
     if names:
         raise MERError(f"task {name} has names of its own; names are of tasks classes and emotions")
     if name == "regression":
-        return SentimentRegression(convention)
+        return SentimentRegression(convention, limits)
     return SentimentClassification(_SENTIMENT_CLASSES[name], convention)

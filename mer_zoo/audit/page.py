@@ -27,7 +27,7 @@ from mer_zoo.data.files.drafts import Draft, SplitDraft
 from mer_zoo.data.files.formats import read_draft
 from mer_zoo.data.files.groups import read_groups
 from mer_zoo.data.store.fingerprint import labelling_sha256, source_sha256
-from mer_zoo.data.store.reader import open_splits, read_index
+from mer_zoo.data.store.reader import MEANING, open_splits, read_index
 from mer_zoo.data.store.store import LABELLING, META, is_store
 from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError
@@ -142,7 +142,7 @@ def _store(path: Path) -> tuple[Draft, str, list[Finding | NotChecked]]:
 
 
 def _source_of(path: Path, index: Mapping[str, Any]) -> Iterator[Finding | NotChecked]:
-    if index.get(LABELLING) not in (None, labelling_sha256(path, index["splits"])):
+    if index.get(LABELLING) not in (None, labelling_sha256(path, index["splits"], index.get(MEANING) or {})):
         yield Finding(
             "edited-store",
             "warning",

@@ -39,12 +39,13 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.batch import DataSpec, Modality, Output
+from mer_zoo.data.corpus.meaning import MOSI_RANGE
 from mer_zoo.functional.dropout import dropout
 from mer_zoo.functional.tensor_fusion import tensor_fusion
 from mer_zoo.layers.subnets import UtteranceSubnets
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.model import Backbone
-from mer_zoo.task import Task
+from mer_zoo.task import SentimentRegression, Task
 
 __all__ = ["TFN"]
 
@@ -61,7 +62,7 @@ class TFN(Backbone):
         fusion_dim: Width p of the two layers behind the fused tensor.
         embed_dropout: Dropout of what enters the subnets of audio and vision.
         out_dropout: Dropout of the fused tensor.
-        squash: Keep the scores of a regression in [-3, 3] by 6 sigmoid(.) - 3.
+        squash: Keep the scores of a regression in the range of its labels, [-3, 3] by 6 sigmoid(.) - 3.
         mask_padding: Leave padding out everywhere. False, as in the usual code, keeps batches at full length.
 
     Example:
@@ -90,6 +91,7 @@ class TFN(Backbone):
         self.fixed_length = self.reads_padding = not mask_padding
         self.out_dropout = out_dropout
         self.squash = squash and not task.is_classification
+        self.limits = task.limits if isinstance(task, SentimentRegression) else MOSI_RANGE
         self.subnets = UtteranceSubnets(self.input_dims, hidden_dims, text_out, embed_dropout, mask_padding)
         self.fc1 = nn.Linear(prod(width + 1 for width in self.subnets.output_dims.values()), fusion_dim)
         self.fc2 = nn.Linear(fusion_dim, fusion_dim)
@@ -106,4 +108,5 @@ class TFN(Backbone):
     @override
     def classify(self, features: Tensor) -> Tensor:
         logits = super().classify(features)
-        return 6 * logits.sigmoid() - 3 if self.squash and self.has_head else logits
+        low, high = self.limits
+        return (high - low) * logits.sigmoid() + low if self.squash and self.has_head else logits

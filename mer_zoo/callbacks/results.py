@@ -55,6 +55,9 @@ def with_data(results: dict[str, Any], data: MERDataModule) -> dict[str, Any]:
             entry = described(condition, data.conditions, list(data.corpus.splits))
             conditions[condition.name] = {**entry, **conditions[condition.name]}
     named = {"task": data.task_name, "convention": data.convention, "data": told}
+    own_names = {"classes": data.task.class_names, "emotions": data.task.problems}.get(data.task_name)
+    if own_names is not None:
+        named["names"] = list(own_names)
     return {**results, "notes": notes, "conditions": conditions, **named}
 
 

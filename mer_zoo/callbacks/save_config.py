@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from typing_extensions import override
 
+from mer_zoo.data import MERDataModule
 from mer_zoo.runs.files import whole_file
 from mer_zoo.runs.folder import is_trial, run_folder
 
@@ -38,6 +39,7 @@ class SaveConfig(SaveConfigCallback):
             "resume",
         ):  # said of this command, and not to be said again by a copy of it
             config.pop(once, None)
+        _say_labels(config, trainer)
         if "record" in config:
             config.record.overwrite = False
         text = self.parser.dump(config)
@@ -47,3 +49,14 @@ class SaveConfig(SaveConfigCallback):
             part.write_text(text, encoding="utf-8")
         if trainer.logger is not None:
             trainer.logger.log_hyperparams({"config": text})
+
+
+def _say_labels(config: Any, trainer: Trainer) -> None:
+    """Write down what labels were taken for, where signs in the data decided: other files may show no such signs."""
+    data, given = getattr(trainer, "datamodule", None), config.get("data")
+    given = None if given is None else given.get("init_args")
+    if given is None or not isinstance(data, MERDataModule) or not isinstance(given.get("task"), str):
+        return
+    for name, value in data.label_options().items():
+        if name in given and given[name] is None:
+            given[name] = value

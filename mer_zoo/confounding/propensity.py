@@ -20,7 +20,6 @@ from mer_zoo.errors import MERError
 from mer_zoo.functional.deconfounding import deconfounding_weights, effective_sample_size
 from mer_zoo.functional.logistic import shrunken_shares
 from mer_zoo.functional.propensity import CrossFit, assign_folds, cross_fit
-from mer_zoo.functional.sentiment import to_classes
 from mer_zoo.options import check_choice
 from mer_zoo.task import Task
 
@@ -30,7 +29,6 @@ WEIGHT_LIMIT = 10.0
 DEFAULT_RULE = WordRule()
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 TRACES = list(product(get_args(BiasSource), get_args(Words)))
-SCORE_CLASSES = 7  # a single real-valued output is rounded to these
 
 
 class Propensity(nn.Module):
@@ -106,7 +104,7 @@ class Propensity(nn.Module):
         self.reader = TraceReader(spec, source, groups)
         self.task, self.rule, self.folds, self.gate = task, rule, folds, gate
         self.source, self.strength, self.largest = source, strength, largest
-        self.shape = task.shape if task.is_classification else (SCORE_CLASSES,)
+        self.shape = task.graded_shape
         *problems, num_classes = self.shape
         self.width = self.reader.dim or rule.max_words
         self.register_buffer("words", torch.full((*problems, rule.max_words), -1))
@@ -140,8 +138,7 @@ class Propensity(nn.Module):
 
     def classes(self, target: Tensor) -> Tensor:
         """Classes (B, *problems) of labels as they stand in a Batch."""
-        encoded = self.task.encode(target)
-        return encoded if self.task.is_classification else to_classes(encoded, SCORE_CLASSES)
+        return self.task.grades(target)
 
     @torch.no_grad()
     def fit(self, train: BatchSource) -> None:

@@ -17,10 +17,12 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from mer_zoo.batch import MODALITIES, Batch, BatchSource
-from mer_zoo.data.corpus.corpus import Corpus, check_compatible, shortened
+from mer_zoo.data.corpus.corpus import Corpus, check_compatible, shortened, with_meaning
+from mer_zoo.data.corpus.meaning import LabelKind, Meaning
 from mer_zoo.data.corpus.overlap import check_different, check_unseen
 from mer_zoo.data.dataset import MappedSource, Scaler, SplitDataset, SplitSource, check_labels, check_tokens
 from mer_zoo.data.files.features import check_present
+from mer_zoo.data.labelling import ClassWeights, build_for, missing_classes, same_meaning, taken_for, told_by, usually
 from mer_zoo.data.loader import PATIENCE, EpochOrder, ResumableLoader, check_shared_memory
 from mer_zoo.data.missing.conditions import Condition, build_conditions, is_test_split
 from mer_zoo.data.missing.pattern import derive_key
@@ -30,7 +32,7 @@ from mer_zoo.data.tokenizer import TokenizerOption, token_conventions
 from mer_zoo.errors import MERError
 from mer_zoo.layers.text_encoder import TextEncoder
 from mer_zoo.metrics import Convention
-from mer_zoo.task import Task, build_task
+from mer_zoo.task import EMOTIONS, Task
 
 __all__ = ["IEMOCAP", "MOSEI", "MOSI", "MERDataModule", "SyntheticMER"]
 
@@ -46,8 +48,8 @@ class MERDataModule(LightningDataModule):
     Args:
         path: A file or folder in any format of docs/data.md.
         batch_size: Samples a batch (and a process).
-        task: ``regression``, ``two``, ``binary``, ``five``, ``seven`` or ``emotions``; see
-            :func:`mer_zoo.task.build_task`.
+        task: ``regression``, ``two``, ``binary``, ``five``, ``seven``, ``classes`` or ``emotions``, see
+            :func:`mer_zoo.task.build_task`; or a task, such as ``mer_zoo.EmotionDetection(["joy", "fear"])``.
         modalities: The modalities to use.
         text: Whether text is handed out as ``features`` or as ``tokens`` (ids, for a text encoder).
         standardize: Scale audio and vision by the training split's mean and deviation.
@@ -63,6 +65,12 @@ class MERDataModule(LightningDataModule):
             whether they are those of BERT, RoBERTa, XLM-RoBERTa, DeBERTa or ALBERT.
         max_lengths: Most steps of a modality that are read, such as ``{text: 25, audio: 150}``; null reads all. Not for
             aligned data.
+        labels: What labels are, where the file does not say it and signs in the data do not decide: ``sentiment``,
+            ``classes``, ``binary`` or ``emotions``; see docs/tasks.md.
+        label_range: Smallest and largest sentiment, such as -1 and 1.
+        label_names: Names of the classes, in the order of their numbers, or of the emotions, in that of their columns.
+        class_weights: What classes weigh in the loss of task ``classes``: ``balanced``, by how often each is true in
+            the training split, or one number a class; by default all weigh the same.
 
     Raises:
         MERError: If the file can't be used; the message names the fault and the remedy.
@@ -73,11 +81,13 @@ class MERDataModule(LightningDataModule):
         mer_zoo.errors.MERError: no_such_file.pkl does not exist; give the path of a corpus file or folder (data.path)
     """
 
+    usual_emotions: Sequence[str] = ()
+
     def __init__(
         self,
         path: str,
         batch_size: int = 32,
-        task: str = "regression",
+        task: Task | str = "regression",
         modalities: Sequence[str] = MODALITIES,
         text: Literal["features", "tokens"] = "features",
         standardize: bool = True,
@@ -90,6 +100,10 @@ class MERDataModule(LightningDataModule):
         seed: int = 0,
         max_lengths: dict[str, int] | None = None,
         tokenizer: TokenizerOption = None,
+        labels: LabelKind | None = None,
+        label_range: tuple[float, float] | None = None,
+        label_names: list[str] | None = None,
+        class_weights: ClassWeights | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -99,10 +113,14 @@ class MERDataModule(LightningDataModule):
         self.path, self.nan, self.cache_dir = path, nan, cache_dir
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.standardize = standardize
-        self.task: Task = build_task(task, convention)
-        self.task_name, self.convention = task, convention
+        self.told = told_by(task, labels, label_range, label_names, convention)
+        self.taken_for = taken_for(task)
         needed = text == "tokens" and "text" in modalities
-        self.corpus, special = token_conventions(self.read(), tokenizer, needed)
+        corpus, special = token_conventions(self.read(), tokenizer, needed)
+        self.corpus = usually(with_meaning(corpus, self.told, self.taken_for), self.usual_emotions, self.taken_for)
+        self.task: Task = build_for(self.corpus, task, convention, class_weights)
+        self.task_name = self.task.name
+        self.convention: Convention = getattr(self.task, "convention", convention)
         splits = list(self.corpus.splits)
         self.predict_split = predict_split or next(filter(is_test_split, splits), splits[0])
         self.corpus.split(self.predict_split)
@@ -118,11 +136,13 @@ class MERDataModule(LightningDataModule):
 
     def read(self) -> Corpus:
         """Open the corpus; a subclass may make it instead."""
-        return open_corpus(self.path, cache_dir=self.cache_dir, nan=self.nan)
+        return open_corpus(self.path, self.cache_dir, self.nan, told=self.told, task=self.taken_for)
 
     @override
     def setup(self, stage: str) -> None:
         for note in self.corpus.notes:
+            rank_zero_info(note)
+        for note in missing_classes(self.corpus, self.task) if stage == "fit" else ():
             rank_zero_info(note)
         if stage == "fit" and self.standardize:
             self._fitted_scaler()
@@ -187,7 +207,7 @@ class MERDataModule(LightningDataModule):
 
     def _other(self, source: str) -> Corpus:
         if source not in self._foreign:
-            corpus = open_corpus(source, cache_dir=self.cache_dir, nan=self.nan)
+            corpus = same_meaning(open_corpus(source, self.cache_dir, self.nan, task=self.taken_for), self.corpus)
             check_compatible(corpus, self.corpus, self.spec)
             self._foreign[source] = corpus
         return self._foreign[source]
@@ -290,7 +310,14 @@ class MERDataModule(LightningDataModule):
     def describe(self) -> dict[str, Any]:
         """What the run record says about the data."""
         counts = {name: len(split) for name, split in self.corpus.splits.items()}
-        return {**self.origin(), "counts": counts, "notes": self.corpus.notes}
+        notes = [*self.corpus.notes, *missing_classes(self.corpus, self.task)]
+        return {**self.origin(), "counts": counts, "notes": notes}
+
+    def label_options(self) -> dict[str, Any]:
+        """Options that say what the labels were taken for, so that a run's configuration decides it for other files."""
+        meaning = self.corpus.meaning or Meaning()
+        limits = None if meaning.range is None else list(meaning.range)
+        return {"labels": meaning.kind, "label_range": limits, "label_names": list(meaning.names) or None}
 
 
 def _as_is(batch: Any) -> Any:
@@ -323,7 +350,7 @@ class MOSI(MERDataModule):
         (torch.Size([4, 5, 3]), (1,))
     """
 
-    def __init__(self, path: str, batch_size: int = 32, task: str = "regression", **options: Any) -> None:
+    def __init__(self, path: str, batch_size: int = 32, task: Task | str = "regression", **options: Any) -> None:
         super().__init__(path, batch_size, task, **options)
 
 
@@ -350,7 +377,7 @@ class MOSEI(MERDataModule):
         (7,)
     """
 
-    def __init__(self, path: str, batch_size: int = 32, task: str = "regression", **options: Any) -> None:
+    def __init__(self, path: str, batch_size: int = 32, task: Task | str = "regression", **options: Any) -> None:
         super().__init__(path, batch_size, task, **options)
 
 
@@ -377,7 +404,9 @@ class IEMOCAP(MERDataModule):
         ('neutral', 'happy', 'sad', 'angry')
     """
 
-    def __init__(self, path: str, batch_size: int = 32, task: str = "emotions", **options: Any) -> None:
+    usual_emotions = EMOTIONS
+
+    def __init__(self, path: str, batch_size: int = 32, task: Task | str = "emotions", **options: Any) -> None:
         super().__init__(path, batch_size, task, **options)
 
 
@@ -404,15 +433,19 @@ class SyntheticMER(MERDataModule):
     def __init__(
         self,
         scm: SyntheticConfig = DEFAULT_SCM,
-        task: str = "binary",
+        task: Task | str = "binary",
         text: Literal["tokens"] = "tokens",
         **options: Any,
     ) -> None:
         self.scm = scm
         forms: dict[str, LabelForm] = {"binary": "classes", "emotions": "emotions"}
-        self.labels: LabelForm = forms.get(task, "continuous")
+        self.labels: LabelForm = forms.get(task if isinstance(task, str) else task.name, "continuous")
         super().__init__("SyntheticMER", task=task, text=text, **options)
 
     @override
     def read(self) -> Corpus:
         return generate(self.scm, self.labels)
+
+    @override
+    def label_options(self) -> dict[str, Any]:
+        return {}

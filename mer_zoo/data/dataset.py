@@ -15,7 +15,7 @@ from typing_extensions import override
 from mer_zoo.batch import Batch, BatchSource, DataSpec, Modality
 from mer_zoo.data.corpus.corpus import SplitData
 from mer_zoo.errors import MERError
-from mer_zoo.task import EmotionDetection, Task
+from mer_zoo.task import Task
 
 __all__ = ["MappedSource", "Scaler", "SplitDataset", "SplitSource", "check_labels", "check_tokens"]
 
@@ -98,14 +98,16 @@ def check_labels(split: SplitData, task: Task, source: str) -> None:
     labels = split.labels
     if labels is None:
         return
-    if isinstance(task, EmotionDetection) != (labels.ndim == 2):
-        kind = f"{labels.shape[1]} emotions" if labels.ndim == 2 else "one sentiment"
+    is_single = len(task.shape) == 1
+    if is_single != (labels.ndim == 1):
+        kind = f"{labels.shape[1]} emotions" if labels.ndim == 2 else "one label"
         raise MERError(f"{source} has {kind} a sample, which does not suit this task; set data.task accordingly")
     if labels.ndim == 2 and labels.shape[1] != task.shape[0]:
         raise MERError(
-            f"{source} has {labels.shape[1]} emotions a sample, the task {task.shape[0]}; set data.task accordingly"
+            f"{source} has {labels.shape[1]} emotions a sample, the task {task.shape[0]}; name those that it has in"
+            " data.label_names, or give the task as many"
         )
-    if labels.ndim == 1 and labels.dtype.kind in "iu":
+    if is_single and labels.dtype.kind in "iu":
         if not task.is_classification:
             raise MERError(f"{source} has classes, not scores, as labels; set data.task to a classification")
         wrong = np.flatnonzero((np.asarray(labels) < 0) | (np.asarray(labels) >= task.shape[0]))
@@ -198,9 +200,7 @@ class SplitDataset(Dataset[Batch]):
     def _target(self, rows: npt.NDArray[np.int64]) -> Tensor:
         if self.split.labels is not None:
             return torch.from_numpy(np.asarray(self.split.labels[rows]))
-        if isinstance(self.task, EmotionDetection):
-            return torch.full((len(rows), *self.task.shape[:1]), -1)
-        return torch.full((len(rows),), torch.nan)
+        return self.task.unknown_target(len(rows))
 
     def _modality(self, name: str, rows: npt.NDArray[np.int64]) -> Modality:
         if name not in self.spec.modalities:

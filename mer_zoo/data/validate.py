@@ -15,6 +15,7 @@ from mer_zoo.batch import MODALITIES
 from mer_zoo.data.corpus.arrays import StoredArray, open_at
 from mer_zoo.data.corpus.checks import Fault, plural
 from mer_zoo.data.corpus.corpus import Corpus
+from mer_zoo.data.files.about import compare_labels
 from mer_zoo.data.files.features import NanPolicy, scan_split
 from mer_zoo.data.files.formats import Draft, SplitDraft, read_draft
 from mer_zoo.data.files.labels import count_labels
@@ -120,7 +121,10 @@ def _row(name: str, split: SplitDraft) -> tuple[str, ...]:
 def _draft_store(path: Path) -> Draft:
     """Describe a store in the terms of a source, so that the same checks apply."""
     corpus = open_store(path, str(path))
-    return Draft({name: _draft_split(path, name, corpus) for name in corpus.splits}, corpus.aligned, notes=corpus.notes)
+    splits = {name: _draft_split(path, name, corpus) for name in corpus.splits}
+    draft = Draft(splits, corpus.aligned, notes=list(corpus.notes), told=corpus.meaning)
+    compare_labels(draft)
+    return draft
 
 
 def _draft_split(path: Path, name: str, corpus: Corpus) -> SplitDraft:

@@ -24,13 +24,10 @@ from mer_zoo.functional.label_guidance import (
     pooled_norm,
 )
 from mer_zoo.functional.precision import match_type
-from mer_zoo.functional.sentiment import to_classes
 from mer_zoo.layers.sequence import masked_mean, masked_resample
 from mer_zoo.task import Task
 
 __all__ = ["LGMMT", "LabelGuidance", "common_axis", "common_mask", "label_classes", "label_shape"]
-
-SCORES = 7  # classes of the label embedding where the task itself has none: the rounded scores
 
 
 def label_shape(task: Task) -> tuple[int, ...]:
@@ -41,7 +38,7 @@ def label_shape(task: Task) -> tuple[int, ...]:
         >>> label_shape(EmotionDetection()), label_shape(SentimentRegression())
         ((4, 2), (7,))
     """
-    return task.shape if task.is_classification else (SCORES,)
+    return task.graded_shape
 
 
 def label_classes(task: Task, target: Tensor) -> Tensor:
@@ -52,7 +49,7 @@ def label_classes(task: Task, target: Tensor) -> Tensor:
         >>> label_classes(SentimentRegression(), torch.tensor([-3.0, 0.4])).tolist()
         [0, 3]
     """
-    return task.encode(target) if task.is_classification else to_classes(target, SCORES)
+    return task.grades(target)
 
 
 def common_mask(masks: Mapping[str, Tensor], aligned: bool) -> Tensor:

@@ -14,7 +14,7 @@ from mer_zoo.metrics.regression import Corr, MeanAbsoluteError
 __all__ = ["class_metrics", "emotion_metrics", "sentiment_metrics"]
 
 _POLARITY_F1: dict[Convention, Statistic] = {"mmsa": "f1", "mult": "swapped_f1", "causalmer": "positive_f1"}
-
+_ON_OTHER_SCALES: tuple[Convention, ...] = ("sims", "scale")
 
 # what the outputs can tell apart: five logits cannot name the outermost of seven classes
 _CLASSES: dict[int | None, tuple[int, ...]] = {None: (7, 5, 3), 7: (7, 5, 3), 5: (5, 3), 3: (3,), 2: (2,)}
@@ -29,7 +29,7 @@ def _collect(groups: Sequence[dict[str, Metric]]) -> MetricCollection:
 
 
 def sentiment_metrics(num_classes: int | None = None, convention: Convention = "mmsa") -> MetricCollection:
-    """Metrics of sentiment in [-3, 3], updated with logits and real-valued labels or classes.
+    """Metrics of sentiment, updated with logits and real-valued labels or classes.
 
     Args:
         num_classes: None for logits (B, 1) that are the score itself, else 2, 3, 5 or 7 class logits.
@@ -47,8 +47,14 @@ def sentiment_metrics(num_classes: int | None = None, convention: Convention = "
     """
     if num_classes not in _CLASSES:
         raise MERError(f"num_classes is {num_classes}; sentiment has 2, 3, 5 or 7 classes, or None for regression")
-    if convention not in _POLARITY_F1:
-        raise MERError(f"unknown convention {convention!r}; choose from {', '.join(_POLARITY_F1)}")
+    if convention not in (*_POLARITY_F1, *_ON_OTHER_SCALES):
+        raise MERError(
+            f"unknown convention {convention!r}; choose from {', '.join([*_POLARITY_F1, *_ON_OTHER_SCALES])}"
+        )
+    if convention == "scale":
+        return _own_scale(num_classes)
+    if convention == "sims":
+        return _sims_metrics(num_classes)
     groups: list[dict[str, Metric]] = []
     if num_classes in (None, 5, 7):
         groups.append({"MAE": MeanAbsoluteError(num_classes), "Corr": Corr(num_classes)})
@@ -72,6 +78,31 @@ def _class_group(classes: int, num_logits: int | None, convention: Convention) -
         group[f"F1_{classes}"] = ClassMetric(classes, num_logits, f1)
         group[f"F1_{classes}_macro"] = ClassMetric(classes, num_logits, "macro_f1")
     return group
+
+
+def _own_scale(num_classes: int | None) -> MetricCollection:
+    if num_classes is not None:
+        raise MERError("convention scale, of labels on a scale of their own, has no classes; set data.task: regression")
+    return _collect([{"MAE": MeanAbsoluteError(), "Corr": Corr()}])
+
+
+def _sims_metrics(num_classes: int | None) -> MetricCollection:
+    """What MMSA measures on CH-SIMS; F1 is that of two classes, weighted by how often each is true."""
+    if num_classes == 7:
+        raise MERError("sentiment in [-1, 1] has 2, 3 or 5 classes, not 7; set data.task: five or regression")
+    groups: list[dict[str, Metric]] = []
+    if num_classes in (None, 5):
+        groups.append({"MAE": MeanAbsoluteError(num_classes, sims=True), "Corr": Corr(num_classes, sims=True)})
+    for classes in (5, 3, 2):
+        if num_classes is not None and classes > num_classes:
+            continue
+        group: dict[str, Metric] = {f"Acc{classes}": ClassMetric(classes, num_classes, "accuracy", sims=True)}
+        if classes in (2, num_classes):
+            group[f"F1_{classes}"] = ClassMetric(classes, num_classes, "f1", sims=True)
+        if classes == num_classes:
+            group[f"F1_{classes}_macro"] = ClassMetric(classes, num_classes, "macro_f1", sims=True)
+        groups.append(group)
+    return _collect(groups)
 
 
 def emotion_metrics(emotions: Sequence[str]) -> MetricCollection:

@@ -32,7 +32,7 @@ __all__ = [
     "sentiment_inputs",
 ]
 
-Convention = Literal["mmsa", "mult", "causalmer"]
+Convention = Literal["mmsa", "mult", "causalmer", "sims", "scale"]
 Statistic = Literal["accuracy", "f1", "swapped_f1", "macro_f1", "positive_f1", "uar"]
 
 
@@ -54,13 +54,16 @@ _STATISTICS: dict[Statistic, Callable[[Tensor], Tensor]] = {
 }
 
 
-def sentiment_inputs(logits: Tensor, target: Tensor, num_classes: int | None) -> tuple[Tensor, Tensor, Tensor]:
+def sentiment_inputs(
+    logits: Tensor, target: Tensor, num_classes: int | None, sims: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
     """Bring logits and labels of any sentiment task to one form.
 
     Args:
         logits: (B, 1) scores if ``num_classes`` is None, else (B, num_classes).
         target: (B,) or (B, 1) real sentiment, or integer classes.
         num_classes: Number of classes of the logits.
+        sims: Whether sentiment lies in CH-SIMS' [-1, 1].
 
     Returns:
         (B, C) float32 logits, (B,) predicted sentiment and (B,) true sentiment, NaN where there is no label.
@@ -71,10 +74,10 @@ def sentiment_inputs(logits: Tensor, target: Tensor, num_classes: int | None) ->
     """
     logits, target = logits.detach().float(), target.flatten()
     if num_classes is not None and not target.is_floating_point():
-        target = class_values(num_classes).to(target.device)[target.long()]
+        target = class_values(num_classes, sims).to(target.device)[target.long()]
     if num_classes is None:
         return logits, logits.squeeze(-1), target.float()
-    return logits, expected_score(logits, class_values(num_classes).to(logits)), target.float()
+    return logits, expected_score(logits, class_values(num_classes, sims).to(logits)), target.float()
 
 
 class ConfusionMetric(Metric, ABC):
@@ -159,6 +162,8 @@ class ClassMetric(ConfusionMetric):
         num_classes: Classes that are told apart: 2, 3, 5 or 7.
         num_logits: Number of class logits; None for a regression score.
         statistic: See :class:`ConfusionMetric`.
+        sims: Whether sentiment lies in [-1, 1] and has CH-SIMS' classes, see
+            :func:`~mer_zoo.functional.sentiment.to_classes`.
 
     Example:
         >>> metric = ClassMetric(7, None, "accuracy")
@@ -166,19 +171,20 @@ class ClassMetric(ConfusionMetric):
         0.5
     """
 
-    def __init__(self, num_classes: int, num_logits: int | None, statistic: Statistic) -> None:
+    def __init__(self, num_classes: int, num_logits: int | None, statistic: Statistic, sims: bool = False) -> None:
         super().__init__(num_classes, statistic)
-        self.num_logits = num_logits
+        self.num_logits, self.sims = num_logits, sims
 
     @override
     def classes(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        logits, score, value = sentiment_inputs(logits, target, self.num_logits)
+        logits, score, value = sentiment_inputs(logits, target, self.num_logits, self.sims)
         if self.num_logits == self.num_classes:
             prediction = logits.argmax(-1)
         else:
             # a diverged model's NaN has no class; as a neutral score it still counts as one sample
-            prediction = to_classes(score.nan_to_num(), self.num_classes)
-        return prediction, to_classes(value.nan_to_num(), self.num_classes).masked_fill(value.isnan(), -1)
+            prediction = to_classes(score.nan_to_num(), self.num_classes, self.sims)
+        truth = to_classes(value.nan_to_num(), self.num_classes, self.sims)
+        return prediction, truth.masked_fill(value.isnan(), -1)
 
 
 class PolarityMetric(ConfusionMetric):

@@ -24,6 +24,7 @@ class ScoreMetric(Metric, ABC):
 
     Args:
         num_logits: Number of class logits, whose expected score is taken; None for a regression score.
+        sims: Whether sentiment lies in CH-SIMS' [-1, 1].
     """
 
     is_differentiable = False
@@ -31,9 +32,9 @@ class ScoreMetric(Metric, ABC):
     scores: list[Tensor]
     values: list[Tensor]
 
-    def __init__(self, num_logits: int | None = None) -> None:
+    def __init__(self, num_logits: int | None = None, sims: bool = False) -> None:
         super().__init__()
-        self.num_logits = num_logits
+        self.num_logits, self.sims = num_logits, sims
         self.add_state("scores", [], dist_reduce_fx="cat")
         self.add_state("values", [], dist_reduce_fx="cat")
 
@@ -57,7 +58,7 @@ class ScoreMetric(Metric, ABC):
         Returns:
             (S,) values, float64 on the CPU.
         """
-        _, score, value = sentiment_inputs(logits, target, self.num_logits)
+        _, score, value = sentiment_inputs(logits, target, self.num_logits, self.sims)
         labelled = ~value.isnan()
         pair = score[labelled].cpu().double(), value[labelled].cpu().double()
         return torch.stack([self.reduce(*pair, row) for row in weights[:, labelled].cpu().double()])
@@ -65,7 +66,7 @@ class ScoreMetric(Metric, ABC):
     @override
     def update(self, logits: Tensor, target: Tensor) -> None:
         check_finite(logits)
-        _, score, value = sentiment_inputs(logits, target, self.num_logits)
+        _, score, value = sentiment_inputs(logits, target, self.num_logits, self.sims)
         labelled = ~value.isnan()
         self.scores.append(score[labelled])
         self.values.append(value[labelled])
@@ -82,6 +83,7 @@ class MeanAbsoluteError(ScoreMetric):
 
     Args:
         num_logits: See :class:`ScoreMetric`.
+        sims: See :class:`ScoreMetric`.
 
     Example:
         >>> MeanAbsoluteError()(torch.tensor([[1.0], [0.0]]), torch.tensor([0.5, 0.0])).item()
@@ -100,6 +102,7 @@ class Corr(ScoreMetric):
 
     Args:
         num_logits: See :class:`ScoreMetric`.
+        sims: See :class:`ScoreMetric`.
 
     Example:
         >>> round(Corr()(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([0.0, 2.0, 4.0])).item(), 6)

@@ -9,14 +9,14 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from mer_zoo.batch import MODALITIES
-from mer_zoo.errors import MERError
 from mer_zoo.metrics.confusion import ConfusionMetric
 from mer_zoo.metrics.contribution import ModalityContribution, subsets
 from mer_zoo.reports.kept_scores import KeptScores, read_scores
 from mer_zoo.reports.record import ConditionResult, RunResults
 from mer_zoo.reports.robustness import gap_places, sets_at
 from mer_zoo.reports.tables import Table, format_value
-from mer_zoo.task import Task, build_task
+from mer_zoo.reports.tasks import task_of
+from mer_zoo.task import Task
 
 __all__ = [
     "CONTRIBUTION_NOTE",
@@ -38,17 +38,18 @@ _PREFIX = "contribution_"
 Read = Callable[[str, tuple[int, ...]], KeptScores | None]
 
 
-def finest_accuracy(task: Task) -> str:
-    """The accuracy by which a prediction is right: in as many classes as the task can tell apart.
+def finest_accuracy(task: Task) -> str | None:
+    """The accuracy by which a prediction is right: in as many classes as the task can tell apart; None without any.
 
     Args:
         task: A task of :func:`~mer_zoo.task.build_task`.
 
     Example:
+        >>> from mer_zoo.task import build_task
         >>> [finest_accuracy(build_task(name)) for name in ("regression", "binary", "emotions")]
         ['Acc7', 'Acc3', 'Acc']
     """
-    return next(name for name in _FINEST if name in task.metrics())
+    return next((name for name in _FINEST if name in task.metrics()), None)
 
 
 def contributions_from(run: RunResults, read: Read) -> dict[str, dict[str, float]]:
@@ -63,8 +64,8 @@ def contributions_from(run: RunResults, read: Read) -> dict[str, dict[str, float
         Complete condition -> modality -> contribution, and ``std``; without the test splits of which a set of the
         modalities was not tested, or of which the metrics are not those of the scores, as an oracle's are not.
     """
-    task = _task(run)
-    if task is None:
+    task = task_of(run)
+    if task is None or finest_accuracy(task) is None:
         return {}
     used = [name for name in MODALITIES if name in (run.data.get("modalities") or MODALITIES)]
     found: dict[str, dict[str, float]] = {}
@@ -80,23 +81,16 @@ def contributions_from(run: RunResults, read: Read) -> dict[str, dict[str, float
     return found
 
 
-def _task(run: RunResults) -> Task | None:
-    try:
-        return build_task(run.task, run.convention)  # type: ignore[arg-type]
-    except MERError:
-        return None
-
-
 def _shares(
     task: Task, tested: dict[tuple[str, ...], ConditionResult], used: Sequence[str], read: Read
 ) -> dict[str, float] | None:
-    metrics, correct, samples = task.metrics(), {}, None
+    metrics, accuracy, correct, samples = task.metrics(), finest_accuracy(task) or "", {}, None
     for subset, condition in tested.items():
         scores = read(condition.name, task.shape)
         if scores is None or (samples is not None and not samples.equal(scores.index)):
             return None
         samples = scores.index
-        right = _right(metrics, finest_accuracy(task), scores, condition)
+        right = _right(metrics, accuracy, scores, condition)
         if right is None:
             return None
         correct[subset] = right
@@ -127,8 +121,8 @@ def contributions(run: RunResults) -> dict[str, dict[str, float]]:
 
 def right_by(run: RunResults) -> str:
     """The accuracy that says which predictions of a run are right; empty where its task is unknown."""
-    task = _task(run)
-    return "" if task is None else finest_accuracy(task)
+    task = task_of(run)
+    return "" if task is None else finest_accuracy(task) or ""
 
 
 def contribution_table(run: RunResults) -> Table | None:

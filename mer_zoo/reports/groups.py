@@ -22,7 +22,8 @@ from mer_zoo.reports.tables import ordered_metrics
 __all__ = ["Group", "choose_metric", "conditions_of", "curve_names", "group_runs", "named_groups"]
 
 _DRAWN = re.compile(r"(SyntheticMER\(.*), seed=\d+(.*)")
-_MAIN = {"seven": "Acc7", "five": "Acc5", "two": "Acc2", "emotions": "F1"}
+_BY_SCALE = ("sims", "scale")  # conventions whose metrics are others
+_MAIN = {"seven": "Acc7", "five": "Acc5", "two": "Acc2", "emotions": "F1", "classes": "F1"}
 
 
 @dataclass(frozen=True)
@@ -230,7 +231,7 @@ def choose_metric(runs: Sequence[RunResults], metric: str | None = None) -> str:
     """
     common = ordered_metrics(name for name in runs[0].metric_names if all(name in run.metric_names for run in runs))
     if metric is None:
-        own = {_MAIN.get(run.task, "Acc2_non0") for run in runs}
+        own = {"MAE" if run.convention in _BY_SCALE else _MAIN.get(run.task, "Acc2_non0") for run in runs}
         candidates = [*(own if len(own) == 1 else []), *common]
         metric = next((name for name in candidates if name in common), None)
     if metric is None:

@@ -84,6 +84,7 @@ class RunResults:
         model: Label of the model: wrappers and marks included, such as ``MACI[oracle tau](CIDerNet)``.
         task: Short name of the task, empty where unknown.
         convention: Metric convention.
+        names: Names of the classes or emotions, of a task that has none of its own.
         seed: Random seed.
         parameters: Number of parameters.
         data: Description of the corpus.
@@ -113,6 +114,7 @@ class RunResults:
     contributions: dict[str, dict[str, float]] = field(default_factory=dict, repr=False)
     complexity: Complexity | None = None
     calibration: Thresholds | None = field(default=None, repr=False)
+    names: tuple[str, ...] = ()
 
     @property
     def metric_names(self) -> list[str]:
@@ -166,6 +168,7 @@ def parse_results(raw: Any, path: Path) -> RunResults:
         contributions={} if summary is None else _contributions(summary, conditions),
         complexity=read_complexity(given),
         calibration=_calibration(given),
+        names=given.texts("names") if "names" in given.content else (),
     )
 
 

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from mer_zoo.errors import MERError
 from mer_zoo.metrics.resampling import Draws, area_weights, checked_draws, own_values, resampled
 from mer_zoo.metrics.significance import Interval, interval_of, interval_over_seeds
 from mer_zoo.reports.clusters import Clusters
 from mer_zoo.reports.groups import Group
 from mer_zoo.reports.kept_scores import KeptScores, read_scores
-from mer_zoo.task import Task, build_task
+from mer_zoo.reports.tasks import task_of
+from mer_zoo.task import Task
 
 __all__ = ["Cell", "Resampler", "Scored", "measure_of", "note_on", "scores_of"]
 
@@ -104,10 +104,12 @@ def measure_of(group: Group, metric: str) -> tuple[Task, Metric] | tuple[None, N
         group: The model.
         metric: The metric.
     """
+    task = task_of(group.runs[0])
+    if task is None:
+        return None, None
     try:
-        task = build_task(group.runs[0].task, group.runs[0].convention)  # type: ignore[arg-type]
         return task, task.metrics()[metric]
-    except (MERError, KeyError):
+    except KeyError:
         return None, None
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CURVE_NOTE",
     "GAP_NOTE",
+    "class_tables",
     "condition_table",
     "curve_tables",
     "diagnostics_table",
@@ -50,6 +51,8 @@ GAP_NOTE = (
     "Value with only these modalities minus the value with all; mean and sample standard deviation (n - 1) over the "
     "sets, as in the CausalMER paper's tables."
 )
+
+_OF_CLASS = ("Precision", "Recall", "F1")
 
 
 def write_results(
@@ -138,7 +141,7 @@ def condition_table(run: RunResults) -> Table:
 
     Conditions that are points of a curve stand in :func:`curve_tables`.
     """
-    metrics, names = ordered_metrics(run.metric_names), {condition.name for condition in conditions_of([run])}
+    metrics, names = _of_all_classes(run), {condition.name for condition in conditions_of([run])}
     rows = []
     for split in dict.fromkeys(condition.split for condition in run.conditions.values()):
         members = [condition for condition in run.conditions.values() if condition.split == split]
@@ -148,6 +151,28 @@ def condition_table(run: RunResults) -> Table:
                 rows.append(_row(f"{name} ({split})", members[0], table, metrics))
     note = "Acc and F1 in percent. Majority class: the most frequent of the classes that each metric tells apart."
     return Table(f"{run.model} under each condition", ["condition", "samples", *metrics], rows, [note])
+
+
+def _of_all_classes(run: RunResults) -> list[str]:
+    """The metrics of a run, in order, without those of single classes, for which there is :func:`class_tables`."""
+    single = {f"{kind}_{name}" for kind in _OF_CLASS for name in run.names} if run.task == "classes" else set()
+    return [name for name in ordered_metrics(run.metric_names) if name not in single]
+
+
+def class_tables(run: RunResults) -> list[Table]:
+    """Precision, recall and F1 of each class of a task of classes, under each condition with complete data."""
+    if run.task != "classes":
+        return []
+    tables = []
+    for condition in run.conditions.values():
+        rows = [
+            [name, *(format_value(kind, condition.metrics.get(f"{kind}_{name}", float("nan"))) for kind in _OF_CLASS)]
+            for name in run.names
+        ]
+        if condition.complete:
+            title = f"Classes of {run.model} under {condition_title(condition.name)}"
+            tables.append(Table(title, ["class", *_OF_CLASS], rows, ["In percent."]))
+    return tables
 
 
 def _row(name: str, condition: ConditionResult, table: Mapping[str, float], metrics: list[str]) -> list[str]:
@@ -161,7 +186,7 @@ def gap_table(run: RunResults) -> Table | None:
     sets = list(dict.fromkeys(condition.set_name for condition in run.conditions.values() if condition.available))
     columns, rows = [*sets, "mean", "std"], []
     for place in gap_places(run):
-        for metric in ordered_metrics(run.metric_names):
+        for metric in _of_all_classes(run):
             if group.gaps(metric, place):
                 values = [(name, group.gap(metric, name, place)[0]) for name in columns]
                 cells = [format_value(metric, value, signed=name != "std") for name, value in values]
@@ -171,7 +196,7 @@ def gap_table(run: RunResults) -> Table | None:
 
 def curve_tables(run: RunResults) -> list[Table]:
     """A table for each pattern that was tested at several missing rates: AUILC, and the metrics at each rate."""
-    metrics = ordered_metrics(run.metric_names)
+    metrics = _of_all_classes(run)
     tables = []
     for name, curve in curves_of(run).items():
         header = ["metric", "AUILC", *map(str, curve.rates)]
@@ -196,6 +221,7 @@ def tables_of(run: RunResults) -> list[Table]:
     resampler = Resampler(choose_metric([run]), RESAMPLINGS, Clusters())
     tables = [
         condition_table(run),
+        *class_tables(run),
         *curve_tables(run),
         gap_table(run),
         contribution_table(run),

@@ -27,7 +27,7 @@ __all__ = [
 
 _ORDER = [f"{name}_{kind}" for kind in ("non0", "has0") for name in ("Acc2", "F1")]
 _ORDER += [name.format(k) for k in (2, 3, 5, 7) for name in ("Acc{}", "F1_{}", "F1_{}_macro")]
-_ORDER += ["Acc", "F1", "F1_macro", "MAE", "Corr"]
+_ORDER += ["Acc", "F1", "F1_macro", "UAR", "MAE", "Corr"]
 ABSENT = "-"
 
 
@@ -148,7 +148,7 @@ def is_fraction(metric: str) -> bool:
         >>> is_fraction("Acc2_non0"), is_fraction("MAE")
         (True, False)
     """
-    return metric.startswith(("Acc", "F1"))
+    return metric.startswith(("Acc", "F1", "UAR", "Precision", "Recall"))
 
 
 def format_value(metric: str, value: float, signed: bool = False) -> str:

@@ -183,7 +183,7 @@ def test_fit_lengths_pads_and_cuts() -> None:
     ("labels", "task", "message"),
     [
         (np.zeros((5, 4), dtype=np.int64), SentimentRegression(), "made up has 4 emotions a sample.*set data.task"),
-        (np.zeros(5, dtype=np.float32), EmotionDetection(), "made up has one sentiment a sample.*set data.task"),
+        (np.zeros(5, dtype=np.float32), EmotionDetection(), "made up has one label a sample.*set data.task"),
         (np.zeros((5, 3), dtype=np.int64), EmotionDetection(), "made up has 3 emotions a sample, the task 4"),
         (np.array([0, 1, 2, 3, 0]), SentimentClassification(3), r"1 labels lie outside the 3 classes.*first id v3"),
         (np.array([0, 1, 2, 0, 0]), SentimentRegression(), "has classes, not scores"),

@@ -238,14 +238,15 @@ def check_sweep(sweep: Sweep) -> int:
     """
     from mer_zoo.cli.parser import MERCLI  # the command line imports this package
     from mer_zoo.task import build_task
-    from mer_zoo.training.monitors import AUTO, direction, monitor_of
+    from mer_zoo.training.monitors import AUTO, direction
 
     parser = capture_parser(MERCLI)
     values = [(parameter.name, value) for parameter in sweep.parameters for value in parameter.samples()]
     settings = parser.parse_args([*sweep.arguments(values), *folder_options(Path("runs"), "trial")]).fit
     monitor, mode = settings.checkpoint.monitor, settings.checkpoint.mode
-    if monitor == AUTO and "task" in (given := settings.data.get("init_args") or {}):
-        monitor = monitor_of(monitor, build_task(given["task"], given["convention"]))
+    task = (settings.data.get("init_args") or {}).get("task")
+    if monitor == AUTO and isinstance(task, str):  # what classes are called makes no difference to what is followed
+        monitor = build_task(task, names=("no", "yes") if task == "classes" else ()).monitor[0]
     kept = (monitor, (direction(monitor) or sweep.goal[:3]) if mode == AUTO else mode)
     wanted = (sweep.metric, sweep.goal[:3])
     if kept != wanted:

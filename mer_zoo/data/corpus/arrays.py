@@ -154,6 +154,8 @@ class StoredArray:
         try:
             with self._open() as file:
                 whole = None if streamed else self._read(file, self.stored_shape)
+                if whole is not None and not self.shape:  # a single number has no rows
+                    yield whole
                 for start in range(0, len(self), rows):
                     count = min(rows, len(self) - start)
                     if whole is None:
@@ -183,6 +185,8 @@ class StoredArray:
             MERError: If the bytes cannot be read.
         """
         blocks = list(self.blocks())
+        if not self.shape:
+            return blocks[0]
         return np.concatenate(blocks) if blocks else np.empty(self.shape, self.dtype)
 
     def _read(self, file: IO[bytes], shape: tuple[int, ...]) -> npt.NDArray[Any]:

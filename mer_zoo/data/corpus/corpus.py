@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mer_zoo.batch import MODALITIES, DataSpec
+from mer_zoo.data.corpus.checks import Fault, fault_error
 from mer_zoo.data.corpus.mapped import attach, detach
+from mer_zoo.data.corpus.meaning import REMEDY, LabelKind, Meaning, converted, read_meaning
 from mer_zoo.data.corpus.tokens import BERT, SpecialTokens, TokenIds, found_tokens
 from mer_zoo.errors import MERError
 
-__all__ = ["Corpus", "SplitData", "check_compatible", "empty_note", "shortened"]
+__all__ = ["Corpus", "SplitData", "check_compatible", "empty_note", "shortened", "with_meaning"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Corpus:
         notes: What the reader changed or noticed, one sentence each, for reports and logs.
         vocab_size: Number of token ids, where there are any.
         sha256: Fingerprint of what it was read from, where it is known.
+        meaning: What the labels mean; None without labels, or where ``question`` asks for it.
+        question: What has to be told before the labels are used, see :mod:`mer_zoo.data.corpus.meaning`.
 
     Example:
         >>> from mer_zoo.data.synthetic.generate import SyntheticConfig, generate
@@ -78,6 +82,8 @@ class Corpus:
     notes: list[str] = field(default_factory=list)
     vocab_size: int = 30522
     sha256: str | None = None
+    meaning: Meaning | None = None
+    question: str = ""
 
     def split(self, name: str) -> SplitData:
         """Return the split called ``name``.
@@ -199,3 +205,41 @@ def shortened(spec: DataSpec, max_lengths: Mapping[str, int]) -> DataSpec:
         raise MERError("max_lengths would part modalities that share one time axis; take unaligned files, or leave it")
     lengths = {f"{name}_len": min(length, spec.length(name)) for name, length in max_lengths.items()}
     return DataSpec(**{**dict(spec), **lengths})
+
+
+def with_meaning(corpus: Corpus, told: Meaning | None = None, task: LabelKind | None = None) -> Corpus:
+    """Decide what the labels of a corpus mean, and bring them into the form that such labels have.
+
+    Args:
+        corpus: The corpus, with what its file says about its labels.
+        told: What the user says.
+        task: See :func:`~mer_zoo.data.corpus.meaning.read_meaning`.
+
+    Raises:
+        MERError: If labels are not what they are told to be.
+    """
+    known = {name: None if split.labels is None else np.asarray(split.labels) for name, split in corpus.splits.items()}
+    reading = read_meaning(known, (told or Meaning()).over(corpus.meaning), task)
+    if reading.faults:
+        faults = [
+            Fault(
+                name,
+                "labels",
+                f"labels {message}",
+                tuple(corpus.splits[name].ids[row] for row in np.flatnonzero(wrong)),
+                REMEDY,
+            )
+            for name, message, wrong in reading.faults
+        ]
+        raise fault_error(corpus.source, faults)
+    splits = corpus.splits
+    if reading.meaning is not None:
+        splits = {name: _with_labels(split, reading.meaning) for name, split in splits.items()}
+    return replace(corpus, splits=splits, meaning=reading.meaning, question=reading.question)
+
+
+def _with_labels(split: SplitData, meaning: Meaning) -> SplitData:
+    if split.labels is None:
+        return split
+    labels = converted(split.labels, meaning)
+    return split if labels is split.labels else replace(split, labels=labels)

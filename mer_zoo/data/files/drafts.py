@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from mer_zoo.data.corpus.arrays import StoredArray
 from mer_zoo.data.corpus.checks import Fault
+from mer_zoo.data.corpus.meaning import Meaning
 
 __all__ = ["Draft", "SplitDraft", "row_spans"]
 
@@ -25,7 +26,10 @@ class SplitDraft:
         lengths: (N,) valid steps of audio and vision, where the file has them.
         tokens: (N, T) token ids, or None.
         token_spans: (N, 2) first and last + 1 position of the tokens' mask, or None.
-        labels: See :class:`~mer_zoo.data.corpus.corpus.SplitData`.
+        labels: Float32 (N,) numbers, int64 (N,) classes or int64 (N, E) emotions; None where there are none.
+        label_field: The field that they are of.
+        words: Numbers of classes with the words that stand beside them.
+        told: What the shape of its labels says about them.
     """
 
     ids: list[str] = field(default_factory=list)
@@ -35,6 +39,9 @@ class SplitDraft:
     tokens: npt.NDArray[np.int32] | None = None
     token_spans: npt.NDArray[np.int32] | None = None
     labels: npt.NDArray[Any] | None = None
+    label_field: str = "labels"
+    words: set[tuple[int, str]] = field(default_factory=set)
+    told: Meaning | None = None
 
 
 @dataclass
@@ -48,6 +55,7 @@ class Draft:
         notes: What was noticed, one sentence each.
         faults: What is wrong.
         sha256: Fingerprint of its source.
+        told: What the file says about the meaning of its labels.
     """
 
     splits: dict[str, SplitDraft] = field(default_factory=dict)
@@ -56,6 +64,7 @@ class Draft:
     notes: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     sha256: str | None = None
+    told: Meaning | None = None
 
 
 def row_spans(real: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:

@@ -33,6 +33,8 @@ from mer_zoo.data.corpus.checks import (
     unwritable,
 )
 from mer_zoo.data.corpus.corpus import empty_note
+from mer_zoo.data.corpus.meaning import LabelKind, Meaning
+from mer_zoo.data.files.about import compare_labels, note_signs, without_about
 from mer_zoo.data.files.drafts import Draft, SplitDraft, row_spans
 from mer_zoo.data.files.labels import LABEL_FIELDS, read_labels
 from mer_zoo.data.files.pickles import no_collection
@@ -49,26 +51,32 @@ UNUSED = {"annotations"}  # what MMSA files hold beside the labels, as words
 MAX_HELD = 2**29  # bytes; a compressed file of a megabyte can claim a gigabyte
 
 
-def read_draft(path: Path) -> Draft:
+def read_draft(path: Path, told: Meaning | None = None, task: LabelKind | None = None) -> Draft:
     """Open a corpus of any format and describe it, all under one budget.
 
     Args:
         path: A file or folder as in :func:`~mer_zoo.data.files.sources.read_tree`.
+        told: What the user says about the meaning of its labels.
+        task: See :func:`~mer_zoo.data.corpus.meaning.read_meaning`.
 
     Raises:
         MERError: If it cannot be read safely.
     """
     budget = Budget(str(path))
     with no_collection():
-        return describe(read_tree(path, budget), budget)
+        return describe(read_tree(path, budget), budget, told, task)
 
 
-def describe(tree: Any, budget: Budget | None = None) -> Draft:
+def describe(
+    tree: Any, budget: Budget | None = None, told: Meaning | None = None, task: LabelKind | None = None
+) -> Draft:
     """Read every small field of a corpus and check all fields against each other; features are not read.
 
     Args:
-        tree: Split -> field -> array or list, as in MMSA's and MulT's files.
+        tree: Split -> field -> array or list, as in MMSA's and MulT's files; maybe ``about`` its labels.
         budget: Of the file; by default one of its own.
+        told: See :func:`read_draft`.
+        task: See :func:`read_draft`.
 
     Returns:
         What the file holds and what is wrong with it. A faulty field is left out.
@@ -83,7 +91,7 @@ def describe(tree: Any, budget: Budget | None = None) -> Draft:
         draft.faults.append(Fault("", "", message, (), "give each split its name: train, valid or test"))
         return draft
     budget.take(4 * len(tree))
-    named = named_splits(tree, draft)
+    named = named_splits(without_about(tree, draft, budget), draft)
     known = sorted(named, key=lambda name: ("train", "valid", name).index(name))[:MAX_SPLITS]
     unused: dict[str, None] = {}
     noted: dict[str, list[str]] = {}
@@ -104,6 +112,7 @@ def describe(tree: Any, budget: Budget | None = None) -> Draft:
         draft.notes.append(f"fields not used: {', '.join(list(unused)[:8])}")
     compare_fields(draft, named)
     compare_samples(draft, [name for name in draft.splits if "id" not in named[name]])
+    compare_labels(draft, told, task)
     return draft
 
 
@@ -118,7 +127,7 @@ class _SplitReader:
         self.name, self.room, self.budget = name, room, budget
         self.faults = draft.faults
         self.notes: list[str] = []
-        self.fields = _used(fields)
+        self.fields, self.annotations = _used(fields), fields.get("annotations")
         self.unused = [str(key)[:40] for key in list(fields)[:1000] if key not in FIELDS and key not in UNUSED]
         self.count = 0
         self.ids: list[str] = []
@@ -154,8 +163,9 @@ class _SplitReader:
                     continue
                 for message, wrong in labels.faults:
                     self.fault(key, message, wrong)
-                draft.labels = labels.values
+                draft.labels, draft.label_field = labels.values, key
                 break
+        note_signs(draft, self.fields.get(draft.label_field), self.annotations, self.budget)
         return draft
 
     def _keep_equal_sizes(self) -> None:

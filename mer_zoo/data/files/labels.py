@@ -9,21 +9,21 @@ import numpy as np
 import numpy.typing as npt
 
 from mer_zoo.data.corpus.checks import as_numbers
+from mer_zoo.data.corpus.meaning import MAX_CLASSES
 from mer_zoo.foreign import Budget
 
 __all__ = ["LABEL_FIELDS", "Labels", "check_labels", "count_labels", "read_labels"]
 
 LABEL_FIELDS = ("regression_labels", "labels", "classification_labels")
-MAX_CLASS = 6
 _CLASSES = ("negative", "neutral", "positive")
 
 
 @dataclass
 class Labels:
-    """Labels as read.
+    """Labels as read; what they mean is decided for all splits together, see :mod:`mer_zoo.data.corpus.meaning`.
 
     Args:
-        values: Float32 (N,) sentiment, int64 (N,) classes or int64 (N, E) emotions; None if they cannot be read.
+        values: Float32 (N,) numbers, int64 (N,) classes or int64 (N, E) emotions; None if there are none to be read.
         faults: Message and (N,) affected samples, if single ones are affected.
         is_missing: Whether every one is NaN or None, as extractors write them for clips without labels.
     """
@@ -37,16 +37,16 @@ def read_labels(key: str, value: Any, budget: Budget | None = None) -> Labels:
     """Read a label field.
 
     Args:
-        key: ``regression_labels`` and ``labels`` hold sentiment as (N,), (N, 1) or (N, 1, 1), or emotions as (N, E)
-            zeros and ones or (N, E, 2) one-hot; ``classification_labels`` hold classes from 0.
+        key: ``regression_labels`` and ``labels`` hold a number a sample as (N,), (N, 1) or (N, 1, 1), or emotions as
+            (N, E) zeros and ones or (N, E, 2) one-hot; ``classification_labels`` hold classes from 0.
         value: An array or a flat list.
         budget: Of the file; by default one of its own.
 
     Example:
         >>> read_labels("regression_labels", [-3.0, 0.5]).values.tolist()
         [-3.0, 0.5]
-        >>> read_labels("labels", [-3.0, 7.0]).faults[0][0]
-        'labels hold a sentiment outside [-3, 3]'
+        >>> read_labels("labels", [-3.0, float("inf")]).faults[0][0]
+        'labels hold NaN or infinite values'
     """
     numbers = as_numbers(value, budget or Budget(key))
     if numbers is None:
@@ -72,7 +72,7 @@ def check_labels(key: str, numbers: npt.NDArray[Any]) -> Labels:
     if missing.any():
         return Labels(faults=[(f"{key} hold NaN or infinite values", missing)])
     if flat.shape[1] == 1:
-        return _classes(key, flat[:, 0]) if key == "classification_labels" else _sentiment(key, flat[:, 0])
+        return _classes(key, flat[:, 0]) if key == "classification_labels" else _numbers(key, flat[:, 0])
     if numbers.ndim == 3 and numbers.shape[2] == 2 and numbers.shape[1] > 1:
         wrong = (numbers.sum(2) != 1).any(1) | (numbers * (1 - numbers) != 0).any((1, 2))
         return _checked(numbers.argmax(2), f"{key} are not one-hot", wrong)
@@ -101,15 +101,15 @@ def count_labels(labels: npt.NDArray[Any] | None) -> str:
     )
 
 
-def _sentiment(key: str, values: npt.NDArray[Any]) -> Labels:
-    with np.errstate(over="ignore"):  # what is too large for float32 is outside, too
-        sentiment = values.astype(np.float32)
-    return _checked(sentiment, f"{key} hold a sentiment outside [-3, 3]", np.abs(values) > 3 + 1e-6)
+def _numbers(key: str, values: npt.NDArray[Any]) -> Labels:
+    with np.errstate(over="ignore"):
+        numbers = values.astype(np.float32)
+    return _checked(numbers, f"{key} hold numbers beyond float32", ~np.isfinite(numbers))
 
 
 def _classes(key: str, values: npt.NDArray[Any]) -> Labels:
-    wrong = (values < 0) | (values > MAX_CLASS) | (values != np.floor(values))
-    return _checked(values.astype(np.int64), f"{key} hold what is no class from 0 to {MAX_CLASS}", wrong)
+    wrong = (values < 0) | (values >= MAX_CLASSES) | (values != np.floor(values))
+    return _checked(values.astype(np.int64), f"{key} hold what is no class from 0 to {MAX_CLASSES - 1}", wrong)
 
 
 def _checked(values: npt.NDArray[Any], message: str, wrong: npt.NDArray[np.bool_]) -> Labels:

@@ -15,11 +15,13 @@ from typing_extensions import override
 from mer_zoo.data.corpus.arrays import READ_ERRORS, StoredArray, open_at
 from mer_zoo.data.files.pickles import load_pickle
 from mer_zoo.errors import MERError
-from mer_zoo.foreign import Budget, open_regular
+from mer_zoo.foreign import Budget, open_regular, read_json
 
 __all__ = ["read_tree", "source_files"]
 
 _ALIASES = {"dev": "valid", "val": "valid"}
+ABOUT_FILE = "about.json"  # of a folder: what its labels mean
+LARGEST_ABOUT = 2**16
 MAX_MEMBERS = 2_000
 LARGEST_DIRECTORY = 2**20
 STEPS_OPENED = 300
@@ -29,7 +31,8 @@ def read_tree(path: Path, budget: Budget | None = None) -> Any:
     """Open a corpus; no features are read yet.
 
     Args:
-        path: A pickle, an .npz file with members called split/field, or a folder with files split/field.npy.
+        path: A pickle, an .npz file with members called split/field, or a folder with files split/field.npy and maybe
+            an about.json.
         budget: Of what is read; by default one of its own.
 
     Raises:
@@ -40,7 +43,9 @@ def read_tree(path: Path, budget: Budget | None = None) -> Any:
     budget = budget or Budget(str(path))
     try:
         if path.is_dir():
-            return _tree(_folder(path), budget, f"{path} holds no split/field.npy files, such as train/audio.npy")
+            tree = _tree(_folder(path), budget, f"{path} holds no split/field.npy files, such as train/audio.npy")
+            about = path / ABOUT_FILE
+            return {**tree, "about": read_json(about, LARGEST_ABOUT)} if about.is_file() else tree
         if path.suffix == ".npz":
             return _tree(_npz(path), budget, f"{path} holds no members called split/field, such as train/audio")
         return load_pickle(path, budget)
@@ -52,14 +57,16 @@ def read_tree(path: Path, budget: Budget | None = None) -> Any:
 
 def source_files(path: Path) -> list[Path]:
     """List the files that a corpus consists of, in a fixed order."""
-    return sorted(path.glob("*/*.npy")) if path.is_dir() else [path]
+    if not path.is_dir():
+        return [path]
+    return sorted([*path.glob("*/*.npy"), *path.glob(ABOUT_FILE)])
 
 
 Entry = tuple[str, str, Callable[[], IO[bytes]], int, str]
 
 
 def _folder(path: Path) -> Iterator[Entry]:
-    for file in source_files(path):
+    for file in sorted(path.glob("*/*.npy")):
         yield file.parent.name, file.stem, partial(open_at, file, 0), file.stat().st_size, str(file)
 
 

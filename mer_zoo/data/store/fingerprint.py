@@ -60,12 +60,13 @@ def regrouped_sha256(source: str | None, ids: Mapping[str, Sequence[str]]) -> st
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def labelling_sha256(folder: Path, splits: Mapping[str, Mapping[str, Any]]) -> str:
+def labelling_sha256(folder: Path, splits: Mapping[str, Mapping[str, Any]], told: Mapping[str, Any]) -> str:
     """SHA-256 of what is small in a store: labels, tokens, spans, ids and texts; features are too large to read twice.
 
     Args:
         folder: The store.
         splits: Ids and texts of each split, as its index has them.
+        told: What the index says about the meaning of labels; nothing in stores of earlier versions.
 
     Raises:
         OSError: If an array can't be read.
@@ -77,6 +78,8 @@ def labelling_sha256(folder: Path, splits: Mapping[str, Mapping[str, Any]]) -> s
             if file.is_file():
                 digest.update(f"{name}.{key} {_file_sha256(file)}\n".encode())
         digest.update(json.dumps([about["ids"], about["raw_text"]]).encode())
+    if told:
+        digest.update(json.dumps(told, sort_keys=True).encode())
     return digest.hexdigest()
 
 

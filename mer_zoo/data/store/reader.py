@@ -25,10 +25,15 @@ from mer_zoo.data.corpus.checks import (
     unwritable,
 )
 from mer_zoo.data.corpus.corpus import SplitData
+from mer_zoo.data.corpus.meaning import Meaning
+from mer_zoo.data.files.about import parse_meaning
 from mer_zoo.data.files.labels import check_labels
+from mer_zoo.errors import MERError
 from mer_zoo.foreign import open_regular, read_json
 
-__all__ = ["open_splits", "read_index"]
+__all__ = ["MEANING", "open_splits", "read_index", "read_told"]
+
+MEANING = "meaning"
 
 LARGEST_INDEX = 128 * 2**20  # bytes
 MAX_NUMBERS = 2**27  # of labels or token ids: a file with holes takes less room than it says
@@ -76,6 +81,26 @@ def open_splits(folder: Path, index: Mapping[str, Any]) -> dict[str, SplitData]:
     if len({_outline(split) for split in opened.values()}) > 1:
         raise ValueError("the splits hold arrays of different shapes")
     return opened
+
+
+def read_told(index: Mapping[str, Any]) -> Meaning | None:
+    """What a store says about the meaning of its labels; stores of earlier versions say nothing.
+
+    Args:
+        index: Its index.
+
+    Raises:
+        ValueError: If it means nothing.
+    """
+    told = index.get(MEANING)
+    if told is None:
+        return None
+    if not isinstance(told, dict):
+        raise ValueError(f"{MEANING} is no mapping")
+    try:
+        return parse_meaning(told.get("kind"), told.get("range"), told.get("names", []))
+    except MERError as error:
+        raise ValueError(str(error)) from error
 
 
 def _open_split(folder: Path, name: str, about: Any, vocabulary: int) -> SplitData:

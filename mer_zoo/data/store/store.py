@@ -20,7 +20,8 @@ import numpy.typing as npt
 from mer_zoo.batch import MODALITIES
 from mer_zoo.data.corpus.arrays import READ_ERRORS, StoredArray
 from mer_zoo.data.corpus.checks import SPLIT_NAME, fault_error
-from mer_zoo.data.corpus.corpus import Corpus
+from mer_zoo.data.corpus.corpus import Corpus, with_meaning
+from mer_zoo.data.corpus.meaning import LabelKind, Meaning
 from mer_zoo.data.corpus.overlap import id_overlaps
 from mer_zoo.data.files.features import NanPolicy, Scan, scan_split
 from mer_zoo.data.files.formats import Draft, read_draft
@@ -29,7 +30,7 @@ from mer_zoo.data.store.files import NO_ROOM, check_room, room_error, write_feat
 from mer_zoo.data.store.fingerprint import labelling_sha256, source_sha256
 from mer_zoo.data.store.known import is_known, remember, same_store, source_state
 from mer_zoo.data.store.progress import progress_bar
-from mer_zoo.data.store.reader import open_splits, read_index
+from mer_zoo.data.store.reader import MEANING, open_splits, read_index, read_told
 from mer_zoo.errors import MERError
 
 __all__ = ["META", "is_store", "may_be_part", "open_corpus", "open_store", "unfinished_store", "write_store"]
@@ -41,7 +42,12 @@ _PART = re.compile(rf"({SPLIT_NAME.pattern})\.(({'|'.join(MODALITIES)})(\.spans)
 
 
 def open_corpus(
-    path: str | Path, cache_dir: str | Path | None = None, nan: NanPolicy = "error", progress: bool = False
+    path: str | Path,
+    cache_dir: str | Path | None = None,
+    nan: NanPolicy = "error",
+    progress: bool = False,
+    told: Meaning | None = None,
+    task: LabelKind | None = None,
 ) -> Corpus:
     """Open a corpus, converting it to a store when it is opened for the first time or has changed.
 
@@ -51,6 +57,8 @@ def open_corpus(
             the source, else (the source stands where one cannot write) the user's cache folder.
         nan: Whether NaN and infinity in features are an error or become zero.
         progress: Whether to show a progress bar while converting.
+        told: What labels mean, as far as the user says it; what the file says counts where he says nothing.
+        task: See :func:`~mer_zoo.data.corpus.meaning.read_meaning`.
 
     Returns:
         The corpus, its arrays mapped read-only.
@@ -62,7 +70,7 @@ def open_corpus(
     if nan not in ("error", "zero"):
         raise MERError(f"nan is {nan!r}; choose error or zero")
     if is_store(path):
-        return open_store(path, str(path))
+        return with_meaning(open_store(path, str(path)), told, task)
     if not path.exists():
         raise MERError(f"{path} does not exist; give the path of a corpus file or folder (data.path)")
     folder, own = cache_folder(path, cache_dir)
@@ -74,14 +82,14 @@ def open_corpus(
                 if not _is_believed(store, path, own):
                     if exclusive:
                         remove_leftovers(folder, prefix, store)
-                    write_store(path, store, nan, progress, True)
+                    write_store(path, store, nan, progress, True, told, task)
                     remember(store, path)
         except OSError as error:
             raise MERError(f"{folder} cannot be written ({error}); set MER_ZOO_CACHE to another folder") from error
         finally:
             with suppress(OSError):  # a refused source leaves nothing behind; a folder in use stays
                 folder.rmdir()
-    return open_store(store, str(path))
+    return with_meaning(open_store(store, str(path)), told, task)
 
 
 def _is_believed(store: Path, source: Path, own: bool) -> bool:
@@ -136,9 +144,10 @@ def open_store(path: Path, source: str) -> Corpus:
         if overlaps:
             raise fault_error(source, overlaps)
         # stores of earlier versions do not tell
-        if meta.get(LABELLING) not in (None, labelling_sha256(path, meta["splits"])):
+        if meta.get(LABELLING) not in (None, labelling_sha256(path, meta["splits"], meta.get(MEANING) or {})):
             raise ValueError("labels, tokens, spans, ids or texts are others than were converted")
-        return Corpus(splits, meta["aligned"], source, meta["notes"], meta["vocab_size"], meta.get("sha256"))
+        told = read_told(meta)
+        return Corpus(splits, meta["aligned"], source, meta["notes"], meta["vocab_size"], meta.get("sha256"), told)
     except MERError:
         raise
     except READ_ERRORS as error:
@@ -146,7 +155,13 @@ def open_store(path: Path, source: str) -> Corpus:
 
 
 def write_store(
-    source: Path, store: Path, nan: NanPolicy = "error", progress: bool = False, replace: bool = False
+    source: Path,
+    store: Path,
+    nan: NanPolicy = "error",
+    progress: bool = False,
+    replace: bool = False,
+    told: Meaning | None = None,
+    task: LabelKind | None = None,
 ) -> None:
     """Convert a corpus to a store; the store is there completely or not at all.
 
@@ -156,12 +171,14 @@ def write_store(
         nan: Whether NaN and infinity in features are an error or become zero.
         progress: Whether to show a progress bar.
         replace: Whether an older store at the place goes, once the new one is complete.
+        told: See :func:`open_corpus`. It decides what is refused, and is not written: the store is as the file is.
+        task: See :func:`open_corpus`.
 
     Raises:
         MERError: If the source is faulty, or there is no room for the store.
     """
     before = source_state(source) if source.exists() else []
-    draft = read_draft(source)
+    draft = read_draft(source, told, task)
     if draft.faults:
         raise fault_error(
             str(source),
@@ -232,16 +249,17 @@ def _write_meta(folder: Path, source: Path, draft: Draft) -> None:
         }
         for name, split in draft.splits.items()
     }
+    told = {} if draft.told is None else draft.told.plain()
     meta = {
         "version": VERSION,
         "source": str(source),
         "sha256": draft.sha256,
-        LABELLING: labelling_sha256(folder, splits),
+        LABELLING: labelling_sha256(folder, splits, told),
         "notes": draft.notes,
         "aligned": draft.aligned,
         "vocab_size": draft.vocab_size,
         "splits": splits,
-    }
+    } | ({MEANING: told} if told else {})
     with (folder / META).open("x", encoding="utf-8") as file:
         json.dump(meta, file)
         file.flush()

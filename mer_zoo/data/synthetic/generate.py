@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from mer_zoo.batch import DataSpec
 from mer_zoo.data.corpus.corpus import Corpus, SplitData
+from mer_zoo.data.corpus.meaning import IEMOCAP_EMOTIONS, MOSI_RANGE, Meaning
 from mer_zoo.data.store.fingerprint import splits_sha256
 from mer_zoo.data.synthetic.sampling import Latents, Sample, draw_latents, draw_sample, stream
 from mer_zoo.data.synthetic.scm import (
@@ -60,7 +61,9 @@ def generate(config: SyntheticConfig | None = None, labels: LabelForm = "classes
     splits = {split: _split(config, parameters, split, labels) for split in SPLITS}
     source = f"SyntheticMER(rho={config.rho:g}, sarcasm={config.sarcasm:g}, seed={config.seed}{_labels_told(config)})"
     vocab_size = FIRST_WORD + VOCABULARY
-    return Corpus(splits, config.aligned, source, vocab_size=vocab_size, sha256=splits_sha256(splits))
+    meaning = Meaning("emotions", names=IEMOCAP_EMOTIONS) if labels == "emotions" else Meaning("sentiment", MOSI_RANGE)
+    fingerprint = splits_sha256(splits)
+    return Corpus(splits, config.aligned, source, vocab_size=vocab_size, sha256=fingerprint, meaning=meaning)
 
 
 def latents(config: SyntheticConfig, split: str) -> Latents:

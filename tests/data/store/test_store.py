@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mer_zoo.data.store import store
-from mer_zoo.data.store.store import META, open_corpus, open_store, write_store
+from mer_zoo.data.store.store import LABELLING, META, open_corpus, open_store, write_store
 from mer_zoo.errors import MERError
 
 
@@ -135,6 +135,11 @@ def edit_labels(folder: Path, value: float) -> None:
     np.save(folder / "train.labels.npy", labels)
 
 
+def edit_old_labels(folder: Path, value: float) -> None:
+    edit_labels(folder, value)
+    edit(folder, LABELLING, None)  # as of a version that wrote no fingerprint of labels
+
+
 def make_pipe(path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
@@ -182,9 +187,8 @@ def make_pipe(path: Path) -> None:
             r"268,435,456 numbers, more than 134,217,",
         ),
         (lambda folder: edit_labels(folder, np.nan), "train: labels hold NaN or infinite values"),
-        (lambda folder: edit_labels(folder, 900), r"train: labels hold a sentiment outside \[-3, 3\] \(samples _aB-1"),
-        (lambda folder: edit_labels(folder, -1e12), "train: labels hold a sentiment outside"),
-        (lambda folder: np.save(folder / "train.labels.npy", np.full(8, 7)), "hold what is no class from 0 to 6"),
+        (lambda folder: edit_labels(folder, 900), "labels, tokens, spans, ids or texts are others"),
+        (lambda folder: np.save(folder / "train.labels.npy", np.full(8, 256)), "hold what is no class from 0 to 255"),
         (lambda folder: np.save(folder / "train.labels.npy", np.full((8, 4), 2)), "labels of emotions are not 0 or 1"),
         (lambda folder: edit(folder, "vocab_size", 2**31), "vocab_size or aligned"),
         (lambda folder: edit_train(folder, "ids", ["a\ud800", *"bcdefgh"]), "ids of train hold line ends, control"),
@@ -199,6 +203,14 @@ def test_a_damaged_store_is_named(tmp_path: Path, damage: Any, message: str) -> 
     damage(tmp_path / "store")
     with pytest.raises(MERError, match=message):
         open_store(tmp_path / "store", "store")
+
+
+@pytest.mark.parametrize("value", [900, -1e12])
+def test_labels_of_an_old_store_that_mean_nothing_are_named(tmp_path: Path, value: float) -> None:
+    store.write_store(corpora.dump(corpora.mmsa(), tmp_path / "corpus.pkl"), tmp_path / "store")
+    edit_old_labels(tmp_path / "store", value)
+    with pytest.raises(MERError, match=r"train: labels hold a sentiment outside \[-3, 3\] \(samples _aB-1"):
+        open_corpus(tmp_path / "store")
 
 
 def test_a_missing_path_and_an_unknown_policy_are_named(tmp_path: Path) -> None:
