@@ -11,6 +11,7 @@ from rich.console import Console
 
 from mer_zoo.errors import MERError
 from mer_zoo.reports.beside import nothing_printed, published_table
+from mer_zoo.reports.certainty import calibration_table, coverage_table
 from mer_zoo.reports.clusters import RECORDING, Clusters
 from mer_zoo.reports.compare import difference_table, interval_table, ranks
 from mer_zoo.reports.group_tables import group_tables
@@ -51,8 +52,8 @@ class Report:
     Attributes:
         metric: The metric it is about.
         tables: The comparison, then what else the runs allow: AUILC and the value at each missing rate, drop gap,
-            values and their differences with intervals, worst groups, contributions, the papers' figures, complexity,
-            what the models report about themselves.
+            values and their differences with intervals, worst groups, calibration and coverage, contributions, the
+            papers' figures, complexity, what the models report about themselves.
         pictures: The conditions, then what else the runs allow, such as curves over the missing rate.
         groups: The models.
     """
@@ -144,6 +145,7 @@ def report(
         tables.append(interval_table(groups, conditions, resampler))
     for each in map(SampleGroups, by):
         tables += group_tables(groups, conditions, resampler, each)
+    tables += [calibration_table(groups, conditions), coverage_table(groups, conditions, samples, resampler.clusters)]
     tables.append(contribution_table(groups))
     tables.append(share_table(groups, metric))
     tables.append(interaction_table(groups, conditions, resampler))

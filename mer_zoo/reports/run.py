@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mer_zoo.reports.certainty import calibration_table, coverage_table
 from mer_zoo.reports.clusters import Clusters
 from mer_zoo.reports.contribution import contribution_table, contributions_from
 from mer_zoo.reports.groups import Group, choose_metric, conditions_of
@@ -224,9 +225,16 @@ def tables_of(run: RunResults) -> list[Table]:
         *class_tables(run),
         *curve_tables(run),
         gap_table(run),
+        *_certainty(run),
         contribution_table(run),
         _named(run, share_table([Group(run.model, [run])], resampler.metric)),
         _named(run, interaction_table([Group(run.model, [run])], conditions_of([run]), resampler)),
         diagnostics_table(run),
     ]
     return [table for table in tables if table is not None]
+
+
+def _certainty(run: RunResults) -> list[Table | None]:
+    """How sure the model is, under all conditions that stand in no curve."""
+    group, conditions = Group(run.model, [run]), conditions_of([run])
+    return [calibration_table([group], conditions), coverage_table([group], conditions, 0, Clusters())]

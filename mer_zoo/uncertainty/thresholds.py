@@ -12,6 +12,7 @@ from torch import Tensor
 from mer_zoo.errors import MERError
 from mer_zoo.fields import Fields
 from mer_zoo.functional.conformal import check_level, conformal_quantile
+from mer_zoo.task import Task
 from mer_zoo.uncertainty.available import SETS
 from mer_zoo.uncertainty.calibration import Uncertainty
 
@@ -116,6 +117,12 @@ class Thresholds:
             distance = None if group.distance is None else conformal_quantile(group.distance, level)
             groups[name] = Limits(group.temperature, oddness, distance, len(group.oddness))
         return cls(level, uncertainty.complete, groups) if groups else None
+
+    def fits(self, task: Task) -> bool:
+        """Whether it was fitted for logits of a task's shape."""
+        wanted = task.shape[:-1], task.is_classification
+        found = ((tuple(limits.temperature.shape), limits.distance is None) for limits in self.groups.values())
+        return all(kind == wanted for kind in found)
 
     def plain(self) -> dict[str, Any]:
         """Values for JSON."""
