@@ -9,8 +9,12 @@ from matplotlib.figure import Figure
 
 from mer_zoo.reports.groups import Group, curve_names
 from mer_zoo.reports.pictures.conditions import Series, condition_picture
+from mer_zoo.reports.pictures.confusion import confusion_picture
 from mer_zoo.reports.pictures.curves import curve_picture
+from mer_zoo.reports.pictures.gaps import gap_picture
 from mer_zoo.reports.pictures.style import Picture
+from mer_zoo.reports.pictures.training import training_picture
+from mer_zoo.reports.pictures.triangle import triangle_picture
 from mer_zoo.reports.record import ConditionResult
 
 __all__ = ["all_pictures"]
@@ -28,17 +32,29 @@ def all_pictures(groups: Sequence[Group], conditions: Sequence[ConditionResult],
         The picture of all conditions first.
     """
     title = _title(groups)
-    made = [Picture("report", f"{metric} of each model under each condition.", _all(groups, conditions, metric, title))]
-    if curve_names([run for group in groups for run in group.runs]):
-        made.append(
-            Picture("robustness", f"{metric} over the missing rate.", curve_picture(groups, metric, title)),
-        )
-    return made
+    curves = curve_names([run for group in groups for run in group.runs])
+    drawn = {
+        "report": _all(groups, conditions, metric, title),
+        "robustness": curve_picture(groups, metric, title) if curves else None,
+        "gaps": gap_picture(groups, conditions, metric, title),
+        "contribution": triangle_picture(groups, title),
+        "confusion": confusion_picture(groups, title),
+        "training": training_picture(groups, _title(groups, "Training")),
+    }
+    captions = {
+        "report": f"{metric} of each model under each condition.",
+        "robustness": f"{metric} over the missing rate, with the deviation over seeds.",
+        "gaps": f"Drop gaps of {metric}: what it loses where modalities are missing.",
+        "contribution": "Contribution of text, audio and vision to right predictions.",
+        "confusion": "Confusion matrices on complete test data.",
+        "training": "Losses over the epochs, and the epoch that was kept.",
+    }
+    return [Picture(name, captions[name], figure) for name, figure in drawn.items() if figure is not None]
 
 
-def _title(groups: Sequence[Group]) -> str:
+def _title(groups: Sequence[Group], what: str = "Test results") -> str:
     corpora = sorted({str(run.data["corpus"]) for group in groups for run in group.runs if "corpus" in run.data})
-    return f"Test results on {' and '.join(corpora)}" if corpora else "Test results"
+    return f"{what} on {' and '.join(corpora)}" if corpora else what
 
 
 def _all(groups: Sequence[Group], conditions: Sequence[ConditionResult], metric: str, title: str) -> Figure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 
 from mer_zoo.runs.files import whole_file
@@ -30,6 +32,7 @@ __all__ = [
     "axis_title",
     "blank",
     "headline",
+    "legend",
     "look",
     "save_picture",
     "svg",
@@ -123,6 +126,30 @@ def headline(figure: Figure, title: str, below: str = "") -> None:
     figure.text(left, 1 - 0.12 / total, text, fontsize=11.5, fontweight="bold", color=INK, va="top")
     if below:
         figure.text(left, 1 - 0.36 / total, below, fontsize=9, color=FAINT, va="top")
+
+
+def legend(figure: Figure, handles: Sequence[Line2D], columns: int = 2) -> None:
+    """Write the names of the models below a headline, each in its colour.
+
+    Args:
+        figure: The figure.
+        handles: A line or mark of each.
+        columns: How many stand side by side, where they are short enough for that.
+    """
+    names = [in_picture(str(handle.get_label()), longest=90) for handle in handles]
+    fits = max(1, int(figure.get_figwidth() / (0.6 + 0.075 * max(map(len, names), default=1))))
+    figure.legend(
+        handles,
+        names,
+        loc="upper left",
+        bbox_to_anchor=(0.1 / figure.get_figwidth(), 1 - 0.54 / figure.get_figheight()),
+        ncols=min(columns, fits),
+        frameon=False,
+        fontsize=9,
+        labelcolor="linecolor",
+        handletextpad=0.4,
+        borderaxespad=0.0,
+    )
 
 
 def save_picture(figure: Figure, path: Path) -> None:
