@@ -261,7 +261,7 @@ class MERModule(ResumableModule):
     def on_test_epoch_end(self) -> None:
         names = self._kept.names() if self.datamodule is None else [c.name for c in self.datamodule.conditions]
         for loader, name in enumerate(names):
-            scores = self._kept.take(loader, f"condition {name!r}")
+            scores = self._kept.take(loader, f"condition {name!r}", model=self.model)
             if scores is None:
                 continue
             self.results[name], self.test_scores[name] = results_on(self.model, scores), scores

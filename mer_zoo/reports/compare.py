@@ -9,7 +9,8 @@ from mer_zoo.functional.student import holm
 from mer_zoo.metrics.confusion import ConfusionMetric
 from mer_zoo.reports.groups import Group, curve_names
 from mer_zoo.reports.record import ConditionResult
-from mer_zoo.reports.resampled import Cell, Resampler, measure_of, note_on
+from mer_zoo.reports.resampled import Cell, Resampler, note_on
+from mer_zoo.reports.scored import measure_of
 from mer_zoo.reports.tables import ABSENT, Table, condition_title, format_value, is_fraction
 
 __all__ = ["difference_table", "interval_table", "ranks"]

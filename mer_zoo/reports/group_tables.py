@@ -10,8 +10,9 @@ from mer_zoo.metrics.groups import LEAST, ByGroup, by_group
 from mer_zoo.metrics.significance import Interval
 from mer_zoo.reports.groups import Group
 from mer_zoo.reports.record import ConditionResult
-from mer_zoo.reports.resampled import Resampler, measure_of, scores_of
+from mer_zoo.reports.resampled import Resampler
 from mer_zoo.reports.sample_groups import SampleGroups
+from mer_zoo.reports.scored import measure_of, scores_of
 from mer_zoo.reports.tables import ABSENT, Table, condition_title, format_value, is_fraction
 
 __all__ = ["group_tables"]

@@ -11,7 +11,8 @@ from mer_zoo.data.corpus.overlap import recordings
 from mer_zoo.metrics.significance import Interval, paired_bootstrap
 from mer_zoo.reports.groups import Group
 from mer_zoo.reports.record import ConditionResult
-from mer_zoo.reports.resampled import Resampler, measure_of, scores_of
+from mer_zoo.reports.resampled import Resampler
+from mer_zoo.reports.scored import measure_of, scores_of
 from mer_zoo.reports.tables import Table, condition_title, format_value, is_fraction
 from mer_zoo.task import Task
 

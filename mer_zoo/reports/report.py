@@ -14,6 +14,7 @@ from mer_zoo.reports.beside import nothing_printed, published_table
 from mer_zoo.reports.certainty import calibration_table, coverage_table
 from mer_zoo.reports.clusters import RECORDING, Clusters
 from mer_zoo.reports.compare import difference_table, interval_table, ranks
+from mer_zoo.reports.effects import effect_table
 from mer_zoo.reports.group_tables import group_tables
 from mer_zoo.reports.groups import Group, choose_metric, conditions_of, group_runs, named_groups
 from mer_zoo.reports.interaction import interaction_table
@@ -149,6 +150,7 @@ def report(
     tables.append(contribution_table(groups))
     tables.append(share_table(groups, metric))
     tables.append(interaction_table(groups, conditions, resampler))
+    tables.append(effect_table(groups, conditions, resampler))
     if with_published:
         tables.append(published_table(groups, metric))
         if tables[-1] is None:

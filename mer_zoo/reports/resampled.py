@@ -11,17 +11,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from mer_zoo.metrics.resampling import Draws, area_weights, checked_draws, own_values, resampled
 from mer_zoo.metrics.significance import Interval, interval_of, interval_over_seeds
 from mer_zoo.reports.clusters import Clusters
 from mer_zoo.reports.groups import Group
-from mer_zoo.reports.kept_scores import KeptScores, read_scores
-from mer_zoo.reports.tasks import task_of
-from mer_zoo.task import Task
+from mer_zoo.reports.scored import Scored, measure_of, same_samples, scores_of
 
-__all__ = ["Cell", "Resampler", "Scored", "measure_of", "note_on", "scores_of"]
+__all__ = ["Cell", "Resampler", "note_on"]
 
 
 @dataclass(frozen=True)
@@ -37,80 +34,6 @@ class Cell:
     interval: Interval
     clustered: bool
     own: bool
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Scores of every run of a model under one condition.
-
-    Attributes:
-        logits: Of each run, in the order of the seeds.
-        tests: The samples that all runs were tested on; or those of each run, where they are its own.
-        additive: Logits of each run's additive approximation, None where there is none.
-    """
-
-    logits: list[Tensor]
-    tests: list[KeptScores]
-    additive: list[Tensor | None]
-
-    @property
-    def targets(self) -> list[Tensor]:
-        """Labels of the samples."""
-        return [test.target for test in self.tests]
-
-    @property
-    def own(self) -> bool:
-        """Whether each of several runs has samples of its own."""
-        return len(self.tests) > 1
-
-
-def scores_of(group: Group, condition: str, task: Task) -> Scored | None:
-    """Read a condition's scores; None where a run has kept none, or some runs share samples that others lack.
-
-    Args:
-        group: The model.
-        condition: Name of the condition.
-        task: The task of its runs.
-    """
-    tables = []
-    # in the order of the seeds, so that equal seeds of two models are drawn together
-    for run in sorted(group.runs, key=lambda run: (run.seed is None, run.seed or 0)):
-        found = read_scores(run.path.parent, condition, task.shape)
-        if found is None:
-            return None
-        tables.append(found)
-    different = list[KeptScores]()
-    for table in tables:
-        known = next((place for place, other in enumerate(different) if _same(table, other)), None)
-        if known is None:
-            different.append(table)
-        elif different[known].ids is None:
-            different[known] = table  # a run from before ids were kept
-    shared = len(different) == 1 or len(different) == len(tables)
-    if not shared:
-        return None
-    return Scored([table.logits for table in tables], different, [table.additive for table in tables])
-
-
-def _same(a: KeptScores, b: KeptScores) -> bool:
-    """Whether the scores are of the same samples."""
-    return a.index.equal(b.index) and a.target.equal(b.target)
-
-
-def measure_of(group: Group, metric: str) -> tuple[Task, Metric] | tuple[None, None]:
-    """The task of a model, and the metric by its name; None of either where one is unknown.
-
-    Args:
-        group: The model.
-        metric: The metric.
-    """
-    task = task_of(group.runs[0])
-    if task is None:
-        return None, None
-    try:
-        return task, task.metrics()[metric]
-    except KeyError:
-        return None, None
 
 
 _Names = tuple[str, ...] | None  # the cluster of each sample
@@ -145,6 +68,41 @@ class Resampler:
         names = self._names(scored)
         values = self._resampled(group, condition, scored, names, group)
         return self._cell([values], scored, names, group.value(condition, self.metric)[0])
+
+    def facts(self, group: Group, condition: str) -> list[str]:
+        """What every run of a model has kept of the samples of a condition.
+
+        Args:
+            group: The model.
+            condition: Name of the condition.
+        """
+        scored = self._scored(group, condition, group)
+        every = [] if scored is None else scored.facts
+        return [name for name in (every[0] if every else {}) if all(name in facts for facts in every)]
+
+    def mean(self, group: Group, condition: str, fact: str) -> Cell | None:
+        """The mean of a fact over the samples of which it is known; None where a run has not kept it.
+
+        Args:
+            group: The model.
+            condition: Name of the condition.
+            fact: Its name.
+        """
+        scored = self._scored(group, condition, group)
+        if scored is None or any(fact not in facts for facts in scored.facts):
+            return None
+        names = self._names(scored)
+        each = [facts[fact].double() for facts in scored.facts]
+        if scored.own:
+            found = interval_over_seeds([torch.stack([values.nanmean() for values in each])])
+        else:
+            draws = self._drawn(scored, names)
+            times, known = draws.times.double(), [(~values.isnan()).double() for values in each]
+            sums = [
+                times @ values.nan_to_num() / (times @ is_known) for values, is_known in zip(each, known, strict=True)
+            ]
+            found = interval_of([torch.stack(sums, 1)], draws.count)
+        return None if math.isnan(found.p) else Cell(found, names is not None, scored.own)
 
     def difference(self, model: Group, base: Group, condition: str) -> Cell | None:
         """The difference of two models under a condition; None where they were not tested alike.
@@ -242,7 +200,7 @@ def _paths(group: Group) -> _Runs:
 
 def _alike(a: Scored, b: Scored) -> bool:
     """Whether two were tested on the same samples."""
-    return len(a.tests) == len(b.tests) and all(map(_same, a.tests, b.tests))
+    return len(a.tests) == len(b.tests) and all(map(same_samples, a.tests, b.tests))
 
 
 def _agrees(cell: Cell, reported: float) -> bool:

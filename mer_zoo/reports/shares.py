@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 from mer_zoo.batch import MODALITIES
-from mer_zoo.errors import MERError
 from mer_zoo.functional.metrics import mean_std
 from mer_zoo.functional.shapley import evenness, shapley_values
 from mer_zoo.metrics.contribution import subsets
@@ -14,7 +13,7 @@ from mer_zoo.reports.groups import Group
 from mer_zoo.reports.record import RunResults
 from mer_zoo.reports.robustness import gap_places, sets_at
 from mer_zoo.reports.tables import Table, is_fraction, with_deviation
-from mer_zoo.task import build_task
+from mer_zoo.reports.tasks import task_of
 
 __all__ = ["EVENNESS", "share_table", "shares_of", "summarize_shares"]
 
@@ -54,9 +53,9 @@ def shares_of(run: RunResults, metric: str, place: str = "") -> dict[str, float]
 
 def _sign(run: RunResults, metric: str) -> int | None:
     """1 for a metric whose large values are good, -1 for an error; None of an unknown one."""
-    try:
-        found = build_task(run.task, run.convention).metrics()[metric]  # type: ignore[arg-type]
-    except (MERError, KeyError):
+    task = task_of(run)
+    found = None if task is None else dict(task.metrics().items()).get(metric)
+    if found is None:
         return None
     return 1 if found.higher_is_better else -1
 

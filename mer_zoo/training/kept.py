@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,10 +13,20 @@ from torch import Tensor
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Output
 from mer_zoo.errors import TrainingError
 from mer_zoo.model import Model
+from mer_zoo.model.effects import effects_of
 from mer_zoo.scores import Scores, baselines, measure
 from mer_zoo.uncertainty import calibrated
 
-__all__ = ["EXPLODED", "KeptScores", "calibrate", "facts_of", "needed_effects", "prediction", "results_on"]
+__all__ = [
+    "EXPLODED",
+    "KeptScores",
+    "calibrate",
+    "facts_of",
+    "needed_effects",
+    "prediction",
+    "results_on",
+    "with_effects",
+]
 
 NAMED = 5  # samples that a message names
 MASKING = (
@@ -89,13 +100,16 @@ class KeptScores:
         """Names of the loaders, where nobody has given them any."""
         return ["iid", *(f"loader{loader}" for loader in range(1, max(self._parts, default=0) + 1))]
 
-    def take(self, loader: int, where: str | None = None, remedy: str = MASKING) -> Scores | None:
+    def take(
+        self, loader: int, where: str | None = None, remedy: str = MASKING, model: Model | None = None
+    ) -> Scores | None:
         """The scores of a loader's split, gathered from all processes, and kept no longer; None where it gave none.
 
         Args:
             loader: Place of the loader.
             where: What was scored, for a message; without it scores are handed out as they are.
             remedy: What is usually at fault where scores are not finite, and what helps.
+            model: The model, whose effects are to be known of each sample, see :func:`with_effects`.
 
         Raises:
             TrainingError: If some are not finite, which metrics would count as a class; naming how many, and samples.
@@ -105,7 +119,7 @@ class KeptScores:
         scores, named = Scores.gather(self._parts.pop(loader)), self._not_finite.pop(loader, [])
         if where is not None:
             _check(scores.logits, named, where, remedy)
-        return scores
+        return scores if model is None else with_effects(model, scores)
 
 
 def _not_finite(logits: Tensor) -> Tensor:
@@ -145,6 +159,34 @@ def facts_of(batch: Batch) -> dict[str, Tensor]:
     words = [float(len(text.split())) or math.nan for text in batch.raw_text] or [math.nan] * len(batch)
     steps = {f"{name}_steps": batch.modality(name).lengths.float() for name in MODALITIES}
     return {"words": torch.tensor(words), **steps}
+
+
+def with_effects(model: Model, scores: Scores) -> Scores:
+    """Add to what is known of each sample the effects that have words, for its true class.
+
+    Args:
+        model: The model that was tested.
+        scores: Its scores.
+
+    Returns:
+        The same with more ``facts``, NaN for samples without a label.
+
+    Example:
+        >>> from mer_zoo import CausalMER, DataSpec, LFLSTM, SentimentClassification
+        >>> model = CausalMER(LFLSTM(DataSpec(), SentimentClassification(3))).eval()
+        >>> batch = Batch.random(model.spec, model.task)
+        >>> output = model.predict(batch)
+        >>> scores = Scores(output.logits, output.effects, batch.target, batch.index)
+        >>> list(with_effects(model, scores).facts)[-1]
+        'CausalMER: total indirect effect (TIE)'
+    """
+    unknown = scores.target.isnan()
+    classes = model.task.encode(scores.target.masked_fill(unknown, 0))
+    unknown = unknown.view(len(scores), -1).any(1)
+    found = {
+        effect.title: effect.of(classes).masked_fill(unknown, math.nan) for effect in effects_of(model, scores.effects)
+    }
+    return replace(scores, facts={**scores.facts, **found})
 
 
 def needed_effects(model: Model, output: Output) -> dict[str, Tensor]:
