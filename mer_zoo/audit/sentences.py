@@ -6,6 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from itertools import combinations
 
 from mer_zoo.audit.finding import Finding, NotChecked
@@ -88,7 +89,11 @@ def check_sentences(material: Material) -> Iterator[Finding | NotChecked]:
             "whether sentences are said twice", f"there are no texts or tokens of {FEWEST_WORDS} words or more"
         )
         return
-    pairs = similar_pairs([frozenset(one.words) for one in said])
+    pairs = [  # sets of few words are alike without being one sentence
+        (a, b, share)
+        for a, b, share in similar_pairs([frozenset(one.words) for one in said])
+        if SequenceMatcher(None, said[a].words, said[b].words, autojunk=False).ratio() >= ALIKE
+    ]
     counts = Counter(one.split for one in said)
     for one, other in combinations(material.parts, 2):
         if held_apart(one, other):

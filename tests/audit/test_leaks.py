@@ -65,6 +65,15 @@ def test_short_phrases_are_said_by_everybody() -> None:
     assert audit(replace(corpus, splits=splits)).findings == []
 
 
+def test_sentences_of_the_same_few_words_are_no_copies() -> None:
+    corpus, rng = clean(), np.random.default_rng(0)
+    splits = {
+        name: replace(split, raw_text=[" ".join(rng.choice(list("abcdefg"), 12)) for _ in range(len(split))])
+        for name, split in corpus.splits.items()
+    }
+    assert kinds(audit(replace(corpus, splits=splits))) == set()
+
+
 def test_test_splits_may_share_samples() -> None:
     corpus = clean()
     part = rows_of(corpus.splits["test"], range(40))
