@@ -3,7 +3,7 @@
 A table stands between two comments, of which the first says what it is made of: a file, a benchmark of it, and how its
 figures stand, with the options of :class:`mer_zoo.reports.layout.Layout`.
 
-    <!-- table results/mosi_cpu.csv "MulT and CausalMER" by="metric" digits="1" -->
+    <!-- table results/mosi_cpu.csv "CMU-MOSI: MulT and CausalMER" by="metric" digits="1" -->
     <!-- end of table -->
 
     python scripts/render_results.py            # writes them; --check says which pages differ, and writes nothing

@@ -7,7 +7,7 @@ import inspect
 import re
 import sys
 import textwrap
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import metadata
@@ -23,6 +23,7 @@ __all__ = ["class_help", "information", "main", "option_help"]
 WIDTH = 112
 PREFIXES = {"--model.backbone": "backbones", "--model.wrappers": "wrappers", "--data": "data"}
 GIVEN = ("spec", "task", "backbone")  # of a model, by the command line itself and not by its user
+MOST_MEASURED = 6  # lines a benchmark
 SECTIONS = r"Args|Attributes|Raises|Returns|Example|References"
 
 
@@ -69,6 +70,7 @@ def information(kind: str, entry: Entry) -> str:
 
         blocks += _measured(kind, measure(entry.name))
         blocks.append(_figures(entry.name))
+        blocks.append(_measured_here(entry.name))
         blocks.append([f"licence: {metadata('mer-zoo')['License-Expression']}, of this implementation"])
     blocks.append(_how(kind, entry))
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
@@ -223,13 +225,36 @@ def _figures(name: str) -> list[str]:
         place = (figure.model, f"{figure.source} {figure.table}", data, missing)
         rows.setdefault(place, []).append(f"{figure.metric} {figure.value:g}")
     if not rows:
-        return ["published figures: none in this library's tables; what was measured here: docs/results.md"]
+        return ["published figures: none in this library's tables"]
+    return ["published figures, accuracies in per cent", *_columns(rows)]
+
+
+def _measured_here(name: str) -> list[str]:
+    """What the files of results/ have of it, the first lines of each benchmark."""
+    from mer_zoo.reports.measured import measured_about
+
+    rows: dict[tuple[str, ...], list[str]] = {}
+    left_out = 0
+    for benchmark, figures in measured_about(name).items():
+        found: dict[tuple[str, ...], list[str]] = {}
+        for figure in figures:
+            place = (figure.model, benchmark, figure.condition or "complete")
+            found.setdefault(place, []).append(f"{figure.metric} {figure.text()}")
+        left_out += max(len(found) - MOST_MEASURED, 0)
+        rows |= dict(list(found.items())[:MOST_MEASURED])
+    if not rows:
+        return ["measured here: nothing yet"]
+    more = [f"  and {left_out} lines more, see results/ and docs/results.md"] if left_out else []
+    return ["measured here, accuracies in per cent, mean ± deviation over seeds", *_columns(rows), *more]
+
+
+def _columns(rows: Mapping[tuple[str, ...], Sequence[str]]) -> list[str]:
+    """Lines whose first cells stand below each other."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["published figures, accuracies in per cent; what was measured here: docs/results.md"]
-    for row, values in rows.items():
-        cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)]
-        lines.append("  ".join(["", *cells, *values]))
-    return lines
+    return [
+        "  ".join(["", *(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)), *values])
+        for row, values in rows.items()
+    ]
 
 
 def _how(kind: str, entry: Entry) -> list[str]:

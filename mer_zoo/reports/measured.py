@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mer_zoo.errors import MERError
 from mer_zoo.reports.tables import ABSENT
-from mer_zoo.runs.files import write_csv
+from mer_zoo.runs.files import whole_file
 from mer_zoo.text import told
 
 __all__ = ["FOLDER", "Measured", "measured_about", "parse_figure", "read_measured", "write_measured"]
@@ -169,15 +169,18 @@ def write_measured(path: Path, figures: Iterable[Measured]) -> None:
             kept.append(figure)
     for figure in new:
         benchmarks.setdefault(figure.benchmark, []).append(figure)
-    write_csv(path, [asdict(figure) for some in benchmarks.values() for figure in some])
+    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Measured)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(figure) for some in benchmarks.values() for figure in some)
 
 
-def measured_about(name: str, folder: Path = FOLDER) -> dict[str, list[Measured]]:
+def measured_about(name: str, folder: Path | None = None) -> dict[str, list[Measured]]:
     """What was measured of a network or wrapper, by itself and in nests.
 
     Args:
         name: Its name.
-        folder: Holds the files; where there is none, as in an installed package, nothing was measured.
+        folder: Holds the files, by default those of the repository; an installed package has none, and tells nothing.
 
     Returns:
         Benchmark -> figures.
@@ -187,7 +190,7 @@ def measured_about(name: str, folder: Path = FOLDER) -> dict[str, list[Measured]
         {}
     """
     found: dict[str, list[Measured]] = {}
-    for path in sorted(folder.glob("*.csv")):
+    for path in sorted((FOLDER if folder is None else folder).glob("*.csv")):
         for figure in read_measured(path):
             if name in re.findall(r"\w+", figure.model):
                 found.setdefault(figure.benchmark, []).append(figure)

@@ -15,6 +15,7 @@ from mer_zoo.cli import main
 from mer_zoo.cli.catalogue import KINDS, catalogue
 from mer_zoo.cli.sizes import MOSI, build, count_flops
 from mer_zoo.metrics import METRICS, emotion_metrics, sentiment_metrics
+from mer_zoo.reports.measured import Measured, write_measured
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -90,8 +91,29 @@ def test_what_is_told_of_a_name(capsys: pytest.CaptureFixture[str], name: str, w
 @pytest.mark.parametrize("name", [*mer_zoo.backbones.__all__, *mer_zoo.wrappers.__all__])
 def test_every_model_has_its_page(capsys: pytest.CaptureFixture[str], name: str) -> None:
     text = told(capsys, "info", name)
-    for word in ("paper", "options, with their defaults", "FLOPs of a prediction", "published figures", "licence"):
+    for word in (
+        "paper",
+        "options, with their defaults",
+        "FLOPs of a prediction",
+        "published figures",
+        "measured here",
+        "licence",
+    ):
         assert word in text
+
+
+def test_what_was_measured_here_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    figures = [Measured("toy", "MACI(LFDNN)", f"rho {n}", "Acc3", str(70 + n), "0.5") for n in range(9)]
+    write_measured(tmp_path / "toy_cpu.csv", figures)
+    monkeypatch.setattr("mer_zoo.reports.measured.FOLDER", tmp_path)
+    text = told(capsys, "info", "LFDNN")
+    assert "  MACI(LFDNN)  toy  rho 0  Acc3 70 ± 0.5\n" in text
+    assert "rho 5" in text
+    assert "rho 6" not in text
+    assert "and 3 lines more" in text
+    assert "measured here: nothing yet" in told(capsys, "info", "LFLSTM")
 
 
 def test_a_name_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ from scripts.render_results import REGION, main, pages, rendered
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "results").glob("*.csv"))
+CIDER = "results/synthetic_scm_cpu.csv 'SyntheticMER: CIDer'"
 FIGURE = Measured("toy", "MulT", "IID", "Acc3", "84.2", "0.4", seeds="5")
 CELLS = ["84.2", "84.2 ± 0.4", "84.2 [80.1, 88]", "84.2 ± 0.4 (+0.3 [-1.2, 0.5])", "-0.3 [-1.2, 0.5]", "1.9 to 2.1"]
 
@@ -137,10 +138,10 @@ def test_an_odd_file_is_refused(tmp_path: Path, text: str, said: str) -> None:
     ("what", "said"),
     [
         ("results/none.csv toy", "there is no file results/none.csv"),
-        ("results/synthetic_scm_cpu.csv toy", "has no benchmark toy; it has CIDer"),
-        ("results/synthetic_scm_cpu.csv CIDer width=3", "can't be read"),
-        ('results/synthetic_scm_cpu.csv CIDer "titles=a; b"', "4 columns, AUILC; IID; OOD; RCT, and 2 titles"),
-        ('results/synthetic_scm_cpu.csv CIDer "conditions=none*"', "no figure has model"),
+        ("results/synthetic_scm_cpu.csv toy", "has no benchmark toy; it has SyntheticMER: CIDer"),
+        (f"{CIDER} width=3", "can't be read"),
+        (f'{CIDER} "titles=a; b"', "4 columns, AUILC; IID; OOD; RCT, and 2 titles"),
+        (f'{CIDER} "conditions=none*"', "no figure has model"),
     ],
 )
 def test_an_odd_region_is_refused(what: str, said: str) -> None:
