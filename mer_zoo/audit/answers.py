@@ -11,6 +11,7 @@ import torch
 
 from mer_zoo.audit.finding import Finding, NotChecked
 from mer_zoo.audit.material import Material
+from mer_zoo.audit.predicted import check_predictions
 from mer_zoo.audit.probes import Sample
 from mer_zoo.audit.runs import Run, tested
 from mer_zoo.audit.text_head import check_text_alone, check_text_probe
@@ -43,6 +44,7 @@ def check_run(
         samples: Its labelled samples.
         ceilings: What is not to be believed, by metric: more, or of errors less, than this.
     """
+    yield from check_predictions(run, material)
     if run.results is None:
         yield NotChecked("answers and metrics", "the run was not tested (mer-zoo test)", run.name)
         return

@@ -20,6 +20,7 @@ from mer_zoo.training.checkpoint import read_checkpoint
 
 __all__ = ["Run", "check_same_corpus", "find_runs", "tested"]
 
+_LEFT = ("results.json", "predictions.csv")
 _FIRST = ("best.ckpt", "last.ckpt")
 
 
@@ -64,7 +65,7 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
     folders: dict[Path, None] = {}
     for path in paths:
         folder = path.parent if path.name == "results.json" else path
-        if (folder / CHECKPOINTS).is_dir() or (folder / "results.json").is_file():
+        if (folder / CHECKPOINTS).is_dir() or any((folder / name).is_file() for name in _LEFT):
             folders[folder] = None
         elif path.exists():
             folders |= dict.fromkeys(found.path.parent for found in find_results([path]))

@@ -14,7 +14,7 @@ from training_runs import train
 from mer_zoo.audit import NotChecked, Page, audit
 from mer_zoo.audit.answers import check_run
 from mer_zoo.audit.finding import Finding
-from mer_zoo.audit.material import Material
+from mer_zoo.audit.material import Material, draft_of, read_material
 from mer_zoo.audit.runs import find_runs
 from mer_zoo.data.synthetic.generate import SyntheticConfig, generate
 from mer_zoo.errors import MERError
@@ -173,3 +173,32 @@ def test_equal_findings_stand_once() -> None:
     page, one = Page("x"), Finding("a", "note", "b", "c")
     page.add(one, one, NotChecked("d", "e"), NotChecked("d", "e"))
     assert len(page.findings) == len(page.not_checked) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda label, row: label, {"answers-are-labels"}),
+        (lambda label, row: 0.25, {"constant-answers"}),
+        (lambda label, row: label + row % 3, set()),
+    ],
+)
+def test_predictions_without_a_test(tmp_path: Path, change: Any, expected: set[str]) -> None:
+    corpus = generate(SyntheticConfig(train=40, valid=20, test=40), "continuous")
+    material = read_material(draft_of(corpus), "made up")
+    split = corpus.split("test_iid")
+    assert split.labels is not None
+    rows = [f"{name},{change(float(split.labels[row]), row)}" for row, name in enumerate(split.ids)]
+    (tmp_path / "predictions.csv").write_text("\n".join(["id,score", *rows]))
+    (run,) = find_runs([tmp_path])
+    said = list(check_run(run, material, {}, {}))
+    assert {one.kind for one in said if isinstance(one, Finding)} == expected
+
+
+@pytest.mark.parametrize("text", ["", "id,score\na,much", "id,score\n" + "a,nan\n", "name\n1"])
+def test_odd_predictions_are_told_of(tmp_path: Path, text: str) -> None:
+    (tmp_path / "predictions.csv").write_text(text)
+    (run,) = find_runs([tmp_path])
+    first = next(iter(check_run(run, NO_DATA, {}, {})))
+    assert isinstance(first, NotChecked)
+    assert "predictions.csv" in first.check
