@@ -156,6 +156,26 @@ def mult(corpus: str = "mosi", aligned: bool = True, seed: int = 0) -> Tree:
     return tree if corpus != "iemocap" else {split: tree[split] for split in ("test", "train", "valid")}
 
 
+def clips(seed: int = 0) -> dict[str, Any]:
+    """Lists of clips, as the released code of MAG-BERT has them."""
+    tree = mmsa(seed)
+    return {
+        split: [
+            ((text.split(), vision[:length], audio[:length]), np.array([[label]]), name)
+            for text, vision, audio, length, label, name in zip(
+                fields["raw_text"].tolist(),
+                fields["vision"],
+                np.where(np.isfinite(fields["audio"]), fields["audio"], 0),
+                fields["audio_lengths"],
+                fields["regression_labels"].astype(float),
+                fields["id"].tolist(),
+                strict=True,
+            )
+        ]
+        for split, fields in tree.items()
+    }
+
+
 class Evil:
     """Creates a file when it is unpickled by a careless reader."""
 

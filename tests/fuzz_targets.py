@@ -32,12 +32,14 @@ from mer_zoo.data.corpus.checks import fault_error
 from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.dataset import SplitDataset, check_labels
 from mer_zoo.data.files import numpy_pickles
+from mer_zoo.data.files.clips import fields_of_clips
 from mer_zoo.data.files.drafts import Draft
 from mer_zoo.data.files.features import check_present, scan_split
 from mer_zoo.data.files.formats import describe, read_draft
 from mer_zoo.data.files.pickles import load_pickle
 from mer_zoo.data.store.store import META, is_store, open_store, write_store
 from mer_zoo.errors import MERError
+from mer_zoo.foreign import Budget
 from mer_zoo.task import SentimentClassification, SentimentRegression
 from mer_zoo.wrappers import CLUE, CausalMER
 
@@ -73,8 +75,9 @@ class Pickles(Target):
 
     @override
     def read(self) -> bool:
-        tree = load_pickle(self.folder / "corpus.pkl")
-        _use(describe(tree))
+        budget = Budget("corpus.pkl")
+        tree = fields_of_clips(load_pickle(self.folder / "corpus.pkl", budget), budget)
+        _use(describe(tree, budget))
         return self.reached
 
 
@@ -106,6 +109,49 @@ class Files(Target):
         else:
             shutil.copytree(self.sound, self.path)
             (self.path / f"{hit}.npy").write_bytes(members[hit])
+
+    @override
+    def read(self) -> bool:
+        _use(read_draft(self.path))
+        return True
+
+
+class Forms(Target):
+    """Tables beside one file a clip, and files of torch.save."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        clips = [clip for own in corpora.clips().values() for clip in own]
+        self.table = "id,mode,text,label,emotion,Speaker\n" + "".join(
+            f"{name},{('train', 'dev', 'test')[row % 3]},{' '.join(words)},{label.item()},joy,Ann\n"
+            for row, ((words, _, _), label, name) in enumerate(clips)
+        )
+        self.arrays = {f"audio/{name}": audio for (_, _, audio), _, name in clips}
+        for name, array in self.arrays.items():
+            (folder / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+            np.save(folder / "own" / f"{name}.npy", array)
+        self.sound = {name: (folder / "own" / f"{name}.npy").read_bytes() for name in self.arrays}
+        self.hit = next(iter(self.arrays))
+        audio = torch.ones(8, 5, 3)
+        tree = {split: {"audio": audio, "labels": [0.5] * 8, "raw_text": ["so"] * 8} for split in ("train", "test")}
+        torch.save(tree, folder / "sound.pt")
+        self.archive = (folder / "sound.pt").read_bytes()
+
+    @override
+    def make(self, seed: int) -> None:
+        rng = random.Random(seed)
+        if rng.random() < 0.4:
+            self.path = self.folder / "hostile.pt"
+            self.path.write_bytes(damage_bytes(rng, self.archive))
+            return
+        self.path = self.folder / "own"
+        table = self.table.encode()
+        (self.path / "labels.csv").write_bytes(damage_bytes(rng, table) if rng.random() < 0.6 else table)
+        (self.path / f"{self.hit}.npy").write_bytes(self.sound[self.hit])
+        self.hit = rng.choice(sorted(self.arrays))
+        sound = self.sound[self.hit]
+        hostile = hostile_npy(rng, self.arrays[self.hit], sound) if rng.random() < 0.5 else sound
+        (self.path / f"{self.hit}.npy").write_bytes(hostile)
 
     @override
     def read(self) -> bool:
@@ -275,6 +321,7 @@ def _hidden_hoard() -> None:
 TARGETS: dict[str, type[Target]] = {
     "pickles": Pickles,
     "files": Files,
+    "forms": Forms,
     "stores": Stores,
     "exports": Exports,
     "sizes": Sizes,

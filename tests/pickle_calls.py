@@ -42,6 +42,7 @@ def calls(rng: random.Random) -> bytes:
         "order": [text("C"), text("F"), text("K")],
         "axes": [b"K\x00\x85", tree + tree + b"\x86", b"K\x01K\x00\x86"],
         "list": [b"](" + b"\x88" * 50 + b"e", b"]", text("x" * length)],
+        "pairs": [b"](" + (text("k") + b"\x88\x86") * 50 + b"e", b"](" + number(length) + b"\x88\x86e", b"]"],
         "other": [b"}", b")", b"N", b"\x88", number(length), tree, b"\x8f", b"]"],
     }
     wanted = {"scalar": "type bytes", "buffer": "bytes type shape order axes", "encode": "text coding", "dtype": "code"}
@@ -52,6 +53,9 @@ def calls(rng: random.Random) -> bytes:
         "array": "other",
         "class": "other",
         "joblib array": "",
+        "dict": "pairs",
+        "defaultdict": "other",
+        "factory": "",
     }
     values = [(kind, value) for kind, pool in pools.items() for value in pool]
     memo = b"".join(value + b"q" + bytes([place]) + b"0" for place, (_, value) in enumerate(values))

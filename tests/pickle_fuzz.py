@@ -7,6 +7,7 @@ import pickle
 import pickletools
 import random
 import struct
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -100,9 +101,9 @@ def _trees() -> dict[str, Any]:
         for fields in tree.values():
             fields |= {"id": fields["id"].astype(object)} if isinstance(fields.get("id"), np.ndarray) else {}
     # two splits of three are enough, and read in half the time
-    return {key: {split: tree[split] for split in ("train", "test")} for key, tree in named.items()} | {
-        "values": {"train": values}
-    }
+    kept = {key: {split: tree[split] for split in ("train", "test")} for key, tree in named.items()}
+    kept["ordered"] = OrderedDict((split, defaultdict(list, fields)) for split, fields in kept["lists"].items())
+    return kept | {"clips": {split: corpora.clips()[split] for split in ("train", "test")}, "values": {"train": values}}
 
 
 @cache

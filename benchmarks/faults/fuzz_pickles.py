@@ -1,6 +1,6 @@
 """What becomes of hostile files: a table of many inputs of every kind, and the number of each that went wrong.
 
-    python -m benchmarks.faults.fuzz_pickles                                   # 100,000 pickles and 16,000 others
+    python -m benchmarks.faults.fuzz_pickles                                   # 100,000 pickles and 21,000 others
     python -m benchmarks.faults.fuzz_pickles --count 1000000 --first 100000 --jobs 8 --only pickles
     python tests/fuzz_process.py 30 pickles 2720 1                           # one input again
 
@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 from fuzz_process import fuzz
 from fuzzing import COUNTS, Tally
 
-SHARES = {"pickles": 1.0, "files": 0.05, "stores": 0.05, "exports": 0.05, "sizes": 0.01}
+SHARES = {"pickles": 1.0, "files": 0.05, "forms": 0.05, "stores": 0.05, "exports": 0.05, "sizes": 0.01}
 HEADINGS = {"other": "other errors", "slow": "over 2 s", "memory": "over 2 GiB"}
 
 

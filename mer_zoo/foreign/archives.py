@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mer_zoo.foreign.contents import check_values
+from mer_zoo.foreign.contents import REMEDY, check_values
 from mer_zoo.foreign.opening import open_regular
 
 __all__ = ["read_archive"]
@@ -17,7 +17,7 @@ _DESCRIPTION = "data.pkl"  # the member of an archive that says what the others 
 _LARGEST_DESCRIPTION = 2**24  # bytes
 
 
-def read_archive(path: Path) -> Any:
+def read_archive(path: Path, remedy: str = REMEDY) -> Any:
     """Read what torch.save wrote, mapped.
 
     torch checks no checksum, so a flipped bit would pass for another weight; and it unpacks what is compressed, however
@@ -25,6 +25,7 @@ def read_archive(path: Path) -> Any:
 
     Args:
         path: An existing file.
+        remedy: What makes a file take less.
 
     Raises:
         MERError: If it is no regular file, or stands for far more than it holds; see
@@ -49,5 +50,5 @@ def read_archive(path: Path) -> Any:
             if is_description and (entry.file_size > _LARGEST_DESCRIPTION or b"\nbytearray\n" in archive.read(entry)):
                 raise zipfile.BadZipFile
     content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    check_values({"content": content}, str(path), path.stat().st_size)
+    check_values({"content": content}, str(path), path.stat().st_size, remedy)
     return content

@@ -18,7 +18,7 @@ REMEDY: Final = "use a checkpoint as mer-zoo fit wrote it"
 VALUES: Final = 2**21  # a curve of 50,000 epochs, or the optimiser of a model with 100,000 parameters
 
 
-def check_values(content: Mapping[Any, Any], where: str, size: int | None = None) -> None:
+def check_values(content: Mapping[Any, Any], where: str, size: int | None = None, remedy: str = REMEDY) -> None:
     """Refuse what takes far more to go through than to store, and tensors that hold no numbers of their own.
 
     A list may stand in a file once and in another list ten times, and that one in a third: a kilobyte that no walk over
@@ -28,6 +28,7 @@ def check_values(content: Mapping[Any, Any], where: str, size: int | None = None
         content: What stands in the file.
         where: The file, for messages.
         size: Its size in bytes, where it is known: no more numbers stand in it.
+        remedy: What makes a file take less.
 
     Raises:
         MERError: Naming the file, and the field that holds the tensor.
@@ -39,7 +40,7 @@ def check_values(content: Mapping[Any, Any], where: str, size: int | None = None
         Traceback (most recent call last):
         mer_zoo.errors.MERError: last.ckpt is refused: what is in it takes over 1,073,741,824 bytes of memory; use a ...
     """
-    budget = Budget(where, steps=VALUES, remedy=REMEDY)
+    budget = Budget(where, steps=VALUES, remedy=remedy)
     stored: dict[int, int] = {}
     claimed = 0
     todo: list[tuple[Any, Any, int]] = [(content, "", 0)]
@@ -52,7 +53,7 @@ def check_values(content: Mapping[Any, Any], where: str, size: int | None = None
                 todo.append((value, key, depth + 1))
             elif isinstance(value, Tensor):
                 if not is_ordinary(value):
-                    raise MERError(f"{where}: {told(key)} is a tensor without numbers of its own; {REMEDY}")
+                    raise MERError(f"{where}: {told(key)} is a tensor without numbers of its own; {remedy}")
                 storage = value.untyped_storage()
                 stored[storage.data_ptr()] = storage.nbytes()
                 claimed += value.numel() * value.element_size()

@@ -2,12 +2,14 @@
 
 Idea: MMSA, CIDer and CASP files share one set of keys, MulT files another, and nothing but the keys, ranks and padding
 tells the variants apart. So there is one reader that follows the fields it finds instead of one reader a format.
+
+More than 300 lines, because that one reader knows all fields.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +40,10 @@ from mer_zoo.data.files.about import compare_labels, note_signs, without_about
 from mer_zoo.data.files.drafts import Draft, SplitDraft, row_spans
 from mer_zoo.data.files.labels import LABEL_FIELDS, read_labels
 from mer_zoo.data.files.pickles import no_collection
+from mer_zoo.data.files.ragged import longest_of, padded
 from mer_zoo.data.files.sources import read_tree
 from mer_zoo.data.files.splits import compare_fields, compare_samples, distinct_splits, named_splits
+from mer_zoo.errors import MERError
 from mer_zoo.foreign import Budget
 
 __all__ = ["Draft", "SplitDraft", "describe", "read_draft"]
@@ -95,9 +99,10 @@ def describe(
     known = sorted(named, key=lambda name: ("train", "valid", name).index(name))[:MAX_SPLITS]
     unused: dict[str, None] = {}
     noted: dict[str, list[str]] = {}
+    longest = {key: max((longest_of(named[name].get(key)) for name in known), default=0) for key in MODALITIES}
     for name in distinct_splits(known, {name: _used(named[name]) for name in known}, draft.faults):
         room = MAX_SAMPLES - sum(len(split.ids) for split in draft.splits.values())
-        reader = _SplitReader(name, named[name], draft, room, budget)
+        reader = _SplitReader(name, named[name], draft, room, budget, longest)
         if reader.is_empty():
             draft.notes.append(empty_note(name))
             continue
@@ -123,8 +128,16 @@ def _used(fields: Mapping[Any, Any]) -> dict[str, Any]:
 class _SplitReader:
     """Reads one split and collects its faults."""
 
-    def __init__(self, name: str, fields: Mapping[Any, Any], draft: Draft, room: int, budget: Budget) -> None:
-        self.name, self.room, self.budget = name, room, budget
+    def __init__(
+        self,
+        name: str,
+        fields: Mapping[Any, Any],
+        draft: Draft,
+        room: int,
+        budget: Budget,
+        longest: Mapping[str, int],
+    ) -> None:
+        self.name, self.room, self.budget, self.longest = name, room, budget, longest
         self.faults = draft.faults
         self.notes: list[str] = []
         self.fields, self.annotations = _used(fields), fields.get("annotations")
@@ -230,12 +243,25 @@ class _SplitReader:
             self.notes.append(f"{key} is one vector a sample, read as a sequence of one step")
             self.fields[key] = value.as_steps()
             return True
+        if isinstance(value, (list, tuple)) and any(isinstance(row, StoredArray) for row in value):
+            return self._is_ragged(key, value)
         if not isinstance(value, StoredArray) or value.dtype.kind not in "biuf":
             self.fault(key, f"{key} is not one array of numbers; pad the samples to one length and stack them")
         elif value.ndim != 3 or 0 in value.shape:
             self.fault(key, f"{key} has shape {value.shape} instead of (samples, steps, features)")
         else:
             return True
+        return False
+
+    def _is_ragged(self, key: str, rows: Sequence[Any]) -> bool:
+        if all(isinstance(row, StoredArray) or row is None for row in rows):
+            try:
+                self.fields[key] = padded(rows, key, self.budget, self.longest[key])
+                return True
+            except MERError as error:
+                self.fault(key, str(error))
+                return False
+        self.fault(key, f"{key} is not one array of numbers in every sample; save each clip as such a one")
         return False
 
     def _lengths(self, key: str) -> npt.NDArray[np.int64] | None:

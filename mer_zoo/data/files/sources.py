@@ -8,12 +8,15 @@ import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from typing_extensions import override
 
 from mer_zoo.data.corpus.arrays import READ_ERRORS, StoredArray, open_at
+from mer_zoo.data.files.clips import fields_of_clips
 from mer_zoo.data.files.pickles import load_pickle
+from mer_zoo.data.files.tables import read_tables, table_files, tables_in
+from mer_zoo.data.files.tensors import TENSORS, read_tensors
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import Budget, open_regular, read_json
 
@@ -27,12 +30,25 @@ LARGEST_DIRECTORY = 2**20
 STEPS_OPENED = 300
 
 
+class Reader(NamedTuple):
+    """A form in which corpora come.
+
+    Args:
+        takes: Whether a path, with its first bytes (none of a folder), has the form.
+        files: The files that such a corpus consists of, in a fixed order.
+        tree: Its splits and fields.
+    """
+
+    takes: Callable[[Path, bytes], bool]
+    files: Callable[[Path], list[Path]]
+    tree: Callable[[Path, Budget], Any]
+
+
 def read_tree(path: Path, budget: Budget | None = None) -> Any:
     """Open a corpus; no features are read yet.
 
     Args:
-        path: A pickle, an .npz file with members called split/field, or a folder with files split/field.npy and maybe
-            an about.json.
+        path: A file or folder in any form of docs/data.md.
         budget: Of what is read; by default one of its own.
 
     Raises:
@@ -42,13 +58,7 @@ def read_tree(path: Path, budget: Budget | None = None) -> Any:
         raise MERError(f"{path} does not exist; give the path of a corpus file or folder (data.path)")
     budget = budget or Budget(str(path))
     try:
-        if path.is_dir():
-            tree = _tree(_folder(path), budget, f"{path} holds no split/field.npy files, such as train/audio.npy")
-            about = path / ABOUT_FILE
-            return {**tree, "about": read_json(about, LARGEST_ABOUT)} if about.is_file() else tree
-        if path.suffix == ".npz":
-            return _tree(_npz(path), budget, f"{path} holds no members called split/field, such as train/audio")
-        return load_pickle(path, budget)
+        return fields_of_clips(_reader(path).tree(path, budget), budget)
     except MERError:
         raise
     except READ_ERRORS as error:
@@ -57,9 +67,33 @@ def read_tree(path: Path, budget: Budget | None = None) -> Any:
 
 def source_files(path: Path) -> list[Path]:
     """List the files that a corpus consists of, in a fixed order."""
+    return _reader(path).files(path)
+
+
+def _reader(path: Path) -> Reader:
+    head = b""
     if not path.is_dir():
-        return [path]
-    return sorted([*path.glob("*/*.npy"), *path.glob(ABOUT_FILE)])
+        with open_regular(path) as file:
+            head = file.read(16)
+    return next(reader for reader in READERS if reader.takes(path, head))
+
+
+def _itself(path: Path) -> list[Path]:
+    return [path]
+
+
+def _split_files(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("*/*.npy"), *folder.glob(ABOUT_FILE)])
+
+
+def _read_folder(path: Path, budget: Budget) -> dict[str, Any]:
+    tree = _tree(_folder(path), budget, f"{path} holds no split/field.npy files, such as train/audio.npy")
+    return _with_about(path, tree)
+
+
+def _with_about(path: Path, tree: dict[str, Any]) -> dict[str, Any]:
+    about = path / ABOUT_FILE
+    return {**tree, "about": read_json(about, LARGEST_ABOUT)} if about.is_file() else tree
 
 
 Entry = tuple[str, str, Callable[[], IO[bytes]], int, str]
@@ -118,3 +152,23 @@ def _tree(entries: Iterator[Entry], budget: Budget, empty: str) -> dict[str, dic
     if not tree:
         raise MERError(f"{empty}; see docs/data.md")
     return tree
+
+
+READERS = (
+    Reader(
+        lambda path, _: path.is_dir() and bool(tables_in(path)),
+        lambda path: table_files(path) + sorted(path.glob(ABOUT_FILE)),
+        lambda path, budget: _with_about(path, read_tables(path, budget)),
+    ),
+    Reader(lambda path, _: path.is_dir(), _split_files, _read_folder),
+    Reader(
+        lambda path, _: path.suffix == ".npz",
+        _itself,
+        lambda path, budget: _tree(
+            _npz(path), budget, f"{path} holds no members called split/field, such as train/audio"
+        ),
+    ),
+    Reader(lambda path, head: path.suffix in TENSORS and head.startswith(b"PK"), _itself, read_tensors),
+    Reader(lambda *_: True, _itself, load_pickle),
+)
+"""Every form that is recognised, the first that fits."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fuzz_process import fuzz
-from fuzz_targets import Files, Stores
+from fuzz_targets import Files, Forms, Stores
 from fuzzing import Tally, read_many
 from size_fuzz import KINDS
 
@@ -63,8 +63,8 @@ def test_few_bytes_that_stand_for_much(tallies: list[Tally]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy multiplies sizes before it refuses them
-@pytest.mark.parametrize("target", [Files, Stores])
-def test_hostile_folders_and_archives(tmp_path: Path, target: type[Files | Stores]) -> None:
+@pytest.mark.parametrize("target", [Files, Forms, Stores])
+def test_hostile_folders_and_archives(tmp_path: Path, target: type[Files | Forms | Stores]) -> None:
     tally = read_many(target(tmp_path), range(300))
     assert tally.findings == []
     assert tally.counts["accepted"] >= 10

@@ -1,0 +1,196 @@
+"""Tables of clips (CSV files), beside features with one file a clip or one a split."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mer_zoo.batch import MODALITIES
+from mer_zoo.data.corpus.arrays import StoredArray, open_at
+from mer_zoo.data.corpus.checks import MAX_SAMPLES, SPLIT_NAME
+from mer_zoo.data.files.splits import ALIASES
+from mer_zoo.errors import MERError
+from mer_zoo.foreign import Budget, read_regular
+
+__all__ = ["read_tables", "table_files", "tables_in"]
+
+SPREADSHEETS = codecs.lookup("cp1252").name  # looked up now: later, reading a file would import it
+LARGEST = 64 * 2**20  # bytes of a table
+OPENED = 40  # steps that a file of one clip takes; a million of them is more than a corpus has
+COLUMNS = {
+    "id": ("id", "clip", "name", "file", "filename", "file_name"),
+    "video": ("video_id", "video"),
+    "clip": ("clip_id", "segment", "segment_id"),
+    "dialogue": ("dialogue_id", "dialogue"),
+    "turn": ("utterance_id", "turn"),
+    "split": ("split", "mode", "set", "partition", "fold"),
+    "raw_text": ("raw_text", "text", "utterance", "transcript", "transcription", "sentence"),
+    "speaker": ("speaker", "speaker_id"),
+    "classes": ("emotion", "class"),
+    "label": ("label", "labels", "regression_labels", "score", "sentiment"),
+    "label_T": ("label_t",),
+    "label_A": ("label_a",),
+    "label_V": ("label_v",),
+}
+"""What tables of the field call their columns, in small letters and with underscores."""
+
+
+def tables_in(folder: Path) -> list[Path]:
+    """The tables that lie in a folder itself."""
+    return sorted(path for path in folder.glob("*.csv") if path.is_file())
+
+
+def table_files(folder: Path) -> list[Path]:
+    """The tables and arrays of a folder, in a fixed order."""
+    return tables_in(folder) + sorted(folder.rglob("*.npy"))
+
+
+def read_tables(folder: Path, budget: Budget) -> dict[str, dict[str, Any]]:
+    """Read a folder of tables and features.
+
+    Args:
+        folder: It holds CSV files with one row a clip: those of a split, whose names begin with its name as
+            ``train_sent_emo.csv`` does, or one with a column ``split`` or ``mode``. Features are ``audio/ID.npy`` (or
+            ``audio/SPLIT/ID.npy``, ``SPLIT/audio/ID.npy``) with one array a clip, or ``SPLIT/audio.npy`` with all rows
+            of the table.
+        budget: Of the folder.
+
+    Returns:
+        Split -> field -> list or array.
+
+    Raises:
+        MERError: If a table or an array can't be used.
+    """
+    splits: dict[str, list[dict[str, str]]] = {}
+    for file in tables_in(folder):
+        for split, row in _rows(file, budget):
+            splits.setdefault(split, []).append(row)
+    arrays = {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.npy"))}
+    if not any(key in MODALITIES or key in part.split("/") for part in arrays for key in MODALITIES):
+        raise MERError(
+            f"{folder} holds tables, but no features; put one array a clip into text/ID.npy, audio/ID.npy or"
+            " vision/ID.npy, or one a split into SPLIT/audio.npy"
+        )
+    if any(_number(row.get("label", "")) is None for rows in splits.values() for row in rows):
+        splits = {split: [{"classes": row.get("label", ""), **row} for row in rows] for split, rows in splits.items()}
+    names = {row["classes"] for rows in splits.values() for row in rows if "classes" in row}
+    classes = {name: place for place, name in enumerate(sorted(names))}
+    tree: dict[str, dict[str, Any]] = {}
+    for split, rows in splits.items():
+        tree[split] = _fields(rows, classes)
+        for key in MODALITIES:
+            array = _features(arrays, split, key, tree[split]["id"], budget)
+            if array is not None:
+                tree[split][key] = array
+    if classes:
+        tree["about"] = {"labels": "classes", "names": list(classes)}
+    return tree
+
+
+def _rows(file: Path, budget: Budget) -> Iterator[tuple[str, dict[str, str]]]:
+    data = read_regular(file, LARGEST)
+    budget.hold(4 * len(data))
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode(SPREADSHEETS, "replace")
+    try:
+        rows = csv.DictReader(io.StringIO(text, newline=""))
+        columns = _columns(rows.fieldnames or [])
+        own = _split_of(file.stem)
+        if "split" not in columns and own is None:
+            raise MERError(
+                f"{file} does not say which split its clips are of; call it train.csv, or give it a column split"
+            )
+        for number, row in enumerate(rows):
+            budget.take(8 + 2 * len(columns))
+            budget.hold(200 + 100 * len(columns))
+            if number >= MAX_SAMPLES:
+                raise MERError(f"{file} has more than {MAX_SAMPLES} rows; give fewer clips")
+            found = {key: (row.get(column) or "").strip() for key, column in columns.items()}
+            yield (_own_name(found.pop("split")) if "split" in columns else own or ""), _named(found, number)
+    except csv.Error as error:
+        raise MERError(f"{file} cannot be read as a CSV file ({error}); save it again") from None
+
+
+def _columns(found: Any) -> dict[str, str]:
+    written = {re.sub(r"\W+", "_", str(name).strip().lower()).strip("_"): name for name in reversed(list(found))}
+    return {key: written[name] for key, names in COLUMNS.items() for name in reversed(names) if name in written}
+
+
+def _split_of(stem: str) -> str | None:
+    first = re.split(r"[^a-z]", stem.lower())[0]
+    name = ALIASES.get(first, first)
+    return name if SPLIT_NAME.fullmatch(name) else None
+
+
+def _own_name(split: str) -> str:
+    name = ALIASES.get(split.lower(), split)
+    return name.lower() if SPLIT_NAME.fullmatch(name.lower()) else name
+
+
+def _named(row: dict[str, str], number: int) -> dict[str, str]:
+    """The row with an id: its own, or that of the video and clip, or of the dialogue and turn."""
+    if row.get("id"):
+        return row
+    if "video" in row and "clip" in row:
+        return {**row, "id": f"{row['video']}$_${row['clip']}"}
+    if "dialogue" in row and "turn" in row:
+        return {**row, "id": f"dia{row['dialogue']}_utt{row['turn']}"}
+    return {**row, "id": str(number)}
+
+
+def _fields(rows: list[dict[str, str]], classes: Mapping[str, int]) -> dict[str, Any]:
+    fields: dict[str, Any] = {"id": [row["id"] for row in rows]}
+    for key in ("raw_text", "speaker", "dialogue", "turn"):
+        if key in rows[0]:
+            fields[key] = [row[key] for row in rows]
+    if classes and "classes" in rows[0]:
+        fields["classification_labels"] = [classes[row["classes"]] for row in rows]
+        fields["annotations"] = [row["classes"] for row in rows]
+    for key, name in {"label": "regression_labels", **{f"label_{m}": f"regression_labels_{m}" for m in "TAV"}}.items():
+        values = [_number(row.get(key, "")) for row in rows]
+        if key in rows[0] and all(value is not None for value in values) and "classification_labels" not in fields:
+            fields[name] = values
+    return fields
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text) if text else float("nan")
+    except ValueError:
+        return None
+
+
+def _features(
+    arrays: Mapping[str, Path], split: str, key: str, ids: list[str], budget: Budget
+) -> StoredArray | list[StoredArray | None] | None:
+    written = [split, *(alias for alias, name in ALIASES.items() if name == split)]
+    for name in written:
+        if (whole := arrays.get(f"{name}/{key}")) is not None:
+            return _open(whole, budget)
+    places = [place for name in written for place in (f"{key}/{name}/", f"{name}/{key}/")] + [f"{key}/"]
+    found = [_file_of(sample, places, arrays) for sample in ids]
+    if not any(found):
+        return None
+    return [None if file is None else _open(file, budget) for file in found]
+
+
+def _file_of(sample: str, places: list[str], arrays: Mapping[str, Path]) -> Path | None:
+    # Names are looked up among those that lie there, so that an id leads nowhere else.
+    for place in places:
+        for name in (sample, sample.replace("$_$", "_"), sample.replace("$_$", "/")):
+            if place + name in arrays:
+                return arrays[place + name]
+    return None
+
+
+def _open(file: Path, budget: Budget) -> StoredArray:
+    budget.take(OPENED)
+    return StoredArray.from_npy(partial(open_at, file, 0), file.stat().st_size, str(file))
