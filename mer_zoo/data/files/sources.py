@@ -15,6 +15,7 @@ from typing_extensions import override
 from mer_zoo.data.corpus.arrays import READ_ERRORS, StoredArray, open_at
 from mer_zoo.data.files.clips import fields_of_clips
 from mer_zoo.data.files.pickles import load_pickle
+from mer_zoo.data.files.sequences import HDF5, read_sequences, refuse_one, sequence_files, sequences_in
 from mer_zoo.data.files.tables import read_tables, table_files, tables_in
 from mer_zoo.data.files.tensors import TENSORS, read_tensors
 from mer_zoo.errors import MERError
@@ -155,6 +156,7 @@ def _tree(entries: Iterator[Entry], budget: Budget, empty: str) -> dict[str, dic
 
 
 READERS = (
+    Reader(lambda path, _: path.is_dir() and bool(sequences_in(path)), sequence_files, read_sequences),
     Reader(
         lambda path, _: path.is_dir() and bool(tables_in(path)),
         lambda path: table_files(path) + sorted(path.glob(ABOUT_FILE)),
@@ -169,6 +171,7 @@ READERS = (
         ),
     ),
     Reader(lambda path, head: path.suffix in TENSORS and head.startswith(b"PK"), _itself, read_tensors),
+    Reader(lambda _, head: head.startswith(HDF5), _itself, refuse_one),
     Reader(lambda *_: True, _itself, load_pickle),
 )
 """Every form that is recognised, the first that fits."""

@@ -18,7 +18,7 @@ from mer_zoo.data.files.splits import ALIASES
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import Budget, read_regular
 
-__all__ = ["read_tables", "table_files", "tables_in"]
+__all__ = ["read_tables", "splits_of", "table_files", "tables_in"]
 
 SPREADSHEETS = codecs.lookup("cp1252").name  # looked up now: later, reading a file would import it
 LARGEST = 64 * 2**20  # bytes of a table
@@ -91,6 +91,19 @@ def read_tables(folder: Path, budget: Budget) -> dict[str, dict[str, Any]]:
     if classes:
         tree["about"] = {"labels": "classes", "names": list(classes)}
     return tree
+
+
+def splits_of(file: Path, budget: Budget) -> dict[str, str]:
+    """Which split each recording is of.
+
+    Args:
+        file: A table with a column ``id`` or ``video`` and a column ``split``.
+        budget: Of the corpus.
+
+    Raises:
+        MERError: If it can't be used.
+    """
+    return {row.get("video") or row["id"]: split for split, row in _rows(file, budget)}
 
 
 def _rows(file: Path, budget: Budget) -> Iterator[tuple[str, dict[str, str]]]:
