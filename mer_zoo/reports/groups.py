@@ -19,7 +19,7 @@ from mer_zoo.reports.record import ConditionResult, RunResults, find_results
 from mer_zoo.reports.robustness import Curve, curves_of, gaps_of
 from mer_zoo.reports.tables import ordered_metrics
 
-__all__ = ["Group", "choose_metric", "conditions_of", "curve_names", "group_runs", "named_groups"]
+__all__ = ["Group", "choose_metric", "conditions_of", "curve_names", "group_runs", "named_groups", "without_draw"]
 
 _DRAWN = re.compile(r"(SyntheticMER\(.*), seed=\d+(.*)")
 _BY_SCALE = ("sims", "scale")  # conventions whose metrics are others
@@ -128,7 +128,7 @@ def group_runs(runs: Sequence[RunResults]) -> list[Group]:
         something that results.json does not name, so those runs stand alone, labelled by their folders.
     """
     sets: list[list[RunResults]] = []
-    for members in _gathered(runs, _without_draw):
+    for members in _gathered(runs, without_draw):
         corpora = _gathered(members, _all)
         # each seed with a corpus of its own, or each corpus for itself
         for same in [members] if len(corpora) == len(members) == len({run.seed for run in members}) else corpora:
@@ -157,8 +157,12 @@ def _all(run: RunResults) -> dict[str, Any]:
     return {key: value for key, value in run.data.items() if key != "notes"}
 
 
-def _without_draw(run: RunResults) -> dict[str, Any]:
-    """The description of the data without what says which draw of a made-up corpus they are."""
+def without_draw(run: RunResults) -> dict[str, Any]:
+    """The description of the data without what says which draw of a made-up corpus they are.
+
+    Args:
+        run: The run.
+    """
     data = _all(run)
     drawn = _DRAWN.fullmatch(str(data.get("source")))
     return data if drawn is None else {**data, "source": drawn[1] + drawn[2], "sha256": None}
@@ -172,7 +176,7 @@ def _goes_with_seed(option: str, value: object) -> bool:
 def _label_parts(runs: Sequence[RunResults]) -> tuple[str, str, str]:
     run = runs[0]
     several = len({_data_label(run.data) for run in runs}) > 1
-    data = _data_label(_without_draw(run) if several else run.data)
+    data = _data_label(without_draw(run) if several else run.data)
     return run.task or "unknown task", data, run.convention
 
 

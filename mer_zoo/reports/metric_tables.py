@@ -10,6 +10,7 @@ from pathlib import Path
 from mer_zoo.reports.groups import Group
 from mer_zoo.reports.record import ConditionResult
 from mer_zoo.reports.tables import Table, condition_title, format_value, is_fraction, with_deviation
+from mer_zoo.reports.unimodal import best_unimodal, unimodal_label
 from mer_zoo.runs.files import write_csv
 
 __all__ = ["metric_tables", "write_numbers"]
@@ -29,15 +30,17 @@ def metric_tables(
     """
     fractions = [metric for metric in metrics if is_fraction(metric)]
     note = f"{', '.join(fractions)}: percent. " if fractions else ""
+    single = best_unimodal(groups, conditions, metrics[0])
+    labelled = [*((group.label, group) for group in groups), *((unimodal_label(group), group) for group in single)]
     tables = []
     for condition in conditions:
         rows = [
             [
-                group.label,
+                label,
                 str(len(group.runs)),
                 *(with_deviation(metric, *group.value(condition.name, metric)) for metric in metrics),
             ]
-            for group in groups
+            for label, group in labelled
         ]
         majorities = dict.fromkeys(
             tuple(format_value(metric, group.majority(condition.name, metric)) for metric in metrics)

@@ -11,6 +11,7 @@ from mer_zoo.reports.groups import Group, curve_names
 from mer_zoo.reports.record import ConditionResult
 from mer_zoo.reports.run import CURVE_NOTE, GAP_NOTE
 from mer_zoo.reports.tables import ABSENT, Table, condition_title, format_value, is_fraction, with_deviation
+from mer_zoo.reports.unimodal import unimodal_notes, unimodal_rows
 
 __all__ = [
     "comparison_table",
@@ -33,7 +34,7 @@ def mark(table: Table, best: frozenset[tuple[int, int]], second: frozenset[tuple
 
 
 def comparison_table(groups: Sequence[Group], conditions: Sequence[ConditionResult], metric: str) -> Table:
-    """The metric of each model under each condition, then what the majority class scores there.
+    """The metric of each model under each condition, then of the best model of one modality and the majority class.
 
     Args:
         groups: The models.
@@ -48,12 +49,14 @@ def comparison_table(groups: Sequence[Group], conditions: Sequence[ConditionResu
         rows.append([group.label, str(len(group.runs)), *cells])
         numbers = tuple(format_value(metric, group.majority(name, metric)) for name in names)
         majorities.setdefault(numbers, group.label)
+    rows += unimodal_rows(groups, conditions, metric)
     for numbers, label in majorities.items():
         of_whom = f" (data of {label})" if len(majorities) > 1 else ""
         rows.append([f"majority class{of_whom}", "", *numbers])
     conventions = ", ".join(sorted({run.convention for group in groups for run in group.runs}))
     unit = " in percent" if is_fraction(metric) else ""
     notes = [f"Convention: {conventions}. Mean ± sample standard deviation over runs."]
+    notes += unimodal_notes(groups, conditions, metric)
     notes += dict.fromkeys(f"{group.label}: {note}" for group in groups for run in group.runs for note in run.notes)
     return Table(f"{metric}{unit}", ["model", "runs", *map(condition_title, names)], rows, notes)
 
