@@ -15,7 +15,16 @@ from mer_zoo.errors import MERError
 from mer_zoo.metrics import Convention
 from mer_zoo.task import Task, build_task
 
-__all__ = ["ClassWeights", "build_for", "missing_classes", "same_meaning", "taken_for", "told_by", "usually"]
+__all__ = [
+    "ClassWeights",
+    "build_for",
+    "check_kind",
+    "missing_classes",
+    "same_meaning",
+    "taken_for",
+    "told_by",
+    "usually",
+]
 
 ClassWeights = Literal["balanced"] | list[float]
 _OF_TASKS: dict[str, LabelKind] = {"classes": "classes", "emotions": "emotions"}

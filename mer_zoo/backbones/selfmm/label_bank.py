@@ -27,6 +27,7 @@ class LabelBank(nn.Module):
     Args:
         fusion_dim: Width of the fused features.
         dims: Width of the features of each modality.
+        bound: Largest absolute label.
 
     Attributes:
         training_only: No prediction reads what is saved here, so an export leaves it out.
@@ -42,9 +43,9 @@ class LabelBank(nn.Module):
 
     training_only = True
 
-    def __init__(self, fusion_dim: int, dims: Mapping[str, int]) -> None:
+    def __init__(self, fusion_dim: int, dims: Mapping[str, int], bound: float = 3.0) -> None:
         super().__init__()
-        self.names = list(dims)
+        self.names, self.bound = list(dims), bound
         self.widths = [1, 1 + len(dims), fusion_dim, *dims.values()]
         # No buffer: DDP would send all of it around before every batch, and its size is not known at construction.
         self.rows = torch.zeros(0, sum(self.widths))
@@ -96,7 +97,7 @@ class LabelBank(nn.Module):
         ]
         multimodal, *unimodal = labels.unbind(1)
         fusion, *others = distances
-        new = [generate_labels(multimodal, distance, fusion) for distance in others]
+        new = [generate_labels(multimodal, distance, fusion, self.bound) for distance in others]
         pairs = zip(unimodal, new, strict=True)
         return torch.stack([average_labels(old, label, visits.squeeze(1)) for old, label in pairs], 1)
 

@@ -17,9 +17,10 @@ Where the paper is in the code:
     losses weighted by the labels' difference        SelfMM.losses
 
 What is decided here:
-    * labels are generated for regression alone, as published. For classes and emotions, where half a label means
-      nothing, the heads of the modalities learn the given labels with weight 1: with tanh |y_s - y_m| = 0 they would
-      never learn anything;
+    * labels are generated for regression alone, as published, within the range of the labels, -3 to 3 or CH-SIMS' -1 to
+      1. For classes and emotions, where half a label means nothing, and for scales whose middle need not be neutral,
+      the heads of the modalities learn the given labels with weight 1: with tanh |y_s - y_m| = 0 they would never
+      learn anything;
     * until the second visit of a sample its own labels are the common ones: in the first epoch the heads get a gradient
       of 0;
     * the momentum counts how often a sample was seen, not epochs. Both are the same unless a sampler repeats samples or
@@ -136,7 +137,8 @@ class SelfMM(Backbone):
         self.head = nn.Linear(fusion_dim, task.num_outputs)
         self.towers = nn.ModuleDict({name: Tower(widths[name], dim, post_dropout) for name, dim in dims.items()})
         self.unimodal = nn.ModuleDict({name: nn.Linear(dim, task.num_outputs) for name, dim in dims.items()})
-        self.bank = LabelBank(fusion_dim, dims) if isinstance(task, SentimentRegression) else None
+        generates = isinstance(task, SentimentRegression) and task.convention != "scale"
+        self.bank = LabelBank(fusion_dim, dims, task.limits[1]) if generates else None
         self.feature_dim = fusion_dim
 
     @override

@@ -19,6 +19,7 @@ from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.dataset import check_labels
 from mer_zoo.data.files.features import NanPolicy
 from mer_zoo.data.files.formats import Draft, SplitDraft
+from mer_zoo.data.labelling import check_kind
 from mer_zoo.data.ood.partition import Ints, WordTable, anneal, draw_partition, frequent_words, length_strata
 from mer_zoo.data.ood.pool import Pool, WordKind
 from mer_zoo.data.ood.shares import LABEL_SHIFTS, RARE, SPLITS, label_shift_of, share_out
@@ -90,6 +91,7 @@ def split_ood(
     _check_free(source, dest)
     corpus = open_corpus(source, nan=nan, progress=progress)
     pool = Pool.of(corpus)
+    check_kind(corpus, task, "sentiment")
     for part in pool.parts:
         check_labels(part, build_task(task), corpus.source)
     classes = to_classes(torch.from_numpy(pool.labels), len(CLASSES[task])).numpy()
