@@ -22,12 +22,14 @@ __all__ = [
     "missing_classes",
     "same_meaning",
     "taken_for",
+    "tasks_for",
     "told_by",
     "usually",
 ]
 
 ClassWeights = Literal["balanced"] | list[float]
 _OF_TASKS: dict[str, LabelKind] = {"classes": "classes", "emotions": "emotions"}
+_TASKS_OF_SIMS = "regression, two, binary (negative, neutral, positive) or five"
 _CONVENTIONS: dict[tuple[float, float], tuple[Convention, ...]] = {
     MOSI_RANGE: ("mmsa", "mult", "causalmer"),
     SIMS_RANGE: ("sims",),
@@ -130,6 +132,18 @@ def same_meaning(other: Corpus, corpus: Corpus) -> Corpus:
         f"labels of {other.source} are {theirs}, those of {corpus.source} {ours}; cross-dataset tests need labels of"
         " one kind, on one scale, with the same names in the same order"
     )
+
+
+def tasks_for(meaning: Meaning) -> str:
+    """The tasks that labels of a meaning are for, in words.
+
+    Example:
+        >>> tasks_for(Meaning("sentiment", (-1.0, 1.0))), tasks_for(Meaning("binary"))
+        ('regression, two, binary (negative, neutral, positive) or five', 'classes')
+    """
+    if meaning.kind != "sentiment" or meaning.range in (None, MOSI_RANGE):
+        return _TASKS[meaning.kind or "sentiment"]
+    return _TASKS_OF_SIMS if meaning.range == SIMS_RANGE else "regression"
 
 
 def build_for(

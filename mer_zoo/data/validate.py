@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -15,10 +16,12 @@ from mer_zoo.batch import MODALITIES
 from mer_zoo.data.corpus.arrays import StoredArray, open_at
 from mer_zoo.data.corpus.checks import Fault, plural
 from mer_zoo.data.corpus.corpus import Corpus
+from mer_zoo.data.corpus.meaning import Meaning, converted
 from mer_zoo.data.files.about import compare_labels
 from mer_zoo.data.files.features import NanPolicy, scan_split
 from mer_zoo.data.files.formats import Draft, SplitDraft, read_draft
 from mer_zoo.data.files.labels import count_labels
+from mer_zoo.data.labelling import tasks_for
 from mer_zoo.data.store.store import is_store, open_store
 from mer_zoo.errors import MERError
 
@@ -33,11 +36,13 @@ class Report:
         splits: Rows of split, samples, labels, and the shape of a sample of each modality.
         faults: All of them.
         notes: What was noticed, but is no fault.
+        labels: What the labels mean, and which tasks they are for, or what has to be told.
     """
 
     splits: list[tuple[str, ...]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    labels: str = ""
 
 
 def validate(path: str | Path, nan: NanPolicy = "error") -> list[Fault]:
@@ -74,10 +79,30 @@ def examine(path: Path, nan: NanPolicy = "error") -> Report:
     except MERError as error:
         return Report(faults=[Fault("", "", str(error))])
     return Report(
-        [_row(name, split) for name, split in draft.splits.items()],
+        [_row(name, split, draft.meaning) for name, split in draft.splits.items()],
         draft.faults + [fault for scan in scans for fault in scan.faults],
-        draft.notes + [note for scan in scans for note in scan.notes],
+        [*draft.notes, *_lacking(draft), *(note for scan in scans for note in scan.notes)],
+        _labels_told(draft),
     )
+
+
+def _labels_told(draft: Draft) -> str:
+    if draft.question:
+        return f"not clear: {draft.question}"
+    if draft.meaning is None or all(split.labels is None for split in draft.splits.values()):
+        return "none, so the file serves predict alone" if draft.splits else ""
+    return f"{draft.meaning}, for data.task {tasks_for(draft.meaning)}"
+
+
+def _lacking(draft: Draft) -> list[str]:
+    """Classes and emotions that no training sample has."""
+    train = draft.splits.get("train")
+    if train is None or train.labels is None or draft.meaning is None or not draft.meaning.names:
+        return []
+    labels = converted(train.labels, draft.meaning)
+    counts = labels.sum(0) if labels.ndim == 2 else np.bincount(labels, minlength=len(draft.meaning.names))
+    lacking = [name for name, count in zip(draft.meaning.names, counts, strict=False) if not count]
+    return [f"no training sample is {', '.join(lacking)}"] if lacking else []
 
 
 def main(args: list[str]) -> int:
@@ -102,6 +127,8 @@ def main(args: list[str]) -> int:
         for row in report.splits:
             table.add_row(*map(escape, row))
         console.print(table)
+    if report.labels:
+        console.print(f"labels: {report.labels}", markup=False, highlight=False, soft_wrap=True)
     for note in report.notes:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     for fault in report.faults:
@@ -112,10 +139,11 @@ def main(args: list[str]) -> int:
     return 1 if report.faults else 0
 
 
-def _row(name: str, split: SplitDraft) -> tuple[str, ...]:
+def _row(name: str, split: SplitDraft, meaning: Meaning | None) -> tuple[str, ...]:
     arrays = [*(split.features.get(key) for key in MODALITIES), split.tokens]
     shapes = ["-" if array is None else " x ".join(map(str, array.shape[1:])) for array in arrays]
-    return (name, str(len(split.ids)), count_labels(split.labels), *shapes)
+    names = () if meaning is None else meaning.names
+    return (name, str(len(split.ids)), count_labels(split.labels, names), *shapes)
 
 
 def _draft_store(path: Path) -> Draft:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import corpora
 import numpy as np
@@ -80,3 +81,23 @@ def test_the_command_prints_every_id_of_every_fault(tmp_path: Path, capsys: pyte
     assert "\x1b" not in printed
     assert "fault: train: id holds line ends, control characters" in printed
     assert "2 faults" in printed
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ([-2.5, 0.0, 1.5], "labels: sentiment in [-3, 3], for data.task regression, two, binary"),
+        ([0.2, 0.4, 0.4], "labels: not clear: its labels lie from 0.2 to 0.4"),
+        ([0, 2, 2], "labels: classes (0, 1, 2), for data.task classes"),
+        ([np.nan] * 3, "labels: none, so the file serves predict alone"),
+    ],
+)
+def test_the_command_says_what_labels_are_taken_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], labels: list[float], told: str
+) -> None:
+    fields: Any = {"train/audio": np.ones((3, 5, 2)), "train/labels": np.array(labels)}
+    np.savez(tmp_path / "own.npz", **fields)
+    assert main([str(tmp_path / "own.npz")]) == 0
+    printed = capsys.readouterr().out
+    assert told in printed
+    assert ("note: no training sample is 1" in printed) == (labels[0] == 0)

@@ -137,8 +137,9 @@ class SelfMM(Backbone):
         self.head = nn.Linear(fusion_dim, task.num_outputs)
         self.towers = nn.ModuleDict({name: Tower(widths[name], dim, post_dropout) for name, dim in dims.items()})
         self.unimodal = nn.ModuleDict({name: nn.Linear(dim, task.num_outputs) for name, dim in dims.items()})
-        generates = isinstance(task, SentimentRegression) and task.convention != "scale"
-        self.bank = LabelBank(fusion_dim, dims, task.limits[1]) if generates else None
+        self.bank = None
+        if isinstance(task, SentimentRegression) and task.convention != "scale":
+            self.bank = LabelBank(fusion_dim, dims, task.limits[1])
         self.feature_dim = fusion_dim
 
     @override

@@ -184,7 +184,7 @@ def annotated_meaning(pairs: Set[tuple[int, str]]) -> Meaning | None:
 
 
 def compare_labels(draft: Draft, told: Meaning | None = None, task: LabelKind | None = None) -> None:
-    """Find labels that are not what they are told to be, or what all signs say they are; the draft gets the faults.
+    """Decide what labels mean, and find those that are something else; the draft gets the meaning and the faults.
 
     Args:
         draft: With the labels of all splits.
@@ -202,6 +202,7 @@ def compare_labels(draft: Draft, told: Meaning | None = None, task: LabelKind | 
     except MERError as error:
         draft.faults.append(Fault("", "", str(error)))
         return
+    draft.meaning, draft.question = reading.meaning, reading.question
     for name, message, wrong in reading.faults:
         split = draft.splits[name]
         ids = tuple(split.ids[row] for row in np.flatnonzero(wrong))

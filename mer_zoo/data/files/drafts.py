@@ -56,6 +56,8 @@ class Draft:
         faults: What is wrong.
         sha256: Fingerprint of its source.
         told: What the file says about the meaning of its labels.
+        meaning: What its labels mean, as far as it is told or shown.
+        question: What has to be told of them.
     """
 
     splits: dict[str, SplitDraft] = field(default_factory=dict)
@@ -65,6 +67,8 @@ class Draft:
     faults: list[Fault] = field(default_factory=list)
     sha256: str | None = None
     told: Meaning | None = None
+    meaning: Meaning | None = None
+    question: str = ""
 
 
 def row_spans(real: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:

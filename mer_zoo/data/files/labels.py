@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,17 +82,28 @@ def check_labels(key: str, numbers: npt.NDArray[Any]) -> Labels:
     return Labels(faults=[(f"{key} have shape {numbers.shape}, which is neither sentiment nor emotions", None)])
 
 
-def count_labels(labels: npt.NDArray[Any] | None) -> str:
+def count_labels(labels: npt.NDArray[Any] | None, names: Sequence[str] = ()) -> str:
     """Describe how often each label occurs.
+
+    Args:
+        labels: (N,) or (N, E); None where there are none.
+        names: Of the classes, or of the emotions; none of a sentiment.
 
     Example:
         >>> count_labels(np.array([-1.0, 0.0, 2.5, 3.0]))
         'negative 1, neutral 1, positive 2'
+        >>> count_labels(np.array([0, 2, 2]), ["joy", "fear", "anger"])
+        'joy 1, fear 0, anger 2'
     """
     if labels is None:
         return "none"
     if labels.ndim == 2:
-        return "present " + " ".join(str(count) for count in (labels > 0).sum(0))
+        counts = [int(count) for count in (labels > 0).sum(0)]
+        named = [f"{name} {count}" for name, count in zip(names, counts, strict=False)]
+        return "present " + (", ".join(named) if named else " ".join(map(str, counts)))
+    if names:
+        found = dict(zip(*(column.tolist() for column in np.unique(labels, return_counts=True)), strict=True))
+        return ", ".join(f"{name} {found.get(place, 0)}" for place, name in enumerate(names))
     if labels.dtype.kind == "f":
         return ", ".join(
             f"{name} {int((np.sign(labels) == sign).sum())}" for name, sign in zip(_CLASSES, (-1, 0, 1), strict=True)
