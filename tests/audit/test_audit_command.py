@@ -12,6 +12,7 @@ import pytest
 
 from mer_zoo.cli import main
 from mer_zoo.data.convert import convert
+from mer_zoo.data.store.fingerprint import regrouped_sha256
 from mer_zoo.data.store.store import META
 
 
@@ -71,6 +72,21 @@ def test_a_store_and_its_source(
     (store / "train.audio.npy").unlink()
     assert run(store) == 2
     assert "is a damaged store (train.audio.npy is missing)" in capsys.readouterr().err
+
+
+def test_a_store_in_new_splits_still_holds_what_its_source_does(
+    tmp_path: Path, corpus_files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, store = tmp_path / "clips.pkl", tmp_path / "store"
+    shutil.copy(corpus_files["mmsa_unaligned"], source)
+    convert(source, store)
+    index = json.loads((store / META).read_text())
+    ids = {name: about["ids"] for name, about in index["splits"].items()}
+    index["sha256"] = regrouped_sha256(index["sha256"], ids)
+    (store / META).write_text(json.dumps(index))
+    capsys.readouterr()
+    assert run(store) == 0
+    assert "its source does" not in capsys.readouterr().out
 
 
 def test_a_store_whose_splits_overlap_is_audited(leaking: Path, capsys: pytest.CaptureFixture[str]) -> None:
