@@ -60,6 +60,7 @@ GROUPS = {
     "Results": {
         "report": Command("compare finished runs in one table and one picture", "reports.report"),
         "explain": Command("what the answer to a sample comes of: modalities, effects, words", "cli.explain"),
+        "embeddings": Command("joint representations of tests in two dimensions, with numbers", "explain.embeddings"),
         "reproduce": Command(
             "train and test a row of a paper's table, its figures beside ours", "cli.reproduce.command"
         ),
