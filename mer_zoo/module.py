@@ -108,7 +108,7 @@ class MERModule(ResumableModule):
         self.validation_weights = ValidationWeights(self.model, asked)
         self.results: dict[str, dict[str, Any]] = {}
         self.test_scores: dict[str, Scores] = {}
-        self._kept = KeptScores()
+        self.kept = KeptScores()
         self._seed: int | None = None
         self.trained_on: DataAbout | None = None
 
@@ -222,16 +222,16 @@ class MERModule(ResumableModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         output = self.model.predict(batch)
         needed = {**needed_effects(self.model, output), **self.validation_weights.effects(batch)}
-        self._kept.keep(0, output, batch, needed)
+        self.kept.keep(0, output, batch, needed)
 
     @override
     def on_validation_epoch_start(self) -> None:
-        self._kept.start(self.model, calibrating=True)
+        self.kept.start(self.model, calibrating=True)
         self.validation_weights.fit(self._train_source)
 
     @override
     def on_validation_epoch_end(self) -> None:
-        scores = self._kept.take(0, None if self.stepping.guard is None else "validation", EXPLODED)
+        scores = self.kept.take(0, None if self.stepping.guard is None else "validation", EXPLODED)
         if scores is None:
             return
         self.validation_weights.attach(scores)
@@ -243,11 +243,11 @@ class MERModule(ResumableModule):
 
     @override
     def on_predict_epoch_start(self) -> None:
-        self._kept.start(self.model, calibrating=False, explaining=True)
+        self.kept.start(self.model, calibrating=False, explaining=True)
 
     @override
     def on_test_epoch_start(self) -> None:
-        self._kept.start(self.model, calibrating=False)
+        self.kept.start(self.model, calibrating=False)
         self.results, self.test_scores = {}, {}
         if self.datamodule is None:
             warn_of_plain_loaders(self.trainer)
@@ -255,13 +255,13 @@ class MERModule(ResumableModule):
     @override
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         output = self.model.predict(batch)
-        self._kept.keep(dataloader_idx, output, batch, output.effects, facts_of(batch))
+        self.kept.keep(dataloader_idx, output, batch, output.effects, facts_of(batch))
 
     @override
     def on_test_epoch_end(self) -> None:
-        names = self._kept.names() if self.datamodule is None else [c.name for c in self.datamodule.conditions]
+        names = self.kept.names() if self.datamodule is None else [c.name for c in self.datamodule.conditions]
         for loader, name in enumerate(names):
-            scores = self._kept.take(loader, f"condition {name!r}", model=self.model)
+            scores = self.kept.take(loader, f"condition {name!r}", model=self.model)
             if scores is None:
                 continue
             self.results[name], self.test_scores[name] = results_on(self.model, scores), scores

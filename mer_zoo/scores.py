@@ -60,6 +60,7 @@ class Scores:
         facts: Numbers that tell of each sample, (N,) each, NaN where one is not known; such as ``words``.
         additive: (N, *task shape) logits of the model's additive approximation over modalities, NaN for samples that
             it was not made for; None where nobody asked for it.
+        features: (N, D) joint representation; None where nobody asked for it.
 
     Example:
         >>> len(Scores(torch.zeros(4, 1), {}, torch.zeros(4), torch.arange(4)))
@@ -75,6 +76,7 @@ class Scores:
     available: Tensor | None = None
     facts: dict[str, Tensor] = field(default_factory=dict)
     additive: Tensor | None = None
+    features: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -91,6 +93,7 @@ class Scores:
             ids=self.ids,
             available=available,
             facts={name: value.float().cpu() for name, value in self.facts.items()},
+            features=None if self.features is None else self.features.float().cpu(),
         )
 
     def inner(self, logits: str) -> Scores:
@@ -118,6 +121,7 @@ class Scores:
         names = parts[0].effects
         ids = [name for part in parts for name in part.ids or ()]
         known = [part.available for part in parts if part.available is not None]
+        features = [part.features for part in parts if part.features is not None]
         return cls(
             torch.cat([part.logits for part in parts])[order],
             {name: torch.cat([part.effects[name] for part in parts])[order] for name in names},
@@ -126,6 +130,7 @@ class Scores:
             ids=[ids[place] for place in order.tolist()] if len(ids) == len(index) else None,
             available=torch.cat(known)[order] if len(known) == len(parts) else None,
             facts={name: torch.cat([part.facts[name] for part in parts])[order] for name in parts[0].facts},
+            features=torch.cat(features)[order] if len(features) == len(parts) else None,
         )
 
     @classmethod

@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from typing_extensions import override
 
 from mer_zoo.callbacks.certainty import calibration_of
+from mer_zoo.callbacks.features import keep_features, write_features
 from mer_zoo.callbacks.interaction import check_emap, keep_additive
 from mer_zoo.callbacks.results import results_of
 from mer_zoo.confounding.propensity import Propensity
@@ -54,6 +55,7 @@ class RunRecord(BasePredictionWriter):
         emap: Of how many samples of the first test split modalities are put together anew, to tell what interactions
             between them add (EMAP), by as many predictions as their number squared, three times that for three
             modalities. 0 leaves it out.
+        features: Keep the joint representation of each sample that is tested, features.safetensors.
 
     Attributes:
         command: The command line; that of the process by default.
@@ -85,11 +87,12 @@ class RunRecord(BasePredictionWriter):
         overwrite: bool = False,
         level: float = 0.9,
         emap: int = 0,
+        features: bool = False,
     ) -> None:
         super().__init__(write_interval="epoch")
         check_level(level)
         check_emap(emap)
-        self.level, self.emap = level, emap
+        self.level, self.emap, self.features = level, emap, features
         self.folder, self.pictures, self.overwrite = folder, pictures, overwrite
         self._lock: FileLock | None = None
         self._curve: CurveWriter | None = None
@@ -215,6 +218,8 @@ class RunRecord(BasePredictionWriter):
             results_to_add_to(self.folder_of(trainer), results_of(trainer, pl_module, self.level), self.overwrite)
             self._cost(trainer, pl_module.model.label)
             check_emap(self.emap, trainer, pl_module)
+        if isinstance(pl_module, MERModule) and self.features:
+            keep_features(pl_module)
 
     @override
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -237,6 +242,8 @@ class RunRecord(BasePredictionWriter):
                 *results["notes"],
             ]
         write_results(folder, results, pl_module.test_scores, pictures=self.pictures)
+        if self.features:
+            write_features(folder, pl_module, earlier.keys())
 
     def _cost(self, trainer: Trainer, model: str) -> dict[str, Any]:
         """What training has cost, in the folder of the run whose weights are tested, or beside this record."""

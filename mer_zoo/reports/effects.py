@@ -15,7 +15,7 @@ BETWEEN = ": "  # of the model and its effect, in the name that a test keeps it 
 NOTE = (
     "Means over the samples, for the true class: of an effect that is an answer, the probability of that class; of one"
     " that is a difference, how far its score stands above the mean of all classes. Above zero (or chance) it speaks"
-    " for the truth."
+    " for the truth. A number of its own, as an attribution, is itself."
 )
 
 

@@ -22,7 +22,7 @@ from mer_zoo.text import told
 if TYPE_CHECKING:
     from mer_zoo.scores import Scores
 
-__all__ = ["SCORES", "KeptScores", "read_scores", "save_scores"]
+__all__ = ["SCORES", "KeptScores", "packed", "read_scores", "save_scores", "stored", "unpacked"]
 
 SCORES = "scores.safetensors"
 _PARTS = ("logits", "target", "index")
@@ -76,19 +76,19 @@ def read_scores(folder: Path, condition: str, shape: tuple[int, ...]) -> KeptSco
         True
     """
     path = folder / SCORES
-    found = _tensors(path, {f"{condition}.{part}" for part in _ALL})
+    found = stored(path, {f"{condition}.{part}" for part in _ALL})
     ids, available, facts, names, additive = (
         found.pop(f"{condition}.{part}", None) for part in (_IDS, _AVAILABLE, _FACTS, _NAMES, _ADDITIVE)
     )
     if len(found) < len(_PARTS):
         return None
     logits, target, index = (found[f"{condition}.{part}"] for part in _PARTS)
-    scores = KeptScores(logits, target, index, None if ids is None else _text(ids), available, additive=additive)
+    scores = KeptScores(logits, target, index, None if ids is None else unpacked(ids), available, additive=additive)
     fault = _fault(scores, shape)
     if not fault and additive is not None and (additive.shape != logits.shape or not additive.is_floating_point()):
         fault = f"have an additive approximation of shape {tuple(additive.shape)} for {tuple(logits.shape)}"
     if not fault and facts is not None:
-        named = [] if names is None else _text(names)
+        named = [] if names is None else unpacked(names)
         if facts.shape != (len(scores.index), len(named)) or not facts.is_floating_point():
             fault = f"have {len(named)} names for facts of shape {tuple(facts.shape)}"
         scores = replace(scores, facts=dict(zip(named, facts.T, strict=False)))
@@ -106,26 +106,30 @@ def save_scores(folder: Path, scores: Mapping[str, Scores], kept: Set[str]) -> N
         kept: Names of the conditions whose scores stay as they are.
     """
     path = folder / SCORES
-    tensors = _tensors(path, {f"{name}.{part}" for name in kept for part in _ALL}) if kept else {}
+    tensors = stored(path, {f"{name}.{part}" for name in kept for part in _ALL}) if kept else {}
     for name, score in scores.items():
         for key in (*_PARTS, *([] if score.available is None else [_AVAILABLE])):
             # clones, because the file format refuses tensors that share memory
             tensors[f"{name}.{key}"] = getattr(score, key).detach().cpu().clone().contiguous()
         if score.ids and not any(_BETWEEN in each for each in score.ids):
-            tensors[f"{name}.{_IDS}"] = _bytes(score.ids)
+            tensors[f"{name}.{_IDS}"] = packed(score.ids)
         if score.additive is not None:
             tensors[f"{name}.{_ADDITIVE}"] = score.additive.float().cpu().contiguous()
         if score.facts:
             tensors[f"{name}.{_FACTS}"] = torch.stack([fact.float().cpu() for fact in score.facts.values()], 1)
-            tensors[f"{name}.{_NAMES}"] = _bytes(score.facts)
+            tensors[f"{name}.{_NAMES}"] = packed(score.facts)
     if tensors:
         with whole_file(path) as part:
             # by way of bytes: the library's own writer makes files that only their owner may read
             part.write_bytes(save(tensors))
 
 
-def _tensors(path: Path, names: Set[str]) -> dict[str, Tensor]:
-    """Those of the named tensors that a file holds; none where there is no file."""
+def stored(path: Path, names: Set[str]) -> dict[str, Tensor]:
+    """Those of the named tensors that a file holds; none where there is no file.
+
+    Raises:
+        MERError: If it can't be read.
+    """
     try:
         open_regular(path).close()
         with safe_open(path, framework="pt") as file:
@@ -137,11 +141,12 @@ def _tensors(path: Path, names: Set[str]) -> dict[str, Tensor]:
         raise MERError(f"{path} can't be read ({error}); {_REMEDY}") from None
 
 
-def _bytes(names: Iterable[str]) -> Tensor:
+def packed(names: Iterable[str]) -> Tensor:
+    """Names as the bytes that such a file holds."""
     return torch.frombuffer(bytearray(_BETWEEN.join(names).encode("utf-8", "surrogatepass")), dtype=torch.uint8)
 
 
-def _text(stored: Tensor) -> list[str]:
+def unpacked(stored: Tensor) -> list[str]:
     """Ids as they were written; one that fits no sample where the bytes are not text."""
     try:
         return bytes(stored.flatten().tolist()).decode("utf-8", "surrogatepass").split(_BETWEEN)

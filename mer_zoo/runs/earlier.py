@@ -16,6 +16,7 @@ LEFT_BY_A_RUN = (
     "results.json",
     "results.md",
     "scores.safetensors",
+    "features.safetensors",
     "predictions.csv",
     "conditions.png",
     "robustness.png",

@@ -39,6 +39,9 @@ EXPLODED = "the weights have exploded: lower the learning rate, or set model.cli
 class KeptScores:
     """Test-time scores of the batches of each loader, until their epoch ends.
 
+    Attributes:
+        with_features: Whether joint representations are kept too.
+
     Example:
         >>> import torch
         >>> from mer_zoo import DataSpec, SentimentRegression
@@ -52,6 +55,7 @@ class KeptScores:
         self._parts: dict[int, list[Scores]] = {}
         self._not_finite: dict[int, list[str]] = {}  # ids, of this process
         self._spec = DataSpec()
+        self.with_features = False
 
     def start(self, model: Model, calibrating: bool, explaining: bool = False) -> None:
         """Begin an epoch: forget what one that was broken off has left.
@@ -92,6 +96,7 @@ class KeptScores:
             ids=batch.ids,
             facts=dict(facts or {}),
             available=batch.available(self._spec),
+            features=output.features if self.with_features else None,
         ).cpu()
         self._parts.setdefault(loader, []).append(scores)
         self._not_finite.setdefault(loader, []).extend(_named(batch, scores.logits))
