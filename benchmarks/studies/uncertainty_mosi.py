@@ -5,9 +5,9 @@
     python -m benchmarks.studies.uncertainty_mosi time unaligned_50.pkl --out runs/uncertainty_time
 
 LFLSTM on text and audio of the official folds, as regression and on seven classes. Each is trained and tested through
-the command line, as a user does; ``table`` writes the tables of ``mer-zoo report`` and two pictures. ``time`` trains on
-all modalities, whose vision features leak there, so that its accuracies mean nothing, and tests under the seven sets of
-modalities with and without the calibration, one after the other.
+the command line, as a user does; ``table`` writes the tables of ``mer-zoo report``, their figures and two pictures.
+``time`` trains on all modalities, whose vision features leak there, so that its accuracies mean nothing, and tests
+under the seven sets of modalities with and without the calibration, one after the other.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ from mer_zoo.reports.certainty import calibration_table, coverage_table
 from mer_zoo.reports.clusters import Clusters
 from mer_zoo.reports.groups import Group, conditions_of, group_runs
 from mer_zoo.reports.kept_scores import read_scores
+from mer_zoo.reports.layout import figures_of
+from mer_zoo.reports.measured import write_measured
 from mer_zoo.reports.pictures.certainty import reliability_plot, risk_coverage_plot
 from mer_zoo.reports.pictures.style import save_picture
 from mer_zoo.reports.record import RunResults, find_results
@@ -43,7 +45,7 @@ from mer_zoo.scores import Scores
 from mer_zoo.task import build_task
 from mer_zoo.uncertainty import assess
 
-TASKS = ("regression", "seven")
+LABELS = {"regression": "regression", "seven": "seven classes"}
 DIM = 32
 
 
@@ -92,12 +94,19 @@ def with_one_calibration(run: RunResults) -> RunResults:
 def table(folder: Path) -> None:
     """Tables of calibration and coverage, with intervals by recordings, and the pictures of both tasks."""
     results = find_results([path for path in sorted(folder.iterdir()) if (path / "results.json").is_file()])
-    groups, conditions = group_runs(results), conditions_of(results)
+    groups = [Group(LABELS[group.runs[0].task], group.runs) for group in group_runs(results)]
+    conditions = conditions_of(results)
     missing = [condition for condition in conditions if condition.available]
     alone = [Group(f"{group.label}, one calibration", list(map(with_one_calibration, group.runs))) for group in groups]
     made = [calibration_table(groups, conditions), coverage_table(groups, conditions, 1000, Clusters())]
     made.append(coverage_table(alone, missing, 1000, Clusters()))
-    write_tables(folder, [each for each in made if each is not None])
+    tables = [each for each in made if each is not None]
+    write_tables(folder, tables)
+    about = {"device": "CPU", "command": f"python -m benchmarks.studies.uncertainty_mosi table {folder}"}
+    names = ("How sure: calibration", "How sure: coverage", "How sure: one calibration")
+    every = [figures_of(each, name, **about) for name, each in zip(names, tables, strict=True)]
+    seeds = str(max(len(group.runs) for group in groups))
+    write_measured(folder / "figures.csv", [replace(figure, seeds=seeds) for figures in every for figure in figures])
     for name, plot in (("reliability", reliability_plot), ("risk_coverage", risk_coverage_plot)):
         figure = plot(groups, "LFLSTM on CMU-MOSI")
         if figure is not None:
@@ -147,10 +156,10 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     runs, timed = commands.add_parser("run"), commands.add_parser("time")
-    for each, seeds, epochs in ((runs, "0,1,2", 12), (timed, "0", 3)):
+    for each, seeds, epochs in ((runs, "0,1,2,3,4", 12), (timed, "0", 3)):
         each.add_argument("path", type=Path)
         add_run_options(each, seeds=seeds, epochs=epochs, batch_size=32)
-    runs.add_argument("--tasks", default=",".join(TASKS))
+    runs.add_argument("--tasks", default=",".join(LABELS))
     timed.add_argument("--pairs", type=int, default=7)
     shown = commands.add_parser("table")
     shown.add_argument("folder", type=Path)
