@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -227,9 +227,8 @@ class RunRecord(BasePredictionWriter):
             return
         keep_additive(trainer, pl_module, self.emap)
         results, folder = results_of(trainer, pl_module, self.level), self.folder_of(trainer)
-        refused = results["calibration"].get("refused")
-        if refused is not None and not self.untrained:
-            rank_zero_info(f"without probabilities, conformal sets and intervals: {refused}")
+        if not self.untrained:
+            _say_if_not_sure(results["calibration"])
         if not self.untrained:
             results["complexity"] |= self._cost(trainer, pl_module.model.label)
         earlier = results_to_add_to(folder, results, self.overwrite)
@@ -273,14 +272,21 @@ class RunRecord(BasePredictionWriter):
             parts = [[] for _ in range(trainer.world_size)]
             torch.distributed.all_gather_object(parts, mine)
         if trainer.is_global_zero and not is_trial(trainer):
-            task = pl_module.model.task if isinstance(pl_module, MERModule) else None
-            sure = calibration_of(pl_module, self.level)[0] if isinstance(pl_module, MERModule) else None
+            task, sure = None, None
+            if isinstance(pl_module, MERModule):
+                task, (sure, told) = pl_module.model.task, calibration_of(pl_module, self.level)
+                _say_if_not_sure(told)
             rows = prediction_rows([prediction for part in parts for prediction in part], task, sure)
             write_csv(self.folder_of(trainer) / "predictions.csv", rows)
 
     def folder_of(self, trainer: Trainer) -> Path:
         """Where this record is written."""
         return Path(self.folder) if self.folder is not None else run_folder(trainer)
+
+
+def _say_if_not_sure(calibration: Mapping[str, Any]) -> None:
+    if "refused" in calibration:
+        rank_zero_info(f"without probabilities, conformal sets and intervals: {calibration['refused']}")
 
 
 def _is_row(row: object) -> bool:
