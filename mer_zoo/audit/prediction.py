@@ -23,7 +23,7 @@ from mer_zoo.model import Model
 from mer_zoo.sharing.pretrained import load_model
 from mer_zoo.sharing.recipe import Modules
 
-__all__ = ["check_checkpoint", "check_prediction"]
+__all__ = ["check_checkpoint", "check_prediction", "check_scaler_of"]
 
 ASKED = 64  # samples that are predicted
 SCALED_ALIKE = 1e-3  # deviations
@@ -52,7 +52,7 @@ def check_checkpoint(run: Run, material: Material, modules: Modules = ()) -> Ite
         yield NotChecked(what, str(error), run.name)
         return
     yield from check_prediction(model, batch, run.name)
-    yield from _scaler(run, model, material)
+    yield from check_scaler_of(run, model, material)
 
 
 def check_prediction(model: Model, batch: Batch, name: str) -> Iterator[Finding]:
@@ -153,8 +153,14 @@ def _first_rows(blocks: Iterator[npt.NDArray[np.float32]], count: int) -> npt.ND
     return np.concatenate(rows)[:count]
 
 
-def _scaler(run: Run, model: Model, material: Material) -> Iterator[Finding]:
-    """Compare the statistics in the checkpoint with those of train and of all splits."""
+def check_scaler_of(run: Run, model: Model, material: Material) -> Iterator[Finding]:
+    """Compare the statistics in a checkpoint with those of train and of all splits.
+
+    Args:
+        run: The run.
+        model: Its model, with the statistics.
+        material: The corpus.
+    """
     state = model.scaler_state
     if state is None or "train" not in material.parts:
         return

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from report_toys import content, write_run
@@ -15,10 +17,15 @@ from mer_zoo.audit import NotChecked, Page, audit
 from mer_zoo.audit.answers import check_run
 from mer_zoo.audit.finding import Finding
 from mer_zoo.audit.material import Material, draft_of, read_material
-from mer_zoo.audit.runs import find_runs
+from mer_zoo.audit.prediction import check_scaler_of
+from mer_zoo.audit.runs import Run, find_runs
+from mer_zoo.backbones import LFLSTM
+from mer_zoo.data.corpus.corpus import Corpus
+from mer_zoo.data.dataset import Scaler
 from mer_zoo.data.synthetic.generate import SyntheticConfig, generate
 from mer_zoo.errors import MERError
 from mer_zoo.reports import write_results
+from mer_zoo.task import SentimentClassification
 
 NO_DATA = Material("nothing", {})
 
@@ -202,3 +209,58 @@ def test_odd_predictions_are_told_of(tmp_path: Path, text: str) -> None:
     first = next(iter(check_run(run, NO_DATA, {}, {})))
     assert isinstance(first, NotChecked)
     assert "predictions.csv" in first.check
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return generate(SyntheticConfig(train=200, valid=60, test=60))
+
+
+def tested_on(corpus: Corpus, folder: Path, strength: float, **changes: Any) -> dict[str, Finding]:
+    """What is said of a run that was tested on the corpus' own labels; a strong one is right."""
+    results, scores = content(**changes)
+    split = corpus.split("test_iid")
+    target = torch.from_numpy(np.array(split.labels))
+    noise = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+    for score in scores.values():
+        score.target, score.ids = target, list(split.ids)
+        score.logits = noise + strength * torch.nn.functional.one_hot(target, 3)
+    results["data"] = {"corpus": "SyntheticMER", "source": corpus.source, "sha256": corpus.sha256}
+    write_results(folder, results, scores, pictures=False)
+    return {one.kind: one for one in audit(corpus, [folder]).findings if one.run}
+
+
+def test_a_text_head_that_wins(tmp_path: Path, corpus: Corpus) -> None:
+    weak, strong = (tested_on(corpus, tmp_path / str(strength), strength) for strength in (0.0, 3.0))
+    assert weak["text-head-wins"].severity == "warning"
+    assert "text-head-wins" not in strong
+
+
+def test_labels_and_samples_of_a_test_are_those_of_the_corpus(tmp_path: Path, corpus: Corpus) -> None:
+    assert not {"other-labels", "tested-on-train"} & tested_on(corpus, tmp_path / "a", 1.0).keys()
+    split = corpus.split("test_iid")
+    assert split.labels is not None
+    turned = replace(corpus, splits={**corpus.splits, "test_iid": replace(split, labels=(split.labels + 1) % 3)})
+    assert tested_on(corpus, tmp_path / "b", 1.0).keys() | {"other-labels"} == audited(turned, tmp_path / "b").keys()
+    train = replace(corpus.split("train"), ids=[*split.ids, *corpus.split("train").ids[60:]])
+    seen = replace(corpus, splits={**corpus.splits, "train": train})
+    assert audited(seen, tmp_path / "b")["tested-on-train"].severity == "leak"
+
+
+def audited(corpus: Corpus, folder: Path) -> dict[str, Finding]:
+    return {one.kind: one for one in audit(corpus, [folder]).findings if one.run}
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"), [(["train"], set()), (["train", "valid", "test_iid"], {"scaler-of-test"})]
+)
+def test_a_scaler_that_was_fitted_on_test(corpus: Corpus, parts: list[str], expected: set[str]) -> None:
+    three = replace(corpus, splits={name: corpus.split(name) for name in ("train", "valid", "test_iid")})
+    kinds = ("audio", "vision")
+    features = {key: np.concatenate([three.split(name).features[key] for name in parts]) for key in kinds}
+    spans = {key: np.concatenate([three.split(name).spans[key] for name in parts]) for key in features}
+    model = LFLSTM(three.spec(tokens=True), SentimentClassification(3), dim=4)
+    model.scaler_state = Scaler.fit(features, spans).state()
+    material = read_material(draft_of(three), "three splits")
+    found = check_scaler_of(Run(Path("run"), None, None), model, material)
+    assert {one.kind for one in found} == expected
