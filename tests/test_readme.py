@@ -20,6 +20,7 @@ from mer_zoo import load_pretrained
 from mer_zoo.cli import main
 from mer_zoo.cli.sweeps.config import check_sweep, load_sweep
 from mer_zoo.compat.released import SOURCES
+from mer_zoo.data.validate import validate
 from scripts.quickstart_table import PAGE, RUNS, STEPS, first_losses, provenance_of, settings, table_of
 
 ROOT = Path(__file__).parents[1]
@@ -143,6 +144,17 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_fi
     assert (tmp_path / "comparison" / "report.png").exists()
     assert (tmp_path / "stores" / "mosi" / "corpus.json").exists()
     assert load_pretrained("shared/mult").name == "MulT"
+
+
+def test_corpora_of_the_page_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "corpus.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    monkeypatch.chdir(tmp_path)
+    for block in re.findall(r"^```python\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL):
+        exec(compile(block, "a page", "exec"), names)
+    paths = re.findall(r"^mer-zoo validate-data (\S+)$", page, flags=re.MULTILINE)
+    assert len(paths) == 7
+    assert {path: [str(fault) for fault in validate(path)] for path in paths} == {path: [] for path in paths}
 
 
 ROWS = dict(re.findall(r"^\| ([^|]+?) \| (.*`--.+) \|$", TEXT, flags=re.MULTILINE))

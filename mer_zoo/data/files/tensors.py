@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from mer_zoo.foreign.archives import read_archive
 __all__ = ["TENSORS", "read_tensors"]
 
 TENSORS = (".pt", ".pth", ".bin")
+codecs.lookup("cp437")  # names in archives; looked up now, since reading a file imports nothing
 _REMEDY = "save a dict of splits, each a dict of tensors and lists of texts, by torch.save"
 
 
