@@ -239,7 +239,9 @@ def choose_metric(runs: Sequence[RunResults], metric: str | None = None) -> str:
         candidates = [*(own if len(own) == 1 else []), *common]
         metric = next((name for name in candidates if name in common), None)
     if metric is None:
-        raise MERError("the runs have no metric in common; report runs of the same task together")
+        other = next((run for run in runs if run.task != runs[0].task), runs[-1])
+        tasks = " and ".join(f"{run.path.parent} is of {run.task or 'an unknown task'}" for run in (runs[0], other))
+        raise MERError(f"the runs have no metric in common, {tasks}; report runs of the same task together")
     if metric not in common:
         raise MERError(f"not every run has the metric {metric!r}; choose from {', '.join(common)}")
     return metric

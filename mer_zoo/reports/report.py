@@ -19,6 +19,7 @@ from mer_zoo.reports.group_tables import group_tables
 from mer_zoo.reports.groups import Group, choose_metric, conditions_of, group_runs, named_groups
 from mer_zoo.reports.interaction import interaction_table
 from mer_zoo.reports.metric_tables import metric_tables, write_numbers
+from mer_zoo.reports.mixed import mixture_notes
 from mer_zoo.reports.page.document import page
 from mer_zoo.reports.pictures.gallery import all_pictures
 from mer_zoo.reports.pictures.style import Picture, save_picture
@@ -134,6 +135,7 @@ def report(
     resampler = Resampler(metric, samples, Clusters(cluster))
     first = comparison_table(groups, conditions, metric)
     mark(first, *ranks(groups, conditions, resampler))
+    first.notes += mixture_notes(groups, conditions, metric)
     several = metric_tables(groups, conditions, metrics) if len(metrics) > 1 else []
     tables: list[Table | None] = [
         *several,

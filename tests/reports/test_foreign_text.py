@@ -24,7 +24,7 @@ def test_hostile_names_are_shown_as_they_are(tmp_path: Path) -> None:
     write_results(tmp_path / "run", results, scores)
     told = io.StringIO()
     made = report([tmp_path / "run"], tmp_path / "report", samples=0, console=Console(file=told, width=200))
-    assert [picture.name for picture in made.pictures] == ["report", "robustness"]
+    assert [picture.name for picture in made.pictures] == ["report", "robustness", "gaps"]
     assert json.loads((tmp_path / "run" / "results.json").read_text())["model"] == EVIL
     texts = [(tmp_path / "run" / "results.md").read_text(), (tmp_path / "report" / "report.md").read_text()]
     for text in texts:
