@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, compress
 
 import numpy as np
 import torch
@@ -137,13 +137,16 @@ def _copied_under_other_ids(
     for name, value in zip(ours.ids, one, strict=True):
         if value is not None:
             places[value].append(name)
+    # texts alone, such as "yes", are said by many
+    there = np.zeros(len(theirs.ids), dtype=bool)
+    for key, features in theirs.features.items():
+        there |= features.present & (key != "text")
     found = []
-    for name, value in zip(theirs.ids, other, strict=True):
+    for name, value in zip(compress(theirs.ids, there), compress(other, there), strict=True):
         twins = places.get(value, [])
         if twins and not (name in shared and name in twins):
             found.append((twins[0], name))
-    # texts alone, such as "yes", are said by many
-    return found if ours.features.keys() - {"text"} else []
+    return found
 
 
 def check_groups(material: Material) -> Iterator[Finding | NotChecked]:

@@ -116,6 +116,34 @@ def test_features_scaled_by_train_alone_are_clean() -> None:
     assert audit(replace(corpus, splits=splits)).findings == []
 
 
+@pytest.mark.parametrize(("axes", "expected"), [((0, 1), {"scaled-by-test"}), (1, set())])
+def test_splits_and_samples_scaled_by_themselves(axes: int | tuple[int, int], expected: set[str]) -> None:
+    """Of a split it is told; that of a sample looks at no other."""
+    corpus, splits = clean(), {}
+    for name, split in corpus.splits.items():
+        vision = split.features["vision"]
+        scaled = (vision - vision.mean(axes, keepdims=True)) / vision.std(axes, keepdims=True)
+        splits[name] = replace(split, features={**split.features, "vision": scaled})
+    page = audit(replace(corpus, splits=splits), modalities=("vision",))
+    assert kinds(page, "leak") == set()
+    assert kinds(page) == expected
+
+
+def test_words_that_many_say_without_sound_are_no_copies() -> None:
+    corpus, splits = clean(), {}
+    for name, split in corpus.splits.items():
+        assert split.token_ids is not None
+        features = {key: x * (np.arange(len(x)) >= 30)[:, None, None] for key, x in split.features.items()}
+        tokens, spans = split.token_ids.copy(), split.spans["text"].copy()
+        tokens[:30], spans[:30] = tokens[0], spans[0]
+        tokens[:30, 3:] = 0
+        spans[:30, 1] = 3
+        spans = {**split.spans, "text": spans}
+        texts = ["yes"] * 30 + split.raw_text[30:]
+        splits[name] = replace(split, features=features, token_ids=tokens, spans=spans, raw_text=texts)
+    assert kinds(audit(replace(corpus, splits=splits)), "leak", "warning") == set()
+
+
 def test_shared_recordings_that_tell_nothing_are_no_leak() -> None:
     corpus = clean()
     rng = np.random.default_rng(0)
