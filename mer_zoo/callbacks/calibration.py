@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import replace
 from itertools import chain, combinations, islice
 from pathlib import Path
@@ -65,7 +66,7 @@ class SetCalibration(Callback):
         if not self.sets or is_trial(trainer) or not isinstance(pl_module, MERModule):
             return
         is_whole = isinstance(trainer.strategy, (DDPStrategy, SingleDeviceStrategy))
-        if trainer.is_global_zero and is_whole and pl_module.datamodule is not None:
+        if trainer.is_global_zero and is_whole and pl_module.datamodule is not None and _most_batches(trainer):
             for path in _best(trainer):
                 _complete(path, trainer, pl_module, pl_module.datamodule)
         trainer.strategy.barrier("calibration")
@@ -84,7 +85,7 @@ def _complete(path: Path, trainer: Trainer, module: MERModule, data: MERDataModu
     record = Record.of(content, str(path))
     if record.uncertainty is None or not record.uncertainty.groups:
         return
-    now = {name: value.clone() if hasattr(value, "clone") else value for name, value in module.state_dict().items()}
+    now = deepcopy(module.state_dict())  # modules may save by themselves what is no tensor
     module.load_state_dict(content["state_dict"])
     try:
         found = _groups(trainer, module, data)
