@@ -129,12 +129,14 @@ class Corpus:
             shapes[f"{name}_len"], shapes[f"{name}_dim"] = (1, 1) if array is None else array.shape[1:]
         if tokens and first.token_ids is not None:
             shapes["text_len"] = first.token_ids.shape[1]
+        # BERT's special tokens stand in vocabularies of many sizes, that of the corpus among them.
+        known = special.mask + 1 if special is BERT else max(special.vocab_size, special.mask + 1)
         return DataSpec(
             **shapes,
             aligned=self.aligned,
             modalities=modalities,
             tokens=tokens,
-            vocab_size=max(self.vocab_size, special.vocab_size, special.mask + 1),
+            vocab_size=max(self.vocab_size, known),
             **special.options(),
         )
 
