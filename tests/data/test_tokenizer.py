@@ -201,6 +201,10 @@ def test_words_of_new_splits_are_no_special_tokens(tmp_path: Path) -> None:
         ids[ids == 0], ids[ids == 101], ids[ids == 102] = 1, 0, 2
     words = Pool.of(open_corpus(corpora.dump(tree, tmp_path / "roberta.pkl"))).words("tokens", "it")
     assert all(word >= "1000" for own in words for word in own)
+    for fields in tree.values():
+        fields["text_bert"][:, 0][fields["text_bert"][:, 0] == 0] = 77
+    with pytest.raises(MERError, match="token ids of an unknown tokenizer; take words of the texts"):
+        Pool.of(open_corpus(corpora.dump(tree, tmp_path / "other.pkl"))).words("tokens", "it")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -92,6 +92,17 @@ def _read_folder(path: Path, budget: Budget) -> dict[str, Any]:
     return _with_about(path, tree)
 
 
+def _is_dataset(path: Path) -> bool:
+    return path.is_dir() and any((path / name).is_file() for name in ("dataset_dict.json", "dataset_info.json"))
+
+
+def _refuse_dataset(path: Path, _budget: Budget) -> Any:
+    raise MERError(
+        f"{path} is a folder of Hugging Face datasets, which is not read as it is; pickle its columns, {{name:"
+        f" split.with_format('numpy')[:] for name, split in datasets.load_from_disk({str(path)!r}).items()}}"
+    )
+
+
 def _with_about(path: Path, tree: dict[str, Any]) -> dict[str, Any]:
     about = path / ABOUT_FILE
     return {**tree, "about": read_json(about, LARGEST_ABOUT)} if about.is_file() else tree
@@ -156,6 +167,7 @@ def _tree(entries: Iterator[Entry], budget: Budget, empty: str) -> dict[str, dic
 
 
 READERS = (
+    Reader(lambda path, _: _is_dataset(path), lambda path: sorted(path.glob("*.json")), _refuse_dataset),
     Reader(lambda path, _: path.is_dir() and bool(sequences_in(path)), sequence_files, read_sequences),
     Reader(
         lambda path, _: path.is_dir() and bool(tables_in(path)),

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mer_zoo.data.corpus.arrays import CHUNK
 from mer_zoo.data.corpus.corpus import Corpus, SplitData
-from mer_zoo.data.corpus.tokens import BERT, found_tokens
+from mer_zoo.data.corpus.tokens import found_tokens
 from mer_zoo.data.ood.partition import Ints
 from mer_zoo.data.ood.shares import SPLITS
 from mer_zoo.errors import MERError
@@ -106,7 +106,9 @@ class Pool:
                 f"{source} has neither raw text nor token ids; take a file of it that has raw_text or text_bert"
             )
         known = found_tokens((s.token_ids, s.spans["text"]) for s in self.parts if s.token_ids is not None)
-        special = set((known or BERT).options().values())
+        if known is None:
+            raise MERError(f"{source} has token ids of an unknown tokenizer; take words of the texts (--words text)")
+        special = set(known.options().values())
         return [{str(name) for name in set(row) - special} for ids in tokens for row in ids.tolist()]
 
 
