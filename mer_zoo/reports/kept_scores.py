@@ -178,4 +178,8 @@ def _fault(scores: KeptScores, shape: tuple[int, ...]) -> str:
         return "hold logits that are not finite"
     key = "labels" if target.is_floating_point() else "classification_labels"
     faults = check_labels(key, target.float().numpy() if target.is_floating_point() else target.numpy()).faults
-    return f"hold {faults[0][0]}" if faults else ""
+    if faults:
+        return f"hold {faults[0][0]}"
+    largest = 3 if target.is_floating_point() else shape[-1] - 1
+    is_beyond = shape[-1] > 1 and bool((target.double().abs() > largest).any())
+    return f"hold labels beyond {largest}, where there are {shape[-1]} classes" if is_beyond else ""

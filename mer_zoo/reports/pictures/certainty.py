@@ -39,15 +39,15 @@ def reliability_plot(groups: Sequence[Group], title: str, condition: str = "iid"
         A figure that belongs to no window and no global state; None where no model was calibrated, or samples are too
         few.
     """
-    series = [(group.label, _pooled(found, _calibrated)) for group, found in _found(groups, condition)]
+    series = [(place, groups[place].label, _pooled(found, _calibrated)) for place, found in _found(groups, condition)]
     if len(series) == 1:
-        series += [(_BEFORE, _pooled(found, _raw)) for _, found in _found(groups, condition)]
+        series += [(place + 1, _BEFORE, _pooled(found, _raw)) for place, found in _found(groups, condition)]
     figure, axes = _panel(
         len(series), title, "accuracy in bins of equally many samples; dotted: as often right as sure"
     )
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (2, 2)), zorder=2)
     lowest, drawn = 1.0, False
-    for place, (label, pair) in enumerate(series):
+    for place, label, pair in series:
         try:
             found = reliability(*pair)
         except MERError:
@@ -76,21 +76,22 @@ def risk_coverage_plot(groups: Sequence[Group], title: str, condition: str = "ii
     """
     found = _found(groups, condition)
     figure, axes = _panel(len(found), title, "share of wrong predictions among the most confident")
-    for place, (group, every) in enumerate(found):
+    for place, every in found:
         colour, marker, dashes = look(place)
         at = torch.linspace(0.02, 1, 50, dtype=torch.float64)
         risks = torch.stack([_risk_at(at, *pair) for judgement in every for pair in _problems(judgement)]).mean(0)
-        label = in_picture(group.label, longest=90)
+        label = in_picture(groups[place].label, longest=90)
         options = {"color": colour, "linestyle": dashes, "linewidth": 1.6, "marker": marker, "markersize": 4.5}
-        axes.plot(at, risks, label=label, markevery=(4 + 2 * place, 10), zorder=3, **options)
+        axes.plot(at, risks, label=label, markevery=(2 * (place % 5), 10), zorder=3, **options)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(bottom=0)
     _label(axes, "coverage: share of the samples that is predicted", "wrong")
     return _legend(figure, axes) if found else None
 
 
-def _found(groups: Sequence[Group], condition: str) -> list[tuple[Group, list[Judged]]]:
-    return [(group, found) for group in groups if (found := judged(group, condition))]
+def _found(groups: Sequence[Group], condition: str) -> list[tuple[int, list[Judged]]]:
+    """Places of the models that were calibrated, which have the colours that they have in all pictures of a report."""
+    return [(place, found) for place, group in enumerate(groups) if (found := judged(group, condition))]
 
 
 def _calibrated(found: Judged) -> tuple[Tensor, Tensor]:

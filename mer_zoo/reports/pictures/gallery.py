@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from mer_zoo.reports.groups import Group, curve_names
+from mer_zoo.reports.pictures.certainty import reliability_plot, risk_coverage_plot
 from mer_zoo.reports.pictures.conditions import Series, condition_picture
 from mer_zoo.reports.pictures.confusion import confusion_picture
 from mer_zoo.reports.pictures.curves import curve_picture
@@ -32,6 +33,7 @@ def all_pictures(groups: Sequence[Group], conditions: Sequence[ConditionResult],
         The picture of all conditions first.
     """
     title = _title(groups)
+    complete = next((condition.name for condition in conditions if condition.complete), "")
     curves = curve_names([run for group in groups for run in group.runs])
     drawn = {
         "report": _all(groups, conditions, metric, title),
@@ -39,6 +41,8 @@ def all_pictures(groups: Sequence[Group], conditions: Sequence[ConditionResult],
         "gaps": gap_picture(groups, conditions, metric, title),
         "contribution": triangle_picture(groups, title),
         "confusion": confusion_picture(groups, title),
+        "reliability": reliability_plot(groups, title, complete),
+        "risk_coverage": risk_coverage_plot(groups, title, complete),
         "training": training_picture(groups, _title(groups, "Training")),
     }
     captions = {
@@ -47,6 +51,8 @@ def all_pictures(groups: Sequence[Group], conditions: Sequence[ConditionResult],
         "gaps": f"Drop gaps of {metric}: what it loses where modalities are missing.",
         "contribution": "Contribution of text, audio and vision to right predictions.",
         "confusion": "Confusion matrices on complete test data.",
+        "reliability": "How often predictions of a confidence are right, on complete test data.",
+        "risk_coverage": "Wrong predictions among the most confident ones, on complete test data.",
         "training": "Losses over the epochs, and the epoch that was kept.",
     }
     return [Picture(name, captions[name], figure) for name, figure in drawn.items() if figure is not None]
