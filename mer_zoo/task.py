@@ -117,7 +117,7 @@ class Task(Recorded, ABC):
 
     @property
     def is_single_label(self) -> bool:
-        """Whether a sample has one of the classes: the logits are (B, C)."""
+        """Whether a sample has one of the classes, so that the logits are (B, C)."""
         return self.is_classification and len(self.shape) == 1
 
     @property

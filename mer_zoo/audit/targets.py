@@ -98,7 +98,7 @@ class Targets:
 
     @property
     def single(self) -> Tensor:
-        """(N, K) columns that one feature may be compared with: of classes their number as well."""
+        """(N, K) columns that one feature may be compared with, of classes their number as well."""
         if self.kind != "classes":
             return self.columns
         return torch.cat([self.columns, self.columns.argmax(1, keepdim=True).double()], 1)

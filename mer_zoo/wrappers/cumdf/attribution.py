@@ -203,7 +203,7 @@ class ModalityAttribution(nn.Module):
         return Attribution(shares, balance_loss(shares), self._heads_loss(pooled, features, target))
 
     def of_samples(self, found: Guided, rescore: Rescore) -> dict[str, Tensor]:
-        """The effect delta (B,) of each modality on the class that is predicted, by the names of :attr:`shown`.
+        """The effect delta (B,) of each modality on the class that is predicted, by the names of ``shown``.
 
         Inferred: at test time no label may be read, so it is not the true class.
 
