@@ -16,7 +16,7 @@ from mer_zoo.data.corpus.arrays import READ_ERRORS, StoredArray, open_at
 from mer_zoo.data.files.clips import fields_of_clips
 from mer_zoo.data.files.pickles import load_pickle
 from mer_zoo.data.files.sequences import HDF5, read_sequences, refuse_one, sequence_files, sequences_in
-from mer_zoo.data.files.tables import read_tables, table_files, tables_in
+from mer_zoo.data.files.tables import has_tables, read_tables, table_files
 from mer_zoo.data.files.tensors import TENSORS, read_tensors
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import Budget, open_regular, read_json
@@ -170,7 +170,7 @@ READERS = (
     Reader(lambda path, _: _is_dataset(path), lambda path: sorted(path.glob("*.json")), _refuse_dataset),
     Reader(lambda path, _: path.is_dir() and bool(sequences_in(path)), sequence_files, read_sequences),
     Reader(
-        lambda path, _: path.is_dir() and bool(tables_in(path)),
+        lambda path, _: has_tables(path),
         lambda path: table_files(path) + sorted(path.glob(ABOUT_FILE)),
         lambda path, budget: _with_about(path, read_tables(path, budget)),
     ),

@@ -14,14 +14,16 @@ from typing import Any
 from mer_zoo.batch import MODALITIES
 from mer_zoo.data.corpus.arrays import StoredArray, open_at
 from mer_zoo.data.corpus.checks import MAX_SAMPLES, SPLIT_NAME
+from mer_zoo.data.files.labels import LABEL_FIELDS
 from mer_zoo.data.files.splits import ALIASES
 from mer_zoo.errors import MERError
-from mer_zoo.foreign import Budget, read_regular
+from mer_zoo.foreign import Budget, open_regular, read_regular
 
-__all__ = ["read_tables", "splits_of", "table_files", "tables_in"]
+__all__ = ["has_tables", "read_tables", "splits_of", "table_files"]
 
 SPREADSHEETS = codecs.lookup("cp1252").name  # looked up now: later, reading a file would import it
 LARGEST = 64 * 2**20  # bytes of a table
+LONGEST_LINE = 2**16
 OPENED = 40  # steps that a file of one clip takes; a million of them is more than a corpus has
 COLUMNS = {
     "id": ("id", "clip", "name", "file", "filename", "file_name"),
@@ -42,8 +44,27 @@ COLUMNS = {
 
 
 def tables_in(folder: Path) -> list[Path]:
-    """The tables that lie in a folder itself."""
-    return sorted(path for path in folder.glob("*.csv") if path.is_file())
+    """The tables that lie in a folder itself: those that say which split their clips are of, or all where none does."""
+    found = sorted(path for path in folder.glob("*.csv") if path.is_file())
+    return [path for path in found if _tells_splits(path)] or found
+
+
+def has_tables(folder: Path) -> bool:
+    """Whether a folder is a corpus of tables, and not of arrays under splits beside which another table lies."""
+    if not folder.is_dir() or not (tables := tables_in(folder)):
+        return False
+    arrays = list(folder.glob("*/*.npy"))
+    if any(path.stem == "id" or path.stem in LABEL_FIELDS for path in arrays):
+        return False
+    return any(map(_tells_splits, tables)) or not any(_split_of(path.parent.name) for path in arrays)
+
+
+def _tells_splits(table: Path) -> bool:
+    if _split_of(table.stem) is not None:
+        return True
+    with open_regular(table) as file:
+        line = file.readline(LONGEST_LINE).removeprefix(codecs.BOM_UTF8).decode("latin-1")
+    return "split" in _columns(next(csv.reader([line]), []))
 
 
 def table_files(folder: Path) -> list[Path]:

@@ -183,6 +183,15 @@ def test_a_clip_without_a_file_lacks_the_modality(tmp_path: Path) -> None:
     assert corpus.split("test").labels is None
 
 
+def test_a_table_of_speakers_makes_no_other_form_of_a_folder(tmp_path: Path) -> None:
+    folder = corpora.write_folder(corpora.mmsa(), tmp_path / "own")
+    (folder / "speakers.csv").write_text("id,speaker\na,Ann\n")
+    assert read_draft(folder).faults == []
+    bare = corpora.write_folder({"test": {"audio": np.ones((2, 3, 4))}}, tmp_path / "bare")
+    (bare / "speakers.csv").write_text("id,speaker\na,Ann\n")
+    assert read_draft(bare).splits["test"].ids == ["test_0", "test_1"]
+
+
 def test_an_id_leads_nowhere_else(tmp_path: Path) -> None:
     np.save(tmp_path / "secret.npy", np.ones((2, 3)))
     (tmp_path / "own" / "audio").mkdir(parents=True)
