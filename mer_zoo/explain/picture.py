@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mer_zoo.explain.explanation import Block, Explanation
 from mer_zoo.reports.pictures.style import COLOURS, FAINT, GRID, HALO, INK, WIDTH, blank, headline
@@ -15,6 +16,7 @@ __all__ = ["bar_picture"]
 
 _LINE, _GAP, _HEAD, _LEFT = 0.24, 0.62, 0.72, 2.6  # inches: row, space around a panel, heading, names
 _MOST = 40  # words
+LEAST = 0.05  # the least width of an axis, so that next to nothing looks like it
 
 
 def bar_picture(explanation: Explanation) -> Figure:
@@ -63,8 +65,9 @@ def _bars(axes: Axes, block: Block, rows: Sequence[tuple[str, float]], colour: s
     axes.axvline(0, color=INK, linewidth=0.8, zorder=3)
     axes.set_yticks(places, [in_picture(name, 42) for name, _ in rows], fontsize=8.5, color=INK)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    reach = max([abs(value) for value in values], default=0.0) or 1.0
+    reach = max(LEAST, *map(abs, values))
     low, high = min(0.0, *values), max(0.0, *values)
+    high = max(high, low + LEAST)
     axes.set_xlim(low - 0.2 * reach * (low < 0) - 0.02 * reach, high + 0.2 * reach * (high > 0) + 0.02 * reach)
     for place, value in zip(places, values, strict=True):
         side = "left" if value >= 0 else "right"
@@ -74,6 +77,7 @@ def _bars(axes: Axes, block: Block, rows: Sequence[tuple[str, float]], colour: s
         )
         text.set_path_effects(HALO)
     axes.set_title(in_picture(f"{block.title}: {block.bar}", 90), loc="left", fontsize=9.5, color=INK, pad=4)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     axes.tick_params(length=0, labelsize=8, labelcolor=FAINT)
     axes.tick_params(axis="y", labelcolor=INK)
