@@ -55,8 +55,9 @@ _AXIS = {
     "Acc3": "accuracy, three classes (Acc3)",
     "Acc5": "accuracy, five classes (Acc5)",
     "Acc7": "accuracy, seven classes (Acc7)",
-    "Acc": "accuracy, average over emotions (Acc)",
-    "F1": "weighted F1, average over emotions (F1)",
+    "Acc": "accuracy, of several emotions their average (Acc)",
+    "F1": "weighted F1, of several emotions their average (F1)",
+    "UAR": "unweighted average recall of the classes (UAR)",
     "MAE": "mean absolute error (MAE), lower is better",
     "Corr": "correlation (Corr)",
 }
