@@ -6,6 +6,7 @@ from . import (
     compat as compat,
     confounding as confounding,
     data as data,
+    explain as explain,
     functional as functional,
     layers as layers,
     life as life,
