@@ -3,12 +3,14 @@ from pathlib import Path
 import pytest
 import torch
 from report_toys import content
+from safetensors.torch import load_file, save_file
 
 from mer_zoo.errors import MERError
 from mer_zoo.reports import write_results
 from mer_zoo.reports.clusters import Clusters
 from mer_zoo.reports.group_tables import group_tables
 from mer_zoo.reports.groups import conditions_of, group_runs
+from mer_zoo.reports.kept_scores import SCORES, read_scores
 from mer_zoo.reports.record import find_results
 from mer_zoo.reports.report import main
 from mer_zoo.reports.resampled import Resampler
@@ -109,3 +111,14 @@ def test_from_the_command_line(runs: Path, capsys: pytest.CaptureFixture[str]) -
     printed = capsys.readouterr().out
     assert "by video" in printed
     assert "by words" in printed
+
+
+@pytest.mark.parametrize("part", ["facts", "additive"])
+def test_facts_that_are_not_those_of_the_samples_are_refused(tmp_path: Path, part: str) -> None:
+    results, scores = content(sets=[])
+    scores["iid"].facts, scores["iid"].additive = {"words": torch.ones(60)}, torch.zeros(60, 3)
+    write_results(tmp_path, results, scores, pictures=False)
+    tensors = load_file(tmp_path / SCORES)
+    save_file({**tensors, f"iid.{part}": torch.zeros(59, 2)}, tmp_path / SCORES)
+    with pytest.raises(MERError, match="the scores of 'iid' have .* of shape"):
+        read_scores(tmp_path, "iid", (3,))
