@@ -30,7 +30,6 @@ __all__ = [
 ]
 
 LabelKind = Literal["sentiment", "classes", "binary", "emotions"]
-Labels = npt.NDArray[Any]
 
 MOSI_RANGE = (-3.0, 3.0)
 SIMS_RANGE = (-1.0, 1.0)
@@ -118,7 +117,7 @@ class Reading:
 
 
 def read_meaning(
-    labels: Mapping[str, Labels | None], told: Meaning | None = None, task: LabelKind | None = None
+    labels: Mapping[str, npt.NDArray[Any] | None], told: Meaning | None = None, task: LabelKind | None = None
 ) -> Reading:
     """Decide what labels mean, by what is told of them, else by signs that only one meaning shows.
 
@@ -160,7 +159,7 @@ def read_meaning(
     return _sentiment(known, flat, told)
 
 
-def _kind_by_signs(values: Labels, told: Meaning, task: LabelKind | None) -> LabelKind:
+def _kind_by_signs(values: npt.NDArray[Any], told: Meaning, task: LabelKind | None) -> LabelKind:
     if told.range is not None:
         return "sentiment"
     whole = bool(np.all(values == np.floor(values)))
@@ -171,7 +170,7 @@ def _kind_by_signs(values: Labels, told: Meaning, task: LabelKind | None) -> Lab
     return "binary" if values.max() == 1 else "classes"
 
 
-def _columns(known: Mapping[str, Labels], told: Meaning, task: LabelKind | None) -> Reading:
+def _columns(known: Mapping[str, npt.NDArray[Any]], told: Meaning, task: LabelKind | None) -> Reading:
     columns = next(iter(known.values())).shape[1]
     if told.kind in ("sentiment", "binary"):
         return Reading(
@@ -195,7 +194,9 @@ def _columns(known: Mapping[str, Labels], told: Meaning, task: LabelKind | None)
     return Reading(Meaning(kind, names=names))
 
 
-def _classes(known: Mapping[str, Labels], values: Labels, told: Meaning, kind: LabelKind) -> Reading:
+def _classes(
+    known: Mapping[str, npt.NDArray[Any]], values: npt.NDArray[Any], told: Meaning, kind: LabelKind
+) -> Reading:
     signed = kind == "binary" and set(np.unique(values)) <= {-1.0, 1.0}
     count = 2 if kind == "binary" else len(told.names) or int(min(max(values.max(), 1) + 1, MAX_CLASSES))
     faults = [
@@ -206,7 +207,7 @@ def _classes(known: Mapping[str, Labels], values: Labels, told: Meaning, kind: L
     return Reading(Meaning(kind, names=told.names or _numbered(count)), faults=faults)
 
 
-def _sentiment(known: Mapping[str, Labels], values: Labels, told: Meaning) -> Reading:
+def _sentiment(known: Mapping[str, npt.NDArray[Any]], values: npt.NDArray[Any], told: Meaning) -> Reading:
     if all(split.dtype.kind in "iu" for split in known.values()):  # its classes in order, from the most negative on
         faults = [
             (name, f"hold what is no class of sentiment from 0 to {SENTIMENT_CLASSES - 1}", wrong)
@@ -226,7 +227,7 @@ def _sentiment(known: Mapping[str, Labels], values: Labels, told: Meaning) -> Re
     return Reading(Meaning("sentiment", limits), faults=faults)
 
 
-def _range_by_signs(values: Labels) -> tuple[float, float] | None:
+def _range_by_signs(values: npt.NDArray[Any]) -> tuple[float, float] | None:
     largest = np.abs(values).max()
     if largest > MOSI_RANGE[1]:
         return MOSI_RANGE  # outside of which they then are
@@ -238,7 +239,7 @@ def _range_by_signs(values: Labels) -> tuple[float, float] | None:
     return SIMS_RANGE if len(values) >= (MANY if in_steps else 4 * MANY) else None
 
 
-def _which_range(values: Labels, told: Meaning) -> str:
+def _which_range(values: npt.NDArray[Any], told: Meaning) -> str:
     seen = f"its labels lie from {values.min():.3g} to {values.max():.3g}, which does not tell on what scale"
     whole = bool(np.all(values == np.floor(values))) and told.kind is None
     other = ", or data.labels: classes or binary" if whole else ""
@@ -249,7 +250,7 @@ def _numbered(count: int) -> tuple[str, ...]:
     return tuple(map(str, range(count)))
 
 
-def converted(labels: Labels, meaning: Meaning) -> Labels:
+def converted(labels: npt.NDArray[Any], meaning: Meaning) -> npt.NDArray[Any]:
     """Labels in the form that those of their kind have in memory.
 
     Args:
