@@ -174,7 +174,7 @@ def as_transcripts(value: Any, budget: Budget) -> tuple[list[str], bool] | None:
         words = _all_texts(value, budget)
         width = max(1, len(words or []) // max(len(value), 1))
         rows = [[()]] if words is None else [words[start : start + width] for start in range(0, len(words), width)]
-    elif not isinstance(value, StoredArray) and any(isinstance(row, (list, tuple, StoredArray)) for row in value):
+    elif not isinstance(value, StoredArray) and {list, tuple, StoredArray} & set(map(type, value)):
         rows = [_words_of(row, budget) for row in value]
     else:
         columns = as_texts(value, budget)
@@ -217,9 +217,9 @@ def _texts(items: Sequence[Any], budget: Budget, numbers: bool = False) -> list[
     types = set(map(type, items))
     if not types <= {str, bytes, int, float, type(None)}:
         return None
-    if any(type(item) is int and abs(item) >= 2**64 for item in items):
+    if int in types and any(type(item) is int and abs(item) >= 2**64 for item in items):
         return None
-    if not numbers and any(type(item) is float and item == item for item in items):
+    if float in types and not numbers and any(type(item) is float and item == item for item in items):
         return None
     if types & {float, type(None)}:  # what a table has where a text is missing
         items = ["" if item is None or item != item else item for item in items]

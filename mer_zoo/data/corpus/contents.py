@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
@@ -20,6 +21,7 @@ Array = StoredArray | npt.NDArray[Any]
 Arrays = Mapping[str, Array | None]
 Rows = tuple[npt.NDArray[np.int64], ...]
 BLOCK = 2**20
+SMALL = 2**23  # bytes of an array that is compared as a whole
 
 
 def equal_splits(splits: Mapping[str, Arrays]) -> list[tuple[str, str]]:
@@ -79,6 +81,11 @@ class Contents:
     texts: Sequence[str] | None
     arrays: Arrays
 
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Where each id stands, the last time."""
+        return {name: row for row, name in enumerate(self.ids)}
+
     @classmethod
     def of(cls, split: SplitData) -> Contents:
         """Those of a split of a store."""
@@ -105,8 +112,8 @@ def really_shared(one: Contents, other: Contents, names: Collection[str]) -> set
         >>> really_shared(one, Contents(["0", "1"], ["so", "what"], {"audio": x + 1, "labels": None}), {"1"})
         set()
     """
-    wanted = [name for name in one.ids if name in names]
-    rows = tuple(_rows_of(side.ids, wanted) for side in (one, other))
+    wanted = list(names)
+    rows = tuple(np.fromiter(map(side.places.__getitem__, wanted), np.int64) for side in (one, other))
     told = _equal_texts(one, other, rows)
     if told is None:
         told = _equal_rows(one, other, "tokens", rows)
@@ -123,12 +130,7 @@ def really_shared(one: Contents, other: Contents, names: Collection[str]) -> set
     if not features_tell:
         # Of few classes, many are the same by chance: alone, labels tell if most of them are others, or most are not.
         same[:] = told is None and 2 * same.sum() >= len(wanted)
-    return {name for name, equal in zip(wanted, same, strict=True) if equal}
-
-
-def _rows_of(ids: Sequence[str], wanted: Sequence[str]) -> npt.NDArray[np.int64]:
-    places = {name: row for row, name in enumerate(ids)}
-    return np.array([places[name] for name in wanted], dtype=np.int64)
+    return set(names) if same.all() else {name for name, equal in zip(wanted, same.tolist(), strict=True) if equal}
 
 
 def _equal_texts(one: Contents, other: Contents, rows: Rows) -> npt.NDArray[np.bool_] | None:
@@ -144,6 +146,11 @@ def _equal_rows(one: Contents, other: Contents, key: str, rows: Rows) -> npt.NDA
     own, its = one.arrays.get(key), other.arrays.get(key)
     if own is None or its is None or own.shape[1:] != its.shape[1:]:
         return None
+    if max(own.nbytes, its.nbytes) <= SMALL:
+        a, b = (array if isinstance(array, np.ndarray) else array.load() for array in (own, its))
+        a, b = a[rows[0]].reshape(len(rows[0]), -1), b[rows[1]].reshape(len(rows[0]), -1)
+        same: npt.NDArray[np.bool_] = ((a == b) | ((a != a) & (b != b))).all(1)
+        return same
     return np.array([a == b for a, b in zip(_row_marks(own, rows[0]), _row_marks(its, rows[1]), strict=True)])
 
 
