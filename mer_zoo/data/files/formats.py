@@ -99,6 +99,7 @@ def describe(
     known = sorted(named, key=lambda name: ("train", "valid", name).index(name))[:MAX_SPLITS]
     unused: dict[str, None] = {}
     noted: dict[str, list[str]] = {}
+    is_too_large = False
     longest = {key: max((longest_of(named[name].get(key)) for name in known), default=0) for key in MODALITIES}
     for name in distinct_splits(known, {name: _used(named[name]) for name in known}, draft.faults):
         room = MAX_SAMPLES - sum(len(split.ids) for split in draft.splits.values())
@@ -107,6 +108,7 @@ def describe(
             draft.notes.append(empty_note(name))
             continue
         draft.splits[name] = reader.read()
+        is_too_large |= reader.count > room
         unused |= dict.fromkeys(reader.unused)
         for note in reader.notes:
             noted.setdefault(note, []).append(name)
@@ -116,7 +118,8 @@ def describe(
     if unused:
         draft.notes.append(f"fields not used: {', '.join(list(unused)[:8])}")
     compare_fields(draft, named)
-    compare_samples(draft, [name for name in draft.splits if "id" not in named[name]])
+    if not is_too_large:  # refused already, and comparing that many samples takes its time
+        compare_samples(draft, [name for name in draft.splits if "id" not in named[name]])
     compare_labels(draft, told, task)
     return draft
 
