@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import html
 import re
 import unicodedata
@@ -10,6 +11,7 @@ __all__ = ["in_html", "in_latex", "in_markdown", "in_picture", "shown", "told"]
 
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # controls, what reorders or hides text, halves of characters, ends of lines
 _LONGEST = 60  # of a value in a sentence
+codecs.lookup("unicode_escape")  # looked up now, since showing what a file holds imports nothing
 
 
 def shown(text: str) -> str:
