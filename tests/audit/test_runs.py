@@ -216,7 +216,7 @@ def corpus() -> Corpus:
     return generate(SyntheticConfig(train=200, valid=60, test=60))
 
 
-def tested_on(corpus: Corpus, folder: Path, strength: float, **changes: Any) -> dict[str, Finding]:
+def answers_on(corpus: Corpus, folder: Path, strength: float, **changes: Any) -> dict[str, Finding]:
     """What is said of a run that was tested on the corpus' own labels; a strong one is right."""
     results, scores = content(**changes)
     split = corpus.split("test_iid")
@@ -231,17 +231,17 @@ def tested_on(corpus: Corpus, folder: Path, strength: float, **changes: Any) -> 
 
 
 def test_a_text_head_that_wins(tmp_path: Path, corpus: Corpus) -> None:
-    weak, strong = (tested_on(corpus, tmp_path / str(strength), strength) for strength in (0.0, 3.0))
+    weak, strong = (answers_on(corpus, tmp_path / str(strength), strength) for strength in (0.0, 3.0))
     assert weak["text-head-wins"].severity == "warning"
     assert "text-head-wins" not in strong
 
 
 def test_labels_and_samples_of_a_test_are_those_of_the_corpus(tmp_path: Path, corpus: Corpus) -> None:
-    assert not {"other-labels", "tested-on-train"} & tested_on(corpus, tmp_path / "a", 1.0).keys()
+    assert not {"other-labels", "tested-on-train"} & answers_on(corpus, tmp_path / "a", 1.0).keys()
     split = corpus.split("test_iid")
     assert split.labels is not None
     turned = replace(corpus, splits={**corpus.splits, "test_iid": replace(split, labels=(split.labels + 1) % 3)})
-    assert tested_on(corpus, tmp_path / "b", 1.0).keys() | {"other-labels"} == audited(turned, tmp_path / "b").keys()
+    assert answers_on(corpus, tmp_path / "b", 1.0).keys() | {"other-labels"} == audited(turned, tmp_path / "b").keys()
     train = replace(corpus.split("train"), ids=[*split.ids, *corpus.split("train").ids[60:]])
     seen = replace(corpus, splits={**corpus.splits, "train": train})
     assert audited(seen, tmp_path / "b")["tested-on-train"].severity == "leak"
