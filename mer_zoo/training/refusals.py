@@ -42,7 +42,7 @@ def check_schedule(trainer: Trainer) -> None:
         raise MERError(f"val_check_interval is {interval}; give a number of batches, or a share of the epoch above 0")
     clip = trainer.gradient_clip_val
     if clip is not None and not clip >= 0:
-        raise MERError(f"gradient_clip_val is {clip}; give a positive number, or null to switch clipping off")
+        raise MERError(f"gradient_clip_val is {clip:g}; give a positive number, or null to switch clipping off")
     choosing = [callback for callback in trainer.callbacks if isinstance(callback, EarlyStopping | ModelCheckpoint)]  # type: ignore[attr-defined]
     for callback in choosing:
         if isinstance(callback, EarlyStopping):
