@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class PoisonedMER(SyntheticMER):
         poisoned: dict[str, Any] = {name: Poisoned() for name in corpus.splits if name.startswith("test")}
         splits: dict[str, SplitData] = {**corpus.splits, **poisoned}
         assert poisoned
-        return Corpus(splits, corpus.aligned, corpus.source, corpus.notes, corpus.vocab_size)
+        return replace(corpus, splits=splits)
 
 
 def run(tmp_path: Path, task: str, wrappers: list[Any], net: Any, *stages: str) -> None:

@@ -117,7 +117,9 @@ class MERDataModule(LightningDataModule):
         self.taken_for = taken_for(task)
         needed = text == "tokens" and "text" in modalities
         corpus, special = token_conventions(self.read(), tokenizer, needed)
-        self.corpus = usually(with_meaning(corpus, self.told, self.taken_for), self.usual_emotions, self.taken_for)
+        self.corpus = usually(
+            with_meaning(corpus, self.told, self.taken_for, sealed=True), self.usual_emotions, self.taken_for
+        )
         self.task: Task = build_for(self.corpus, task, convention, class_weights)
         self.task_name = self.task.name
         self.convention: Convention = getattr(self.task, "convention", convention)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from mer_zoo.errors import MERError
@@ -64,6 +65,11 @@ class Report:
     tables: list[Table]
     pictures: list[Picture]
     groups: list[Group]
+
+    @property
+    def figure(self) -> Figure:
+        """The picture of all conditions."""
+        return self.pictures[0].figure
 
     def markdown(self) -> str:
         """All tables and pictures in Markdown."""

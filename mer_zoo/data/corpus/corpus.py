@@ -98,8 +98,13 @@ class Corpus:
         return self.splits[name]
 
     def token_ids(self) -> list[TokenIds]:
-        """Token ids, and the spans of the texts in them, of the splits that have any."""
-        return [(s.token_ids, np.asarray(s.spans["text"])) for s in self.splits.values() if s.token_ids is not None]
+        """Token ids, and the spans of the texts in them, of train and valid; of others only where there is neither."""
+        known = self.fitting().values()
+        return [(s.token_ids, np.asarray(s.spans["text"])) for s in known if s.token_ids is not None]
+
+    def fitting(self) -> Mapping[str, SplitData]:
+        """Train and valid, by which everything is fitted and chosen; all splits where there is neither."""
+        return {name: self.splits[name] for name in ("train", "valid") if name in self.splits} or self.splits
 
     def spec(
         self, modalities: Sequence[str] = MODALITIES, tokens: bool = False, special: SpecialTokens | None = None
@@ -209,18 +214,23 @@ def shortened(spec: DataSpec, max_lengths: Mapping[str, int]) -> DataSpec:
     return DataSpec(**{**dict(spec), **lengths})
 
 
-def with_meaning(corpus: Corpus, told: Meaning | None = None, task: LabelKind | None = None) -> Corpus:
+def with_meaning(
+    corpus: Corpus, told: Meaning | None = None, task: LabelKind | None = None, sealed: bool = False
+) -> Corpus:
     """Decide what the labels of a corpus mean, and bring them into the form that such labels have.
 
     Args:
         corpus: The corpus, with what its file says about its labels.
         told: What the user says.
         task: See :func:`~mer_zoo.data.corpus.meaning.read_meaning`.
+        sealed: Whether train and valid decide it alone; labels of other splits are read only where those of these
+            have another form.
 
     Raises:
         MERError: If labels are not what they are told to be.
     """
-    known = {name: None if split.labels is None else np.asarray(split.labels) for name, split in corpus.splits.items()}
+    parts = corpus.fitting() if sealed else corpus.splits
+    known = {name: None if split.labels is None else np.asarray(split.labels) for name, split in parts.items()}
     reading = read_meaning(known, (told or Meaning()).over(corpus.meaning), task)
     if reading.faults:
         faults = [
@@ -234,10 +244,10 @@ def with_meaning(corpus: Corpus, told: Meaning | None = None, task: LabelKind | 
             for name, message, wrong in reading.faults
         ]
         raise fault_error(corpus.source, faults)
-    splits = corpus.splits
-    if reading.meaning is not None:
-        splits = {name: _with_labels(split, reading.meaning) for name, split in splits.items()}
-    return replace(corpus, splits=splits, meaning=reading.meaning, question=reading.question)
+    splits, meaning = corpus.splits, reading.meaning
+    if meaning is not None and any(_with_labels(split, meaning) is not split for split in parts.values()):
+        splits = {name: _with_labels(split, meaning) for name, split in splits.items()}
+    return replace(corpus, splits=splits, meaning=meaning, question=reading.question)
 
 
 def _with_labels(split: SplitData, meaning: Meaning) -> SplitData:
