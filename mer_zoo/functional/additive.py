@@ -34,7 +34,7 @@ def additive_projection(means: Tensor) -> Tensor:
         >>> additive_projection(marginals(text[:, None] + audio, 2)).tolist()
         [1.5, 2.0, 4.0]
         >>> additive_projection(marginals(text[:, None] * audio, 2)).tolist()
-        [0.5, -1.0, -5.0]
+        [2.5, 0.5, -7.5]
     """
     return means.sum(0) - (len(means) - 1) * means.mean((0, 1))
 

@@ -139,8 +139,19 @@ def _shifted(shares: Ints, enough: Ints, label_shift: float, source: str) -> Int
 
 
 def _reserved(totals: Ints, sizes: Ints, enough: Ints) -> Ints:
-    """(C, S) what each split has to get of the classes that are too rare to be shared out by the splits' sizes."""
-    return np.outer((allocate(totals, sizes.tolist()) < enough).any(1), enough)
+    """(C, S) what each split has to get of the classes that are too rare to be shared out by the splits' sizes.
+
+    What is put aside for a class leaves less room for others, which may become too rare by that.
+    """
+    reserved: Ints = np.zeros((len(totals), len(sizes)), np.int64)
+    for _ in totals:
+        lacking = (_filled(totals, sizes, reserved) < enough).any(1)
+        if not lacking.any():
+            break
+        reserved = np.outer(lacking | reserved.any(1), enough)
+        if (totals < reserved.sum(1)).any() or (sizes < reserved.sum(0)).any():
+            break
+    return reserved
 
 
 def _filled(totals: Ints, sizes: Ints, reserved: Ints) -> Ints:
