@@ -18,6 +18,8 @@ from mer_zoo.errors import MERError
 from mer_zoo.foreign import read_regular, read_yaml
 from mer_zoo.reports.groups import Group
 from mer_zoo.reports.pictures.style import COLOURS, FAINT, GRID, INK, blank, headline, legend
+from mer_zoo.reports.tasks import task_of
+from mer_zoo.task import Task
 from mer_zoo.text import in_picture
 
 __all__ = ["History", "history", "training_picture"]
@@ -39,11 +41,12 @@ class History(NamedTuple):
     best: int | None
 
 
-def history(folder: Path) -> History | None:
+def history(folder: Path, task: Task | None = None) -> History | None:
     r"""Read metrics.csv of a run, and by which metric its configuration keeps an epoch.
 
     Args:
         folder: The run's folder.
+        task: The run's task, whose own metric keeps an epoch where the configuration leaves it to the task.
 
     Returns:
         None where there is no such file that can be read.
@@ -68,7 +71,7 @@ def history(folder: Path) -> History | None:
             value = _number(cell)
             if value is not None and name is not None:
                 values.setdefault(name, {})[int(epoch or 0)] = value
-    return History(values, _best(values, folder))
+    return History(values, _best(values, folder, task))
 
 
 def _number(cell: Any) -> float | None:
@@ -79,12 +82,14 @@ def _number(cell: Any) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _best(values: Mapping[str, Mapping[int, float]], folder: Path) -> int | None:
+def _best(values: Mapping[str, Mapping[int, float]], folder: Path, task: Task | None) -> int | None:
     try:
         kept = read_yaml(folder / "config.yaml")["checkpoint"]
         monitor, mode = kept["monitor"], kept.get("mode", "auto")
     except (OSError, MERError, KeyError, TypeError, AttributeError):
         return None
+    if monitor == "auto" and task is not None:
+        monitor, mode = task.monitor
     found = values.get(monitor) if isinstance(monitor, str) else None
     if not found:
         return None
@@ -104,7 +109,7 @@ def training_picture(groups: Sequence[Group], title: str) -> Figure | None:
     """
     found = []
     for group in groups[:_MOST]:
-        runs = [one for run in group.runs if (one := history(run.path.parent)) is not None]
+        runs = [one for run in group.runs if (one := history(run.path.parent, task_of(run))) is not None]
         runs = [one for one in runs if any(name in one.values for name in _LOSSES)]
         if runs:
             found.append((group, runs))

@@ -16,7 +16,7 @@ from mer_zoo.reports.pictures.gaps import gap_picture
 from mer_zoo.reports.pictures.style import COLOURS, DASHES, MARKERS, blank, save_picture, svg
 from mer_zoo.reports.pictures.training import history, training_picture
 from mer_zoo.reports.pictures.triangle import position, triangle_picture
-from mer_zoo.task import build_task
+from mer_zoo.task import SentimentClassification, SentimentRegression, build_task
 
 
 def groups_of(tmp_path: Path, **options: object) -> list[Group]:
@@ -101,6 +101,15 @@ def test_the_epoch_that_was_kept_is_that_of_the_configuration(tmp_path: Path, mo
     assert found is not None
     assert found.best == best
     assert found.values["val/loss"] == {0: 0.9, 1: 0.5, 2: 0.6}
+
+
+def test_the_epoch_that_was_kept_is_that_of_the_task_where_the_configuration_leaves_it_to_it(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("epoch,val/Acc3,val/MAE\n0,0.4,1.2\n1,0.7,1.4\n2,0.6,1.0\n")
+    (tmp_path / "config.yaml").write_text("checkpoint: {monitor: auto, mode: auto}\n")
+    for task, best in ((SentimentClassification(3), 1), (SentimentRegression(), 2), (None, None)):
+        found = history(tmp_path, task)
+        assert found is not None
+        assert found.best == best
 
 
 @pytest.mark.parametrize("text", ["", "\0\xff", "epoch\n1,2,3\n", "epoch,val/loss\nx,1\n"])
