@@ -29,7 +29,7 @@ LADDER = (
     ("task",),
     ("scores", "layers", "data.files"),
     ("uncertainty",),
-    ("reports", "data.store"),
+    ("reports", "data.store", "data.survey"),
     ("model", "data.synthetic"),
     ("training", "data.missing"),
     ("data",),

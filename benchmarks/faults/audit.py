@@ -27,11 +27,11 @@ from typing_extensions import override
 
 from mer_zoo import SyntheticMER
 from mer_zoo.audit import Page, audit
-from mer_zoo.audit.finding import Finding
 from mer_zoo.audit.prediction import check_prediction
 from mer_zoo.backbones import LFLSTM
 from mer_zoo.batch import Batch, Output
 from mer_zoo.data.corpus.corpus import Corpus, SplitData
+from mer_zoo.data.survey.finding import Finding
 from mer_zoo.data.synthetic.generate import SyntheticConfig, generate
 
 CLIPS = 10  # of a recording

@@ -9,13 +9,13 @@ from itertools import combinations
 import numpy as np
 import torch
 
-from mer_zoo.audit.finding import Finding, NotChecked
-from mer_zoo.audit.material import Material
 from mer_zoo.audit.predicted import check_predictions
-from mer_zoo.audit.probes import Sample
 from mer_zoo.audit.runs import Run, tested
 from mer_zoo.audit.text_head import check_text_alone, check_text_probe
 from mer_zoo.data.corpus.overlap import recordings
+from mer_zoo.data.survey.finding import Finding, NotChecked
+from mer_zoo.data.survey.material import Material
+from mer_zoo.data.survey.probes import Sample
 from mer_zoo.errors import MERError
 from mer_zoo.metrics.significance import bootstrap
 from mer_zoo.reports.groups import choose_metric

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from mer_zoo.audit.finding import Finding, NotChecked
-from mer_zoo.audit.material import Material
-from mer_zoo.audit.splits import held_apart
 from mer_zoo.data.corpus.checks import plural
 from mer_zoo.data.corpus.overlap import REMEDY
+from mer_zoo.data.survey.finding import Finding, NotChecked
+from mer_zoo.data.survey.material import Material
+from mer_zoo.data.survey.splits import held_apart
 
 __all__ = ["check_copies", "near_pairs"]
 

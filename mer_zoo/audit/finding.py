@@ -1,74 +1,15 @@
-"""What an audit says: findings, and what could not be looked at."""
+"""What an audit says: all findings on one page."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from mer_zoo.data.corpus.checks import plural
+from mer_zoo.data.survey.finding import SEVERITIES, Finding, NotChecked
 from mer_zoo.text import in_markdown, shown
 
-__all__ = ["Finding", "NotChecked", "Page", "Severity"]
-
-Severity = Literal["leak", "warning", "note"]
-_ORDER: dict[str, int] = {"leak": 0, "warning": 1, "note": 2}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that an audit has found.
-
-    Args:
-        kind: What it is, in a word that does not change: ``overlap``, ``too-telling`` and so on, see docs/audit.md.
-        severity: ``leak``: what is tested on can be known without having learnt anything; ``warning``: a figure does
-            not say what it seems to; ``note``: what a reader should know.
-        message: What was found, a sentence with its figures.
-        remedy: What to do about it.
-        evidence: The figures, by name.
-        run: The run that it is about; empty where it is about the data.
-
-    Example:
-        >>> Finding("overlap", "leak", "2 samples of test are in train", "split again", {"samples": 2}).plain()["kind"]
-        'overlap'
-    """
-
-    kind: str
-    severity: Severity
-    message: str
-    remedy: str
-    evidence: Mapping[str, float | int | str] = field(default_factory=dict)
-    run: str = ""
-
-    def plain(self) -> dict[str, Any]:
-        """Plain values for JSON, which has no NaN."""
-        return {**vars(self), "evidence": {name: _number(value) for name, value in self.evidence.items()}}
-
-
-def _number(value: float | int | str) -> float | int | str | None:
-    if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
-    return value
-
-
-@dataclass(frozen=True)
-class NotChecked:
-    """A check that was not done.
-
-    Args:
-        check: What was not looked at.
-        because: Why not.
-        run: The run that it is about; empty where it is about the data.
-    """
-
-    check: str
-    because: str
-    run: str = ""
-
-    def __str__(self) -> str:
-        about = f"{self.run}: " if self.run else ""
-        return f"{about}{self.check}, because {self.because}"
+__all__ = ["Page"]
 
 
 @dataclass
@@ -102,7 +43,7 @@ class Page:
     @property
     def sorted(self) -> list[Finding]:
         """The findings, leaks first."""
-        return sorted(self.findings, key=lambda one: _ORDER[one.severity])
+        return sorted(self.findings, key=lambda one: SEVERITIES.index(one.severity))
 
     @property
     def exit_code(self) -> int:
@@ -142,5 +83,5 @@ class Page:
     @property
     def closing(self) -> str:
         """How many findings there are of each severity."""
-        counts = {kind: sum(one.severity == kind for one in self.findings) for kind in _ORDER}
+        counts = {kind: sum(one.severity == kind for one in self.findings) for kind in SEVERITIES}
         return ", ".join(plural(count, kind) if count else f"no {kind}" for kind, count in counts.items())

@@ -9,9 +9,9 @@ from operator import add
 import numpy as np
 import numpy.typing as npt
 
-from mer_zoo.audit.finding import Finding, NotChecked
-from mer_zoo.audit.material import Material
-from mer_zoo.audit.moments import Moments
+from mer_zoo.data.survey.finding import Finding, NotChecked
+from mer_zoo.data.survey.material import Material
+from mer_zoo.data.survey.moments import Moments
 
 __all__ = ["check_scaling", "check_vocabulary"]
 

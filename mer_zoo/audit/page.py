@@ -9,15 +9,11 @@ from typing import Any
 
 from mer_zoo.audit.answers import check_run
 from mer_zoo.audit.copies import check_copies
-from mer_zoo.audit.finding import Finding, NotChecked, Page
+from mer_zoo.audit.finding import Page
 from mer_zoo.audit.fitted import check_scaling, check_vocabulary
-from mer_zoo.audit.material import Material, draft_of, read_material
 from mer_zoo.audit.prediction import check_checkpoint
-from mer_zoo.audit.probes import samples_of
 from mer_zoo.audit.runs import check_same_corpus, find_runs
 from mer_zoo.audit.sentences import check_sentences
-from mer_zoo.audit.splits import check_groups, check_ids
-from mer_zoo.audit.telling import check_lengths, check_telling
 from mer_zoo.batch import MODALITIES, available_modalities
 from mer_zoo.data.corpus.arrays import READ_ERRORS, StoredArray, open_at
 from mer_zoo.data.corpus.checks import Fault, plural
@@ -29,6 +25,11 @@ from mer_zoo.data.files.groups import read_groups
 from mer_zoo.data.store.fingerprint import labelling_sha256, regrouped_sha256, source_sha256
 from mer_zoo.data.store.reader import MEANING, open_splits, read_index
 from mer_zoo.data.store.store import LABELLING, META, is_store
+from mer_zoo.data.survey.finding import Finding, NotChecked
+from mer_zoo.data.survey.material import Material, draft_of, read_material
+from mer_zoo.data.survey.probes import samples_of
+from mer_zoo.data.survey.splits import check_groups, check_ids
+from mer_zoo.data.survey.telling import check_lengths, check_telling
 from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import read_yaml

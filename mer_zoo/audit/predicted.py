@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mer_zoo.audit.finding import Finding, NotChecked
-from mer_zoo.audit.material import Material
 from mer_zoo.audit.runs import Run
+from mer_zoo.data.survey.finding import Finding, NotChecked
+from mer_zoo.data.survey.material import Material
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import read_regular
 

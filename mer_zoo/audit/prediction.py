@@ -11,13 +11,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mer_zoo.audit.finding import Finding, NotChecked
-from mer_zoo.audit.material import Material, Part
-from mer_zoo.audit.moments import Moments
 from mer_zoo.audit.runs import Run
 from mer_zoo.batch import MODALITIES, Batch
 from mer_zoo.data.corpus.corpus import SplitData
 from mer_zoo.data.dataset import Scaler, SplitDataset, check_labels
+from mer_zoo.data.survey.finding import Finding, NotChecked
+from mer_zoo.data.survey.material import Material, Part
+from mer_zoo.data.survey.moments import Moments
 from mer_zoo.errors import MERError
 from mer_zoo.model import Model
 from mer_zoo.sharing.pretrained import load_model

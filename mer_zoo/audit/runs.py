@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from mer_zoo.audit.finding import NotChecked
-from mer_zoo.audit.material import Material
+from mer_zoo.data.survey.finding import NotChecked
+from mer_zoo.data.survey.material import Material
 from mer_zoo.errors import MERError
 from mer_zoo.metrics import Convention
 from mer_zoo.reports.kept_scores import KeptScores, read_scores

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import combinations
 
-from mer_zoo.audit.finding import Finding, NotChecked
-from mer_zoo.audit.material import Material
-from mer_zoo.audit.splits import held_apart
 from mer_zoo.data.corpus.checks import plural
+from mer_zoo.data.survey.finding import Finding, NotChecked
+from mer_zoo.data.survey.material import Material
+from mer_zoo.data.survey.splits import held_apart
 
 __all__ = ["check_sentences", "similar_pairs"]
 

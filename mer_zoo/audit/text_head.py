@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mer_zoo.audit.finding import Finding, NotChecked
-from mer_zoo.audit.material import Material
-from mer_zoo.audit.probes import Sample, choose
 from mer_zoo.audit.runs import Run
-from mer_zoo.audit.targets import Targets
 from mer_zoo.data.corpus.overlap import recordings
+from mer_zoo.data.survey.finding import Finding, NotChecked
+from mer_zoo.data.survey.material import Material
+from mer_zoo.data.survey.probes import Sample, choose
+from mer_zoo.data.survey.targets import Targets
 from mer_zoo.metrics.significance import paired_bootstrap
 from mer_zoo.reports.groups import choose_metric
 from mer_zoo.reports.kept_scores import KeptScores

@@ -10,8 +10,9 @@ import pytest
 
 from benchmarks.faults import audit as planted
 from benchmarks.faults.audit import PLANTED, found_in_corpus, found_in_model, joined, rows_of
-from mer_zoo.audit import Page, audit, material
+from mer_zoo.audit import Page, audit
 from mer_zoo.data.corpus.corpus import Corpus
+from mer_zoo.data.survey import material
 from mer_zoo.data.synthetic.generate import SyntheticConfig, generate
 
 SIZE = 0.6  # of the benchmark's corpora

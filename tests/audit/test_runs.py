@@ -15,13 +15,13 @@ from training_runs import train
 
 from mer_zoo.audit import NotChecked, Page, audit
 from mer_zoo.audit.answers import check_run
-from mer_zoo.audit.finding import Finding
-from mer_zoo.audit.material import Material, draft_of, read_material
 from mer_zoo.audit.prediction import check_scaler_of
 from mer_zoo.audit.runs import Run, find_runs
 from mer_zoo.backbones import LFLSTM
 from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.dataset import Scaler
+from mer_zoo.data.survey.finding import Finding
+from mer_zoo.data.survey.material import Material, draft_of, read_material
 from mer_zoo.data.synthetic.generate import SyntheticConfig, generate
 from mer_zoo.errors import MERError
 from mer_zoo.reports import write_results

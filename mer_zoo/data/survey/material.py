@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mer_zoo.audit.moments import Moments
 from mer_zoo.batch import MODALITIES
 from mer_zoo.data.corpus.arrays import StoredArray
 from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.corpus.overlap import recordings
 from mer_zoo.data.files.drafts import Draft, SplitDraft, row_spans
 from mer_zoo.data.files.features import scan_split
+from mer_zoo.data.survey.moments import Moments
 from mer_zoo.functional.language_bias import split_words
 
 __all__ = ["POOLINGS", "Features", "Material", "Part", "draft_of", "read_material"]

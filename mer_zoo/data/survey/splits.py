@@ -9,11 +9,11 @@ from itertools import combinations, compress
 import numpy as np
 import torch
 
-from mer_zoo.audit.finding import Finding, NotChecked
-from mer_zoo.audit.material import Material, Part
-from mer_zoo.audit.targets import Targets
 from mer_zoo.data.corpus.checks import plural
 from mer_zoo.data.corpus.overlap import REMEDY, named_samples
+from mer_zoo.data.survey.finding import Finding, NotChecked
+from mer_zoo.data.survey.material import Material, Part
+from mer_zoo.data.survey.targets import Targets
 
 __all__ = ["Samples", "check_groups", "check_ids", "contents", "held_apart"]
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mer_zoo.audit.material import Material, Part
-from mer_zoo.audit.targets import Targets
+from mer_zoo.data.survey.material import Material, Part
+from mer_zoo.data.survey.targets import Targets
 from mer_zoo.functional.ranking import Heterogeneity, heterogeneity
 from mer_zoo.functional.ridge import Ridge, ridge
 

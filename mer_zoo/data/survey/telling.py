@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mer_zoo.audit.finding import Finding, NotChecked
-from mer_zoo.audit.material import Material, Part
-from mer_zoo.audit.probes import Choice, Sample, choose, differences, everywhere, permuted
-from mer_zoo.audit.targets import Targets
+from mer_zoo.data.survey.finding import Finding, NotChecked
+from mer_zoo.data.survey.material import Material, Part
+from mer_zoo.data.survey.probes import Choice, Sample, choose, differences, everywhere, permuted
+from mer_zoo.data.survey.targets import Targets
 from mer_zoo.functional.ridge import ridge
 
 __all__ = ["check_lengths", "check_telling"]
