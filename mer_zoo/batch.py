@@ -161,6 +161,8 @@ class Batch:
         raw_text: The transcripts, empty strings where the file has none.
         sample_weight: (B,) or (B, E) weights of the samples, where
             :class:`~mer_zoo.callbacks.PropensityWeights` has given them, for the loss of a LightningModule of your own.
+        unimodal: (B,) sentiment of modalities alone, by modality, NaN where a sample has none; empty where the corpus
+            has none.
 
     Example:
         >>> from mer_zoo.task import SentimentClassification
@@ -177,6 +179,7 @@ class Batch:
     ids: list[str] = field(default_factory=list)
     raw_text: list[str] = field(default_factory=list)
     sample_weight: Tensor | None = None
+    unimodal: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -227,7 +230,8 @@ class Batch:
     def pin_memory(self) -> Batch:
         """Copy every tensor to page-locked memory."""
         pinned = {name: self.modality(name).pin_memory() for name in MODALITIES}
-        return self.replace(**pinned, target=self.target.pin_memory(), index=self.index.pin_memory())
+        unimodal = {name: labels.pin_memory() for name, labels in self.unimodal.items()}
+        return self.replace(**pinned, target=self.target.pin_memory(), index=self.index.pin_memory(), unimodal=unimodal)
 
     def trim(self) -> Batch:
         """Cut padding that no sample of the batch needs from every modality.

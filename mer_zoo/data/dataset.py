@@ -195,6 +195,11 @@ class SplitDataset(Dataset[Batch]):
             index=torch.from_numpy(rows),
             ids=[self.split.ids[i] for i in places],
             raw_text=[self.split.raw_text[i] for i in places],
+            unimodal={
+                name: torch.from_numpy(np.asarray(values[rows]))
+                for name, values in self.split.unimodal.items()
+                if name in self.spec.modalities
+            },
         )
 
     def _target(self, rows: npt.NDArray[np.int64]) -> Tensor:

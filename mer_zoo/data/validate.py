@@ -161,4 +161,13 @@ def _draft_split(path: Path, name: str, corpus: Corpus) -> SplitDraft:
     for key in split.features:
         file = path / f"{name}.{key}.npy"
         features[key] = StoredArray.from_npy(partial(open_at, file, 0), file.stat().st_size, str(file))
-    return SplitDraft(split.ids, split.raw_text, features, {}, split.token_ids, split.spans["text"], split.labels)
+    return SplitDraft(
+        split.ids,
+        split.raw_text,
+        features,
+        {},
+        split.token_ids,
+        split.spans["text"],
+        split.labels,
+        unimodal=dict(split.unimodal),
+    )

@@ -42,7 +42,8 @@ def combined(batch: Batch, rows: Mapping[str, Tensor]) -> Batch:
         key: [values[row] for row in first.tolist()] if values else []
         for key, values in (("ids", batch.ids), ("raw_text", batch.raw_text))
     }
-    return batch.replace(**parts, **named, target=batch.target[first], index=batch.index[first], sample_weight=None)
+    own = {"target": batch.target[first], "index": batch.index[first]}
+    return batch.replace(**parts, **named, **own, sample_weight=None, unimodal={})
 
 
 def _of_rows(modality: Modality, rows: Tensor) -> Modality:

@@ -233,5 +233,5 @@ def test_a_disk_that_fills_up_is_named_and_leaves_nothing(
 
 def test_small_arrays_tell_why_they_cannot_be_written(tmp_path: Path) -> None:
     with files_of_at_most(300), pytest.raises(OSError, match="File too large") as caught:
-        write_small(tmp_path, "train", {}, np.zeros((50, 50), dtype=np.int32), None)
+        write_small(tmp_path, "train", {}, np.zeros((50, 50), dtype=np.int32), None, {})
     assert caught.value.errno == errno.EFBIG

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mer_zoo.batch import MODALITIES, DataSpec
 from mer_zoo.data.corpus.checks import Fault, fault_error
 from mer_zoo.data.corpus.mapped import attach, detach
-from mer_zoo.data.corpus.meaning import REMEDY, LabelKind, Meaning, converted, read_meaning
+from mer_zoo.data.corpus.meaning import REMEDY, LabelKind, Meaning, converted, outside, read_meaning
 from mer_zoo.data.corpus.tokens import BERT, SpecialTokens, TokenIds, found_tokens
 from mer_zoo.errors import MERError
 
@@ -30,6 +30,7 @@ class SplitData:
         labels: Float32 (N,) sentiment, int64 (N,) classes, int64 (N, E) emotions, or None without labels.
         ids: N sample ids.
         raw_text: N transcripts, empty strings where the file has none.
+        unimodal: Float32 (N,) sentiment of modalities alone, as CH-SIMS has them, NaN where one is missing.
 
     Example:
         >>> spans = {"audio": np.array([[0, 5], [1, 4]], np.int32)}
@@ -44,6 +45,7 @@ class SplitData:
     labels: npt.NDArray[np.generic] | None
     ids: list[str]
     raw_text: list[str]
+    unimodal: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -232,16 +234,18 @@ def with_meaning(
     parts = corpus.fitting() if sealed else corpus.splits
     known = {name: None if split.labels is None else np.asarray(split.labels) for name, split in parts.items()}
     reading = read_meaning(known, (told or Meaning()).over(corpus.meaning), task)
-    if reading.faults:
+    wrongs = [(name, "labels", message, wrong) for name, message, wrong in reading.faults]
+    limits = None if reading.meaning is None else reading.meaning.range
+    wrongs += [
+        (name, f"labels of {modality}", message, wrong)
+        for name, split in parts.items()
+        for modality, values in split.unimodal.items()
+        for message, wrong in (() if limits is None else outside(np.asarray(values), limits))
+    ]
+    if wrongs:
         faults = [
-            Fault(
-                name,
-                "labels",
-                f"labels {message}",
-                tuple(corpus.splits[name].ids[row] for row in np.flatnonzero(wrong)),
-                REMEDY,
-            )
-            for name, message, wrong in reading.faults
+            Fault(name, key, f"{key} {message}", tuple(parts[name].ids[row] for row in np.flatnonzero(wrong)), REMEDY)
+            for name, key, message, wrong in wrongs
         ]
         raise fault_error(corpus.source, faults)
     splits, meaning = corpus.splits, reading.meaning

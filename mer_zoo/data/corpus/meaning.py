@@ -26,6 +26,7 @@ __all__ = [
     "Meaning",
     "Reading",
     "converted",
+    "outside",
     "read_meaning",
 ]
 
@@ -218,13 +219,26 @@ def _sentiment(known: Mapping[str, npt.NDArray[Any]], values: npt.NDArray[Any], 
     limits = told.range or _range_by_signs(values)
     if limits is None:
         return Reading(question=_which_range(values, told))
-    slack = 1e-6 * (limits[1] - limits[0])
     faults = [
-        (name, f"hold a sentiment outside [{limits[0]:g}, {limits[1]:g}]", wrong)
-        for name, split in known.items()
-        if (wrong := (np.asarray(split) < limits[0] - slack) | (np.asarray(split) > limits[1] + slack)).any()
+        (name, message, wrong) for name, split in known.items() for message, wrong in outside(np.asarray(split), limits)
     ]
     return Reading(Meaning("sentiment", limits), faults=faults)
+
+
+def outside(values: npt.NDArray[Any], limits: tuple[float, float]) -> list[tuple[str, npt.NDArray[np.bool_]]]:
+    """What is wrong with a sentiment that should lie on a scale: nothing, or a message and the samples concerned.
+
+    Args:
+        values: (N,) numbers; NaN is nowhere.
+        limits: Smallest and largest.
+
+    Example:
+        >>> outside(np.array([0.5, np.nan, 2.0]), (-1.0, 1.0))
+        [('hold a sentiment outside [-1, 1]', array([False, False,  True]))]
+    """
+    slack = 1e-6 * (limits[1] - limits[0])
+    wrong = (values < limits[0] - slack) | (values > limits[1] + slack)
+    return [(f"hold a sentiment outside [{limits[0]:g}, {limits[1]:g}]", wrong)] if wrong.any() else []
 
 
 def _range_by_signs(values: npt.NDArray[Any]) -> tuple[float, float] | None:

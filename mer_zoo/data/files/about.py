@@ -10,8 +10,17 @@ import numpy.typing as npt
 
 from mer_zoo.data.corpus.arrays import StoredArray
 from mer_zoo.data.corpus.checks import NOT_IN_IDS, Fault, as_numbers, as_texts, size_of, unwritable
-from mer_zoo.data.corpus.meaning import IEMOCAP_EMOTIONS, MAX_CLASSES, REMEDY, LabelKind, Meaning, read_meaning
+from mer_zoo.data.corpus.meaning import (
+    IEMOCAP_EMOTIONS,
+    MAX_CLASSES,
+    REMEDY,
+    LabelKind,
+    Meaning,
+    outside,
+    read_meaning,
+)
 from mer_zoo.data.files.drafts import Draft, SplitDraft
+from mer_zoo.data.files.labels import UNIMODAL_FIELDS
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import Budget
 
@@ -203,7 +212,14 @@ def compare_labels(draft: Draft, told: Meaning | None = None, task: LabelKind | 
         draft.faults.append(Fault("", "", str(error)))
         return
     draft.meaning, draft.question = reading.meaning, reading.question
-    for name, message, wrong in reading.faults:
-        split = draft.splits[name]
-        ids = tuple(split.ids[row] for row in np.flatnonzero(wrong))
-        draft.faults.append(Fault(name, split.label_field, f"{split.label_field} {message}", ids, REMEDY))
+    wrongs = [(name, draft.splits[name].label_field, message, wrong) for name, message, wrong in reading.faults]
+    limits = None if reading.meaning is None else reading.meaning.range
+    wrongs += [
+        (name, UNIMODAL_FIELDS[modality], message, wrong)
+        for name, split in draft.splits.items()
+        for modality, values in split.unimodal.items()
+        for message, wrong in (() if limits is None else outside(values, limits))
+    ]
+    for name, key, message, wrong in wrongs:
+        ids = tuple(draft.splits[name].ids[row] for row in np.flatnonzero(wrong))
+        draft.faults.append(Fault(name, key, f"{key} {message}", ids, REMEDY))

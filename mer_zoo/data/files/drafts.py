@@ -28,6 +28,7 @@ class SplitDraft:
         token_spans: (N, 2) first and last + 1 position of the tokens' mask, or None.
         labels: Float32 (N,) numbers, int64 (N,) classes or int64 (N, E) emotions; None where there are none.
         label_field: The field that they are of.
+        unimodal: Float32 (N,) sentiment of modalities alone, NaN where one is missing.
         words: Numbers of classes with the words that stand beside them.
         told: What the shape of its labels says about them.
     """
@@ -40,6 +41,7 @@ class SplitDraft:
     token_spans: npt.NDArray[np.int32] | None = None
     labels: npt.NDArray[Any] | None = None
     label_field: str = "labels"
+    unimodal: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     words: set[tuple[int, str]] = field(default_factory=set)
     told: Meaning | None = None
 

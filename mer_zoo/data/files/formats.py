@@ -38,7 +38,7 @@ from mer_zoo.data.corpus.corpus import empty_note
 from mer_zoo.data.corpus.meaning import LabelKind, Meaning
 from mer_zoo.data.files.about import compare_labels, note_signs, without_about
 from mer_zoo.data.files.drafts import Draft, SplitDraft, row_spans
-from mer_zoo.data.files.labels import LABEL_FIELDS, read_labels
+from mer_zoo.data.files.labels import LABEL_FIELDS, UNIMODAL_FIELDS, read_labels, read_unimodal
 from mer_zoo.data.files.pickles import no_collection
 from mer_zoo.data.files.ragged import longest_of, padded
 from mer_zoo.data.files.sources import read_tree
@@ -49,7 +49,7 @@ from mer_zoo.foreign import Budget
 __all__ = ["Draft", "SplitDraft", "describe", "read_draft"]
 
 LENGTHS = tuple(f"{key}_lengths" for key in MODALITIES)
-FIELDS = (*MODALITIES, "text_bert", *LENGTHS, "id", "raw_text", *LABEL_FIELDS)
+FIELDS = (*MODALITIES, "text_bert", *LENGTHS, "id", "raw_text", *LABEL_FIELDS, *UNIMODAL_FIELDS.values())
 FIELDS_OF_A_SPLIT = {*MODALITIES, "text_bert"}
 UNUSED = {"annotations"}  # what MMSA files hold beside the labels, as words
 MAX_HELD = 2**29  # bytes; a compressed file of a megabyte can claim a gigabyte
@@ -125,7 +125,8 @@ def describe(
 
 
 def _used(fields: Mapping[Any, Any]) -> dict[str, Any]:
-    return {key: fields[key] for key in FIELDS if key in fields}
+    unimodal = UNIMODAL_FIELDS.values()  # which extractors leave empty beside others
+    return {key: fields[key] for key in FIELDS if key in fields and not (key in unimodal and size_of(fields[key]) == 0)}
 
 
 class _SplitReader:
@@ -182,7 +183,20 @@ class _SplitReader:
                 draft.labels, draft.label_field = labels.values, key
                 break
         note_signs(draft, self.fields.get(draft.label_field), self.annotations, self.budget)
+        self._unimodal(draft)
         return draft
+
+    def _unimodal(self, draft: SplitDraft) -> None:
+        for modality, key in UNIMODAL_FIELDS.items():
+            if key not in self.fields:
+                continue
+            labels = read_unimodal(key, self.fields[key], self.budget)
+            for message, wrong in labels.faults:
+                self.fault(key, message, wrong)
+            if labels.values is not None:
+                draft.unimodal[modality] = labels.values
+        if draft.unimodal:
+            self.notes.append(f"there are labels of {', '.join(draft.unimodal)} alone, for networks that learn them")
 
     def _keep_equal_sizes(self) -> None:
         sizes = {key: size_of(value) for key, value in self.fields.items()}

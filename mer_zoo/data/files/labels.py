@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mer_zoo.batch import MODALITIES
 from mer_zoo.data.corpus.checks import as_numbers
 from mer_zoo.data.corpus.meaning import MAX_CLASSES
 from mer_zoo.foreign import Budget
 
-__all__ = ["LABEL_FIELDS", "Labels", "check_labels", "count_labels", "read_labels"]
+__all__ = ["LABEL_FIELDS", "UNIMODAL_FIELDS", "Labels", "check_labels", "count_labels", "read_labels", "read_unimodal"]
 
 LABEL_FIELDS = ("regression_labels", "labels", "classification_labels")
+UNIMODAL_FIELDS = {name: f"regression_labels_{name[0].upper()}" for name in MODALITIES}  # of MMSA's CH-SIMS
 _CLASSES = ("negative", "neutral", "positive")
 
 
@@ -55,6 +57,31 @@ def read_labels(key: str, value: Any, budget: Budget | None = None) -> Labels:
     if numbers.dtype.kind == "f" and numbers.size and np.isnan(numbers).all():
         return Labels(is_missing=True)
     return check_labels(key, numbers)
+
+
+def read_unimodal(key: str, value: Any, budget: Budget | None = None) -> Labels:
+    """Read what a modality alone says; samples may lack it.
+
+    Args:
+        key: Name of the field.
+        value: (N,), (N, 1) or (N, 1, 1) numbers, NaN or None where a sample has none, as an array or a flat list.
+        budget: Of the file; by default one of its own.
+
+    Example:
+        >>> read_unimodal("regression_labels_A", [-0.4, None]).values.tolist()
+        [-0.4000000059604645, nan]
+    """
+    numbers = as_numbers(value, budget or Budget(key))
+    if numbers is None or numbers.size != len(numbers):
+        return Labels(faults=[(f"{key} are not one number a sample", None)])
+    flat = numbers.reshape(-1)
+    missing = np.isnan(flat) if flat.dtype.kind == "f" else np.zeros(len(flat), bool)
+    if missing.all():
+        return Labels(is_missing=True)
+    found = _numbers(key, np.where(missing, 0, flat))
+    if found.values is not None:
+        found.values = np.where(missing, np.float32(np.nan), found.values)
+    return found
 
 
 def check_labels(key: str, numbers: npt.NDArray[Any]) -> Labels:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from mer_zoo.batch import MODALITIES
 from mer_zoo.data.corpus.arrays import CHUNK
 from mer_zoo.data.corpus.corpus import Corpus, SplitData
 from mer_zoo.data.corpus.tokens import found_tokens
@@ -81,6 +82,14 @@ class Pool:
             count = max(1, CHUNK // max(array[:1].nbytes, 1))
             for at in range(0, len(own), count):
                 yield np.asarray(array[own[at : at + count]])
+
+    def unimodal(self) -> dict[str, npt.NDArray[np.float32]]:
+        """(N,) labels of modalities alone, NaN where a part has none."""
+        return {
+            key: np.concatenate([part.unimodal.get(key, np.full(len(part), np.nan, np.float32)) for part in self.parts])
+            for key in MODALITIES
+            if any(key in part.unimodal for part in self.parts)
+        }
 
     def has_text(self) -> bool:
         """Whether most samples have a transcript."""

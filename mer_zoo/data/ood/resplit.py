@@ -180,8 +180,9 @@ def _write_split(folder: Path, name: str, pool: Pool, rows: Ints, advance: Any) 
         features=features,
         tokens=small(tokens) if tokens else None,
         labels=pool.labels[rows],
+        unimodal={key: values[rows] for key, values in pool.unimodal().items()},
     )
-    write_small(folder, name, spans, draft.tokens, draft.labels)
+    write_small(folder, name, spans, draft.tokens, draft.labels, draft.unimodal)
     return draft
 
 

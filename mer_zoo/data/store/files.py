@@ -87,6 +87,7 @@ def write_small(
     spans: Mapping[str, npt.NDArray[np.int32]],
     tokens: npt.NDArray[np.int32] | None,
     labels: npt.NDArray[Any] | None,
+    unimodal: Mapping[str, npt.NDArray[np.float32]],
 ) -> None:
     """Write the arrays of a split that are not features.
 
@@ -96,10 +97,12 @@ def write_small(
         spans: See :class:`~mer_zoo.data.corpus.corpus.SplitData`, as the others.
         tokens: Token ids, or None.
         labels: Labels, or None.
+        unimodal: Labels of modalities alone, as far as there are any.
     """
-    arrays = {f"{key}.spans": values for key, values in spans.items()}
+    arrays: dict[str, npt.NDArray[Any]] = {f"{key}.spans": values for key, values in spans.items()}
     arrays |= {} if tokens is None else {"tokens": tokens}
     arrays |= {} if labels is None else {"labels": labels}
+    arrays |= {f"labels.{key}": values for key, values in unimodal.items()}
     for key, values in arrays.items():
         content = io.BytesIO()  # numpy's own way into a file does not tell why it failed
         np.save(content, values, allow_pickle=False)

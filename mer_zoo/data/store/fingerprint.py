@@ -73,7 +73,8 @@ def labelling_sha256(folder: Path, splits: Mapping[str, Mapping[str, Any]], told
     """
     digest = hashlib.sha256()
     for name, about in splits.items():
-        for key in ("labels", "tokens", *(f"{modality}.spans" for modality in MODALITIES)):
+        parts = [f"{modality}.spans" for modality in MODALITIES] + [f"labels.{modality}" for modality in MODALITIES]
+        for key in ("labels", "tokens", *parts):
             file = folder / f"{name}.{key}.npy"
             if file.is_file():
                 digest.update(f"{name}.{key} {_file_sha256(file)}\n".encode())
@@ -103,6 +104,7 @@ def splits_sha256(splits: Mapping[str, SplitData]) -> str:
             **split.features,
         }
         arrays |= {f"{key} spans": spans for key, spans in split.spans.items()}
+        arrays |= {f"{key} labels": labels for key, labels in split.unimodal.items()}
         for key, array in arrays.items():
             if array is not None:
                 digest.update(f"{name} {key} {array.dtype.str} {array.shape}\n".encode())

@@ -113,6 +113,9 @@ def _open_split(folder: Path, name: str, about: Any, vocabulary: int) -> SplitDa
         raise ValueError(f"features or raw_text of {name} are not what they should be")
     if any(type(about[key]) is not bool for key in ("tokens", "labels")):
         raise ValueError(f"tokens or labels of {name} are neither there nor not")
+    unimodal = about.get("unimodal", [])  # of which stores of earlier versions say nothing
+    if not _are_texts(unimodal) or not set(unimodal) <= set(MODALITIES):
+        raise ValueError(f"labels of {name} are of {str(unimodal)[:40]} alone, which is no modality")
 
     def array(key: str, *kinds: str) -> npt.NDArray[Any]:
         return _map(folder / f"{name}.{key}.npy", count, kinds)
@@ -124,6 +127,7 @@ def _open_split(folder: Path, name: str, about: Any, vocabulary: int) -> SplitDa
         labels=array("labels", "<f4 1", "<i8 1", "<i8 2") if about["labels"] else None,
         ids=about["ids"],
         raw_text=[""] * count if raw_text is None else raw_text,
+        unimodal={key: array(f"labels.{key}", "<f4 1") for key in MODALITIES if key in unimodal},
     )
     _check_texts(name, split)
     _check_labels(name, split)
@@ -143,6 +147,9 @@ def _check_texts(name: str, split: SplitData) -> None:
 
 def _check_labels(name: str, split: SplitData) -> None:
     """The same as of a source."""
+    for modality, values in split.unimodal.items():
+        if np.isinf(values).any():
+            raise ValueError(f"labels of {modality} alone of {name} hold infinite values")
     if split.labels is None:
         return
     classes = split.labels.ndim == 1 and split.labels.dtype.kind == "i"

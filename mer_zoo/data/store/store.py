@@ -36,9 +36,12 @@ from mer_zoo.errors import MERError
 __all__ = ["META", "is_store", "may_be_part", "open_corpus", "open_store", "unfinished_store", "write_store"]
 
 VERSION = 1
+READING = 2  # raised where readers find more in a source than they did, so that caches are made anew
 META = "corpus.json"
 LABELLING = "labelling_sha256"
-_PART = re.compile(rf"({SPLIT_NAME.pattern})\.(({'|'.join(MODALITIES)})(\.spans)?|tokens|labels)\.npy")
+_PART = re.compile(
+    rf"({SPLIT_NAME.pattern})\.(({'|'.join(MODALITIES)})(\.spans)?|tokens|labels(\.({'|'.join(MODALITIES)}))?)\.npy"
+)
 
 
 def open_corpus(
@@ -74,7 +77,7 @@ def open_corpus(
     if not path.exists():
         raise MERError(f"{path} does not exist; give the path of a corpus file or folder (data.path)")
     folder, own = cache_folder(path, cache_dir)
-    prefix, key = version_key(path, nan, VERSION)
+    prefix, key = version_key(path, nan, READING)
     store = folder / f"{prefix}{key}"
     if not _is_believed(store, path, own):
         try:
@@ -234,7 +237,7 @@ def _write_split(folder: Path, name: str, draft: Draft, nan: NanPolicy, advance:
         write_features(folder / f"{name}.{key}.npy", array.shape, blocks, advance)
 
     scan = scan_split(name, split, nan, write)
-    write_small(folder, name, scan.spans, split.tokens, split.labels)
+    write_small(folder, name, scan.spans, split.tokens, split.labels, split.unimodal)
     return scan
 
 
@@ -247,6 +250,7 @@ def _write_meta(folder: Path, source: Path, draft: Draft) -> None:
             "tokens": split.tokens is not None,
             "labels": split.labels is not None,
         }
+        | ({"unimodal": list(split.unimodal)} if split.unimodal else {})
         for name, split in draft.splits.items()
     }
     told = {} if draft.told is None else draft.told.plain()

@@ -96,6 +96,7 @@ def stack_views(views: Sequence[Batch]) -> Batch:
         index=torch.cat([view.index for view in views]),
         ids=first.ids * times,
         raw_text=first.raw_text * times,
+        unimodal={name: torch.cat([view.unimodal[name] for view in views]) for name in first.unimodal},
     )
 
 
