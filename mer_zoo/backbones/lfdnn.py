@@ -25,13 +25,14 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from typing_extensions import override
 
-from mer_zoo.batch import DataSpec, Modality, Output
+from mer_zoo.batch import Batch, DataSpec, Modality, Output
 from mer_zoo.functional.dropout import dropout
 from mer_zoo.layers.subnets import UtteranceSubnets
 from mer_zoo.layers.text_encoder import TextEncoderSpec
+from mer_zoo.layers.unimodal import UnimodalHeads
 from mer_zoo.model import Backbone
 from mer_zoo.task import Task
 
@@ -51,9 +52,10 @@ class LFDNN(Backbone):
         embed_dropout: Dropout of what enters the subnets of audio and vision.
         out_dropout: Dropout of the joined vector.
         mask_padding: Leave padding out everywhere. False, as in the usual code, keeps batches at full length.
+        unimodal_weight: Weight of the losses of heads that learn the corpus' labels of modalities alone, as MLF-DNN of
+            the CH-SIMS paper has them; with 0 there are no such heads.
 
     Example:
-        >>> from mer_zoo.batch import Batch
         >>> from mer_zoo.task import SentimentRegression
         >>> spec, task = DataSpec(), SentimentRegression()
         >>> model = LFDNN(spec, task, hidden_dims=(8, 4, 4), text_out=4, fusion_dim=8)
@@ -73,6 +75,7 @@ class LFDNN(Backbone):
         embed_dropout: float = 0.2,
         out_dropout: float = 0.2,
         mask_padding: bool = True,
+        unimodal_weight: float = 0.0,
     ) -> None:
         super().__init__(spec, task, text_encoder)
         self.fixed_length = self.reads_padding = not mask_padding
@@ -82,10 +85,19 @@ class LFDNN(Backbone):
         self.fc2 = nn.Linear(fusion_dim, fusion_dim)
         self.head = nn.Linear(fusion_dim, task.num_outputs)
         self.feature_dim = fusion_dim
+        self.unimodal = None
+        if unimodal_weight:
+            dims = self.subnets.output_dims
+            self.unimodal = UnimodalHeads("LFDNN", dims, fusion_dim, task, unimodal_weight, out_dropout)
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        joined = torch.cat(list(self.subnets(self.in_use(text, audio, vision)).values()), 1)
+        vectors = self.subnets(self.in_use(text, audio, vision))
+        joined = torch.cat(list(vectors.values()), 1)
         inner = F.relu(self.fc1(dropout(joined, self.out_dropout, self.training)))
         features = F.relu(self.fc2(inner))
-        return Output(self.classify(features), features)
+        return Output(self.classify(features), features, aux=vectors)
+
+    @override
+    def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        return {} if self.unimodal is None else self.unimodal.losses(output.aux, batch)

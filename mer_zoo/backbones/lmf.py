@@ -37,11 +37,12 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mer_zoo.batch import DataSpec, Modality, Output
+from mer_zoo.batch import Batch, DataSpec, Modality, Output
 from mer_zoo.errors import MERError
 from mer_zoo.functional.tensor_fusion import low_rank_fusion
 from mer_zoo.layers.subnets import UtteranceSubnets
 from mer_zoo.layers.text_encoder import TextEncoderSpec
+from mer_zoo.layers.unimodal import UnimodalHeads
 from mer_zoo.model import Backbone
 from mer_zoo.task import Task
 
@@ -83,12 +84,13 @@ class LMF(Backbone):
         rank: Rank R of the weights.
         embed_dropout: Dropout of what enters the subnets of audio and vision.
         mask_padding: Leave padding out everywhere. False, as in the usual code, keeps batches at full length.
+        unimodal_weight: Weight of the losses of heads that learn the corpus' labels of modalities alone, as MLMF of
+            the CH-SIMS paper has them; with 0 there are no such heads.
 
     Raises:
         MERError: For a rank below one, or a text subnet narrower than two.
 
     Example:
-        >>> from mer_zoo.batch import Batch
         >>> from mer_zoo.task import SentimentClassification
         >>> spec, task = DataSpec(), SentimentClassification(3)
         >>> output = LMF(spec, task, hidden_dims=(8, 4, 4))(Batch.random(spec, task, size=2))
@@ -105,6 +107,7 @@ class LMF(Backbone):
         rank: int = 4,
         embed_dropout: float = 0.2,
         mask_padding: bool = True,
+        unimodal_weight: float = 0.0,
     ) -> None:
         super().__init__(spec, task, text_encoder)
         if rank < 1 or hidden_dims[0] < 2:
@@ -120,9 +123,17 @@ class LMF(Backbone):
         )
         self.head = RankSum(rank, outputs)
         self.feature_dim = rank * outputs
+        self.unimodal = None
+        if unimodal_weight:
+            dims = self.subnets.output_dims
+            self.unimodal = UnimodalHeads("LMF", dims, hidden_dims[0] // 2, task, unimodal_weight)
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
         vectors = self.subnets(self.in_use(text, audio, vision))
         features = low_rank_fusion(list(vectors.values()), [self.factors[name] for name in vectors]).flatten(1)
-        return Output(self.classify(features), features)
+        return Output(self.classify(features), features, aux=vectors)
+
+    @override
+    def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        return {} if self.unimodal is None else self.unimodal.losses(output.aux, batch)

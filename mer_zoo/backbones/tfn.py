@@ -38,12 +38,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mer_zoo.batch import DataSpec, Modality, Output
+from mer_zoo.batch import Batch, DataSpec, Modality, Output
 from mer_zoo.data.corpus.meaning import MOSI_RANGE
 from mer_zoo.functional.dropout import dropout
 from mer_zoo.functional.tensor_fusion import tensor_fusion
 from mer_zoo.layers.subnets import UtteranceSubnets
 from mer_zoo.layers.text_encoder import TextEncoderSpec
+from mer_zoo.layers.unimodal import UnimodalHeads
 from mer_zoo.model import Backbone
 from mer_zoo.task import SentimentRegression, Task
 
@@ -64,9 +65,10 @@ class TFN(Backbone):
         out_dropout: Dropout of the fused tensor.
         squash: Keep the scores of a regression in the range of its labels, [-3, 3] by 6 sigmoid(.) - 3.
         mask_padding: Leave padding out everywhere. False, as in the usual code, keeps batches at full length.
+        unimodal_weight: Weight of the losses of heads that learn the corpus' labels of modalities alone, as MTFN of
+            the CH-SIMS paper has them; with 0 there are no such heads.
 
     Example:
-        >>> from mer_zoo.batch import Batch
         >>> from mer_zoo.task import SentimentRegression
         >>> spec, task = DataSpec(), SentimentRegression()
         >>> output = TFN(spec, task, hidden_dims=(8, 4, 4), text_out=4, fusion_dim=8)(Batch.random(spec, task, size=3))
@@ -86,6 +88,7 @@ class TFN(Backbone):
         out_dropout: float = 0.2,
         squash: bool = True,
         mask_padding: bool = True,
+        unimodal_weight: float = 0.0,
     ) -> None:
         super().__init__(spec, task, text_encoder)
         self.fixed_length = self.reads_padding = not mask_padding
@@ -97,13 +100,22 @@ class TFN(Backbone):
         self.fc2 = nn.Linear(fusion_dim, fusion_dim)
         self.head = nn.Linear(fusion_dim, task.num_outputs)
         self.feature_dim = fusion_dim
+        self.unimodal = None
+        if unimodal_weight:
+            dims = self.subnets.output_dims
+            self.unimodal = UnimodalHeads("TFN", dims, fusion_dim, task, unimodal_weight, out_dropout)
 
     @override
     def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
-        z = tensor_fusion(list(self.subnets(self.in_use(text, audio, vision)).values()))
+        vectors = self.subnets(self.in_use(text, audio, vision))
+        z = tensor_fusion(list(vectors.values()))
         inner = F.relu(self.fc1(dropout(z, self.out_dropout, self.training)))
         features = F.relu(self.fc2(inner))
-        return Output(self.classify(features), features)
+        return Output(self.classify(features), features, aux=vectors)
+
+    @override
+    def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        return {} if self.unimodal is None else self.unimodal.losses(output.aux, batch)
 
     @override
     def classify(self, features: Tensor) -> Tensor:

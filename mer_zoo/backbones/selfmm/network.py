@@ -21,6 +21,9 @@ What is decided here:
       1. For classes and emotions, where half a label means nothing, and for scales whose middle need not be neutral,
       the heads of the modalities learn the given labels with weight 1: with tanh |y_s - y_m| = 0 they would never
       learn anything;
+    * ``unimodal_labels="corpus"`` learns what people said of each modality alone, where the corpus has it (CH-SIMS), in
+      place of what is generated: with weight 1, since such a label also teaches where it equals the common one. A
+      sample without one is left out of the head's loss. The default generates, as published;
     * until the second visit of a sample its own labels are the common ones: in the first epoch the heads get a gradient
       of 0;
     * the momentum counts how often a sample was seen, not epochs. Both are the same unless a sampler repeats samples or
@@ -47,7 +50,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -61,11 +64,14 @@ from mer_zoo.functional.label_generation import label_weights
 from mer_zoo.layers.recurrent import LSTMEncoder
 from mer_zoo.layers.sequence import TextPool, pool_text
 from mer_zoo.layers.text_encoder import TextEncoderSpec
+from mer_zoo.layers.unimodal import check_sentiment, unimodal_losses
 from mer_zoo.model import Backbone
 from mer_zoo.options import check_choice
 from mer_zoo.task import SentimentRegression, Task
 
-__all__ = ["SelfMM"]
+__all__ = ["SelfMM", "UnimodalLabels"]
+
+UnimodalLabels = Literal["generated", "corpus"]
 
 
 class Unimodal(NamedTuple):
@@ -92,9 +98,12 @@ class SelfMM(Backbone):
         post_dropout: Dropout of each utterance vector in front of its own head, which only training has.
         text_pool: Utterance vector of the text, its ``first`` position or the ``mean``; None is the first position with
             an encoder and the mean without.
+        unimodal_labels: What the heads of the modalities learn: labels ``generated`` as published, or those that the
+            ``corpus`` has of modalities alone.
 
     Raises:
-        MERError: For an unknown ``text_pool``.
+        MERError: For an unknown ``text_pool`` or ``unimodal_labels``, or labels of the corpus for a task of another
+            kind than sentiment.
 
     Example:
         >>> from mer_zoo.task import SentimentRegression
@@ -119,8 +128,13 @@ class SelfMM(Backbone):
         out_dropout: float = 0.0,
         post_dropout: float = 0.1,
         text_pool: TextPool | None = None,
+        unimodal_labels: UnimodalLabels = "generated",
     ) -> None:
         super().__init__(spec, task, text_encoder)
+        check_choice("SelfMM", "unimodal_labels", unimodal_labels, get_args(UnimodalLabels))
+        self.from_corpus = unimodal_labels == "corpus"
+        if self.from_corpus:
+            check_sentiment("SelfMM", task)
         self.text_pool = text_pool or ("mean" if self.text_encoder is None else "first")
         check_choice("SelfMM", "text_pool", self.text_pool, get_args(TextPool))
         sizes = dict(zip(("audio", "vision"), zip(lstm_dims, out_dims, strict=True), strict=True))
@@ -138,7 +152,7 @@ class SelfMM(Backbone):
         self.towers = nn.ModuleDict({name: Tower(widths[name], dim, post_dropout) for name, dim in dims.items()})
         self.unimodal = nn.ModuleDict({name: nn.Linear(dim, task.num_outputs) for name, dim in dims.items()})
         self.bank = None
-        if isinstance(task, SentimentRegression) and task.convention != "scale":
+        if isinstance(task, SentimentRegression) and task.convention != "scale" and not self.from_corpus:
             self.bank = LabelBank(fusion_dim, dims, task.limits[1])
         self.feature_dim = fusion_dim
 
@@ -164,6 +178,9 @@ class SelfMM(Backbone):
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """L_s = mean(tanh |y_s - y_m| |prediction_s - y_s|) of each modality s; for classes the task's own loss."""
         predictions = output.aux.predictions
+        if self.from_corpus:
+            known = unimodal_losses(self.task, predictions, batch)
+            return {f"self_mm/{name}": loss for name, loss in known.items()}
         if self.bank is None:
             losses = {name: self.task.criterion(logits, batch.target) for name, logits in predictions.items()}
         else:
