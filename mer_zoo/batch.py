@@ -77,6 +77,37 @@ def _to(value: Any, *args: Any, **kwargs: Any) -> Any:
     return value
 
 
+def _pinned(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _pinned(item) for key, item in value.items()}
+    return value.pin_memory() if isinstance(value, (Tensor, Modality)) else value
+
+
+def _rows(value: Any, rows: Tensor, places: Sequence[int]) -> Any:
+    """The samples at some rows of a tensor, of a list or of what consists of these."""
+    if isinstance(value, Tensor):
+        return value[rows]
+    if isinstance(value, Modality):
+        return Modality(**{f.name: _rows(getattr(value, f.name), rows, places) for f in dataclasses.fields(value)})
+    if isinstance(value, dict):
+        return {key: _rows(item, rows, places) for key, item in value.items()}
+    return [value[place] for place in places] if value else value
+
+
+def _joined(values: Sequence[Any]) -> Any:
+    """One after the other; what one of them lacks, such as weights, all lack."""
+    first = values[0]
+    if any(value is None for value in values):
+        return None
+    if isinstance(first, Tensor):
+        return torch.cat(list(values))
+    if isinstance(first, Modality):
+        return Modality(**{f.name: _joined([getattr(v, f.name) for v in values]) for f in dataclasses.fields(first)})
+    if isinstance(first, dict):
+        return {key: _joined([value[key] for value in values]) for key in first if all(key in v for v in values)}
+    return [item for value in values for item in value]
+
+
 def _real_columns(real: Tensor) -> tuple[int, int]:
     """First and one past the last column that is real; one column where none is."""
     columns = real.nonzero()
@@ -141,6 +172,11 @@ class Modality:
         """Cut the columns, in front and behind, that are padding in every sample; at least one column stays."""
         return self.window(*_real_columns(self.mask.any(0)))
 
+    def take(self, rows: Tensor) -> Modality:
+        """Return the samples at (N,) rows, which may repeat."""
+        taken: Modality = _rows(self, rows, ())
+        return taken
+
     def window(self, start: int, stop: int) -> Modality:
         """Return the columns start <= t < stop."""
         ids = None if self.token_ids is None else self.token_ids[:, start:stop]
@@ -163,12 +199,19 @@ class Batch:
             :class:`~mer_zoo.callbacks.PropensityWeights` has given them, for the loss of a LightningModule of your own.
         unimodal: (B,) sentiment of modalities alone, by modality, NaN where a sample has none; empty where the corpus
             has none.
+        speaker: (B,) which of its dialogue's speakers says each sample, 0 the first by name, -1 where it is not told;
+            None where no file tells speakers.
+        dialogue: (B,) the dialogue of each sample, numbered in its split; None where nothing tells it.
+        turn: (B,) numbers that rise within a dialogue, -1 where one is not told; None where nothing tells them.
+        names: Names of the samples' ``speaker`` and ``dialogue``, B each, as far as they are told.
 
     Example:
         >>> from mer_zoo.task import SentimentClassification
         >>> batch = Batch.random(DataSpec(), SentimentClassification(3), size=2)
         >>> len(batch), batch.audio.x.shape
         (2, torch.Size([2, 8, 5]))
+        >>> batch.take([1, 1, 0]).ids
+        ['random$_$1', 'random$_$1', 'random$_$0']
     """
 
     text: Modality
@@ -180,6 +223,10 @@ class Batch:
     raw_text: list[str] = field(default_factory=list)
     sample_weight: Tensor | None = None
     unimodal: dict[str, Tensor] = field(default_factory=dict)
+    speaker: Tensor | None = None
+    dialogue: Tensor | None = None
+    turn: Tensor | None = None
+    names: dict[str, list[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -229,9 +276,31 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """Copy every tensor to page-locked memory."""
-        pinned = {name: self.modality(name).pin_memory() for name in MODALITIES}
-        unimodal = {name: labels.pin_memory() for name, labels in self.unimodal.items()}
-        return self.replace(**pinned, target=self.target.pin_memory(), index=self.index.pin_memory(), unimodal=unimodal)
+        return Batch(**{f.name: _pinned(getattr(self, f.name)) for f in dataclasses.fields(self)})
+
+    def take(self, rows: Sequence[int]) -> Batch:
+        """Return the samples at some rows, which may repeat, with all that is told of them.
+
+        Args:
+            rows: Places in this batch.
+        """
+        at = torch.as_tensor(rows, dtype=torch.long, device=self.index.device)
+        return Batch(**{f.name: _rows(getattr(self, f.name), at, rows) for f in dataclasses.fields(self)})
+
+    @classmethod
+    def joined(cls, batches: Sequence[Batch]) -> Batch:
+        """Put the samples of several batches one after the other.
+
+        Args:
+            batches: At least one; all of the same shapes but for the number of samples.
+
+        Example:
+            >>> from mer_zoo.task import SentimentRegression
+            >>> batch = Batch.random(DataSpec(), SentimentRegression(), size=2)
+            >>> Batch.joined([batch, batch.take([0])]).index.tolist()
+            [0, 1, 0]
+        """
+        return cls(**{f.name: _joined([getattr(b, f.name) for b in batches]) for f in dataclasses.fields(cls)})
 
     def trim(self) -> Batch:
         """Cut padding that no sample of the batch needs from every modality.

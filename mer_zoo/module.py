@@ -15,7 +15,7 @@ from typing_extensions import Self, override
 from mer_zoo.batch import Batch, BatchSource, Output
 from mer_zoo.confounding import ValidationWeights, Words
 from mer_zoo.data.datamodule import MERDataModule
-from mer_zoo.data.dataset import MappedSource
+from mer_zoo.data.source import MappedSource
 from mer_zoo.functional.draws import global_seed
 from mer_zoo.model import Model, WrapperFactory, check_model
 from mer_zoo.scores import Scores, measure

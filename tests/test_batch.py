@@ -88,3 +88,44 @@ def test_trimming_keeps_a_shared_time_axis() -> None:
     trimmed = batch.trim()
     assert trimmed.text.x.flatten().tolist() == trimmed.audio.x.flatten().tolist() == [1.0, 2.0, 3.0]
     assert trimmed.vision.x.shape[1] == 1
+
+
+@pytest.fixture
+def spoken(batch: Batch) -> Batch:
+    numbers = {"speaker": torch.tensor([0, 1, 0, -1]), "dialogue": torch.tensor([0, 0, 1, 1]), "turn": torch.arange(4)}
+    tokens = batch.text.replace(token_ids=torch.arange(24).view(4, 6))
+    return batch.replace(text=tokens, **numbers, names={"speaker": [*"abc", ""]}, raw_text=list("wxyz"))
+
+
+def test_samples_are_taken_with_all_that_is_told_of_them(spoken: Batch) -> None:
+    taken = spoken.take([3, 1, 1])
+    assert taken.ids == [spoken.ids[row] for row in (3, 1, 1)]
+    assert taken.raw_text == ["z", "x", "x"]
+    assert taken.names == {"speaker": ["", "b", "b"]}
+    for name in ("speaker", "dialogue", "turn", "index", "target"):
+        assert torch.equal(getattr(taken, name), getattr(spoken, name)[[3, 1, 1]])
+    assert taken.text.token_ids is not None
+    assert taken.text.token_ids[:, 0].tolist() == [18, 6, 6]
+    assert torch.equal(taken.audio.observed, spoken.audio.observed[[3, 1, 1]])
+    assert taken.sample_weight is None
+
+
+def test_joined_undoes_taking(spoken: Batch) -> None:
+    parts = [spoken.take([0]), spoken.take([1, 2, 3])]
+    assert str(Batch.joined(parts)) == str(spoken)
+
+
+def test_what_one_batch_does_not_tell_is_not_told_of_all(spoken: Batch, batch: Batch) -> None:
+    both = Batch.joined([spoken, batch.replace(turn=torch.zeros(4, dtype=torch.long))])
+    assert both.speaker is None
+    assert both.names == {}
+    assert both.turn is not None
+    assert both.turn.tolist() == [0, 1, 2, 3, 0, 0, 0, 0]
+
+
+def test_who_speaks_moves_with_the_batch(spoken: Batch) -> None:
+    moved = spoken.to("meta", torch.half)
+    assert all(getattr(moved, name).is_meta for name in ("speaker", "dialogue", "turn"))
+    assert moved.speaker is not None
+    assert moved.speaker.dtype is torch.int64
+    assert moved.names == spoken.names

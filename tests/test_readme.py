@@ -153,7 +153,7 @@ def test_corpora_of_the_page_are_read(tmp_path: Path, monkeypatch: pytest.Monkey
     for block in re.findall(r"^```python\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL):
         exec(compile(block, "a page", "exec"), names)
     paths = re.findall(r"^mer-zoo validate-data (\S+)$", page, flags=re.MULTILINE)
-    assert len(paths) == 7
+    assert len(paths) == 8
     assert {path: [str(fault) for fault in validate(path)] for path in paths} == {path: [] for path in paths}
 
 

@@ -49,7 +49,7 @@ from benchmarks.studies.table import Answers, Column, accuracy_table, spread, wr
 from mer_zoo.backbones import CUMDFNet, MulT
 from mer_zoo.batch import MODALITIES, Batch, DataSpec
 from mer_zoo.data.datamodule import MOSI, MERDataModule, SyntheticMER
-from mer_zoo.data.dataset import SplitSource
+from mer_zoo.data.source import SplitSource
 from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.layers.label_guided import LGMMT
 from mer_zoo.model import Backbone, Model

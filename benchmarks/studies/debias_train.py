@@ -11,7 +11,7 @@ import mer_zoo.backbones
 from benchmarks.studies.debias import CHOICES, METRIC, RATES, SIZES, TAUS, Comparison, build, labels
 from benchmarks.studies.frame import Job, Place, Plan, Record, Results, about, fit, result_of, tested
 from mer_zoo.confounding.strength import Selection
-from mer_zoo.data.corpus.overlap import recordings
+from mer_zoo.data.corpus.conversation import recordings
 from mer_zoo.data.datamodule import MERDataModule
 from mer_zoo.model import Model
 from mer_zoo.module import MERModule

@@ -12,7 +12,7 @@ import torch
 from mer_zoo.audit.predicted import check_predictions
 from mer_zoo.audit.runs import Run, tested
 from mer_zoo.audit.text_head import check_text_alone, check_text_probe
-from mer_zoo.data.corpus.overlap import recordings
+from mer_zoo.data.corpus.conversation import recordings
 from mer_zoo.data.survey.finding import Finding, NotChecked
 from mer_zoo.data.survey.material import Material
 from mer_zoo.data.survey.probes import Sample

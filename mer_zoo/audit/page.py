@@ -136,7 +136,13 @@ def _store(path: Path) -> tuple[Draft, str, list[Finding | NotChecked]]:
             for key, file in files.items()
         }
         drafts[name] = SplitDraft(
-            split.ids, split.raw_text, features, {}, split.token_ids, split.spans["text"], split.labels
+            split.ids,
+            split.raw_text,
+            features,
+            tokens=split.token_ids,
+            token_spans=split.spans["text"],
+            labels=split.labels,
+            conversation=split.conversation,
         )
     draft = Draft(drafts, index["aligned"], index["vocab_size"], index["notes"], sha256=index.get("sha256"))
     return draft, str(path), list(_source_of(path, index))

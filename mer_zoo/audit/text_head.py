@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mer_zoo.audit.runs import Run
-from mer_zoo.data.corpus.overlap import recordings
+from mer_zoo.data.corpus.conversation import recordings
 from mer_zoo.data.survey.finding import Finding, NotChecked
 from mer_zoo.data.survey.material import Material
 from mer_zoo.data.survey.probes import Sample, choose

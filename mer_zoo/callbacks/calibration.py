@@ -16,9 +16,9 @@ from typing_extensions import override
 
 from mer_zoo.batch import availability_name
 from mer_zoo.data.datamodule import MERDataModule
-from mer_zoo.data.dataset import MappedSource
 from mer_zoo.data.missing.conditions import Condition
 from mer_zoo.data.missing.pattern import SMM
+from mer_zoo.data.source import MappedSource
 from mer_zoo.errors import MERError
 from mer_zoo.module import MERModule
 from mer_zoo.runs.folder import is_trial

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mer_zoo.data.corpus.checks import plural
-from mer_zoo.data.corpus.overlap import recordings
+from mer_zoo.data.corpus.conversation import recordings
 from mer_zoo.data.files.groups import read_groups
 from mer_zoo.errors import MERError
 

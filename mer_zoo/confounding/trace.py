@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mer_zoo.batch import Batch, BatchSource
 from mer_zoo.confounding.spelling import spell
-from mer_zoo.data.corpus.overlap import recordings
+from mer_zoo.data.corpus.conversation import recordings
 from mer_zoo.errors import MERError
 from mer_zoo.functional.language_bias import bias_words
 from mer_zoo.functional.word_choice import frequent_words, word_counts, word_shares

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +13,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import override
 
-from mer_zoo.batch import Batch, BatchSource, DataSpec, Modality
+from mer_zoo.batch import Batch, DataSpec, Modality
+from mer_zoo.data.corpus.conversation import Conversation
 from mer_zoo.data.corpus.corpus import SplitData
 from mer_zoo.errors import MERError
 from mer_zoo.task import Task
 
-__all__ = ["MappedSource", "Scaler", "SplitDataset", "SplitSource", "check_labels", "check_tokens"]
+__all__ = ["Scaler", "SplitDataset", "check_labels", "check_tokens"]
 
 CHUNK = 256  # samples read at a time while statistics are fitted; bounds memory on mapped corpora
 
@@ -200,7 +202,18 @@ class SplitDataset(Dataset[Batch]):
                 for name, values in self.split.unimodal.items()
                 if name in self.spec.modalities
             },
+            **{name: torch.from_numpy(column[rows]) for name, column in self._numbers.items()},
+            names={name: [column[i] for i in places] for name, column in self.conversation.names().items()},
         )
+
+    @cached_property
+    def conversation(self) -> Conversation:
+        """Who says each sample, in which dialogue and turn, as the file tells, and where it does not, its ids."""
+        return self.split.conversation.completed(self.split.ids)
+
+    @cached_property
+    def _numbers(self) -> dict[str, npt.NDArray[np.int64]]:
+        return self.conversation.numbers()
 
     def _target(self, rows: npt.NDArray[np.int64]) -> Tensor:
         if self.split.labels is not None:
@@ -264,36 +277,3 @@ def _fit_length(modality: Modality, length: int, pad: int) -> Modality:
 
     ids = None if modality.token_ids is None else fit(modality.token_ids)
     return Modality(fit(modality.x), fit(modality.mask), token_ids=ids)
-
-
-class MappedSource:
-    """A source whose batches are changed on their way.
-
-    Args:
-        source: The batches.
-        change: What becomes of each.
-    """
-
-    def __init__(self, source: BatchSource, change: Callable[[Batch], Batch]) -> None:
-        self.source, self.change = source, change
-
-    def __iter__(self) -> Iterator[Batch]:
-        return map(self.change, self.source)
-
-
-class SplitSource:
-    """A re-iterable over one split: unshuffled, complete on every rank, on the device.
-
-    Args:
-        dataset: The split.
-        batch_size: Samples a batch.
-        device: Where the batches go.
-    """
-
-    def __init__(self, dataset: SplitDataset, batch_size: int, device: torch.device | str = "cpu") -> None:
-        self.dataset, self.batch_size, self.device = dataset, batch_size, device
-
-    def __iter__(self) -> Iterator[Batch]:
-        for start in range(0, len(self.dataset), self.batch_size):
-            stop = min(start + self.batch_size, len(self.dataset))
-            yield self.dataset.__getitems__(range(start, stop)).to(self.device)

@@ -165,9 +165,9 @@ def _draft_split(path: Path, name: str, corpus: Corpus) -> SplitDraft:
         split.ids,
         split.raw_text,
         features,
-        {},
-        split.token_ids,
-        split.spans["text"],
-        split.labels,
+        tokens=split.token_ids,
+        token_spans=split.spans["text"],
+        labels=split.labels,
+        conversation=split.conversation,
         unimodal=dict(split.unimodal),
     )

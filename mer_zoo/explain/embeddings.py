@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mer_zoo.data.corpus.overlap import recordings
+from mer_zoo.data.corpus.conversation import recordings
 from mer_zoo.errors import MERError
 from mer_zoo.explain.gradients import INSTALL
 from mer_zoo.explain.scatter import Panel, scatter_picture

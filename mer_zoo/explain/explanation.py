@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from mer_zoo.batch import Batch, Modality
+from mer_zoo.batch import Batch
 from mer_zoo.explain.ablation import left_out
 from mer_zoo.explain.gradients import STEPS, word_gradients
 from mer_zoo.explain.words import kept_words, words_of
@@ -149,21 +149,7 @@ def _explain_one(
 
 def _sample(batch: Batch, place: int) -> Batch:
     """One sample of a batch, without padding."""
-    row = slice(place, place + 1)
-
-    def of(modality: Modality) -> Modality:
-        ids = None if modality.token_ids is None else modality.token_ids[row]
-        return Modality(modality.x[row], modality.mask[row], modality.observed[row], ids)
-
-    return Batch(
-        of(batch.text),
-        of(batch.audio),
-        of(batch.vision),
-        batch.target[row],
-        batch.index[row],
-        batch.ids[row],
-        batch.raw_text[row],
-    )
+    return batch.take([place])
 
 
 def _label(task: Task, target: Tensor) -> str:

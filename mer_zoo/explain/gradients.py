@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mer_zoo.batch import MODALITIES, Batch, Modality
+from mer_zoo.batch import Batch
 from mer_zoo.data.missing.drop import drop
 from mer_zoo.errors import MERError
 from mer_zoo.functional.attribution import class_probability
@@ -126,12 +126,4 @@ def _thawed(model: Model) -> Iterator[None]:
 
 def _repeated(batch: Batch, times: int) -> Batch:
     """A batch of one sample with that sample several times."""
-    rows = torch.zeros(times, dtype=torch.long)
-
-    def of(modality: Modality) -> Modality:
-        ids = None if modality.token_ids is None else modality.token_ids[rows]
-        return Modality(modality.x[rows], modality.mask[rows], modality.observed[rows], ids)
-
-    text, audio, vision = (of(batch.modality(name)) for name in MODALITIES)
-    ids, texts = batch.ids * times, batch.raw_text * times
-    return Batch(text, audio, vision, batch.target[rows], batch.index[rows], ids, texts)
+    return batch.take([0] * times)

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mer_zoo.data.corpus.overlap import recordings
+from mer_zoo.data.corpus.conversation import recordings
 from mer_zoo.metrics.significance import Interval, paired_bootstrap
 from mer_zoo.reports.groups import Group
 from mer_zoo.reports.record import ConditionResult

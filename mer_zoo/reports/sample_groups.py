@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from mer_zoo.data.corpus.overlap import recordings
+from mer_zoo.data.corpus.conversation import recordings
 from mer_zoo.data.files.groups import read_columns
 from mer_zoo.errors import MERError
 from mer_zoo.reports.clusters import values_by_id

@@ -8,7 +8,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from mer_zoo.batch import Batch, Modality
+from mer_zoo.batch import Batch
 from mer_zoo.errors import MERError
 from mer_zoo.functional.additive import additive_projection, marginals
 from mer_zoo.model import Model
@@ -37,18 +37,8 @@ def combined(batch: Batch, rows: Mapping[str, Tensor]) -> Batch:
         (['random$_$0', 'random$_$0'], True)
     """
     first = next(iter(rows.values()))
-    parts = {name: _of_rows(batch.modality(name), rows.get(name, first)) for name in ("text", "audio", "vision")}
-    named = {
-        key: [values[row] for row in first.tolist()] if values else []
-        for key, values in (("ids", batch.ids), ("raw_text", batch.raw_text))
-    }
-    own = {"target": batch.target[first], "index": batch.index[first]}
-    return batch.replace(**parts, **named, **own, sample_weight=None, unimodal={})
-
-
-def _of_rows(modality: Modality, rows: Tensor) -> Modality:
-    ids = None if modality.token_ids is None else modality.token_ids[rows]
-    return Modality(modality.x[rows], modality.mask[rows], modality.observed[rows], ids)
+    parts = {name: batch.modality(name).take(own) for name, own in rows.items()}
+    return batch.take(first.tolist()).replace(**parts, sample_weight=None, unimodal={})
 
 
 def additive_logits(

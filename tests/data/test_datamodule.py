@@ -20,7 +20,7 @@ from mer_zoo.backbones import LFLSTM
 from mer_zoo.cli import main as cli
 from mer_zoo.data import RMFM, SMM, Condition, loader
 from mer_zoo.data.datamodule import IEMOCAP, MOSEI, MOSI, MERDataModule, SyntheticMER
-from mer_zoo.data.dataset import SplitSource
+from mer_zoo.data.source import SplitSource
 from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError, TrainingError
 from mer_zoo.module import MERModule

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mer_zoo.batch import MODALITIES, DataSpec
 from mer_zoo.data.corpus.checks import Fault, fault_error
+from mer_zoo.data.corpus.conversation import Conversation
 from mer_zoo.data.corpus.mapped import attach, detach
 from mer_zoo.data.corpus.meaning import REMEDY, LabelKind, Meaning, converted, outside, read_meaning
 from mer_zoo.data.corpus.tokens import BERT, SpecialTokens, TokenIds, found_tokens
@@ -31,6 +32,7 @@ class SplitData:
         ids: N sample ids.
         raw_text: N transcripts, empty strings where the file has none.
         unimodal: Float32 (N,) sentiment of modalities alone, as CH-SIMS has them, NaN where one is missing.
+        conversation: Who says each sample, in which dialogue and turn, as far as the file tells.
 
     Example:
         >>> spans = {"audio": np.array([[0, 5], [1, 4]], np.int32)}
@@ -46,6 +48,7 @@ class SplitData:
     ids: list[str]
     raw_text: list[str]
     unimodal: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    conversation: Conversation = field(default_factory=Conversation)
 
     def __len__(self) -> int:
         return len(self.ids)

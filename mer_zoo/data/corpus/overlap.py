@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from functools import reduce
@@ -20,13 +19,11 @@ __all__ = [
     "id_overlaps",
     "named_samples",
     "overlap_faults",
-    "recordings",
     "shared_ids",
     "sharing",
 ]
 
 MAX_OVERLAPS = 16
-_MULT_MOSI = re.compile(r"[\w-]{11}_\d+", re.ASCII)
 REMEDY = "keep every sample in one split only (`mer-zoo split-ood` makes new ones)"
 
 
@@ -68,26 +65,6 @@ def shared_ids(one: str, ids: Sequence[str], other: str, others: Sequence[str]) 
     """
     both = named_samples(one, ids) & named_samples(other, others)
     return [name for name in ids if name in both]
-
-
-def recordings(ids: Sequence[str]) -> list[str] | None:
-    """The recording that each sample is a clip of; None where the ids do not tell.
-
-    Args:
-        ids: Sample ids, ``recording$_$clip``; or ``recording_clip`` as in MulT's file of CMU-MOSI, whose recordings are
-            named by the eleven characters of their site.
-
-    Example:
-        >>> recordings(["a$_$1", "a$_$2", "b$_$1"]), recordings(["train_0", "train_1"])
-        (['a', 'a', 'b'], None)
-        >>> recordings(["_dI--eQ6qVU_1", "_dI--eQ6qVU_12"])
-        ['_dI--eQ6qVU', '_dI--eQ6qVU']
-    """
-    if not ids:
-        return None
-    if all("$_$" in name for name in ids):
-        return [name.rsplit("$_$", 1)[0] for name in ids]
-    return [name.rsplit("_", 1)[0] for name in ids] if all(map(_MULT_MOSI.fullmatch, ids)) else None
 
 
 def sharing(splits: Mapping[str, Collection[str]]) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from mer_zoo.data.corpus.arrays import StoredArray
 from mer_zoo.data.corpus.checks import Fault
+from mer_zoo.data.corpus.conversation import Conversation
 from mer_zoo.data.corpus.meaning import Meaning
 
 __all__ = ["Draft", "SplitDraft", "row_spans"]
@@ -31,6 +32,7 @@ class SplitDraft:
         unimodal: Float32 (N,) sentiment of modalities alone, NaN where one is missing.
         words: Numbers of classes with the words that stand beside them.
         told: What the shape of its labels says about them.
+        conversation: Who says each sample, in which dialogue and turn, as far as the file tells.
     """
 
     ids: list[str] = field(default_factory=list)
@@ -44,6 +46,7 @@ class SplitDraft:
     unimodal: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     words: set[tuple[int, str]] = field(default_factory=set)
     told: Meaning | None = None
+    conversation: Conversation = field(default_factory=Conversation)
 
 
 @dataclass

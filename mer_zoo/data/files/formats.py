@@ -37,6 +37,7 @@ from mer_zoo.data.corpus.checks import (
 from mer_zoo.data.corpus.corpus import empty_note
 from mer_zoo.data.corpus.meaning import LabelKind, Meaning
 from mer_zoo.data.files.about import compare_labels, note_signs, without_about
+from mer_zoo.data.files.conversations import conversation_keys, read_conversation
 from mer_zoo.data.files.drafts import Draft, SplitDraft, row_spans
 from mer_zoo.data.files.labels import LABEL_FIELDS, UNIMODAL_FIELDS, read_labels, read_unimodal
 from mer_zoo.data.files.pickles import no_collection
@@ -145,7 +146,9 @@ class _SplitReader:
         self.faults = draft.faults
         self.notes: list[str] = []
         self.fields, self.annotations = _used(fields), fields.get("annotations")
-        self.unused = [str(key)[:40] for key in list(fields)[:1000] if key not in FIELDS and key not in UNUSED]
+        self.told = {key: fields[key] for key in conversation_keys(fields).values()}
+        read = {*FIELDS, *UNUSED, *self.told}
+        self.unused = [str(key)[:40] for key in list(fields)[:1000] if key not in read]
         self.count = 0
         self.ids: list[str] = []
 
@@ -172,6 +175,8 @@ class _SplitReader:
         draft.lengths = {key: length for key in draft.features if (length := self._lengths(key)) is not None}
         self._tokens(draft)
         draft.raw_text = self._raw_text()
+        draft.conversation, notes = read_conversation(self.told, self.count, self.budget)
+        self.notes += notes
         for key in LABEL_FIELDS:
             if key in self.fields:
                 labels = read_labels(key, self.fields[key], self.budget)

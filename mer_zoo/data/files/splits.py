@@ -166,7 +166,9 @@ def _join_split_and_id(
         f" them: {one}_{example}"
     )
     for split, own in ids.items():
-        draft.splits[split].ids = [f"{split}_{name}" if name in twice else name for name in own]
+        joined, anew = draft.splits[split], [row for row, name in enumerate(own) if name in twice]
+        joined.ids = [f"{split}_{name}" if name in twice else name for name in own]
+        joined.conversation = joined.conversation.with_split(split, anew)
 
 
 def _note_repeating(draft: Draft, named: Mapping[str, set[str]], overlapping: Sequence[tuple[str, str]]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from mer_zoo.batch import MODALITIES
 from mer_zoo.data.corpus.arrays import StoredArray, open_at
 from mer_zoo.data.corpus.checks import MAX_SAMPLES, SPLIT_NAME
+from mer_zoo.data.files.conversations import CONVERSATION_KEYS
 from mer_zoo.data.files.labels import LABEL_FIELDS
 from mer_zoo.data.files.splits import ALIASES
 from mer_zoo.errors import MERError
@@ -29,16 +30,14 @@ COLUMNS = {
     "id": ("id", "clip", "name", "file", "filename", "file_name"),
     "video": ("video_id", "video"),
     "clip": ("clip_id", "segment", "segment_id"),
-    "dialogue": ("dialogue_id", "dialogue"),
-    "turn": ("utterance_id", "turn"),
     "split": ("split", "mode", "set", "partition", "fold"),
     "raw_text": ("raw_text", "text", "utterance", "transcript", "transcription", "sentence"),
-    "speaker": ("speaker", "speaker_id"),
     "classes": ("emotion", "class"),
     "label": ("label", "labels", "regression_labels", "score", "sentiment"),
     "label_T": ("label_t",),
     "label_A": ("label_a",),
     "label_V": ("label_v",),
+    **CONVERSATION_KEYS,
 }
 """What tables of the field call their columns, in small letters and with underscores."""
 
@@ -182,9 +181,10 @@ def _named(row: dict[str, str], number: int) -> dict[str, str]:
 
 def _fields(rows: list[dict[str, str]], classes: Mapping[str, int]) -> dict[str, Any]:
     fields: dict[str, Any] = {"id": [row["id"] for row in rows]}
-    for key in ("raw_text", "speaker", "dialogue", "turn"):
-        if key in rows[0]:
-            fields[key] = [row[key] for row in rows]
+    for key, other in {"raw_text": "", "speaker": "", "dialogue": "video", "turn": "clip"}.items():
+        column = key if key in rows[0] else other
+        if column in rows[0] and (column != "clip" or all(row[column].isdigit() for row in rows)):
+            fields[key] = [row[column] for row in rows]
     if classes and "classes" in rows[0]:
         fields["classification_labels"] = [classes[row["classes"]] for row in rows]
         fields["annotations"] = [row["classes"] for row in rows]

@@ -15,6 +15,7 @@ import torch
 from rich.console import Console
 
 from mer_zoo.data.corpus.arrays import StoredArray, open_at
+from mer_zoo.data.corpus.conversation import Conversation
 from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.dataset import check_labels
 from mer_zoo.data.files.features import NanPolicy
@@ -174,6 +175,7 @@ def _write_split(folder: Path, name: str, pool: Pool, rows: Ints, advance: Any) 
     spans = {key: small([part.spans[key] for part in pool.parts]) for key in pool.parts[0].spans}
     tokens = [part.token_ids for part in pool.parts if part.token_ids is not None]
     texts = [text for part in pool.parts for text in part.raw_text]
+    told = Conversation.joined([(len(part), part.conversation) for part in pool.parts])
     draft = SplitDraft(
         ids=[pool.ids[row] for row in rows],
         raw_text=[texts[row] for row in rows],
@@ -181,6 +183,7 @@ def _write_split(folder: Path, name: str, pool: Pool, rows: Ints, advance: Any) 
         tokens=small(tokens) if tokens else None,
         labels=pool.labels[rows],
         unimodal={key: values[rows] for key, values in pool.unimodal().items()},
+        conversation=told.take(rows.tolist()),
     )
     write_small(folder, name, spans, draft.tokens, draft.labels, draft.unimodal)
     return draft

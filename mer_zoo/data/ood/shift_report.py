@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mer_zoo.data.corpus.overlap import recordings
+from mer_zoo.data.corpus.conversation import recordings
 from mer_zoo.data.ood.partition import Floats, Ints, WordTable, class_given_word, word_shift
 from mer_zoo.data.ood.shares import SPLITS, positive_share
 from mer_zoo.reports.tables import Table

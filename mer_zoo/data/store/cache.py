@@ -66,7 +66,7 @@ def version_key(source: Path, nan: str, version: int) -> tuple[str, str]:
     Args:
         source: The corpus.
         nan: The policy for NaN, which decides the content.
-        version: Version of the store's format.
+        version: Of what is read of sources.
     """
     place = hashlib.sha256(os.fsencode(source.resolve())).hexdigest()[:8]
     state = [

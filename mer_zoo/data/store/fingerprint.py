@@ -61,11 +61,11 @@ def regrouped_sha256(source: str | None, ids: Mapping[str, Sequence[str]]) -> st
 
 
 def labelling_sha256(folder: Path, splits: Mapping[str, Mapping[str, Any]], told: Mapping[str, Any]) -> str:
-    """SHA-256 of what is small in a store: labels, tokens, spans, ids and texts; features are too large to read twice.
+    """SHA-256 of what is small in a store, ids, texts, labels and the like; features are too large to read twice.
 
     Args:
         folder: The store.
-        splits: Ids and texts of each split, as its index has them.
+        splits: Ids, texts and speakers of each split, as its index has them.
         told: What the index says about the meaning of labels; nothing in stores of earlier versions.
 
     Raises:
@@ -79,6 +79,9 @@ def labelling_sha256(folder: Path, splits: Mapping[str, Mapping[str, Any]], told
             if file.is_file():
                 digest.update(f"{name}.{key} {_file_sha256(file)}\n".encode())
         digest.update(json.dumps([about["ids"], about["raw_text"]]).encode())
+        spoken = {key: about[key] for key in ("speaker", "dialogue", "turn") if about.get(key) is not None}
+        if spoken:
+            digest.update(json.dumps(spoken, sort_keys=True).encode())
     if told:
         digest.update(json.dumps(told, sort_keys=True).encode())
     return digest.hexdigest()
@@ -110,4 +113,6 @@ def splits_sha256(splits: Mapping[str, SplitData]) -> str:
                 digest.update(f"{name} {key} {array.dtype.str} {array.shape}\n".encode())
                 digest.update(np.ascontiguousarray(array).data)
         digest.update("\n".join([*split.ids, *split.raw_text]).encode("utf-8", "surrogatepass"))
+        if told := dict(split.conversation):
+            digest.update(json.dumps(told).encode())
     return digest.hexdigest()

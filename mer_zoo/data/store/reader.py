@@ -24,6 +24,7 @@ from mer_zoo.data.corpus.checks import (
     Fault,
     unwritable,
 )
+from mer_zoo.data.corpus.conversation import Conversation
 from mer_zoo.data.corpus.corpus import SplitData
 from mer_zoo.data.corpus.meaning import Meaning
 from mer_zoo.data.files.about import parse_meaning
@@ -128,6 +129,7 @@ def _open_split(folder: Path, name: str, about: Any, vocabulary: int) -> SplitDa
         ids=about["ids"],
         raw_text=[""] * count if raw_text is None else raw_text,
         unimodal={key: array(f"labels.{key}", "<f4 1") for key in MODALITIES if key in unimodal},
+        conversation=Conversation.checked(about, count),
     )
     _check_texts(name, split)
     _check_labels(name, split)

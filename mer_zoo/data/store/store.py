@@ -36,7 +36,7 @@ from mer_zoo.errors import MERError
 __all__ = ["META", "is_store", "may_be_part", "open_corpus", "open_store", "unfinished_store", "write_store"]
 
 VERSION = 1
-READING = 2  # raised where readers find more in a source than they did, so that caches are made anew
+READING = 3  # raised where readers find more in a source than they did, so that caches are made anew
 META = "corpus.json"
 LABELLING = "labelling_sha256"
 _PART = re.compile(
@@ -249,6 +249,7 @@ def _write_meta(folder: Path, source: Path, draft: Draft) -> None:
             "features": list(split.features),
             "tokens": split.tokens is not None,
             "labels": split.labels is not None,
+            **dict(split.conversation),
         }
         | ({"unimodal": list(split.unimodal)} if split.unimodal else {})
         for name, split in draft.splits.items()

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from mer_zoo.batch import MODALITIES
 from mer_zoo.data.corpus.arrays import StoredArray
+from mer_zoo.data.corpus.conversation import recordings
 from mer_zoo.data.corpus.corpus import Corpus
-from mer_zoo.data.corpus.overlap import recordings
 from mer_zoo.data.files.drafts import Draft, SplitDraft, row_spans
 from mer_zoo.data.files.features import scan_split
 from mer_zoo.data.survey.moments import Moments
@@ -162,7 +162,13 @@ def draft_of(corpus: Corpus) -> Draft:
     for name, split in corpus.splits.items():
         features = {key: _stored(array, f"{name} {key}") for key, array in split.features.items()}
         splits[name] = SplitDraft(
-            split.ids, split.raw_text, features, {}, split.token_ids, split.spans["text"], split.labels
+            split.ids,
+            split.raw_text,
+            features,
+            tokens=split.token_ids,
+            token_spans=split.spans["text"],
+            labels=split.labels,
+            conversation=split.conversation,
         )
     return Draft(splits, corpus.aligned, corpus.vocab_size, list(corpus.notes), sha256=corpus.sha256)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
+from mer_zoo.batch import MODALITIES, Batch, DataSpec
 from mer_zoo.data.missing.drop import protected, steps
 from mer_zoo.data.missing.frames import keep_one
 from mer_zoo.data.missing.pattern import AVAILABILITY, MissingPattern, check_rate
@@ -84,23 +84,4 @@ def stack_views(views: Sequence[Batch]) -> Batch:
         >>> stack_views([batch, batch]).index.tolist()
         [0, 1, 0, 1]
     """
-    first, times = views[0], len(views)
-    if times == 1:
-        return first
-    text, audio, vision = (_stack([view.modality(name) for view in views]) for name in MODALITIES)
-    return Batch(
-        text,
-        audio,
-        vision,
-        target=torch.cat([view.target for view in views]),
-        index=torch.cat([view.index for view in views]),
-        ids=first.ids * times,
-        raw_text=first.raw_text * times,
-        unimodal={name: torch.cat([view.unimodal[name] for view in views]) for name in first.unimodal},
-    )
-
-
-def _stack(parts: Sequence[Modality]) -> Modality:
-    ids = [part.token_ids for part in parts if part.token_ids is not None]
-    x, mask, observed = (torch.cat([getattr(p, name) for p in parts]) for name in ("x", "mask", "observed"))
-    return Modality(x, mask, observed, torch.cat(ids) if ids else None)
+    return views[0] if len(views) == 1 else Batch.joined(views)
