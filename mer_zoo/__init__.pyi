@@ -35,6 +35,7 @@ from .backbones import (
     CIDerNet as CIDerNet,
     CubeMLP as CubeMLP,
     CUMDFNet as CUMDFNet,
+    GLoMo as GLoMo,
     MulT as MulT,
     SelfMM as SelfMM,
 )

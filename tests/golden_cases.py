@@ -42,6 +42,12 @@ def golden(name: str) -> Case:
     return Case(meta["config"], under("param."), under("in."), under("out."))
 
 
+def gradients(name: str) -> dict[str, Tensor]:
+    """Gradients of a case's total loss, by released name, where the case has them."""
+    tensors = load_file(FOLDER / f"{name}.safetensors")
+    return {key.removeprefix("grad."): value for key, value in tensors.items() if key.startswith("grad.")}
+
+
 def copy_case(source: Path, name: str) -> None:
     """Copy a case from a folder of reference runs, of large embedding tables only the rows in use."""
     tensors = load_file(source / f"{name}.safetensors")

@@ -66,6 +66,17 @@ TINY: dict[str, dict[str, Any]] = {
     "MISA": {"dim": 8, "ffn_dim": 16},
     "SelfMM": {"lstm_dims": (8, 8), "out_dims": (8, 8), "fusion_dim": 16, "post_dims": (8, 8, 8)},
     "MAGBERT": {"dim": 16, "depth": 1, "heads": 2},
+    "GLoMo": {
+        "dim": 8,
+        "heads": 2,
+        "depth": 1,
+        "experts": (2, 2, 2),
+        "fusion_depth": 1,
+        "ffn_dim": 16,
+        "attn_dropout": 0.0,
+        "fusion_dropout": 0.0,
+        "pool_dropout": 0.0,
+    },
 }
 NEEDS_CLASSES = {"CausalMER", "CLUE", "MACI"}
 MAKES_VIEWS = {"EMTDLFR", "LNLN", "MPLMM"}

@@ -7,6 +7,7 @@ from mer_zoo.backbones.dlf import DLF
 from mer_zoo.backbones.dmd.network import DMD
 from mer_zoo.backbones.eflstm import EFLSTM
 from mer_zoo.backbones.emtdlfr.network import EMTDLFR
+from mer_zoo.backbones.glomo.network import GLoMo
 from mer_zoo.backbones.lfdnn import LFDNN
 from mer_zoo.backbones.lflstm import LFLSTM
 from mer_zoo.backbones.lmf import LMF
@@ -38,6 +39,7 @@ __all__ = [
     "CIDerNet",
     "CUMDFNet",
     "CubeMLP",
+    "GLoMo",
     "MulT",
     "SelfMM",
 ]

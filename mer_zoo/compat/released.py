@@ -17,6 +17,7 @@ from mer_zoo.compat.dlf import DLF
 from mer_zoo.compat.dmd import DMD
 from mer_zoo.compat.emtdlfr import EMTDLFR
 from mer_zoo.compat.gear import GEAR
+from mer_zoo.compat.glomo import GLOMO
 from mer_zoo.compat.keymap import KeyMap
 from mer_zoo.compat.lnln import LNLN
 from mer_zoo.compat.magbert import MAGBERT
@@ -44,7 +45,7 @@ SOURCES: dict[str, KeyMap] = {
     "selfmm": SELFMM,
     "mplmm": MPLMM,
 }
-SOURCES |= {"mmsa": MMSA, "cubemlp": CUBEMLP}
+SOURCES |= {"mmsa": MMSA, "cubemlp": CUBEMLP, "glomo": GLOMO}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ __all__ = [
     "at_words",
     "check_lengths",
     "last_step",
+    "masked_chunks",
     "masked_first",
     "masked_last",
     "masked_mean",
@@ -114,6 +115,34 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """
     total = torch.where(mask[..., None], x, 0.0).sum(1)
     return total / mask.sum(1, keepdim=True).clamp(min=1)
+
+
+def masked_chunks(x: Tensor, mask: Tensor, count: int) -> Tensor:
+    """Cut the real steps of each sample into equal chunks, and take the largest value of each channel in each.
+
+    Chunk i of n over m steps is steps floor(i m / n) .. ceil((i + 1) m / n) - 1, whatever the padding.
+
+    Args:
+        x: (B, T, d) sequences.
+        mask: (B, T) bool.
+        count: Number n of chunks.
+
+    Returns:
+        (B, n, d); zeros where a sample has no real step.
+
+    Example:
+        >>> x, real = torch.tensor([[[9.0], [3.0], [1.0], [2.0]]]), torch.tensor([[False, True, True, True]])
+        >>> masked_chunks(x, real, 2).squeeze(-1).tolist(), masked_chunks(x, real, 1).item()
+        ([[3.0, 2.0]], 3.0)
+    """
+    m, step = mask.sum(1, keepdim=True), mask.cumsum(1) - 1
+    largest = []
+    for i in range(count):
+        start, stop = i * m // count, -(-(i + 1) * m // count)
+        inside = mask & (step >= start) & (step < stop)
+        chunk = x.masked_fill(~inside[..., None], -torch.inf).amax(1)
+        largest.append(torch.where(inside.any(1, keepdim=True), chunk, 0.0))
+    return torch.stack(largest, 1)
 
 
 def masked_resample(x: Tensor, mask: Tensor, target: Tensor) -> Tensor:

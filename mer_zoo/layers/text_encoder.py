@@ -88,16 +88,27 @@ class TextEncoder(nn.Module):
         return undo_left_align(self.model.embeddings(ids), order) * mask[..., None]
 
     @override
-    def forward(self, ids: Tensor, mask: Tensor, embedded: Tensor | None = None, keep_padding: bool = False) -> Tensor:
+    def forward(
+        self,
+        ids: Tensor,
+        mask: Tensor,
+        embedded: Tensor | None = None,
+        keep_padding: bool = False,
+        layers: int = 1,
+    ) -> Tensor:
         """Encode (B, T) ids with a (B, T) mask into (B, T, d), zero at padding unless that is kept.
 
-        Where ``embedded`` (B, T, d) is given, it enters the first layer in place of what :meth:`embed` gives.
+        Where ``embedded`` (B, T, d) is given, it enters the first layer in place of what :meth:`embed` gives. Of
+        several ``layers`` the states stand side by side, (B, T, layers d), the last layer first.
         """
         # The encoder counts positions from the first column, padding or not.
         ids, real, order = left_align(ids, mask)
         entering = nullcontext() if embedded is None else self._entering(left_align(embedded, mask)[0])
         with torch.set_grad_enabled(torch.is_grad_enabled() and not (self.frozen and embedded is None)), entering:
-            states: Tensor = self.model(input_ids=ids, attention_mask=real.long()).last_hidden_state
+            found = self.model(input_ids=ids, attention_mask=real.long(), output_hidden_states=layers > 1)
+            states: Tensor = found.last_hidden_state
+            if layers > 1:
+                states = torch.cat([states, *reversed(found.hidden_states[-layers:-1])], -1)
         states = undo_left_align(states, order)
         return states if keep_padding else states * mask[..., None]
 

@@ -34,6 +34,8 @@ class Backbone(Model):
 
     Attributes:
         reads_padding: Whether :meth:`fuse` is given what a text encoder says of padding; otherwise zeros.
+        text_layers: Of how many layers of a text encoder, the last first, :meth:`fuse` is given the states, side by
+            side.
 
     Raises:
         MERError: If an encoder is given but the data has text features.
@@ -56,6 +58,7 @@ class Backbone(Model):
 
     head: nn.Module
     reads_padding: bool = False
+    text_layers: int = 1
 
     def __init__(self, spec: DataSpec, task: Task, text_encoder: TextEncoderSpec = None) -> None:
         super().__init__()
@@ -65,7 +68,7 @@ class Backbone(Model):
         # Another name than text_encoder: the small learning rate of pretrained encoders must not catch it.
         self.text_embedding: nn.Embedding | None = None
         if self.text_encoder is not None:
-            self.input_dims["text"] = self.text_encoder.embedding_dim
+            self.input_dims["text"] = self.text_layers * self.text_encoder.embedding_dim
         elif spec.tokens and "text" in spec.modalities:
             self.text_embedding = _embedding(spec)
             self.input_dims["text"] = EMBEDDING_DIM
@@ -98,7 +101,7 @@ class Backbone(Model):
                 "this model was built for token ids, but the batch holds text features; set data.text: tokens"
             )
         if self.text_encoder is not None:
-            x = self.text_encoder(text.x, text.mask, keep_padding=self.reads_padding)
+            x = self.text_encoder(text.x, text.mask, keep_padding=self.reads_padding, layers=self.text_layers)
         else:
             assert self.text_embedding is not None
             x = self.text_embedding(text.x) * text.mask[..., None]

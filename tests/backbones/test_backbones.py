@@ -32,6 +32,7 @@ from mer_zoo.backbones import (
     CIDerNet,
     CubeMLP,
     CUMDFNet,
+    GLoMo,
     MulT,
     SelfMM,
 )
@@ -70,6 +71,12 @@ SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
     "SelfMM": lambda spec, task: SelfMM(spec, task, fusion_dim=8, post_dims=(6, 4, 6)),
     "MAGBERT": lambda spec, task: MAGBERT(spec, task, dim=8, depth=1, heads=2, embed_dropout=0.0),
     "CubeMLP": lambda spec, task: CubeMLP(spec, task, dim=8, hidden_dims=((6, 3, 8), (4, 3, 8))),
+    "GLoMo": lambda spec, task: GLoMo(
+        spec, task, dim=8, heads=2, depth=1, experts=(2, 2, 2), fusion_depth=1, ffn_dim=16, pool_dropout=0.0
+    ),
+    "GLoMo released": lambda spec, task: GLoMo(
+        spec, task, dim=8, heads=2, depth=1, experts=(2, 2, 2), ffn_dim=16, pool_dropout=0.0, variant="released"
+    ),
     "MPLMM": lambda spec, task: MPLMM(spec, task, dim=8, heads=2, depth=1, prompt_length=2, drop_rate=1.0),
 }
 # The released behaviour and these networks read padding; they say so by fixed_length and are exempt from invariance to

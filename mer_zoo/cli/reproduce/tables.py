@@ -39,7 +39,7 @@ def skipped(rows: Sequence[Row]) -> list[str]:
 
     Example:
         >>> skipped([row for row in all_rows() if (row.source, row.table) == ("CIDer", "IV")])
-        ['GLoMo, DiCMoR: not in the zoo yet']
+        ['DiCMoR: not in the zoo yet']
     """
     reasons: dict[str, list[str]] = {}
     for row in rows:
