@@ -3,6 +3,7 @@ from . import (
     audit as audit,
     backbones as backbones,
     callbacks as callbacks,
+    clips as clips,
     compat as compat,
     confounding as confounding,
     data as data,

@@ -32,7 +32,7 @@ LADDER = (
     ("reports", "data.store", "data.survey"),
     ("model", "data.synthetic"),
     ("training", "data.missing"),
-    ("data",),
+    ("data", "clips"),
     ("confounding",),
     ("backbones", "data.ood"),
     ("wrappers",),

@@ -48,6 +48,7 @@ GROUPS = {
         "sweep": Command("search hyper-parameters by a sweep file, offline with Optuna", "cli.sweeps.command"),
     },
     "Data": {
+        "extract": Command("make features of recordings: a folder of clips, or a table of them", "cli.extract"),
         "validate-data": Command("list every fault of a corpus", "data.validate"),
         "convert": Command("convert a corpus to a memory-mapped store", "data.convert"),
         "audit": Command("is this number possible? leaks in a corpus and in runs on it", "cli.audit"),

@@ -1,0 +1,7 @@
+from .clip import Clip as Clip
+from .clip import ClipFeatures as ClipFeatures
+from .extract import Extraction as Extraction
+from .extract import extract as extract
+from .extractor import Extractor as Extractor
+from .extractor import Settings as Settings
+from .spec import FeatureSpec as FeatureSpec

@@ -1,0 +1,152 @@
+"""From one clip to features: every modality by its encoder, and what is not there is missing, not zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from mer_zoo.clips.clip import Clip, ClipFeatures
+from mer_zoo.clips.encoders import FrameStatistics, HashedWords, Mel
+from mer_zoo.clips.media import Media, need_av
+from mer_zoo.clips.spec import FeatureSpec
+from mer_zoo.errors import MERError
+
+__all__ = ["Extractor", "Settings"]
+
+Piece = TypeVar("Piece")
+LONGEST = 60.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Which encoders make features, and of how much of a clip.
+
+    Args:
+        text: ``hash`` (no weights), or ``none``.
+        audio: ``mel`` (no weights), or ``none``.
+        vision: ``frame`` (no weights), or ``none``.
+        longest: Seconds of a clip that are read at most.
+        fps: Pictures a second.
+
+    Raises:
+        MERError: For an unknown encoder, or a number that makes no sense.
+
+    Example:
+        >>> Settings(audio="loud")
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: audio is 'loud'; choose from mel, none
+    """
+
+    text: str = "hash"
+    audio: str = "mel"
+    vision: str = "frame"
+    longest: float = LONGEST
+    fps: float = 5.0
+
+    def __post_init__(self) -> None:
+        for key, own in {"text": "hash", "audio": "mel", "vision": "frame"}.items():
+            if getattr(self, key) not in (own, "none"):
+                raise MERError(f"{key} is {getattr(self, key)!r}; choose from {own}, none")
+        if self.text == self.audio == self.vision == "none":
+            raise MERError("text, audio and vision are all none; give an encoder for one of them")
+        if not 0 < self.longest <= 24 * 3600:
+            raise MERError(f"longest is {self.longest:g}; give seconds above 0, at most a day")
+        if not 0 < self.fps <= 60:
+            raise MERError(f"fps is {self.fps:g}; give pictures a second above 0, at most 60")
+
+
+class Extractor:
+    """Makes features of clips, one at a time.
+
+    Args:
+        settings: Which encoders.
+        beat: See :class:`~mer_zoo.clips.media.Media`.
+
+    Raises:
+        MERError: If what decodes recordings is not installed.
+
+    Example:
+        >>> from pathlib import Path
+        >>> extractor = Extractor(Settings(audio="none", vision="none"))
+        >>> extractor(Clip(Path("hello.mp4"), text="so good")).features["text"].shape
+        (2, 128)
+    """
+
+    def __init__(self, settings: Settings | None = None, beat: Callable[[float], None] = lambda _seconds: None) -> None:
+        self.settings, self.beat = settings or Settings(), beat
+        if {self.settings.audio, self.settings.vision} != {"none"}:
+            need_av()
+        self.text = HashedWords() if self.settings.text == "hash" else None
+        self.audio = Mel() if self.settings.audio == "mel" else None
+        self.vision = FrameStatistics(self.settings.fps) if self.settings.vision == "frame" else None
+
+    @property
+    def specs(self) -> dict[str, FeatureSpec]:
+        """What makes the features, by modality."""
+        encoders = {"text": self.text, "audio": self.audio, "vision": self.vision}
+        return {key: encoder.spec for key, encoder in encoders.items() if encoder is not None}
+
+    def __call__(self, clip: Clip) -> ClipFeatures:
+        """Make the features of a clip.
+
+        Args:
+            clip: The clip.
+
+        Returns:
+            The features of all modalities that were observed, and what is wrong.
+
+        Raises:
+            MERError: If nothing in it can be used; the message has no name in front.
+        """
+        _check_interval(clip)
+        media = Media(clip, self.settings.longest, self.beat)
+        found = ClipFeatures(text=clip.text or "")
+        if self.audio is not None:
+            x = self.audio.encode(self._undamaged(media.sound(), "sound", media, found))
+            self._keep("audio", x, "no sound" if "audio" not in media.read else "nothing but silence", found)
+        if self.vision is not None:
+            pictures = media.pictures(self.settings.fps, self.vision.size)
+            x = self.vision.encode(self._undamaged(pictures, "pictures", media, found))
+            self._keep("vision", x, "no pictures", found)
+        if self.text is not None:
+            lacking = "no transcript" if clip.text is None else "no words"
+            self._keep("text", self.text.encode(found.text), lacking, found)
+        found.seconds = max(media.read.values(), default=0.0)
+        if not found.features:
+            raise MERError(f"nothing in it can be used: {', '.join(found.faults)}; give another clip")
+        if media.is_cut and found.seconds > media.seconds - 0.5:
+            found.faults.append(f"it is cut after {media.seconds:g} s (longest)")
+        if clip.end is not None and found.seconds < media.seconds - 0.5:
+            found.faults.append(f"it ends {media.seconds - found.seconds:.1f} s before its stated end")
+        return found
+
+    def _keep(self, key: str, x: npt.NDArray[np.float32], lacking: str, found: ClipFeatures) -> None:
+        if not len(x):
+            found.faults.append(lacking)
+        elif not np.isfinite(x).all():
+            found.faults.append(f"its {key} features are not finite")
+        else:
+            found.features[key] = x
+
+    def _undamaged(self, pieces: Iterator[Piece], what: str, media: Media, found: ClipFeatures) -> Iterator[Piece]:
+        """All pieces up to a damage, of which the faults tell."""
+        av: Any = need_av()
+        try:
+            yield from pieces
+        except MERError:
+            raise
+        except (av.FFmpegError, ValueError, OverflowError) as error:
+            read = media.read.get("audio" if what == "sound" else "video", 0.0)
+            reason = getattr(error, "strerror", None) or error
+            found.faults.append(
+                f"its {what} are damaged after {read:.1f} s ({reason})".replace("sound are", "sound is")
+            )
+
+
+def _check_interval(clip: Clip) -> None:
+    if not 0 <= clip.start < 1e6 or (clip.end is not None and not clip.start < clip.end < 1e6):
+        raise MERError(f"it goes from {clip.start:g} to {clip.end} s; give a start from 0 on, and an end behind it")

@@ -1,0 +1,85 @@
+"""Features of clips as one pickle in the layout of MMSA, written from files so that they need not fit in memory."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mer_zoo.batch import MODALITIES
+from mer_zoo.clips.clip import Clip
+from mer_zoo.clips.labels import Labelling
+from mer_zoo.clips.parts import Parts
+from mer_zoo.errors import MERError
+from mer_zoo.runs.files import whole_file
+
+__all__ = ["write_corpus"]
+
+ORDER = ("train", "valid", "test")
+
+
+def write_corpus(dest: Path, clips: Sequence[Clip], parts: Parts, labelling: Labelling) -> None:
+    """Write the clips that have a part; the file is there whole or not at all.
+
+    Args:
+        dest: The pickle.
+        clips: Clips with their splits.
+        parts: Where their features are.
+        labelling: What their labels are.
+    """
+    shapes = {key: [0, 0] for key in MODALITIES}
+    texts: dict[str, str] = {}
+    for clip in clips:
+        found = _part(parts, clip)
+        texts[clip.id] = found.text
+        for key, x in found.features.items():
+            shapes[key] = [max(shapes[key][0], len(x)), x.shape[1]]
+    shapes = {key: shape for key, shape in shapes.items() if shape[0]}
+    names = {clip.split: None for clip in clips}
+    with TemporaryDirectory(dir=parts.folder) as room:
+        tree: dict[str, Any] = {}
+        for split in sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else 3, name)):
+            own = [clip for clip in clips if clip.split == split]
+            tree[split] = {
+                "id": [clip.id for clip in own],
+                "raw_text": [texts[clip.id] for clip in own],
+                **_features(Path(room), split, own, parts, shapes),
+                **({"speaker": [clip.speaker for clip in own]} if any(clip.speaker for clip in clips) else {}),
+                **labelling.fields(own),
+            }
+        about = {"about": labelling.about()} if labelling.about() else {}
+        with whole_file(dest) as part, part.open("wb") as file:
+            # Protocol 5 writes an array from where it is; those before would make a copy of it first.
+            pickle.dump({**tree, **about}, file, protocol=5)
+
+
+def _part(parts: Parts, clip: Clip) -> Any:
+    found = parts.find(clip)
+    if found is None:
+        raise MERError(f"{clip.path} has changed while features were made; extract again when nothing writes to it")
+    return found
+
+
+def _features(
+    room: Path, split: str, clips: Sequence[Clip], parts: Parts, shapes: Mapping[str, Sequence[int]]
+) -> dict[str, npt.NDArray[Any]]:
+    arrays = {
+        key: np.lib.format.open_memmap(room / f"{split}.{key}.npy", "w+", np.float32, (len(clips), *shape))
+        for key, shape in shapes.items()
+    }
+    lengths = {key: np.zeros(len(clips), np.int64) for key in shapes}
+    for row, clip in enumerate(clips):
+        for key, x in _part(parts, clip).features.items():
+            arrays[key][row, : len(x)] = x
+            lengths[key][row] = len(x)
+    found: dict[str, npt.NDArray[Any]] = {}
+    for key, array in arrays.items():
+        found[key] = np.asarray(array)
+        if key != "text":
+            found[f"{key}_lengths"] = lengths[key]
+    return found

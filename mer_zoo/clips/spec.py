@@ -1,0 +1,69 @@
+"""What features are made by, so that those of two makers are never taken for one another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+__all__ = ["FeatureSpec", "differing"]
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """What made the features of one modality.
+
+    Args:
+        encoder: Its name, or the name or folder of a pretrained one.
+        revision: The version of its code, or the fingerprint of its weights.
+        layers: Which of its layers: ``last``, ``last4`` (their mean), ``all`` (their mean), or empty where it has none.
+        pooling: How its outputs become steps.
+        rate: Steps a second; 0 where a step is a word or a token.
+        dim: Width of a step.
+        versions: Versions of the libraries that ran it, as ``numpy 2.4.6``; they do not tell features apart.
+
+    Example:
+        >>> mel = FeatureSpec("mel", "1", "", "mean", 20.0, 56)
+        >>> mel.difference(FeatureSpec("mel", "1", "", "mean", 10.0, 56))
+        ('rate', 20.0, 10.0)
+    """
+
+    encoder: str
+    revision: str
+    layers: str
+    pooling: str
+    rate: float
+    dim: int
+    versions: str = ""
+
+    def difference(self, other: FeatureSpec) -> tuple[str, Any, Any] | None:
+        """The first thing that the other has otherwise: its name, this one's and the other's.
+
+        Args:
+            other: Another spec of the same modality.
+        """
+        pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self) if f.name != "versions")
+        return next((pair for pair in pairs if pair[1] != pair[2]), None)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
+
+
+def differing(ours: Mapping[str, FeatureSpec], theirs: Mapping[str, FeatureSpec]) -> str | None:
+    """What features are made by otherwise, in words; None where nothing is, or one side does not tell.
+
+    Args:
+        ours: Specs by modality.
+        theirs: Specs by modality.
+
+    Example:
+        >>> mel = FeatureSpec("mel", "1", "", "mean", 20.0, 56)
+        >>> differing({"audio": mel}, {"audio": FeatureSpec("own/wavlm", "ab12", "last", "mean", 20.0, 56)})
+        "audio of encoder 'mel' and 'own/wavlm'"
+    """
+    for key in ours.keys() & theirs.keys():
+        found = ours[key].difference(theirs[key])
+        if found is not None:
+            return f"{key} of {found[0]} {found[1]!r} and {found[2]!r}"
+    return None
