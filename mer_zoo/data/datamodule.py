@@ -29,7 +29,7 @@ from mer_zoo.data.missing.pattern import derive_key
 from mer_zoo.data.source import MappedSource, SplitSource
 from mer_zoo.data.store.store import open_corpus
 from mer_zoo.data.synthetic.generate import LabelForm, SyntheticConfig, generate
-from mer_zoo.data.tokenizer import TokenizerOption, token_conventions
+from mer_zoo.data.tokenizer import TokenizerOption, token_conventions, with_token_ids
 from mer_zoo.errors import MERError
 from mer_zoo.layers.text_encoder import TextEncoder
 from mer_zoo.metrics import Convention
@@ -63,7 +63,8 @@ class MERDataModule(LightningDataModule):
         seed: Keys the missing patterns.
         tokenizer: The tokenizer that made the token ids, by its name or folder, or the ids of its special tokens, as
             ``{pad: 1, unk: 3, cls: 0, sep: 2, mask: 50264}``; when left out, what texts begin and end with tells
-            whether they are those of BERT, RoBERTa, XLM-RoBERTa, DeBERTa or ALBERT.
+            whether they are those of BERT, RoBERTa, XLM-RoBERTa, DeBERTa or ALBERT. Where the file has none and text is
+            read as tokens, it makes them of the texts.
         max_lengths: Most steps of a modality that are read, such as ``{text: 25, audio: 150}``; null reads all. Not for
             aligned data.
         labels: What labels are, where the file does not say it and signs in the data do not decide: ``sentiment``,
@@ -117,6 +118,7 @@ class MERDataModule(LightningDataModule):
         self.told = told_by(task, labels, label_range, label_names, convention)
         self.taken_for = taken_for(task)
         needed = text == "tokens" and "text" in modalities
+        self.tokenizer = tokenizer
         corpus, special = token_conventions(self.read(), tokenizer, needed)
         self.corpus = usually(
             with_meaning(corpus, self.told, self.taken_for, sealed=True), self.usual_emotions, self.taken_for
@@ -211,6 +213,7 @@ class MERDataModule(LightningDataModule):
     def _other(self, source: str) -> Corpus:
         if source not in self._foreign:
             corpus = same_meaning(open_corpus(source, self.cache_dir, self.nan, task=self.taken_for), self.corpus)
+            corpus = with_token_ids(corpus, self.tokenizer, self.spec.tokens)
             check_compatible(corpus, self.corpus, self.spec)
             self._foreign[source] = corpus
         return self._foreign[source]

@@ -233,8 +233,14 @@ class SplitDataset(Dataset[Batch]):
             x, token_ids = self._padded(token_ids, mask), None
         else:
             features = self.split.features[name]
-            mask = _inside(spans, features.shape[1])
-            x = torch.from_numpy(self._features(name, features, rows, mask))
+            if self.split.token_steps is None or name == "text":
+                mask = _inside(spans, features.shape[1])
+                x = torch.from_numpy(self._features(name, features, rows, mask))
+            else:
+                steps = np.asarray(self.split.token_steps[rows])
+                mask = (steps >= spans[:, :1]) & (steps < spans[:, 1:])
+                at_pieces = np.take_along_axis(np.asarray(features[rows]), np.maximum(steps, 0)[..., None], axis=1)
+                x = torch.from_numpy(self._features(name, at_pieces, np.arange(len(rows)), mask))
             token_ids = None if token_ids is None else self._padded(token_ids, mask)
         modality = Modality(x, torch.from_numpy(mask), token_ids=token_ids)
         return _fit_length(modality, self.spec.length(name), self.spec.pad_id) if self.fit_lengths else modality

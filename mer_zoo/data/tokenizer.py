@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.corpus.tokens import SpecialTokens, check_tokens_of, found_tokens
+from mer_zoo.data.encoding import encoded, spelt
 from mer_zoo.errors import MERError
 
-__all__ = ["TokenizerOption", "load_tokens", "token_conventions"]
+__all__ = ["TokenizerOption", "load_tokens", "spellings_of", "token_conventions", "with_token_ids"]
 
 TokenizerOption = str | dict[str, int] | None
 
@@ -27,6 +29,7 @@ def token_conventions(corpus: Corpus, tokenizer: TokenizerOption, needed: bool) 
     Raises:
         MERError: If nothing tells and they are needed, or the tokenizer is another one than that of the ids.
     """
+    corpus = with_token_ids(corpus, tokenizer, needed)
     parts = corpus.token_ids()
     if not parts:
         return corpus, None
@@ -47,6 +50,39 @@ def token_conventions(corpus: Corpus, tokenizer: TokenizerOption, needed: bool) 
     return dataclasses.replace(corpus, splits=splits), None
 
 
+def with_token_ids(corpus: Corpus, tokenizer: TokenizerOption, needed: bool) -> Corpus:
+    """A corpus with token ids: its own, or else those that a tokenizer makes of its texts, where they are needed.
+
+    Args:
+        corpus: The corpus.
+        tokenizer: See :class:`~mer_zoo.data.datamodule.MERDataModule`.
+        needed: Whether text is read as token ids.
+
+    Raises:
+        MERError: If there is no such tokenizer, or no text.
+    """
+    has_ids = any(split.token_ids is not None for split in corpus.splits.values())
+    if has_ids or not needed or not isinstance(tokenizer, str):
+        return corpus
+    return encoded(corpus, _loaded(tokenizer), tokenizer)
+
+
+def spellings_of(tokenizer: TokenizerOption) -> dict[int, str]:
+    """How token ids are spelt; empty where no tokenizer is named that would tell.
+
+    Args:
+        tokenizer: See :class:`~mer_zoo.data.datamodule.MERDataModule`.
+
+    Raises:
+        MERError: If there is no such tokenizer.
+
+    Example:
+        >>> spellings_of({"pad": 1, "unk": 3, "cls": 0, "sep": 2, "mask": 50264})
+        {}
+    """
+    return spelt(_loaded(tokenizer)) if isinstance(tokenizer, str) else {}
+
+
 def load_tokens(tokenizer: str) -> SpecialTokens:
     """The special tokens of a tokenizer of Hugging Face.
 
@@ -56,16 +92,7 @@ def load_tokens(tokenizer: str) -> SpecialTokens:
     Raises:
         MERError: If there is none, or it lacks padding.
     """
-    from transformers import AutoTokenizer
-
-    try:
-        loaded = AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)
-    except Exception as error:  # of many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise MERError(
-            f"tokenizer {tokenizer} can't be loaded ({reason}); give a local folder, or its special ids such as"
-            " {pad: 1, unk: 3, cls: 0, sep: 2, mask: 50264}"
-        ) from error
+    loaded = _loaded(tokenizer)
     if loaded.pad_token_id is None or (loaded.unk_token_id is None and loaded.mask_token_id is None):
         raise MERError(
             f"tokenizer {tokenizer} has no padding, or neither a token for unknown words nor a mask; give its ids"
@@ -82,3 +109,16 @@ def load_tokens(tokenizer: str) -> SpecialTokens:
         vocab_size=len(loaded),
         of=f"tokenizer {tokenizer}",
     )
+
+
+def _loaded(tokenizer: str) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)
+    except Exception as error:  # of many kinds
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise MERError(
+            f"tokenizer {tokenizer} can't be loaded ({reason}); give a local folder, or its special ids such as"
+            " {pad: 1, unk: 3, cls: 0, sep: 2, mask: 50264}"
+        ) from error

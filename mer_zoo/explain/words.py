@@ -10,6 +10,7 @@ from torch import Tensor
 from mer_zoo.batch import Batch, DataSpec
 from mer_zoo.confounding import spellings
 from mer_zoo.data import MERDataModule
+from mer_zoo.data.tokenizer import spellings_of
 from mer_zoo.functional.language_bias import split_words
 from mer_zoo.model import Model
 from mer_zoo.wrappers.maci.language_bias import LanguageBias
@@ -26,7 +27,7 @@ def special_names(spec: DataSpec) -> dict[int, str]:
 
 
 def token_names(data: MERDataModule, split: str) -> dict[int, str]:
-    """How the tokens of a split are spelt, where its transcripts tell; empty without token ids.
+    """How the tokens of a split are spelt: as the tokenizer has them, or where transcripts tell; empty without ids.
 
     Args:
         data: The corpus.
@@ -35,6 +36,8 @@ def token_names(data: MERDataModule, split: str) -> dict[int, str]:
     found = data.corpus.split(split)
     if found.token_ids is None:
         return {}
+    if by_vocabulary := spellings_of(data.tokenizer):
+        return by_vocabulary
     special = torch.tensor(list(special_names(data.spec)))
     rows = [torch.as_tensor(row).long() for row in found.token_ids]
     rows = [row[~torch.isin(row, special)] for row in rows]

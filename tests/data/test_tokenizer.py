@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from mer_zoo.backbones import LFLSTM
 from mer_zoo.batch import Batch, DataSpec
 from mer_zoo.confounding.reader import TraceReader
 from mer_zoo.data import MOSI
@@ -22,10 +23,11 @@ from mer_zoo.data.corpus.tokens import BERT, FAMILIES, SpecialTokens, found_toke
 from mer_zoo.data.missing import RMFM, derive_key
 from mer_zoo.data.ood.pool import Pool
 from mer_zoo.data.store.store import open_corpus
-from mer_zoo.data.tokenizer import load_tokens
+from mer_zoo.data.tokenizer import load_tokens, spellings_of
 from mer_zoo.errors import MERError
 from mer_zoo.functional.language_bias import split_words
 from mer_zoo.task import build_task
+from mer_zoo.wrappers import MSSD
 from mer_zoo.wrappers.maci.language_bias import LanguageBias
 
 SENTENCES = [
@@ -287,3 +289,115 @@ def test_random_texts_have_no_special_tokens(special: SpecialTokens) -> None:
     ids = text.x[text.mask]
     assert ids.max() < spec.vocab_size
     assert not set(ids.tolist()) & set(special.options().values())
+
+
+def saved(kind: str, folder: Path) -> str:
+    """The folder of a tokenizer, as ``save_pretrained`` leaves it."""
+    fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=trained(kind).tokenizer,
+        **{f"{name}_token": token for name, token in named(ORDERS[kind]).items()},
+    )
+    fast.save_pretrained(folder / kind)
+    return str(folder / kind)
+
+
+def clips_of_words(count: int) -> list[Any]:
+    """Clips as MAG-BERT's own file has them: the k-th word has audio k + 1, and vision -(k + 1)."""
+    found = []
+    for row in range(count):
+        words = SENTENCES[row % len(SENTENCES)].split()
+        steps = np.arange(1.0, len(words) + 1)[:, None]
+        found.append(((words, -steps, np.hstack([steps, steps])), np.array([[row % 7 - 3.0]]), f"{count}_{row}"))
+    return found
+
+
+def words_only(folder: Path) -> str:
+    tree = {name: clips_of_words(count) for name, count in {"train": 12, "dev": 4, "test": 5}.items()}
+    return str(corpora.dump(tree, folder / "mosi.pkl"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_texts_become_token_ids_and_pieces_keep_what_is_seen_and_heard_of_their_word(kind: str, tmp_path: Path) -> None:
+    tokenizer, special = trained(kind)
+    own = MOSI(words_only(tmp_path), text="tokens", tokenizer=saved(kind, tmp_path), standardize=False)
+    assert own.spec.aligned
+    assert own.spec.text_len == own.spec.audio_len == own.spec.vision_len
+    assert {name: getattr(own.spec, f"{name}_id") for name in ("pad", "cls", "sep")} == {
+        name: getattr(special, name) for name in ("pad", "cls", "sep")
+    }
+    batch = own.dataset("train").__getitems__(list(range(7)))
+    for row, sentence in enumerate(SENTENCES):
+        made = tokenizer.encode(sentence)
+        ids, mask = batch.text.x[row], batch.text.mask[row]
+        assert ids[mask].tolist() == made.ids
+        assert set(ids[~mask].tolist()) <= {special.pad}
+        heard = batch.audio.x[row, :, 0].tolist()
+        expected = [0 if a == b else 1 + sentence[:b].count(" ") for a, b in made.offsets]
+        assert heard[: len(expected)] == expected
+        assert not any(heard[len(expected) :])
+        assert batch.audio.mask[row].tolist() == [step > 0 for step in heard]
+        assert torch.equal(batch.vision.x[row, :, 0], -batch.audio.x[row, :, 0])
+    assert any("each piece of a word has its audio and vision" in note for note in own.corpus.notes)
+
+
+def test_a_text_whose_words_have_no_steps_has_an_axis_of_its_own(tmp_path: Path) -> None:
+    tree = {name: clips_of_words(count) for name, count in {"train": 12, "dev": 4, "test": 5}.items()}
+    (words, vision, audio), *rest = tree["train"][1]
+    tree["train"][1] = ((words[:-2], vision, audio), *rest)
+    path = str(corpora.dump(tree, tmp_path / "mosi.pkl"))
+    own = MOSI(path, text="tokens", tokenizer=saved("bpe", tmp_path), standardize=False)
+    assert not own.spec.aligned
+    assert own.spec.audio_len < own.spec.text_len
+    assert torch.equal(own.dataset("train").__getitems__([0]).audio.x[0, :3, 0], torch.tensor([1.0, 2.0, 3.0]))
+
+
+def test_what_no_token_ids_can_be_made_of_is_said(tmp_path: Path) -> None:
+    path, tokenizer = words_only(tmp_path), saved("xlm", tmp_path)
+    for without in (None, options(trained("xlm").special)):
+        with pytest.raises(MERError, match="no token ids; set data.text: features, or data.tokenizer to the name or"):
+            MOSI(path, text="tokens", tokenizer=without)
+    assert MOSI(path, modalities=["audio"], tokenizer=tokenizer).corpus.split("train").token_ids is None
+    tree = {name: clips_of_words(count) for name, count in {"train": 12, "dev": 4, "test": 5}.items()}
+    silent = {name: [(([], *parts[1:]), *rest) for parts, *rest in clips] for name, clips in tree.items()}
+    with pytest.raises(MERError, match="neither token ids nor texts to make them of; set data.text: features"):
+        MOSI(str(corpora.dump(silent, tmp_path / "silent.pkl")), text="tokens", tokenizer=tokenizer)
+
+
+def test_another_corpus_of_words_is_tested_across(tmp_path: Path) -> None:
+    tokenizer = saved("wordpiece", tmp_path)
+    one = MOSI(words_only(tmp_path), text="tokens", tokenizer=tokenizer, standardize=False)
+    tree = {name: clips_of_words(count) for name, count in {"train": 6, "dev": 3, "test": 2}.items()}
+    other = str(corpora.dump(tree, tmp_path / "other.pkl"))
+    batch = one.dataset("test", other).__getitems__([0, 1])
+    assert batch.text.x.shape[1] == batch.audio.x.shape[1] == one.spec.text_len
+    made = trained("wordpiece").tokenizer.encode(SENTENCES[1]).ids
+    assert batch.text.x[1][batch.text.mask[1]].tolist() == made
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pieces_are_spelt_by_the_vocabulary(kind: str, tmp_path: Path) -> None:
+    names = spellings_of(saved(kind, tmp_path))
+    tokenizer, special = trained(kind)
+    assert len(names) == tokenizer.get_vocab_size()
+    for sentence in SENTENCES:
+        ids = [number for number in tokenizer.encode(sentence).ids if number not in set(special.options().values())]
+        spelt = "".join(name[2:] if name.startswith("##") else f" {name}" for name in map(names.__getitem__, ids))
+        # byte-level BPE without a blank in front writes the first word as if it went on
+        assert spelt.strip() == (sentence.lower() if kind == "wordpiece" else sentence)
+    assert names[special.mask] == ORDERS[kind][-1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mssd_restores_texts_of_any_tokenizer(data: dict[str, MOSI], kind: str) -> None:
+    spec, special = data[kind].spec, trained(kind).special
+    torch.manual_seed(0)
+    task = build_task("seven")
+    model = MSSD(LFLSTM(spec, task), alpha=1.0, gamma=0.0, rate=1.0)
+    complete, incomplete = model.steps(next(iter(data[kind].batch_source("train"))))
+    before, after, mask = complete.batch.text.x, incomplete.batch.text.x, complete.batch.text.mask
+    assert set(after[mask].tolist()) == {special.cls, special.sep, special.unk}
+    assert torch.equal(after[~mask], before[~mask])
+    torch.autograd.backward(incomplete.losses["mssd/recon"])
+    grad = model.backbone.get_parameter("text_embedding.weight").grad
+    assert grad is not None
+    assert set(grad.abs().sum(1).nonzero().flatten().tolist()) <= {special.cls, special.sep, special.unk}

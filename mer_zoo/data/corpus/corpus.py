@@ -33,6 +33,8 @@ class SplitData:
         raw_text: N transcripts, empty strings where the file has none.
         unimodal: Float32 (N,) sentiment of modalities alone, as CH-SIMS has them, NaN where one is missing.
         conversation: Who says each sample, in which dialogue and turn, as far as the file tells.
+        token_steps: Int32 (N, T_text) which step of audio and vision each token goes with, -1 for none, where tokens
+            were made of words that each have a step; None where all share one time axis, or none do.
 
     Example:
         >>> spans = {"audio": np.array([[0, 5], [1, 4]], np.int32)}
@@ -49,6 +51,7 @@ class SplitData:
     raw_text: list[str]
     unimodal: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     conversation: Conversation = field(default_factory=Conversation)
+    token_steps: npt.NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -127,7 +130,10 @@ class Corpus:
         first = next(iter(self.splits.values()))
         special = special or found_tokens(self.token_ids()) or BERT
         if tokens and first.token_ids is None:
-            raise MERError(f"{self.source} has no token ids; set data.text: features")
+            raise MERError(
+                f"{self.source} has no token ids; set data.text: features, or data.tokenizer to the name or folder of"
+                " a tokenizer that makes them of its texts"
+            )
         shapes: dict[str, int] = {}
         for name in MODALITIES:
             array = first.features.get(name)
@@ -139,6 +145,8 @@ class Corpus:
             shapes[f"{name}_len"], shapes[f"{name}_dim"] = (1, 1) if array is None else array.shape[1:]
         if tokens and first.token_ids is not None:
             shapes["text_len"] = first.token_ids.shape[1]
+            if first.token_steps is not None:
+                shapes |= dict.fromkeys(("audio_len", "vision_len"), shapes["text_len"])
         # BERT's special tokens stand in vocabularies of many sizes, that of the corpus among them.
         known = special.mask + 1 if special is BERT else max(special.vocab_size, special.mask + 1)
         return DataSpec(
