@@ -10,11 +10,11 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from math import prod
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics import MetricCollection
 from typing_extensions import override
 
 from mer_zoo.arguments import Recorded
@@ -22,7 +22,10 @@ from mer_zoo.data.corpus.meaning import IEMOCAP_EMOTIONS, MAX_CLASSES, MOSI_RANG
 from mer_zoo.errors import MERError
 from mer_zoo.functional.calibration import bin_probabilities, tempered
 from mer_zoo.functional.sentiment import class_values, expected_score, to_classes
-from mer_zoo.metrics import Convention, class_metrics, emotion_metrics, sentiment_metrics
+from mer_zoo.metrics.conventions import Convention, check_classes
+
+if TYPE_CHECKING:  # it takes seconds to import, and labels are encoded without it
+    from torchmetrics import MetricCollection
 
 __all__ = [
     "EMOTIONS",
@@ -310,6 +313,8 @@ class SentimentRegression(Task):
 
     @override
     def metrics(self) -> MetricCollection:
+        from mer_zoo.metrics import sentiment_metrics
+
         return sentiment_metrics(None, self.convention)
 
     @override
@@ -348,7 +353,7 @@ class SentimentClassification(Task):
     def __init__(self, num_classes: int = 3, convention: Convention = "mmsa") -> None:
         if num_classes not in (2, 3, 5, 7):
             raise MERError(f"num_classes is {num_classes}; sentiment has 2, 3, 5 or 7 classes")
-        sentiment_metrics(num_classes, convention)  # refuses classes that the convention does not have
+        check_classes(num_classes, convention)
         self.shape = (num_classes,)
         self.convention: Convention = convention
         self.monitor = (f"val/Acc{num_classes}", "max")
@@ -385,6 +390,8 @@ class SentimentClassification(Task):
 
     @override
     def metrics(self) -> MetricCollection:
+        from mer_zoo.metrics import sentiment_metrics
+
         return sentiment_metrics(self.shape[0], self.convention)
 
     @override
@@ -462,6 +469,8 @@ class EmotionDetection(Task):
 
     @override
     def metrics(self) -> MetricCollection:
+        from mer_zoo.metrics import emotion_metrics
+
         return emotion_metrics(self.emotions)
 
     @override
@@ -536,6 +545,8 @@ class NominalClassification(Task):
 
     @override
     def metrics(self) -> MetricCollection:
+        from mer_zoo.metrics import class_metrics
+
         return class_metrics(self.classes)
 
     @override

@@ -12,7 +12,7 @@ import torch
 from mer_zoo.data.corpus.corpus import Corpus, with_meaning
 from mer_zoo.data.corpus.meaning import MOSI_RANGE, SIMS_RANGE, LabelKind, Meaning
 from mer_zoo.errors import MERError
-from mer_zoo.metrics import Convention
+from mer_zoo.metrics.conventions import Convention
 from mer_zoo.task import Task, build_task
 
 __all__ = [

@@ -7,10 +7,10 @@ from .collections import (
 from .confusion import (
     ClassMetric as ClassMetric,
     ConfusionMetric as ConfusionMetric,
-    Convention as Convention,
     EmotionMetric as EmotionMetric,
     PolarityMetric as PolarityMetric,
 )
+from .conventions import Convention as Convention
 from .contribution import ModalityContribution as ModalityContribution
 from .nominal import NominalMetric as NominalMetric, OneClassMetric as OneClassMetric
 from .groups import ByGroup as ByGroup, GroupValue as GroupValue, by_group as by_group

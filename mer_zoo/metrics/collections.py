@@ -6,15 +6,14 @@ from collections.abc import Sequence
 
 from torchmetrics import Metric, MetricCollection
 
-from mer_zoo.errors import MERError
-from mer_zoo.metrics.confusion import ClassMetric, Convention, EmotionMetric, PolarityMetric, Statistic
+from mer_zoo.metrics.confusion import ClassMetric, EmotionMetric, PolarityMetric, Statistic
+from mer_zoo.metrics.conventions import Convention, check_classes
 from mer_zoo.metrics.nominal import NominalMetric, OneClassMetric
 from mer_zoo.metrics.regression import Corr, MeanAbsoluteError
 
 __all__ = ["class_metrics", "emotion_metrics", "sentiment_metrics"]
 
 _POLARITY_F1: dict[Convention, Statistic] = {"mmsa": "f1", "mult": "swapped_f1", "causalmer": "positive_f1"}
-_ON_OTHER_SCALES: tuple[Convention, ...] = ("sims", "scale")
 
 # what the outputs can tell apart: five logits cannot name the outermost of seven classes
 _CLASSES: dict[int | None, tuple[int, ...]] = {None: (7, 5, 3), 7: (7, 5, 3), 5: (5, 3), 3: (3,), 2: (2,)}
@@ -45,14 +44,9 @@ def sentiment_metrics(num_classes: int | None = None, convention: Convention = "
         >>> {name: round(value.item(), 3) for name, value in metrics.compute().items() if name in ("Acc7", "MAE")}
         {'Acc7': 0.5, 'MAE': 0.9}
     """
-    if num_classes not in _CLASSES:
-        raise MERError(f"num_classes is {num_classes}; sentiment has 2, 3, 5 or 7 classes, or None for regression")
-    if convention not in (*_POLARITY_F1, *_ON_OTHER_SCALES):
-        raise MERError(
-            f"unknown convention {convention!r}; choose from {', '.join([*_POLARITY_F1, *_ON_OTHER_SCALES])}"
-        )
+    check_classes(num_classes, convention)
     if convention == "scale":
-        return _own_scale(num_classes)
+        return _collect([{"MAE": MeanAbsoluteError(), "Corr": Corr()}])
     if convention == "sims":
         return _sims_metrics(num_classes)
     groups: list[dict[str, Metric]] = []
@@ -80,16 +74,8 @@ def _class_group(classes: int, num_logits: int | None, convention: Convention) -
     return group
 
 
-def _own_scale(num_classes: int | None) -> MetricCollection:
-    if num_classes is not None:
-        raise MERError("convention scale, of labels on a scale of their own, has no classes; set data.task: regression")
-    return _collect([{"MAE": MeanAbsoluteError(), "Corr": Corr()}])
-
-
 def _sims_metrics(num_classes: int | None) -> MetricCollection:
     """What MMSA measures on CH-SIMS; F1 is that of two classes, weighted by how often each is true."""
-    if num_classes == 7:
-        raise MERError("sentiment in [-1, 1] has 2, 3 or 5 classes, not 7; set data.task: five or regression")
     groups: list[dict[str, Metric]] = []
     if num_classes in (None, 5):
         groups.append({"MAE": MeanAbsoluteError(num_classes, sims=True), "Corr": Corr(num_classes, sims=True)})

@@ -21,18 +21,17 @@ from mer_zoo.functional.metrics import (
     weighted_f1,
 )
 from mer_zoo.functional.sentiment import class_values, expected_score, to_classes
+from mer_zoo.metrics.conventions import Convention
 
 __all__ = [
     "ClassMetric",
     "ConfusionMetric",
-    "Convention",
     "EmotionMetric",
     "PolarityMetric",
     "Statistic",
     "sentiment_inputs",
 ]
 
-Convention = Literal["mmsa", "mult", "causalmer", "sims", "scale"]
 Statistic = Literal["accuracy", "f1", "swapped_f1", "macro_f1", "positive_f1", "uar"]
 
 
