@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # it takes seconds to import, and labels are encoded without 
 
 __all__ = [
     "EMOTIONS",
+    "TASKS",
     "EmotionDetection",
     "NominalClassification",
     "SentimentClassification",
@@ -55,6 +56,8 @@ _SIMS_NAMES: dict[int, tuple[str, ...]] = {
     5: ("negative", "weakly negative", "neutral", "weakly positive", "positive"),
 }
 _SENTIMENT_CLASSES = {"two": 2, "binary": 3, "five": 5, "seven": 7}
+TASKS = ("regression", *_SENTIMENT_CLASSES, "classes", "emotions")
+"""Names that :func:`build_task` knows."""
 
 
 def check_names(what: str, names: Sequence[str]) -> tuple[str, ...]:
@@ -583,8 +586,7 @@ def build_task(
     if name == "classes":
         return NominalClassification(names, class_weights)
     if name != "regression" and name not in _SENTIMENT_CLASSES:
-        known = ", ".join(["regression", *_SENTIMENT_CLASSES, "classes", "emotions"])
-        raise MERError(f"unknown task {name!r}; choose from {known}")
+        raise MERError(f"unknown task {name!r}; choose from {', '.join(TASKS)}")
     if names:
         raise MERError(f"task {name} has names of its own; names are of tasks classes and emotions")
     if name == "regression":

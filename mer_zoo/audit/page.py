@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,14 @@ from mer_zoo.audit.prediction import check_checkpoint
 from mer_zoo.audit.runs import check_same_corpus, find_runs
 from mer_zoo.audit.sentences import check_sentences
 from mer_zoo.batch import MODALITIES, available_modalities
-from mer_zoo.data.corpus.arrays import READ_ERRORS, StoredArray, open_at
+from mer_zoo.data.corpus.arrays import READ_ERRORS
 from mer_zoo.data.corpus.checks import Fault, plural
 from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.datamodule import SyntheticMER
-from mer_zoo.data.files.drafts import Draft, SplitDraft
+from mer_zoo.data.files.drafts import Draft
 from mer_zoo.data.files.formats import read_draft
 from mer_zoo.data.files.groups import read_groups
+from mer_zoo.data.store.drafts import describe_splits
 from mer_zoo.data.store.fingerprint import labelling_sha256, regrouped_sha256, source_sha256
 from mer_zoo.data.store.reader import MEANING, open_splits, read_index
 from mer_zoo.data.store.store import LABELLING, META, is_store
@@ -128,23 +128,7 @@ def _store(path: Path) -> tuple[Draft, str, list[Finding | NotChecked]]:
         splits = open_splits(path, index)
     except READ_ERRORS as error:
         raise MERError(f"{path} is a damaged store ({error}); delete it and convert the source again") from error
-    drafts = {}
-    for name, split in splits.items():
-        files = {key: path / f"{name}.{key}.npy" for key in split.features}
-        features = {
-            key: StoredArray.from_npy(partial(open_at, file, 0), file.stat().st_size, str(file))
-            for key, file in files.items()
-        }
-        drafts[name] = SplitDraft(
-            split.ids,
-            split.raw_text,
-            features,
-            tokens=split.token_ids,
-            token_spans=split.spans["text"],
-            labels=split.labels,
-            conversation=split.conversation,
-        )
-    draft = Draft(drafts, index["aligned"], index["vocab_size"], index["notes"], sha256=index.get("sha256"))
+    draft = Draft(describe_splits(path, splits), index["aligned"], index["vocab_size"], index["notes"], sha256=index.get("sha256"))
     return draft, str(path), list(_source_of(path, index))
 
 

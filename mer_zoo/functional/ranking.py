@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Heterogeneity", "area_under_roc", "heterogeneity"]
+__all__ = ["Heterogeneity", "area_under_roc", "areas_under_roc", "heterogeneity"]
 
 
 def area_under_roc(scores: Tensor, positive: Tensor) -> float:
@@ -26,14 +26,30 @@ def area_under_roc(scores: Tensor, positive: Tensor) -> float:
         >>> area_under_roc(torch.tensor([0.1, 0.4, 0.4, 0.9]), torch.tensor([False, False, True, True]))
         0.875
     """
-    positives = int(positive.sum())
-    negatives = len(positive) - positives
-    if not positives or not negatives:
-        return math.nan
-    ordered = scores.sort().values
-    below, upto = (torch.searchsorted(ordered, scores.contiguous(), right=right) for right in (False, True))
+    return areas_under_roc(scores[:, None], positive[:, None]).item()
+
+
+def areas_under_roc(scores: Tensor, positive: Tensor) -> Tensor:
+    """The areas of several scores for several questions, see :func:`area_under_roc`.
+
+    Args:
+        scores: (N, d) scores.
+        positive: (N, Q) bool.
+
+    Returns:
+        (d, Q) areas, NaN where a question has no samples of both kinds.
+
+    Example:
+        >>> areas_under_roc(torch.tensor([[0.1, 4.0], [0.4, 3.0]]), torch.tensor([[False], [True]])).T
+        tensor([[1., 0.]], dtype=torch.float64)
+    """
+    positives = positive.sum(0)
+    pairs = (positives * (len(positive) - positives)).double()
+    columns = scores.T.contiguous()
+    ordered = columns.sort(1).values
+    below, upto = (torch.searchsorted(ordered, columns, right=right) for right in (False, True))
     ranks = (below + upto + 1).double() / 2  # of equal scores the mean rank
-    return float((ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    return (ranks @ positive.double() - positives * (positives + 1) / 2) / torch.where(pairs > 0, pairs, math.nan)
 
 
 class Heterogeneity(NamedTuple):

@@ -191,7 +191,7 @@ def test_without_labels() -> None:
 
 
 def test_a_corpus_that_is_too_large_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(material.KEPT, "train", 200)
+    monkeypatch.setattr(material, "KEPT", 200)
     corpus = clean()
     page = audit(replace(corpus, splits=PLANTED["samples of train in test"][0](corpus.splits)))
     assert "probes see 200 of 240 of train" in page.facts

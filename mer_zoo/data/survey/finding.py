@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["SEVERITIES", "Finding", "NotChecked", "Severity"]
+__all__ = ["SEVERITIES", "Finding", "NotChecked", "Severity", "listed"]
 
 Severity = Literal["leak", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("leak", "warning", "note")
@@ -67,3 +67,27 @@ class NotChecked:
     def __str__(self) -> str:
         about = f"{self.run}: " if self.run else ""
         return f"{about}{self.check}, because {self.because}"
+
+
+def listed(columns: Sequence[int], most: int = 12) -> str:
+    """The numbers of columns for a sentence, runs of three and more as such.
+
+    Args:
+        columns: Their numbers, rising.
+        most: How many numbers and runs are written out.
+
+    Example:
+        >>> listed([0, 7, 31, 32, 33]), listed(range(0, 40, 2), most=3)
+        ('0, 7, 31-33', '0, 2, 4 and 17 more')
+    """
+    runs: list[list[int]] = []
+    for column in columns:
+        if runs and column == runs[-1][-1] + 1:
+            runs[-1].append(column)
+        else:
+            runs.append([column])
+    words: list[tuple[str, int]] = []
+    for run in runs:
+        words += [(f"{run[0]}-{run[-1]}", len(run))] if len(run) > 2 else [(str(column), 1) for column in run]
+    left_out = sum(count for _, count in words[most:])
+    return ", ".join(word for word, _ in words[:most]) + (f" and {left_out} more" if left_out else "")

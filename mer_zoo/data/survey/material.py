@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 from mer_zoo.batch import MODALITIES
 from mer_zoo.data.corpus.arrays import StoredArray
+from mer_zoo.data.corpus.checks import Fault
 from mer_zoo.data.corpus.conversation import recordings
 from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.files.drafts import Draft, SplitDraft, row_spans
-from mer_zoo.data.files.features import scan_split
+from mer_zoo.data.files.features import NanPolicy, scan_split
 from mer_zoo.data.survey.moments import Moments
 from mer_zoo.functional.language_bias import split_words
 
@@ -28,8 +29,8 @@ __all__ = ["POOLINGS", "Features", "Material", "Part", "draft_of", "read_materia
 
 POOLINGS = ("mean", "last", "first")
 PROJECTIONS = 16
-KEPT = {"train": 4000, "valid": 2000}  # samples whose vectors are kept
-KEPT_OF_TEST = 4000
+KEPT = 4000  # samples of a split whose vectors are kept; of valid half as many
+MOST_NUMBERS = 2**24  # of their vectors, where features are very wide
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
@@ -71,6 +72,7 @@ class Part:
         kept: (K,) the places of the samples whose vectors are kept, rising.
         features: By modality.
         notes: What the reader noticed.
+        faults: What it found wrong.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Part:
     kept: Ints
     features: dict[str, Features] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
 
     @property
     def ids(self) -> list[str]:
@@ -178,13 +181,15 @@ def _stored(array: npt.NDArray[np.float32], name: str) -> StoredArray:
     return StoredArray(whole.dtype, whole.shape, lambda: io.BytesIO(whole.tobytes()), name=name)
 
 
-def read_material(draft: Draft, source: str, seed: int = 0) -> Material:
+def read_material(draft: Draft, source: str, seed: int = 0, nan: NanPolicy = "zero", kept: int = KEPT) -> Material:
     """Pass over a corpus once.
 
     Args:
         draft: Its description.
         source: Its name.
         seed: Chooses the samples whose vectors are kept, where there are too many.
+        nan: Whether NaN and infinity in features are faults.
+        kept: How many of a split these are at the most, of ``valid`` half as many; by default 4,000.
 
     Raises:
         MERError: If the bytes of a feature cannot be read.
@@ -195,12 +200,18 @@ def read_material(draft: Draft, source: str, seed: int = 0) -> Material:
         >>> material.parts["train"].features["audio"].pooled["mean"].shape
         (6, 8)
     """
-    parts = {name: _read_part(name, split, seed) for name, split in draft.splits.items() if split.ids}
+    widest = max((array.shape[2] for split in draft.splits.values() for array in split.features.values()), default=1)
+    kept = max(1, min(kept or KEPT, MOST_NUMBERS // widest))
+    parts = {
+        name: _read_part(name, split, seed, nan, kept // 2 if name == "valid" else kept)
+        for name, split in draft.splits.items()
+        if split.ids
+    }
     return Material(source, parts, draft.sha256, aligned=draft.aligned)
 
 
-def _read_part(name: str, split: SplitDraft, seed: int) -> Part:
-    count, most = len(split.ids), KEPT.get(name, KEPT_OF_TEST)
+def _read_part(name: str, split: SplitDraft, seed: int, nan: NanPolicy, most: int) -> Part:
+    count = len(split.ids)
     rng = np.random.default_rng([seed, count])
     kept = np.arange(count) if count <= most else np.sort(rng.choice(count, most, replace=False))
     part = Part(name, split, kept)
@@ -211,8 +222,8 @@ def _read_part(name: str, split: SplitDraft, seed: int) -> Part:
         for block in blocks:
             reader.take(block)
 
-    scan = scan_split(name, split, "zero", read)
-    part.notes = [*scan.notes, *(str(fault) for fault in scan.faults)]
+    scan = scan_split(name, split, nan, read)
+    part.notes, part.faults = scan.notes, scan.faults
     part.features = {key: reader.features() for key, reader in readers.items()}
     return part
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mer_zoo.functional.ranking import area_under_roc
+from mer_zoo.functional.ranking import area_under_roc, areas_under_roc
 
 __all__ = ["Targets"]
 
@@ -76,6 +76,30 @@ class Targets:
         """
         areas = [area_under_roc(scores[counted, place], positive) for place, counted, positive in self.questions()]
         return sum(areas) / len(areas) if areas else math.nan
+
+    def areas(self, columns: Tensor) -> Tensor:
+        """Areas of each single column for each question.
+
+        Args:
+            columns: (N, d) what is taken for scores.
+
+        Returns:
+            (d, K) areas, NaN for questions that are not asked.
+        """
+        found = torch.full((columns.shape[1], self.columns.shape[1]), math.nan, dtype=torch.float64)
+        asked = list(self.questions())
+        if asked:
+            counted = asked[0][1]  # the same for all
+            positive = torch.stack([positive for _, _, positive in asked], 1)
+            found[:, [place for place, _, _ in asked]] = areas_under_roc(columns[counted], positive)
+        return found
+
+    def chance(self) -> float:
+        """Standard deviation of an area by chance, as it is where scores say nothing; NaN without a question."""
+        counts = [(int(positive.sum()), int((~positive).sum())) for _, _, positive in self.questions()]
+        if not counts:
+            return math.nan
+        return sum(math.sqrt((one + other + 1) / (12 * one * other)) for one, other in counts) / len(counts)
 
     def accuracy(self, scores: Tensor) -> float:
         """Share of right signs without neutral samples, of right classes, or of right emotions."""

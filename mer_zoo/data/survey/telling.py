@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mer_zoo.data.survey.finding import Finding, NotChecked
+from mer_zoo.data.survey.finding import Finding, NotChecked, listed
 from mer_zoo.data.survey.material import Material, Part
 from mer_zoo.data.survey.probes import Choice, Sample, choose, differences, everywhere, permuted
 from mer_zoo.data.survey.targets import Targets
@@ -25,6 +25,7 @@ HIGH, LOW = 0.9, 0.65
 LENGTH_LEAK, LENGTH_WARNING = 0.85, 0.75
 FEWEST, MOST = 30, 6000
 BINS = 12
+FAR = 4.0  # deviations of chance, beyond which the largest of many areas is
 REMEDY = (
     "leave {0} out (data.modalities), or extract it anew with a network that has seen no label of this corpus; figures"
     " that use it say nothing"
@@ -106,7 +107,7 @@ def _judge(modality: str, best: _Told, text: _Told | None, whole: Sample | None)
                 evidence,
             )
             return
-    if area >= PERFECT:
+    if area >= max(PERFECT, 0.5 + FAR * targets.chance()):
         yield Finding(
             "too-telling", "leak", f"{start}: no feature of people tells so much of what others rate", remedy, evidence
         )
@@ -129,25 +130,47 @@ def _judge(modality: str, best: _Told, text: _Told | None, whole: Sample | None)
 
 
 def _single_features(modality: str, train: Sample, test: Sample, split: str) -> Iterator[Finding]:
-    """A feature that is the label, whatever the others are."""
+    """Features each of which is the label, whatever the others are."""
     if len(test) < FEWEST or len(train) < FEWEST:
         return
+    found: dict[int, tuple[float, float, str]] = {}
     for pooling, x in train.vectors[modality].items():
-        ours = _correlations(x, train.targets.single)
-        theirs = _correlations(test.vectors[modality][pooling], test.targets.single)
-        both = torch.minimum(ours, theirs)
-        worst = float(both.max())
-        if worst >= NEAR:
-            column = int(both.max(1).values.argmax())
-            what = f"column {column} of {modality} ({pooling})" if pooling != "words" else "one word"
-            yield Finding(
-                "label-in-features",
-                "leak",
-                f"{what} is the label itself: its correlation is {worst:.3f} or more in train and in {split}",
-                f"take the column out of {modality}, or extract it anew without labels",
-                {"column": column, "pooling": pooling, "correlation": worst, "split": split},
-            )
-            return
+        theirs = test.vectors[modality][pooling]
+        alike = torch.minimum(_correlations(x, train.targets.single), _correlations(theirs, test.targets.single))
+        correlation, area = alike.amax(1), _area_in_both(x, train.targets, theirs, test.targets)
+        for column in torch.nonzero((correlation >= NEAR) | (area >= PERFECT)).flatten().tolist():
+            one = float(correlation[column]), float(area[column]), pooling
+            found[column] = max(found.get(column, one), one)
+    if not found:
+        return
+    worst = max(found, key=found.__getitem__)
+    correlation_there, area_there, pooling = found[worst]
+    named = f"{'column' if len(found) == 1 else 'columns'} {listed(sorted(found))} of {modality} ({pooling})"
+    each = "is" if len(found) == 1 else "each are"
+    yield Finding(
+        "label-in-features",
+        "leak",
+        f"{named if pooling != 'words' else 'one word'} {each} the label itself: the correlation"
+        f"{f' of column {worst}' if len(found) > 1 else ''} is {correlation_there:.3f} or more in train and in {split},"
+        f" its AUC {100 * area_there:.1f} %",
+        f"take {'the column' if len(found) == 1 else 'these columns'} out of {modality}, or extract it anew without"
+        " labels",
+        {
+            "column": worst,
+            "columns": " ".join(map(str, sorted(found))),
+            "pooling": pooling,
+            "correlation": correlation_there,
+            "area": area_there,
+            "split": split,
+        },
+    )
+
+
+def _area_in_both(x: Tensor, targets: Targets, other: Tensor, others: Targets) -> Tensor:
+    """(d,) area of each column that it reaches in two splits in the same direction, for the best question."""
+    ours, theirs = targets.areas(x), others.areas(other)
+    both = torch.maximum(torch.minimum(ours, theirs), torch.minimum(1 - ours, 1 - theirs))
+    return both.nan_to_num(0.0).amax(1)
 
 
 def _correlations(x: Tensor, y: Tensor) -> Tensor:
@@ -183,7 +206,8 @@ def check_lengths(material: Material, samples: Mapping[str, Sample]) -> Iterator
         areas |= _behind(material, train, test, split)
         known = {name: area for name, area in areas.items() if not math.isnan(area)}
         name = max(known, key=known.__getitem__, default="")
-        if name and known[name] >= LENGTH_WARNING and len(test) >= FEWEST:
+        by_chance = 0.5 + FAR * test.targets.chance()
+        if name and known[name] >= max(LENGTH_WARNING, by_chance) and len(test) >= FEWEST:
             severe = known[name] >= LENGTH_LEAK
             yield Finding(
                 "telling-length",

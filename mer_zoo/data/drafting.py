@@ -1,0 +1,42 @@
+"""Any corpus described in one form: a file, a folder, a store, or SyntheticMER, which is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mer_zoo.data.corpus.meaning import Meaning
+from mer_zoo.data.files.about import compare_labels
+from mer_zoo.data.files.drafts import Draft
+from mer_zoo.data.files.formats import read_draft
+from mer_zoo.data.store.drafts import describe_store
+from mer_zoo.data.store.store import is_store
+from mer_zoo.data.survey.material import draft_of
+from mer_zoo.data.synthetic.generate import generate
+
+__all__ = ["SYNTHETIC", "draft_any"]
+
+SYNTHETIC = "SyntheticMER"
+
+
+def draft_any(path: Path, told: Meaning | None = None) -> Draft:
+    """Describe a corpus, without writing anything.
+
+    Args:
+        path: A file or folder in any format of docs/data.md, a store, or the name SyntheticMER where no file has it.
+        told: What the user says about the meaning of its labels.
+
+    Raises:
+        MERError: If it cannot be read.
+
+    Example:
+        >>> sorted(draft_any(Path("SyntheticMER")).splits)
+        ['test_iid', 'test_ood', 'test_rct', 'train', 'valid']
+    """
+    if is_store(path):
+        return describe_store(path, told)
+    if str(path) == SYNTHETIC and not path.exists():
+        draft = draft_of(generate())
+        draft.told = Meaning("sentiment")  # its classes in order
+        compare_labels(draft, told)
+        return draft
+    return read_draft(path, told)
