@@ -26,10 +26,11 @@ from mer_zoo.data.store.fingerprint import labelling_sha256, regrouped_sha256, s
 from mer_zoo.data.store.reader import MEANING, open_splits, read_index
 from mer_zoo.data.store.store import LABELLING, META, is_store
 from mer_zoo.data.survey.finding import Finding, NotChecked
+from mer_zoo.data.survey.lengths import check_lengths
 from mer_zoo.data.survey.material import Material, draft_of, read_material
 from mer_zoo.data.survey.probes import samples_of
 from mer_zoo.data.survey.splits import check_groups, check_ids
-from mer_zoo.data.survey.telling import check_lengths, check_telling
+from mer_zoo.data.survey.telling import check_telling
 from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import read_yaml
@@ -128,7 +129,9 @@ def _store(path: Path) -> tuple[Draft, str, list[Finding | NotChecked]]:
         splits = open_splits(path, index)
     except READ_ERRORS as error:
         raise MERError(f"{path} is a damaged store ({error}); delete it and convert the source again") from error
-    draft = Draft(describe_splits(path, splits), index["aligned"], index["vocab_size"], index["notes"], sha256=index.get("sha256"))
+    draft = Draft(
+        describe_splits(path, splits), index["aligned"], index["vocab_size"], index["notes"], sha256=index.get("sha256")
+    )
     return draft, str(path), list(_source_of(path, index))
 
 

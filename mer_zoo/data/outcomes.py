@@ -10,7 +10,7 @@ import torch
 
 from mer_zoo.data.corpus.corpus import Corpus, SplitData, with_meaning
 from mer_zoo.data.corpus.meaning import Meaning
-from mer_zoo.data.files.drafts import Draft, SplitDraft
+from mer_zoo.data.files.drafts import Draft
 from mer_zoo.data.labelling import build_for, missing_classes, taken_for
 from mer_zoo.errors import MERError
 from mer_zoo.task import TASKS, Task
@@ -35,6 +35,11 @@ class Outcome:
     scores: Mapping[str, tuple[float, float, float, float]] = field(default_factory=dict)
     lacking: tuple[str, ...] = ()
     refusal: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why the task is refused, the same words for tasks that are refused for the same."""
+        return self.refusal.replace(f", which does not suit this task, {self.task};", ", which does not suit;")
 
     def told(self, split: str) -> str:
         """What the samples of a split become, in words.
@@ -61,13 +66,14 @@ def outcomes(draft: Draft, source: str, told: Meaning | None = None) -> list[Out
         Those of all tasks, in their usual order; none without labels.
 
     Example:
+        >>> from mer_zoo.data.files.drafts import SplitDraft
         >>> split = SplitDraft(["a", "b", "c"], labels=np.array([0, 2, 2]))
         >>> draft = Draft({"train": split}, told=Meaning("classes", names=("joy", "fear", "anger")))
         >>> found = {one.task: one for one in outcomes(draft, "clips.pkl")}
         >>> found["classes"].told("train"), found["classes"].lacking
         ('joy 1, fear 0, anger 2', ('no training sample is of class fear',))
         >>> found["seven"].refusal
-        'clips.pkl has labels of classes (whole numbers from 0 to 2), which does not suit this task, seven; ...'
+        'has labels of classes (whole numbers from 0 to 2), which does not suit this task, seven; set data.task ...'
     """
     splits = {
         name: SplitData({}, {}, None, split.labels, split.ids, [""] * len(split.ids))
@@ -84,7 +90,7 @@ def _outcome(corpus: Corpus, told: Meaning | None, name: str) -> Outcome:
         corpus = with_meaning(corpus, told, taken_for(name), sealed=True)
         task = build_for(corpus, name)
     except MERError as error:
-        return Outcome(name, refusal=str(error))
+        return Outcome(name, refusal=str(error).removeprefix(f"{corpus.source} "))
     known = {
         split: torch.from_numpy(np.array(own.labels)) for split, own in corpus.splits.items() if own.labels is not None
     }

@@ -1,31 +1,34 @@
-"""``mer-zoo validate-data``: every fault of a corpus, and what is in it."""
+"""Every fault of a corpus, what makes figures on it doubtful, and what is in it."""
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from mer_zoo.batch import MODALITIES
-from mer_zoo.data.corpus.arrays import StoredArray, open_at
 from mer_zoo.data.corpus.checks import Fault, plural
-from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.corpus.meaning import Meaning, converted
-from mer_zoo.data.files.about import compare_labels
-from mer_zoo.data.files.features import NanPolicy, scan_split
-from mer_zoo.data.files.formats import Draft, SplitDraft, read_draft
+from mer_zoo.data.drafting import draft_any
+from mer_zoo.data.files.features import NanPolicy
+from mer_zoo.data.files.formats import Draft, SplitDraft
 from mer_zoo.data.files.labels import count_labels
 from mer_zoo.data.labelling import tasks_for
-from mer_zoo.data.store.store import is_store, open_store
+from mer_zoo.data.outcomes import Outcome, outcomes
+from mer_zoo.data.survey.columns import check_columns
+from mer_zoo.data.survey.finding import Finding, NotChecked
+from mer_zoo.data.survey.lengths import check_lengths
+from mer_zoo.data.survey.material import Material, read_material
+from mer_zoo.data.survey.probes import samples_of
+from mer_zoo.data.survey.splits import check_groups
+from mer_zoo.data.survey.telling import check_telling
 from mer_zoo.errors import MERError
 
-__all__ = ["Report", "examine", "main", "validate"]
+__all__ = ["Report", "examine", "validate"]
+
+KEPT = 2000  # samples of a split that probes see
 
 
 @dataclass
@@ -33,16 +36,40 @@ class Report:
     """What is in a corpus and what is wrong with it.
 
     Args:
-        splits: Rows of split, samples, labels, and the shape of a sample of each modality.
-        faults: All of them.
-        notes: What was noticed, but is no fault.
+        splits: Rows of split, samples, labels, the shape of a sample of each modality, and of its tokens.
+        lengths: Rows of split, and fewest, middle and most steps of each modality and words.
+        outcomes: What each task makes of the labels.
+        faults: All of them; the corpus cannot be used with any.
+        warnings: What makes figures on it doubtful.
+        notes: What was noticed, but is neither.
+        not_checked: What was not looked at, and why.
         labels: What the labels mean, and which tasks they are for, or what has to be told.
     """
 
     splits: list[tuple[str, ...]] = field(default_factory=list)
+    lengths: list[tuple[str, ...]] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    warnings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    not_checked: list[NotChecked] = field(default_factory=list)
     labels: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """0 where nothing was found but notes, else 1."""
+        return int(bool(self.faults or self.warnings))
+
+    @property
+    def closing(self) -> str:
+        """How much was found.
+
+        Example:
+            >>> Report().closing, Report(warnings=[Finding("few", "warning", "so", "do")]).closing
+            ('no faults', '1 warning')
+        """
+        found = {"fault": len(self.faults), "warning": len(self.warnings)}
+        return ", ".join(plural(count, word) for word, count in found.items() if count) or "no faults"
 
 
 def validate(path: str | Path, nan: NanPolicy = "error") -> list[Fault]:
@@ -66,24 +93,51 @@ def validate(path: str | Path, nan: NanPolicy = "error") -> list[Fault]:
     return examine(Path(path), nan).faults
 
 
-def examine(path: Path, nan: NanPolicy = "error") -> Report:
-    """Read a whole corpus without writing anything.
+def examine(path: Path, nan: NanPolicy = "error", told: Meaning | None = None) -> Report:
+    """Read a whole corpus once, without writing anything.
 
     Args:
-        path: A file or folder in any format of docs/data.md, or a store.
+        path: A file or folder in any format of docs/data.md, a store, or the name SyntheticMER.
         nan: Whether NaN and infinity in features are faults or accepted as zero.
+        told: What the user says about the meaning of its labels.
     """
     try:
-        draft = _draft_store(path) if is_store(path) else read_draft(path)
-        scans = [scan_split(name, split, nan) for name, split in draft.splits.items()]
+        draft = draft_any(path, told)
+        material = read_material(draft, str(path), nan=nan, kept=KEPT)
     except MERError as error:
         return Report(faults=[Fault("", "", str(error))])
-    return Report(
+    parts = material.parts.values()
+    report = Report(
         [_row(name, split, draft.meaning) for name, split in draft.splits.items()],
-        draft.faults + [fault for scan in scans for fault in scan.faults],
-        [*draft.notes, *_lacking(draft), *(note for scan in scans for note in scan.notes)],
-        _labels_told(draft),
+        [_lengths(material, name) for name in material.parts],
+        faults=draft.faults + [fault for part in parts for fault in part.faults],
+        notes=[*draft.notes, *_lacking(draft), *(note for part in parts for note in part.notes)],
+        labels=_labels_told(draft),
     )
+    if report.faults:
+        report.not_checked = [NotChecked("what splits share and what tells the label", "faults come first")]
+        return report
+    if not draft.question:
+        report.outcomes = outcomes(draft, str(path), told)
+    for found in _look(material, draft.meaning):
+        if isinstance(found, NotChecked):
+            report.not_checked.append(found)
+        elif found.severity == "note":
+            report.notes.append(f"{found.message}; {found.remedy}")
+        else:
+            report.warnings.append(found)
+    return report
+
+
+def _look(material: Material, meaning: Meaning | None) -> Iterator[Finding | NotChecked]:
+    for part in material.parts.values():  # whole numbers may be written as floats, and be classes
+        if part.draft.labels is not None and meaning is not None:
+            part.draft.labels = converted(part.draft.labels, meaning)
+    samples = samples_of(material) if meaning is not None else {}
+    yield from check_groups(material)
+    yield from check_telling(material, samples)
+    yield from check_lengths(material, samples)
+    yield from check_columns(material)
 
 
 def _labels_told(draft: Draft) -> str:
@@ -105,40 +159,6 @@ def _lacking(draft: Draft) -> list[str]:
     return [f"no training sample is {', '.join(lacking)}"] if lacking else []
 
 
-def main(args: list[str]) -> int:
-    """Print what is in a corpus and every fault.
-
-    Args:
-        args: Arguments of ``mer-zoo validate-data``.
-
-    Returns:
-        The exit code, 1 if there are faults.
-    """
-    parser = argparse.ArgumentParser(
-        "mer-zoo validate-data", description="List what is in a corpus, and every fault.", allow_abbrev=False
-    )
-    parser.add_argument("path", type=Path, help="a corpus file or folder, see docs/data.md")
-    parser.add_argument("--nan", choices=["error", "zero"], default="error", help="whether NaN is a fault or read as 0")
-    options = parser.parse_args(args)
-    report = examine(options.path.expanduser(), options.nan)
-    console = Console()
-    if report.splits:
-        table = Table("split", "samples", "labels", *MODALITIES, "tokens", title=escape(str(options.path)))
-        for row in report.splits:
-            table.add_row(*map(escape, row))
-        console.print(table)
-    if report.labels:
-        console.print(f"labels: {report.labels}", markup=False, highlight=False, soft_wrap=True)
-    for note in report.notes:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
-    for fault in report.faults:
-        console.print(f"fault: {fault}", markup=False, highlight=False, soft_wrap=True)
-        if len(fault.ids) > 3:
-            console.print(f"  all {len(fault.ids)}: {' '.join(map(ascii, fault.ids))}", markup=False, soft_wrap=True)
-    console.print(plural(len(report.faults), "fault") if report.faults else "no faults", highlight=False)
-    return 1 if report.faults else 0
-
-
 def _row(name: str, split: SplitDraft, meaning: Meaning | None) -> tuple[str, ...]:
     arrays = [*(split.features.get(key) for key in MODALITIES), split.tokens]
     shapes = ["-" if array is None else " x ".join(map(str, array.shape[1:])) for array in arrays]
@@ -146,28 +166,12 @@ def _row(name: str, split: SplitDraft, meaning: Meaning | None) -> tuple[str, ..
     return (name, str(len(split.ids)), count_labels(split.labels, names), *shapes)
 
 
-def _draft_store(path: Path) -> Draft:
-    """Describe a store in the terms of a source, so that the same checks apply."""
-    corpus = open_store(path, str(path))
-    splits = {name: _draft_split(path, name, corpus) for name in corpus.splits}
-    draft = Draft(splits, corpus.aligned, notes=list(corpus.notes), told=corpus.meaning)
-    compare_labels(draft)
-    return draft
+def _lengths(material: Material, name: str) -> tuple[str, ...]:
+    steps, words = material.parts[name].steps(), material.parts[name].words()
+    counts = [*map(steps.get, MODALITIES), None if words is None else np.array(list(map(len, words)))]
+    return (name, *("-" if found is None else _extent(found.tolist()) for found in counts))
 
 
-def _draft_split(path: Path, name: str, corpus: Corpus) -> SplitDraft:
-    split = corpus.splits[name]
-    features = {}
-    for key in split.features:
-        file = path / f"{name}.{key}.npy"
-        features[key] = StoredArray.from_npy(partial(open_at, file, 0), file.stat().st_size, str(file))
-    return SplitDraft(
-        split.ids,
-        split.raw_text,
-        features,
-        tokens=split.token_ids,
-        token_spans=split.spans["text"],
-        labels=split.labels,
-        conversation=split.conversation,
-        unimodal=dict(split.unimodal),
-    )
+def _extent(counts: Sequence[int]) -> str:
+    """Fewest, median and most."""
+    return f"{min(counts)} / {np.median(counts):g} / {max(counts)}"

@@ -29,7 +29,9 @@ def probe(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", PROBE, *args], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("args", [["--help"], ["--version"], ["list"], ["sweep", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "args", [["--help"], ["--version"], ["list"], ["sweep", "--help"], ["validate-data", "--help"]], ids=" ".join
+)
 def test_what_comes_at_once_imports_no_torch(args: list[str]) -> None:
     done = probe(*args)
     assert (done.returncode, done.stderr) == (0, "")

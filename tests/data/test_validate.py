@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,10 @@ import corpora
 import numpy as np
 import pytest
 
+from mer_zoo.cli.validate_data import main
 from mer_zoo.data.convert import convert
-from mer_zoo.data.validate import main, validate
+from mer_zoo.data.validate import examine, validate
+from mer_zoo.errors import MERError
 
 
 def test_sound_corpora_have_no_faults(corpus_files: dict[str, Path]) -> None:
@@ -101,3 +104,101 @@ def test_the_command_says_what_labels_are_taken_for(
     printed = capsys.readouterr().out
     assert told in printed
     assert ("note: no training sample is 1" in printed) == (labels[0] == 0)
+
+
+SIZES = {"train": 80, "valid": 40, "test": 60}
+
+
+def telling(path: Path, plant: Callable[[Any, Any, Any], Any]) -> Path:
+    """Random features of clips, two a recording, into which something may be put that goes by the label.
+
+    Args:
+        path: The file.
+        plant: Takes (N, T, d) features, (N,) labels and N ids, and gives the features.
+    """
+    rng = np.random.default_rng(0)
+    fields: dict[str, Any] = {}
+    for name, count in SIZES.items():
+        labels = rng.uniform(-3, 3, count)
+        ids = np.array([f"{name}_{row // 2}$_${row}" for row in range(count)])
+        fields[f"{name}/audio"] = plant(rng.normal(size=(count, 4, 5)), labels, ids)
+        fields[f"{name}/regression_labels"], fields[f"{name}/id"] = labels, ids
+    np.savez(path, **fields)
+    return path
+
+
+def as_they_are(x: Any, labels: Any, ids: Any) -> Any:
+    return x
+
+
+def the_label(x: Any, labels: Any, ids: Any) -> Any:
+    x[..., 2] = labels[:, None]
+    return x
+
+
+def the_sign(x: Any, labels: Any, ids: Any) -> Any:
+    x[..., 1] = 0.2 - (labels > 0)[:, None]
+    return x
+
+
+def the_length(x: Any, labels: Any, ids: Any) -> Any:
+    x[labels > 0, 2:] = 0
+    return x
+
+
+@pytest.mark.parametrize(
+    ("plant", "told"),
+    [
+        (the_label, "column 2 of audio (mean) is the label itself"),
+        (the_sign, "column 1 of audio (mean) is the label itself"),
+        (the_length, "the length of audio alone tells the label of test: AUC 100.0 %"),
+    ],
+)
+def test_what_tells_the_label_is_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], plant: Callable[[Any, Any, Any], Any], told: str
+) -> None:
+    assert main([str(telling(tmp_path / "c.npz", plant))]) == 1
+    printed = capsys.readouterr().out
+    assert f"warning: {told}" in printed
+    assert "no faults" not in printed
+    assert printed.splitlines()[-1] in ("1 warning", "2 warnings")
+
+
+def test_what_is_honest_is_left_alone(tmp_path: Path) -> None:
+    report = examine(telling(tmp_path / "c.npz", as_they_are))
+    assert (report.faults, report.warnings, report.exit_code, report.closing) == ([], [], 0, "no faults")
+
+
+def test_recordings_that_splits_share_are_a_warning(tmp_path: Path) -> None:
+    tree = corpora.mmsa()
+    tree["test"]["id"][0] = f"{corpora.VIDEOS['train'][0]}$_$999"
+    report = examine(corpora.dump(tree, tmp_path / "c.pkl"))
+    assert [one.kind for one in report.warnings] == ["shared-recordings"]
+    assert report.warnings[0].message.startswith("1 recording of test is in train too, with 1 of its 6 samples")
+
+
+def test_columns_are_looked_at(tmp_path: Path) -> None:
+    tree = corpora.mmsa()
+    for split in tree.values():
+        split["vision"][..., 1] *= 1e5
+    tree["train"]["audio"][..., 0] = 0.5 * (tree["train"]["audio"] != 0).any(-1)
+    notes = examine(corpora.dump(tree, tmp_path / "c.pkl")).notes
+    assert any(note.startswith("1 column of vision (1), from ") for note in notes)
+    assert any("columns of audio is constant in train, and varies elsewhere (0)" in note for note in notes)
+
+
+def test_nothing_more_is_looked_at_where_there_are_faults(tmp_path: Path) -> None:
+    report = examine(corpora.dump(corpora.mismatched(), tmp_path / "c.pkl"))
+    assert (report.warnings, report.outcomes) == ([], [])
+    assert [one.because for one in report.not_checked] == ["faults come first"]
+
+
+def test_options_say_what_labels_mean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "own.npz"
+    np.savez(path, **{"train/audio": np.ones((4, 2, 1)) * np.arange(4)[:, None, None], "train/labels": [0, 1, 1, 0]})
+    main([str(path), "--label_names", "[sincere, sarcastic]"])
+    assert "labels: classes (sincere, sarcastic), for data.task classes" in capsys.readouterr().out
+    main([str(path), "--label_range=[-3,3]"])
+    assert "labels: sentiment in [-3, 3]" in capsys.readouterr().out
+    with pytest.raises(MERError, match="--label_range is 'wide'; give two numbers"):
+        main([str(path), "--label_range", "wide"])

@@ -51,23 +51,26 @@ def _constant(modality: str, moments: dict[str, Moments]) -> Iterator[Finding]:
         verb = "is" if count == 1 else "are"
         yield Finding(
             "constant-columns",
-            "warning" if count == width else "note",
+            "note",
             f"{count} of {plural(width, 'column')} of {modality} {verb} constant ({_named(everywhere)})",
             f"leave {modality} out (data.modalities)" if count == width else f"leave them out of {modality}",
             {"columns": count, "of": width},
         )
-    for name, one in moments.items():
-        here = (one.low == one.high) & ~everywhere
-        if here.any() and one.count > 1:
-            count = int(here.sum())
-            verb = "is" if count == 1 else "are"
-            yield Finding(
-                "constant-columns",
-                "note",
-                f"{count} of {plural(width, 'column')} of {modality} {verb} constant in {name}, and vary elsewhere ({_named(here)})",
-                f"see how {modality} of {name} was extracted",
-                {"columns": count, "of": width, "split": name},
-            )
+    train = moments.get("train")
+    if train is None or train.count < 2:
+        return
+    here = (train.low == train.high) & ~everywhere
+    if here.any():
+        count = int(here.sum())
+        verb, others = ("is", "varies") if count == 1 else ("are", "vary")
+        yield Finding(
+            "constant-columns",
+            "note",
+            f"{count} of {plural(width, 'column')} of {modality} {verb} constant in train, and {others} elsewhere"
+            f" ({_named(here)})",
+            "nothing can be learnt of them, and what they are elsewhere is new to a model",
+            {"columns": count, "of": width, "split": "train"},
+        )
 
 
 def _scaled(modality: str, first: Moments) -> Iterator[Finding]:
@@ -87,7 +90,9 @@ def _scaled(modality: str, first: Moments) -> Iterator[Finding]:
                 f"{plural(count, 'column')} of {modality} ({_named(wrong)}), from {least:.3g} to {largest:.3g},"
                 f" {'is' if count == 1 else 'are'} {FAR:g} times and more {what} the size of the others"
                 f" (median {usual:.3g})",
-                "leave data.standardize on, which brings audio and vision to one scale, or bring them to one yourself",
+                "bring its columns to one scale, which data.standardize does for audio and vision alone"
+                if modality == "text"
+                else "leave data.standardize on, which brings them to one scale",
                 {"columns": count, "of": len(size), "median": usual},
             )
 

@@ -97,6 +97,13 @@ class Part:
         """N labels."""
         return self.draft.labels
 
+    def steps(self) -> dict[str, Ints]:
+        """(N,) number of real steps of each modality that has features."""
+        return {
+            key: (features.spans[:, 1] - features.spans[:, 0]).astype(np.int64)
+            for key, features in self.features.items()
+        }
+
     def words(self) -> list[list[str]] | None:
         """The words of each sample, token ids where there is no text; None without either."""
         texts = self.draft.raw_text
@@ -181,7 +188,9 @@ def _stored(array: npt.NDArray[np.float32], name: str) -> StoredArray:
     return StoredArray(whole.dtype, whole.shape, lambda: io.BytesIO(whole.tobytes()), name=name)
 
 
-def read_material(draft: Draft, source: str, seed: int = 0, nan: NanPolicy = "zero", kept: int = KEPT) -> Material:
+def read_material(
+    draft: Draft, source: str, seed: int = 0, nan: NanPolicy = "zero", kept: int | None = None
+) -> Material:
     """Pass over a corpus once.
 
     Args:

@@ -163,7 +163,10 @@ def check_groups(material: Material) -> Iterator[Finding | NotChecked]:
     else:
         yield from _shared("recording", recordings, material)
     if material.groups is None:
-        yield NotChecked("whether splits share speakers", "nobody told who speaks (--groups FILE with id and speaker)")
+        yield NotChecked(
+            "whether splits share speakers",
+            "nobody told who speaks (mer-zoo audit takes --groups FILE with id and speaker)",
+        )
         return
     groups = material.groups
     lacking = [name for part in material.parts.values() for name in part.ids if name not in groups]

@@ -1,4 +1,4 @@
-"""Does one modality, or the mere length of a sample, tell the label better than it honestly could?"""
+"""Does one modality tell the label better than it honestly could?"""
 
 from __future__ import annotations
 
@@ -11,20 +11,17 @@ import torch
 from torch import Tensor
 
 from mer_zoo.data.survey.finding import Finding, NotChecked, listed
-from mer_zoo.data.survey.material import Material, Part
+from mer_zoo.data.survey.material import Material
 from mer_zoo.data.survey.probes import Choice, Sample, choose, differences, everywhere, permuted
 from mer_zoo.data.survey.targets import Targets
-from mer_zoo.functional.ridge import ridge
 
-__all__ = ["check_lengths", "check_telling"]
+__all__ = ["FAR", "FEWEST", "check_telling", "lack", "roles"]
 
 PERFECT, NEAR = 0.98, 0.95  # area, correlation of one feature
 GOOD, INFORMED, MARGIN = 0.85, 0.65, 0.1
 UNEQUAL, SMALL_P, SHARE = 2.0, 1e-6, 0.1
 HIGH, LOW = 0.9, 0.65
-LENGTH_LEAK, LENGTH_WARNING = 0.85, 0.75
 FEWEST, MOST = 30, 6000
-BINS = 12
 FAR = 4.0  # deviations of chance, beyond which the largest of many areas is
 REMEDY = (
     "leave {0} out (data.modalities), or extract it anew with a network that has seen no label of this corpus; figures"
@@ -53,9 +50,9 @@ def check_telling(material: Material, samples: Mapping[str, Sample]) -> Iterator
         material: The corpus.
         samples: Its labelled samples.
     """
-    train, valid, tests = _roles(samples)
+    train, valid, tests = roles(samples)
     if train is None or not tests:
-        yield NotChecked("whether a modality tells the label too well", _lack(samples))
+        yield NotChecked("whether a modality tells the label too well", lack(samples))
         return
     told: dict[str, list[_Told]] = {}
     for modality in train.vectors:
@@ -182,84 +179,12 @@ def _correlations(x: Tensor, y: Tensor) -> Tensor:
     return torch.where(size > floor, (x.T @ y).abs() / size.clamp(min=1e-30), 0.0)
 
 
-def check_lengths(material: Material, samples: Mapping[str, Sample]) -> Iterator[Finding | NotChecked]:
-    """See whether length, padding or absence tells the label.
+def roles(samples: Mapping[str, Sample]) -> tuple[Sample | None, Sample | None, dict[str, Sample]]:
+    """What to fit on, what to choose by and what to test on; of one split alone a part is tested on.
 
     Args:
-        material: The corpus.
-        samples: Its labelled samples.
+        samples: The labelled samples of a corpus.
     """
-    train, _, tests = _roles(samples)
-    if train is None or not tests or "train" not in samples:
-        yield NotChecked("whether lengths and padding tell the label", _lack(samples))
-        return
-    fitted = _outlines(material.parts["train"])
-    for split, test in tests.items():
-        if split not in material.parts:
-            continue
-        theirs = _outlines(material.parts[split])
-        areas = {
-            name: test.targets.area(_binned(values, train.targets, theirs[name]))
-            for name, values in fitted.items()
-            if name in theirs
-        }
-        areas |= _behind(material, train, test, split)
-        known = {name: area for name, area in areas.items() if not math.isnan(area)}
-        name = max(known, key=known.__getitem__, default="")
-        by_chance = 0.5 + FAR * test.targets.chance()
-        if name and known[name] >= max(LENGTH_WARNING, by_chance) and len(test) >= FEWEST:
-            severe = known[name] >= LENGTH_LEAK
-            yield Finding(
-                "telling-length",
-                "leak" if severe else "warning",
-                f"{name} alone tells the label of {split}: AUC {100 * known[name]:.1f} %, where honest lengths stay"
-                f" near 50 to {100 * LENGTH_WARNING - 5:.0f} %",
-                "cut and pad all samples by the same rule, whatever their label, and extract them again",
-                {"split": split, "area": known[name], "what": name},
-            )
-
-
-def _outlines(part: Part) -> dict[str, Tensor]:
-    """(K,) lengths and beginnings of what is kept."""
-    found: dict[str, Tensor] = {}
-    for key, features in part.features.items():
-        spans = torch.from_numpy(features.spans[part.kept].astype(np.int64))
-        found[f"the length of {key}"] = spans[:, 1] - spans[:, 0]
-        found[f"the padding in front of {key}"] = spans[:, 0]
-    words = part.words()
-    if words is not None:
-        found["the number of words"] = torch.tensor([len(words[row]) for row in part.kept.tolist()])
-    return found
-
-
-def _binned(values: Tensor, targets: Targets, others: Tensor) -> Tensor:
-    """(N, K) mean targets of the training samples of about the same value, drawn towards the mean of all."""
-    levels = np.unique(values.numpy())
-    if len(levels) > BINS:
-        levels = np.unique(np.quantile(values.numpy(), np.linspace(0, 1, BINS + 1)[:-1]))
-    ours, theirs = (
-        torch.from_numpy(np.maximum(np.searchsorted(levels, x.numpy(), "right"), 1) - 1) for x in (values, others)
-    )
-    sums = torch.zeros(len(levels), targets.columns.shape[1]).double().index_add_(0, ours, targets.columns)
-    counts = torch.bincount(ours, minlength=len(levels)).double()[:, None]
-    mean = targets.columns.mean(0)
-    return ((sums + FEWEST / 6 * mean) / (counts + FEWEST / 6))[theirs]
-
-
-def _behind(material: Material, train: Sample, test: Sample, split: str) -> Mapping[str, float]:
-    """The area of what stands behind the lengths that a file gives."""
-    found = {}
-    for key, features in material.parts["train"].features.items():
-        other = material.parts[split].features.get(key)
-        if features.behind is None or other is None or other.behind is None:
-            continue
-        (probe,) = ridge(torch.from_numpy(features.behind), train.targets.columns, [100.0])
-        found[f"what stands behind the length of {key}"] = test.targets.area(probe(torch.from_numpy(other.behind)))
-    return found
-
-
-def _roles(samples: Mapping[str, Sample]) -> tuple[Sample | None, Sample | None, dict[str, Sample]]:
-    """What to fit on, what to choose by and what to test on; of one split alone a part is tested on."""
     tests = {name: one for name, one in samples.items() if name.startswith("test")}
     train, valid = samples.get("train"), samples.get("valid")
     if train is not None and not tests and valid is not None:
@@ -294,7 +219,12 @@ def _at_most(samples: list[Sample]) -> list[Sample]:
     return found
 
 
-def _lack(samples: Mapping[str, Sample]) -> str:
+def lack(samples: Mapping[str, Sample]) -> str:
+    """What samples lack that something could be fitted on them and tested.
+
+    Args:
+        samples: The labelled samples of a corpus.
+    """
     if not samples:
         return "no split has labels"
     if "train" in samples and len(samples["train"]) < FEWEST:
