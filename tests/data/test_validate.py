@@ -177,6 +177,26 @@ def test_recordings_that_splits_share_are_a_warning(tmp_path: Path) -> None:
     assert report.warnings[0].message.startswith("1 recording of test is in train too, with 1 of its 6 samples")
 
 
+def test_speakers_that_splits_share_are_told(tmp_path: Path) -> None:
+    tree = corpora.mmsa()
+    for name, split in tree.items():
+        split["speaker"] = [f"{name} {row}" for row in range(len(split["id"]))]
+    tree["test"]["speaker"][2] = "train 1"
+    report = examine(corpora.dump(tree, tmp_path / "c.pkl"))
+    assert "1 speaker of test is in train too, with 1 of its 6 samples" in " ".join(report.notes)
+    assert report.closing == "no faults"
+    for name in ("train", "test"):  # who speaks tells what is felt
+        split = tree[name]
+        tree[name] = {key: np.concatenate([value] * 9) for key, value in split.items()}
+        count = len(tree[name]["raw_text"])
+        tree[name]["id"] = np.array([f"{name}_{row}$_$1" for row in range(count)])
+        tree[name]["audio"][..., 0] = np.random.default_rng(0).normal(size=(count, 1))
+        tree[name]["regression_labels"] = np.where(np.arange(count) % 4 < 2, 1.0, -1.0) * (1 + np.arange(count) % 2)
+        tree[name]["speaker"] = np.array([f"voice {row % 24}" for row in range(count)])
+    report = examine(corpora.dump(tree, tmp_path / "d.pkl"))
+    assert "shared-speakers" in [one.kind for one in report.warnings]
+
+
 def test_columns_are_looked_at(tmp_path: Path) -> None:
     tree = corpora.mmsa()
     for split in tree.values():

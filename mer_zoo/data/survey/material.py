@@ -153,6 +153,13 @@ class Material:
         told = {name: own for name, own in found.items() if own is not None}
         return told if len(told) == len(found) else None
 
+    def speakers(self) -> dict[str, list[str]] | None:
+        """Who says each sample, by split, empty where it is not told; None where no split tells."""
+        told = {name: part.draft.conversation.completed(part.ids).speaker for name, part in self.parts.items()}
+        if all(own is None for own in told.values()):
+            return None
+        return {name: own or [""] * len(self.parts[name].ids) for name, own in told.items()}
+
 
 def _words(text: str) -> list[str]:
     words = split_words(text)
