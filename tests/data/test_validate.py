@@ -215,7 +215,8 @@ def test_nothing_more_is_looked_at_where_there_are_faults(tmp_path: Path) -> Non
 
 def test_options_say_what_labels_mean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "own.npz"
-    np.savez(path, **{"train/audio": np.ones((4, 2, 1)) * np.arange(4)[:, None, None], "train/labels": [0, 1, 1, 0]})
+    fields: Any = {"train/audio": np.ones((4, 2, 1)), "train/labels": [0, 1, 1, 0]}
+    np.savez(path, **fields)
     main([str(path), "--label_names", "[sincere, sarcastic]"])
     assert "labels: classes (sincere, sarcastic), for data.task classes" in capsys.readouterr().out
     main([str(path), "--label_range=[-3,3]"])
