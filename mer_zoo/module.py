@@ -18,6 +18,7 @@ from mer_zoo.data.datamodule import MERDataModule
 from mer_zoo.data.source import MappedSource
 from mer_zoo.functional.draws import global_seed
 from mer_zoo.model import Model, WrapperFactory, check_model
+from mer_zoo.monitors import AUTO, monitor_of
 from mer_zoo.scores import Scores, measure
 from mer_zoo.sharing.card import record_of
 from mer_zoo.sharing.pretrained import load_model
@@ -27,7 +28,7 @@ from mer_zoo.training.compilation import compile_networks
 from mer_zoo.training.guard import LossGuard, check_kept, open_entries
 from mer_zoo.training.kept import EXPLODED, KeptScores, calibrate, facts_of, needed_effects, prediction, results_on
 from mer_zoo.training.loaded import check_loaded
-from mer_zoo.training.monitors import AUTO, direction, follow_all, monitor_of
+from mer_zoo.training.monitors import follow_all
 from mer_zoo.training.param_groups import DEFAULT_GROUPS, OptimizerFactory, ParamGroups, build_optimizer
 from mer_zoo.training.preparing import NoSource, prepare
 from mer_zoo.training.record import RECORD, DataAbout
@@ -102,8 +103,7 @@ class MERModule(ResumableModule):
         self.stepping = Stepping(self.model, accumulate, clip_norm, LossGuard() if stop_at_nan else None)
         self.automatic_optimization = not self.stepping.by_hand
         monitor = monitor_of(monitor, self.model.task)
-        way = direction(monitor, self.model.task)
-        self.scheduling = Scheduling(lr_scheduler, scheduler_interval, monitor, self.stepping.by_hand, way)
+        self.scheduling = Scheduling(lr_scheduler, scheduler_interval, monitor, self.stepping.by_hand, self.model.task)
         asked: bool | Words = deconfounded or any(model.weighs_validation for model in self.model.nest)
         self.validation_weights = ValidationWeights(self.model, asked)
         self.results: dict[str, dict[str, Any]] = {}

@@ -28,7 +28,7 @@ LADDER = (
     ("metrics", "layers.encoder_config", "layers.text_encoder", "data.corpus"),
     ("task",),
     ("scores", "layers", "data.files"),
-    ("uncertainty",),
+    ("uncertainty", "monitors"),
     ("reports", "data.store", "data.survey"),
     ("model", "data.synthetic"),
     ("training", "data.missing"),

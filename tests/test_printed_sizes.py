@@ -76,3 +76,15 @@ def test_what_is_built_and_never_used_is_not_counted(name: str, task: Task, pape
     docs = (Path(__file__).parents[1] / "docs" / "test.md").read_text()
     assert f"{paper:,}" in docs
     assert f"{ours:,}" in docs
+
+
+@pytest.mark.parametrize(("name", "paper", "ours"), [("MPLMM", 2_242_946, 2_219_066), ("GEAR", 372_071, 300_168)])
+def test_where_the_paper_does_not_say_what_it_counts_both_numbers_are_told(name: str, paper: int, ours: int) -> None:
+    assert (printed(name), size(build(name, SCORE))) == (paper, ours)
+    docs = (Path(__file__).parents[1] / "docs" / "test.md").read_text()
+    assert f"| {name} | {paper:,} | {ours:,} |" in docs
+
+
+def test_mplmm_lacks_one_pointwise_convolution_of_each_modality() -> None:
+    spread = sum((width + 1) * 30 for width in (MOSI.text_dim, MOSI.audio_dim, MOSI.vision_dim))
+    assert printed("MPLMM") - size(build("MPLMM", SCORE)) == spread

@@ -28,11 +28,12 @@ from mer_zoo.cli.places import place_of
 from mer_zoo.data import MERDataModule
 from mer_zoo.errors import MERError
 from mer_zoo.module import MERModule
+from mer_zoo.monitors import AUTO
 from mer_zoo.reports import show_results
 from mer_zoo.runs.earlier import check_no_run, trained_weights
 from mer_zoo.runs.folder import CHECKPOINTS, is_trial, newest_run, run_folder
 from mer_zoo.training.checkpoint import check_file, check_if_local
-from mer_zoo.training.monitors import AUTO, follow
+from mer_zoo.training.monitors import follow
 from mer_zoo.training.resume import LastCheckpoint
 from mer_zoo.training.settings import KINDS, allowed_kinds, go_on
 
@@ -97,8 +98,7 @@ class MERCLI(LightningCLI):
         own = {"record": RunRecord, "calibration": SetCalibration}
         for name, kind in {"early_stopping": EarlyStopping, "checkpoint": ModelCheckpoint, **own}.items():
             parser.add_lightning_class_args(kind, name)
-        # ModelCheckpoint's own save_last skips every epoch that is not the best, so the last one has a callback of its
-        # own.
+        # ModelCheckpoint's own save_last skips every epoch that is not the best
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_argument(
             "--overwrite", type=bool, default=False, help="Replace what an earlier run has left in the folder."

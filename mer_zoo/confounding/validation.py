@@ -15,9 +15,9 @@ from mer_zoo.confounding.strength import LEAST_SAMPLES
 from mer_zoo.confounding.trace import WordRule, Words
 from mer_zoo.functional.deconfounding import effective_sample_size
 from mer_zoo.model import Model
+from mer_zoo.monitors import DECONFOUNDED, SIZE
 from mer_zoo.options import check_choice
 from mer_zoo.scores import Scores, measure
-from mer_zoo.training.monitors import DECONFOUNDED, SIZE
 
 __all__ = ["ValidationWeights"]
 

@@ -12,7 +12,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from mer_zoo.errors import MERError
-from mer_zoo.training.monitors import Direction, direct_plateau
+from mer_zoo.monitors import direction
+from mer_zoo.task import Task
+from mer_zoo.training.monitors import direct_plateau
 from mer_zoo.training.ranges import check_rates, check_schedule_options
 from mer_zoo.training.resume import ResumableModule
 
@@ -33,7 +35,7 @@ class Scheduling:
         interval: Whether it is stepped after each ``epoch`` or each optimiser ``step``.
         monitor: Metric that a ReduceLROnPlateau follows.
         by_hand: Whether the module takes its optimiser steps itself.
-        direction: Which way that metric is better; None where nobody can say.
+        task: The task that is trained for, which knows which way its metric is better.
 
     Raises:
         MERError: For another interval.
@@ -51,7 +53,7 @@ class Scheduling:
     interval: str
     monitor: str
     by_hand: bool
-    direction: Direction | None = None
+    task: Task | None = None
 
     def __post_init__(self) -> None:
         if self.interval not in ("epoch", "step"):
@@ -63,7 +65,7 @@ class Scheduling:
             return optimizer
         scheduler = self._made(optimizer)
         if isinstance(scheduler, ReduceLROnPlateau):
-            direct_plateau(scheduler, self.monitor, self.direction)
+            direct_plateau(scheduler, self.monitor, direction(self.monitor, self.task))
         if self.by_hand:  # Lightning would warn about any more
             return {"optimizer": optimizer, "lr_scheduler": scheduler}
         config: Any = {"scheduler": scheduler, "interval": self.interval, "monitor": self.monitor}

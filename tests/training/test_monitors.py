@@ -20,8 +20,9 @@ from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError
 from mer_zoo.metrics.names import METRICS
 from mer_zoo.module import MERModule
+from mer_zoo.monitors import direction
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
-from mer_zoo.training.monitors import direction, follow
+from mer_zoo.training.monitors import follow
 
 TASKS: list[Task] = [SentimentRegression(), *map(SentimentClassification, (2, 3, 5, 7)), EmotionDetection()]
 FIT = ["fit", "--data=SyntheticMER", "--data.task=seven", "--data.batch_size=8", "--model.backbone=LFLSTM"]

@@ -148,7 +148,7 @@ def _metric(given: Any) -> tuple[str, str]:
     for key in sorted(map(str, given.keys() - {"name", "goal"})):
         raise MERError(f"metric.{key} can't be used offline; leave it out")
     name = str(given["name"])
-    from mer_zoo.training.monitors import direction  # brings torch, which the help of a sweep does without
+    from mer_zoo.monitors import direction  # brings torch, which the help of a sweep does without
 
     way = direction(name)
     goal = given.get("goal", "maximize" if way == "max" else "minimize")
@@ -237,8 +237,8 @@ def check_sweep(sweep: Sweep) -> int:
             checkpoints that are chosen by something else than the sweep's metric.
     """
     from mer_zoo.cli.parser import MERCLI  # the command line imports this package
+    from mer_zoo.monitors import AUTO, direction
     from mer_zoo.task import build_task
-    from mer_zoo.training.monitors import AUTO, direction
 
     parser = capture_parser(MERCLI)
     values = [(parameter.name, value) for parameter in sweep.parameters for value in parameter.samples()]

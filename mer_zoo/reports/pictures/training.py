@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import read_regular, read_yaml
+from mer_zoo.monitors import AUTO, direction
 from mer_zoo.reports.groups import Group
 from mer_zoo.reports.pictures.style import COLOURS, FAINT, GRID, INK, blank, headline, legend
 from mer_zoo.reports.tasks import task_of
@@ -85,16 +86,16 @@ def _number(cell: Any) -> float | None:
 def _best(values: Mapping[str, Mapping[int, float]], folder: Path, task: Task | None) -> int | None:
     try:
         kept = read_yaml(folder / "config.yaml")["checkpoint"]
-        monitor, mode = kept["monitor"], kept.get("mode", "auto")
+        monitor, mode = kept["monitor"], kept.get("mode", AUTO)
     except (OSError, MERError, KeyError, TypeError, AttributeError):
         return None
-    if monitor == "auto" and task is not None:
+    if monitor == AUTO and task is not None:
         monitor, mode = task.monitor
     found = values.get(monitor) if isinstance(monitor, str) else None
-    if not found:
+    way = mode if mode in {"min", "max"} else direction(monitor, task) if found else None
+    if not found or way is None:
         return None
-    is_cost = mode == "min" or (mode != "max" and str(monitor).removesuffix("_deconfounded").endswith(("loss", "MAE")))
-    return (min if is_cost else max)(found, key=lambda epoch: found[epoch])
+    return (min if way == "min" else max)(found, key=lambda epoch: found[epoch])
 
 
 def training_picture(groups: Sequence[Group], title: str) -> Figure | None:
