@@ -57,6 +57,7 @@ from .data.datamodule import (
 )
 from .distributed import distributed_mean as distributed_mean
 from .errors import MERError as MERError
+from .feature_spec import FeatureSpec as FeatureSpec
 from .life import LifeCheck as LifeCheck
 from .model import Backbone as Backbone, Model as Model, Wrapper as Wrapper, adapt as adapt
 from .module import MERModule as MERModule

@@ -293,8 +293,8 @@ class MERModule(ResumableModule):
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         record = check_loaded(checkpoint, self, self.model)
-        self._seed, self.trained_on = record.seed, None if record.about is None else record.about.data
-        self.model.uncertainty = record.uncertainty
+        self._seed, self.trained_on, self.model.uncertainty = record.seed, record.trained_on, record.uncertainty
         super().on_load_checkpoint(checkpoint)
         if self.datamodule is not None:
+            self.datamodule.check_features(record.made_by)
             self.datamodule.load_scaler_state(record.scaler)

@@ -24,7 +24,7 @@ LADDER = (
     ("runs",),
     ("foreign",),
     ("options", "arguments", "fields", "functional", "compat"),
-    ("batch",),
+    ("batch", "feature_spec"),
     ("metrics", "layers.encoder_config", "layers.text_encoder", "data.corpus"),
     ("task",),
     ("scores", "layers", "data.files"),

@@ -4,4 +4,3 @@ from .extract import Extraction as Extraction
 from .extract import extract as extract
 from .extractor import Extractor as Extractor
 from .extractor import Settings as Settings
-from .spec import FeatureSpec as FeatureSpec

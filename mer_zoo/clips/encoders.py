@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mer_zoo.clips import pictures, sound
-from mer_zoo.clips.spec import FeatureSpec
+from mer_zoo.feature_spec import FeatureSpec
 
 __all__ = ["AudioEncoder", "FrameStatistics", "HashedWords", "Mel", "TextEncoder", "VisionEncoder"]
 

@@ -89,7 +89,7 @@ def extract(
     lost = {clip.id for clip, _ in result.failed}
     kept = [clip for clip in clips if clip.id not in lost]
     if kept:
-        write_corpus(dest, kept, parts, labelling)
+        write_corpus(dest, kept, parts, labelling, specs)
     _write_faults(dest.with_name(f"{dest.stem}.faults.csv"), result)
     parts.remove()
     return result

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from mer_zoo.clips.clip import Clip, ClipFeatures
 from mer_zoo.clips.encoders import FrameStatistics, HashedWords, Mel
 from mer_zoo.clips.media import Media, need_av
-from mer_zoo.clips.spec import FeatureSpec
 from mer_zoo.errors import MERError
+from mer_zoo.feature_spec import FeatureSpec
 
 __all__ = ["Extractor", "Settings"]
 

@@ -16,6 +16,7 @@ from mer_zoo.clips.clip import Clip
 from mer_zoo.clips.labels import Labelling
 from mer_zoo.clips.parts import Parts
 from mer_zoo.errors import MERError
+from mer_zoo.feature_spec import FeatureSpec
 from mer_zoo.runs.files import whole_file
 
 __all__ = ["write_corpus"]
@@ -23,7 +24,9 @@ __all__ = ["write_corpus"]
 ORDER = ("train", "valid", "test")
 
 
-def write_corpus(dest: Path, clips: Sequence[Clip], parts: Parts, labelling: Labelling) -> None:
+def write_corpus(
+    dest: Path, clips: Sequence[Clip], parts: Parts, labelling: Labelling, specs: Mapping[str, FeatureSpec]
+) -> None:
     """Write the clips that have a part; the file is there whole or not at all.
 
     Args:
@@ -31,6 +34,7 @@ def write_corpus(dest: Path, clips: Sequence[Clip], parts: Parts, labelling: Lab
         clips: Clips with their splits.
         parts: Where their features are.
         labelling: What their labels are.
+        specs: What makes the features.
     """
     shapes = {key: [0, 0] for key in MODALITIES}
     texts: dict[str, str] = {}
@@ -49,13 +53,17 @@ def write_corpus(dest: Path, clips: Sequence[Clip], parts: Parts, labelling: Lab
                 "id": [clip.id for clip in own],
                 "raw_text": [texts[clip.id] for clip in own],
                 **_features(Path(room), split, own, parts, shapes),
-                **({"speaker": [clip.speaker for clip in own]} if any(clip.speaker for clip in clips) else {}),
+                **{
+                    key: [getattr(clip, of) for clip in own]
+                    for key, of in {"speaker": "speaker", "dialogue": "video"}.items()
+                    if any(getattr(clip, of) for clip in clips)
+                },
                 **labelling.fields(own),
             }
-        about = {"about": labelling.about()} if labelling.about() else {}
+        about = labelling.about() | {"features": {key: specs[key].plain() for key in shapes}}
         with whole_file(dest) as part, part.open("wb") as file:
             # Protocol 5 writes an array from where it is; those before would make a copy of it first.
-            pickle.dump({**tree, **about}, file, protocol=5)
+            pickle.dump({**tree, "about": about}, file, protocol=5)
 
 
 def _part(parts: Parts, clip: Clip) -> Any:

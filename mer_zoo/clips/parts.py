@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mer_zoo.clips.clip import Clip, ClipFeatures
-from mer_zoo.clips.spec import FeatureSpec
+from mer_zoo.feature_spec import FeatureSpec
 from mer_zoo.runs.files import whole_file
 
 __all__ = ["Parts"]

@@ -5,7 +5,7 @@ More than 300 lines, because each corpus documents what it takes, and is nothing
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +31,7 @@ from mer_zoo.data.store.store import open_corpus
 from mer_zoo.data.synthetic.generate import LabelForm, SyntheticConfig, generate
 from mer_zoo.data.tokenizer import TokenizerOption, token_conventions, with_token_ids
 from mer_zoo.errors import MERError
+from mer_zoo.feature_spec import FeatureSpec, differing
 from mer_zoo.layers.text_encoder import TextEncoder
 from mer_zoo.metrics import Convention
 from mer_zoo.task import EMOTIONS, Task
@@ -187,6 +188,23 @@ class MERDataModule(LightningDataModule):
                     )
             self._scaler = Scaler(state["mean"], state["std"])
 
+    def check_features(self, trained: Mapping[str, FeatureSpec], what: str = "the checkpoint") -> None:
+        """Refuse features that are made by something else than those that a model was trained on.
+
+        Args:
+            trained: What made these, by modality, as far as it is known.
+            what: The model, for the message.
+
+        Raises:
+            MERError: Naming both.
+        """
+        used = {key: spec for key, spec in self.corpus.made_by.items() if key in self.spec.modalities}
+        found = differing(trained, used)
+        if found is not None:
+            raise MERError(
+                f"{what} and {self.corpus.source} have {found}; extract the features as those it was trained on"
+            )
+
     def dataset(self, split: str, source: str | None = None) -> SplitDataset:
         """The dataset of one split, of this corpus or of another one at path ``source``.
 
@@ -311,7 +329,11 @@ class MERDataModule(LightningDataModule):
             "sha256": self.corpus.sha256,
             "modalities": list(self.spec.modalities),
             "text": "tokens" if self.spec.tokens else "features",
+            **({"made_by": self._made_by()} if self.corpus.made_by else {}),
         }
+
+    def _made_by(self) -> dict[str, Any]:
+        return {key: self.corpus.made_by[key].plain() for key in self.spec.modalities if key in self.corpus.made_by}
 
     def describe(self) -> dict[str, Any]:
         """What the run record says about the data."""

@@ -91,6 +91,7 @@ def _about_data(datamodule: MERDataModule) -> DataAbout:
         text=origin["text"],
         task=datamodule.task_name,
         convention=datamodule.convention,
+        made_by={key: datamodule.corpus.made_by[key] for key in origin.get("made_by", {})},
     )
 
 
@@ -168,6 +169,7 @@ def _facts(recipe: Recipe, about: About, results: RunResults | None) -> dict[str
         "Samples": "" if results is None else _words(results.data.get("counts")),
         "SHA-256 of the source": data.sha256,
         "Input": f"{shapes}; {'aligned' if spec['aligned'] else 'unaligned'}",
+        "Features made by": "; ".join(f"{key}: {spec}" for key, spec in data.made_by.items()),
         "Parameters": about.parameters,
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mer_zoo.batch import MODALITIES
 from mer_zoo.errors import MERError
+from mer_zoo.feature_spec import FeatureSpec, read_specs
 from mer_zoo.fields import Fields
 from mer_zoo.text import told
 from mer_zoo.uncertainty import Uncertainty
@@ -34,6 +35,7 @@ class DataAbout:
         text: ``tokens`` or ``features``.
         task: Short name of the task.
         convention: Metric convention.
+        made_by: What makes the features, by modality, as far as it is known.
     """
 
     corpus: str | None = None
@@ -43,17 +45,22 @@ class DataAbout:
     text: str | None = None
     task: str | None = None
     convention: str | None = None
+    made_by: Mapping[str, FeatureSpec] = field(default_factory=dict)
 
     @classmethod
     def read(cls, given: Fields) -> DataAbout:
         """Read what :meth:`plain` wrote."""
-        names = [field.name for field in fields(cls) if field.name != "modalities"]
+        names = [own.name for own in fields(cls) if own.name not in ("modalities", "made_by")]
         texts: dict[str, Any] = {name: given.optional_text(name) for name in names}
-        return cls(**texts, modalities=given.texts("modalities"))
+        made_by = given.optional_part("made_by")
+        specs = {} if made_by is None else read_specs(made_by, MODALITIES)
+        return cls(**texts, modalities=given.texts("modalities"), made_by=specs)
 
     def plain(self) -> dict[str, Any]:
         """Plain values."""
-        return {**vars(self), "modalities": list(self.modalities)}
+        made_by = {key: spec.plain() for key, spec in self.made_by.items()}
+        told = {name: value for name, value in vars(self).items() if name != "made_by"}
+        return {**told, "modalities": list(self.modalities), **({"made_by": made_by} if made_by else {})}
 
 
 @dataclass(frozen=True)
@@ -153,6 +160,16 @@ class Record:
     refused: str = ""
     about: About | None = None
     uncertainty: Uncertainty | None = None
+
+    @property
+    def trained_on(self) -> DataAbout | None:
+        """What the model was trained on, where it is known."""
+        return None if self.about is None else self.about.data
+
+    @property
+    def made_by(self) -> Mapping[str, FeatureSpec]:
+        """What makes the features that it was trained on, by modality, as far as it is known."""
+        return {} if self.trained_on is None else self.trained_on.made_by
 
     @classmethod
     def read(cls, content: object, where: str) -> Record:

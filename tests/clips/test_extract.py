@@ -107,7 +107,7 @@ def test_a_folder_alone_serves_predictions(tmp_path: Path) -> None:
     file = tmp_path / "features.pkl"
     assert extract(tmp_path, file, Settings(text="none")).exit_code == 0
     tree = load(file)
-    assert list(tree) == ["test"]
+    assert list(tree) == ["test", "about"]
     assert tree["test"]["id"] == ["silent", "你好"]
     assert tree["test"]["audio_lengths"].tolist()[0] == 0
     assert rows_of(tmp_path / "features.faults.csv")["silent"]["fault"] == "nothing but silence"
@@ -154,7 +154,7 @@ def test_other_rates_and_channels_are_heard_alike(tmp_path: Path) -> None:
     ("rows", "field", "about"),
     [
         (["joy", "anger", "joy"], "classification_labels", {"labels": "classes", "names": ["anger", "joy"]}),
-        (["1", "-0.5", "0"], "regression_labels", None),
+        (["1", "-0.5", "0"], "regression_labels", {}),
     ],
 )
 def test_labels_are_kept(rows: list[str], field: str, about: Any, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_labels_are_kept(rows: list[str], field: str, about: Any, tmp_path: Path
     extract(table(tmp_path, *lines), tmp_path / "features.pkl")
     tree = load(tmp_path / "features.pkl")
     assert field in tree["test"]
-    assert tree.get("about") == about
+    assert {key: value for key, value in tree["about"].items() if key != "features"} == about
 
 
 def test_emotions_are_kept(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_emotions_are_kept(tmp_path: Path) -> None:
     extract(table(tmp_path, "path,label_joy,label_fear", "a.wav,1,0"), tmp_path / "features.pkl")
     tree = load(tmp_path / "features.pkl")
     assert tree["test"]["labels"].tolist() == [[1, 0]]
-    assert tree["about"] == {"labels": "emotions", "names": ["joy", "fear"]}
+    assert (tree["about"]["labels"], tree["about"]["names"]) == ("emotions", ["joy", "fear"])
 
 
 def test_a_clip_without_its_label_is_left_out(tmp_path: Path) -> None:
@@ -245,7 +245,9 @@ def test_splits_keep_videos_together(tmp_path: Path) -> None:
     lines += [f"a.wav,{place},v{place // 2}" for place in range(10)]
     extract(table(tmp_path, *lines), tmp_path / "features.pkl", split_by="video", seed=1)
     tree = load(tmp_path / "features.pkl")
-    videos = {split: {name.split("$_$")[0] for name in fields["id"]} for split, fields in tree.items()}
+    videos = {
+        split: {name.split("$_$")[0] for name in fields["id"]} for split, fields in tree.items() if split != "about"
+    }
     assert {split: len(found) for split, found in videos.items()} == {"train": 3, "valid": 1, "test": 1}
     assert len(set.union(*videos.values())) == 5
 
@@ -259,3 +261,34 @@ def test_the_command_tells_what_became_of_the_clips(tmp_path: Path, capsys: pyte
     told = capsys.readouterr()
     assert "0 extracted, 1 extracted with faults, 1 failed" in told.out
     assert "b: it is empty; copy it again" in told.err
+
+
+def test_what_makes_the_features_goes_into_the_data(corpus: tuple[Path, Extraction]) -> None:
+    """From the file to the store, and to what a run records."""
+    data = MERDataModule(str(corpus[0]), modalities=["audio", "vision"])
+    assert data.corpus.made_by["audio"].encoder == "mel"
+    assert {key: spec["rate"] for key, spec in data.origin()["made_by"].items()} == {"audio": 20.0, "vision": 5.0}
+
+
+def test_features_of_another_maker_are_refused(corpus: tuple[Path, Extraction], tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from mer_zoo.sharing.card import record_of
+    from mer_zoo.training.record import Record
+
+    data = MERDataModule(str(corpus[0]))
+    told = Record.read(record_of(LFLSTM(data.spec, data.task, dim=4), data, 0).plain(), "last.ckpt").about
+    assert told is not None
+    assert told.data is not None
+    data.check_features(told.data.made_by)
+    other = {**told.data.made_by, "vision": replace(told.data.made_by["vision"], rate=10.0)}
+    with pytest.raises(MERError, match=r"vision of rate 10\.0 and 5\.0; extract"):
+        data.check_features(other)
+
+
+def test_odd_makers_are_refused(corpus: tuple[Path, Extraction], tmp_path: Path) -> None:
+    tree = load(corpus[0])
+    tree["about"]["features"]["audio"]["encoder"] = "mel\x1b[2J"
+    (tmp_path / "odd.pkl").write_bytes(pickle.dumps(tree))
+    with pytest.raises(MERError, match="encoder is .* not a short text"):
+        MERDataModule(str(tmp_path / "odd.pkl"))

@@ -16,6 +16,7 @@ from mer_zoo.data.corpus.mapped import attach, detach
 from mer_zoo.data.corpus.meaning import REMEDY, LabelKind, Meaning, converted, outside, read_meaning
 from mer_zoo.data.corpus.tokens import BERT, SpecialTokens, TokenIds, found_tokens
 from mer_zoo.errors import MERError
+from mer_zoo.feature_spec import FeatureSpec, differing
 
 __all__ = ["Corpus", "SplitData", "check_compatible", "empty_note", "shortened", "with_meaning"]
 
@@ -76,6 +77,7 @@ class Corpus:
         sha256: Fingerprint of what it was read from, where it is known.
         meaning: What the labels mean; None without labels, or where ``question`` asks for it.
         question: What has to be told before the labels are used, see :mod:`mer_zoo.data.corpus.meaning`.
+        made_by: What makes the features, by modality, as far as the file tells.
 
     Example:
         >>> from mer_zoo.data.synthetic.generate import SyntheticConfig, generate
@@ -92,6 +94,7 @@ class Corpus:
     sha256: str | None = None
     meaning: Meaning | None = None
     question: str = ""
+    made_by: Mapping[str, FeatureSpec] = field(default_factory=dict)
 
     def split(self, name: str) -> SplitData:
         """Return the split called ``name``.
@@ -185,6 +188,9 @@ def check_compatible(other: Corpus, corpus: Corpus, spec: DataSpec) -> None:
                 f"{other.source} has {name} of width {theirs.dim(name)}, {corpus.source} of {spec.dim(name)};"
                 " cross-dataset tests need equal features"
             )
+    found = differing(*({key: c.made_by[key] for key in spec.modalities if key in c.made_by} for c in (corpus, other)))
+    if found is not None:
+        raise MERError(f"{corpus.source} and {other.source} have {found}; extract the features of both alike")
     if spec.tokens and (theirs.cls_id, theirs.sep_id, theirs.pad_id) != (spec.cls_id, spec.sep_id, spec.pad_id):
         raise MERError(
             f"texts of {other.source} begin with {theirs.cls_id} and end with {theirs.sep_id}, those of {corpus.source}"

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
+from mer_zoo.batch import MODALITIES
 from mer_zoo.data.corpus.arrays import StoredArray
 from mer_zoo.data.corpus.checks import NOT_IN_IDS, Fault, as_numbers, as_texts, size_of, unwritable
 from mer_zoo.data.corpus.meaning import (
@@ -22,6 +23,8 @@ from mer_zoo.data.corpus.meaning import (
 from mer_zoo.data.files.drafts import Draft, SplitDraft
 from mer_zoo.data.files.labels import UNIMODAL_FIELDS
 from mer_zoo.errors import MERError
+from mer_zoo.feature_spec import read_specs
+from mer_zoo.fields import Fields
 from mer_zoo.foreign import Budget
 
 __all__ = [
@@ -35,8 +38,8 @@ __all__ = [
     "without_about",
 ]
 
-ABOUT = "about"
-KEYS = ("labels", "range", "names")
+ABOUT, FEATURES = "about", "features"
+KEYS = ("labels", "range", "names", FEATURES)
 MAX_NAME = 1000
 _POLARITY = {"negative": 0, "neutral": 1, "positive": 2}
 _LARGEST = 2**16  # bytes of a field: a name takes a few
@@ -47,7 +50,7 @@ def read_about(value: Any, budget: Budget) -> Meaning:
 
     Args:
         value: A mapping with ``labels`` (sentiment, classes, binary or emotions), ``range`` (two numbers) and ``names``
-            (texts), each of which may be left out; arrays, lists or texts.
+            (texts), each of which may be left out; arrays, lists or texts. What makes the features may stand there too.
         budget: Of the file.
 
     Raises:
@@ -79,7 +82,11 @@ def without_about(tree: Mapping[Any, Any], draft: Draft, budget: Budget) -> dict
     """
     if ABOUT in tree:
         try:
-            draft.told = read_about(tree[ABOUT], budget)
+            meaning = read_about(tree[ABOUT], budget)
+            draft.told = None if meaning == Meaning() else meaning
+            if FEATURES in tree[ABOUT]:
+                given = Fields(tree[ABOUT][FEATURES], f"{FEATURES} of its entry {ABOUT}", "extract them again")
+                draft.made_by = read_specs(given, MODALITIES)
         except MERError as error:
             draft.faults.append(Fault("", ABOUT, str(error)))
     return {name: fields for name, fields in tree.items() if name != ABOUT}

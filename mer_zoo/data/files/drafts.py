@@ -12,6 +12,7 @@ from mer_zoo.data.corpus.arrays import StoredArray
 from mer_zoo.data.corpus.checks import Fault
 from mer_zoo.data.corpus.conversation import Conversation
 from mer_zoo.data.corpus.meaning import Meaning
+from mer_zoo.feature_spec import FeatureSpec
 
 __all__ = ["Draft", "SplitDraft", "row_spans"]
 
@@ -63,6 +64,7 @@ class Draft:
         told: What the file says about the meaning of its labels.
         meaning: What its labels mean, as far as it is told or shown.
         question: What has to be told of them.
+        made_by: What makes the features, by modality, as far as the file tells.
     """
 
     splits: dict[str, SplitDraft] = field(default_factory=dict)
@@ -74,6 +76,7 @@ class Draft:
     told: Meaning | None = None
     meaning: Meaning | None = None
     question: str = ""
+    made_by: dict[str, FeatureSpec] = field(default_factory=dict)
 
 
 def row_spans(real: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:

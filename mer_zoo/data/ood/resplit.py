@@ -144,7 +144,7 @@ def _write(
     corpus: Corpus, pool: Pool, splits: Ints, report: ShiftReport, source: Path, dest: Path, progress: bool
 ) -> None:
     draft = Draft(aligned=corpus.aligned, vocab_size=corpus.vocab_size, notes=[*corpus.notes, report.note()])
-    draft.told = corpus.meaning
+    draft.told, draft.made_by = corpus.meaning, dict(corpus.made_by)
     try:
         with lock(dest.parent / f".{dest.name}.lock") as exclusive:
             if exclusive:

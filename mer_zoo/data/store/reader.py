@@ -30,11 +30,13 @@ from mer_zoo.data.corpus.meaning import Meaning
 from mer_zoo.data.files.about import parse_meaning
 from mer_zoo.data.files.labels import check_labels
 from mer_zoo.errors import MERError
+from mer_zoo.feature_spec import FeatureSpec, read_specs
+from mer_zoo.fields import Fields
 from mer_zoo.foreign import open_regular, read_json
 
-__all__ = ["MEANING", "open_splits", "read_index", "read_told"]
+__all__ = ["MADE_BY", "MEANING", "open_splits", "read_index", "read_made_by", "read_told"]
 
-MEANING = "meaning"
+MEANING, MADE_BY = "meaning", "made_by"
 
 LARGEST_INDEX = 128 * 2**20  # bytes
 MAX_NUMBERS = 2**27  # of labels or token ids: a file with holes takes less room than it says
@@ -102,6 +104,19 @@ def read_told(index: Mapping[str, Any]) -> Meaning | None:
         return parse_meaning(told.get("kind"), told.get("range"), told.get("names", []))
     except MERError as error:
         raise ValueError(str(error)) from error
+
+
+def read_made_by(index: Mapping[str, Any]) -> dict[str, FeatureSpec]:
+    """What a store says makes its features; most say nothing.
+
+    Args:
+        index: Its index.
+
+    Raises:
+        ValueError: If it is odd.
+    """
+    told = index.get(MADE_BY)
+    return {} if told is None else read_specs(Fields(told, MADE_BY, "convert again"), MODALITIES)
 
 
 def _open_split(folder: Path, name: str, about: Any, vocabulary: int) -> SplitData:

@@ -30,13 +30,13 @@ from mer_zoo.data.store.files import NO_ROOM, check_room, room_error, write_feat
 from mer_zoo.data.store.fingerprint import labelling_sha256, source_sha256
 from mer_zoo.data.store.known import is_known, remember, same_store, source_state
 from mer_zoo.data.store.progress import progress_bar
-from mer_zoo.data.store.reader import MEANING, open_splits, read_index, read_told
+from mer_zoo.data.store.reader import MADE_BY, MEANING, open_splits, read_index, read_made_by, read_told
 from mer_zoo.errors import MERError
 
 __all__ = ["META", "is_store", "may_be_part", "open_corpus", "open_store", "unfinished_store", "write_store"]
 
 VERSION = 1
-READING = 3  # raised where readers find more in a source than they did, so that caches are made anew
+READING = 4  # raised where readers find more in a source than they did, so that caches are made anew
 META = "corpus.json"
 LABELLING = "labelling_sha256"
 _PART = re.compile(
@@ -149,8 +149,8 @@ def open_store(path: Path, source: str) -> Corpus:
         # stores of earlier versions do not tell
         if meta.get(LABELLING) not in (None, labelling_sha256(path, meta["splits"], meta.get(MEANING) or {})):
             raise ValueError("labels, tokens, spans, ids or texts are others than were converted")
-        told = read_told(meta)
-        return Corpus(splits, meta["aligned"], source, meta["notes"], meta["vocab_size"], meta.get("sha256"), told)
+        told = read_told(meta), "", read_made_by(meta)
+        return Corpus(splits, meta["aligned"], source, meta["notes"], meta["vocab_size"], meta.get("sha256"), *told)
     except MERError:
         raise
     except READ_ERRORS as error:
@@ -265,6 +265,7 @@ def _write_meta(folder: Path, source: Path, draft: Draft) -> None:
         "vocab_size": draft.vocab_size,
         "splits": splits,
     } | ({MEANING: told} if told else {})
+    meta |= {MADE_BY: {key: spec.plain() for key, spec in draft.made_by.items()}} if draft.made_by else {}
     with (folder / META).open("x", encoding="utf-8") as file:
         json.dump(meta, file)
         file.flush()

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-__all__ = ["FeatureSpec", "differing"]
+from mer_zoo.errors import MERError
+from mer_zoo.fields import Fields
+from mer_zoo.text import told
+
+__all__ = ["FeatureSpec", "differing", "read_specs"]
+
+LONGEST = 1000  # of a name
 
 
 @dataclass(frozen=True)
@@ -45,9 +51,42 @@ class FeatureSpec:
         pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self) if f.name != "versions")
         return next((pair for pair in pairs if pair[1] != pair[2]), None)
 
+    def __str__(self) -> str:
+        rate = f", {self.rate:g} steps a second" if self.rate else ""
+        layers = f", {self.layers} of its layers" if self.layers else ""
+        return f"{self.encoder} ({self.revision}){layers}{rate}"
+
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
         return asdict(self)
+
+
+def read_specs(given: Fields, names: Collection[str]) -> dict[str, FeatureSpec]:
+    """Check what a file says makes its features.
+
+    Args:
+        given: By modality, what :meth:`FeatureSpec.plain` wrote.
+        names: The modalities that there are.
+
+    Raises:
+        MERError: For another modality, or a field that is missing or odd; the message names it.
+
+    Example:
+        >>> mel = FeatureSpec("mel", "1", "", "mean", 20.0, 56)
+        >>> read_specs(Fields({"audio": mel.plain()}, "file", "extract again"), ["audio"]) == {"audio": mel}
+        True
+    """
+    found = {}
+    for key in given.content:
+        if key not in names:
+            raise MERError(f"{given.where} holds {told(key)}, which is no modality; {given.remedy}")
+        part = given.part(key)
+        texts = {name: part.text(name) for name in ("encoder", "revision", "layers", "pooling", "versions")}
+        for name, text in texts.items():
+            if len(text) > LONGEST or not text.isprintable():
+                raise part.refusal(name, "a short text")
+        found[key] = FeatureSpec(**texts, rate=part.number("rate"), dim=part.count("dim"))
+    return found
 
 
 def differing(ours: Mapping[str, FeatureSpec], theirs: Mapping[str, FeatureSpec]) -> str | None:
@@ -62,7 +101,7 @@ def differing(ours: Mapping[str, FeatureSpec], theirs: Mapping[str, FeatureSpec]
         >>> differing({"audio": mel}, {"audio": FeatureSpec("own/wavlm", "ab12", "last", "mean", 20.0, 56)})
         "audio of encoder 'mel' and 'own/wavlm'"
     """
-    for key in ours.keys() & theirs.keys():
+    for key in sorted(ours.keys() & theirs.keys()):
         found = ours[key].difference(theirs[key])
         if found is not None:
             return f"{key} of {found[0]} {found[1]!r} and {found[2]!r}"
