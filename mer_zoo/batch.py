@@ -203,6 +203,7 @@ class Batch:
             None where no file tells speakers.
         dialogue: (B,) the dialogue of each sample, numbered in its split; None where nothing tells it.
         turn: (B,) numbers that rise within a dialogue, -1 where one is not told; None where nothing tells them.
+        dialogue_size: (B,) how many samples the dialogue has in its split, so that one can tell whether it is whole.
         names: Names of the samples' ``speaker`` and ``dialogue``, B each, as far as they are told.
 
     Example:
@@ -226,6 +227,7 @@ class Batch:
     speaker: Tensor | None = None
     dialogue: Tensor | None = None
     turn: Tensor | None = None
+    dialogue_size: Tensor | None = None
     names: dict[str, list[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:

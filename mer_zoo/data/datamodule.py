@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -21,6 +21,7 @@ from mer_zoo.data.corpus.corpus import Corpus, check_compatible, shortened, with
 from mer_zoo.data.corpus.meaning import LabelKind, Meaning
 from mer_zoo.data.corpus.overlap import check_different, check_unseen
 from mer_zoo.data.dataset import Scaler, SplitDataset, check_labels, check_tokens
+from mer_zoo.data.dialogues import BatchKind, DialogueBatches, rows_of_dialogues
 from mer_zoo.data.files.features import check_present
 from mer_zoo.data.labelling import ClassWeights, build_for, missing_classes, same_meaning, taken_for, told_by, usually
 from mer_zoo.data.loader import PATIENCE, EpochOrder, ResumableLoader, check_shared_memory
@@ -32,8 +33,10 @@ from mer_zoo.data.synthetic.generate import LabelForm, SyntheticConfig, generate
 from mer_zoo.data.tokenizer import TokenizerOption, token_conventions, with_token_ids
 from mer_zoo.errors import MERError
 from mer_zoo.feature_spec import FeatureSpec, differing
+from mer_zoo.functional.draws import global_seed
 from mer_zoo.layers.text_encoder import TextEncoder
 from mer_zoo.metrics import Convention
+from mer_zoo.options import check_choice
 from mer_zoo.task import EMOTIONS, Task
 
 __all__ = ["IEMOCAP", "MOSEI", "MOSI", "MERDataModule", "SyntheticMER"]
@@ -74,6 +77,9 @@ class MERDataModule(LightningDataModule):
         label_names: Names of the classes, in the order of their numbers, or of the emotions, in that of their columns.
         class_weights: What classes weigh in the loss of task ``classes``: ``balanced``, by how often each is true in
             the training split, or one number a class; by default all weigh the same.
+        batches: Whether batches are of ``samples``, or of whole ``dialogues`` (videos, where nothing else tells them)
+            in the order of their turns, for networks that read a sample among those around it; ``batch_size`` is then
+            the most samples of a batch that holds several.
 
     Raises:
         MERError: If the file can't be used; the message names the fault and the remedy.
@@ -107,12 +113,15 @@ class MERDataModule(LightningDataModule):
         label_range: tuple[float, float] | None = None,
         label_names: list[str] | None = None,
         class_weights: ClassWeights | None = None,
+        batches: BatchKind = "samples",
     ) -> None:
         super().__init__()
         if batch_size < 1:
             raise MERError(f"batch_size is {batch_size}; give at least 1")
         if num_workers < 0:
             raise MERError(f"num_workers is {num_workers}; give the number of processes that load, 0 for none")
+        check_choice("data", "batches", batches, get_args(BatchKind))
+        self.batches = batches
         self.path, self.nan, self.cache_dir = path, nan, cache_dir
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.standardize = standardize
@@ -238,11 +247,12 @@ class MERDataModule(LightningDataModule):
 
     def batch_source(self, split: str, device: torch.device | str = "cpu") -> BatchSource:
         """A re-iterable over one split: unshuffled, complete on every rank, already on the device."""
-        return SplitSource(self.dataset(split), self.batch_size, device)
+        return SplitSource(self.dataset(split), self.batch_size, device, self.batches)
 
     def condition_source(self, condition: Condition, device: torch.device | str = "cpu") -> BatchSource:
         """A re-iterable over what a condition tests on, with its modalities missing, like :meth:`batch_source`."""
-        source = SplitSource(self.dataset(condition.split, condition.source), self.batch_size, device)
+        dataset = self.dataset(condition.split, condition.source)
+        source = SplitSource(dataset, self.batch_size, device, self.batches)
         return MappedSource(source, lambda batch: self._under(condition, batch))
 
     def samples(self, condition: Condition, places: Sequence[int]) -> Batch:
@@ -261,11 +271,13 @@ class MERDataModule(LightningDataModule):
         return self._dataloader(dataset, shuffle)
 
     def _dataloader(self, dataset: SplitDataset, shuffle: bool = False) -> DataLoader[Batch]:
-        check_shared_memory(self.num_workers, min(self.batch_size, len(dataset)) * dataset.sample_bytes)
+        order = self._dialogues(dataset, shuffle) if self.batches == "dialogues" else None
+        largest = min(self.batch_size, len(dataset)) if order is None else max(self.batch_size, *order.sizes)
+        check_shared_memory(self.num_workers, largest * dataset.sample_bytes)
         return ResumableLoader(
             dataset,
-            batch_size=self.batch_size,
-            sampler=EpochOrder(dataset) if shuffle else None,
+            batch_size=self.batch_size if order is None else None,
+            sampler=order or (EpochOrder(dataset) if shuffle else None),
             num_workers=self.num_workers,
             # Seeds of workers, which draw nothing: from the global generator, they would move what training draws.
             generator=torch.Generator(),
@@ -274,6 +286,16 @@ class MERDataModule(LightningDataModule):
             persistent_workers=self.num_workers > 0,
             timeout=PATIENCE if self.num_workers else 0,
         )
+
+    def _dialogues(self, dataset: SplitDataset, shuffle: bool) -> DialogueBatches:
+        rows = rows_of_dialogues(dataset.conversation, f"a split of {self.corpus.source}")
+        trainer = self.trainer
+        if trainer is None:
+            return DialogueBatches(rows, self.batch_size, shuffle, global_seed() or 0)
+        if getattr(trainer, "overfit_batches", 0):
+            raise MERError("overfit_batches takes samples one by one, not whole dialogues; set data.batches: samples")
+        processes, rank = trainer.world_size, trainer.global_rank
+        return DialogueBatches(rows, self.batch_size, shuffle, global_seed() or 0, processes, rank)
 
     @override
     def train_dataloader(self) -> DataLoader[Batch]:

@@ -182,8 +182,8 @@ class SplitDataset(Dataset[Batch]):
         return total
 
     @override
-    def __getitem__(self, index: int) -> Batch:
-        return self.__getitems__([index])
+    def __getitem__(self, index: int | Sequence[int]) -> Batch:
+        return self.__getitems__([index] if isinstance(index, int) else index)
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Fetch the samples at ``indices`` as one Batch."""
@@ -202,7 +202,7 @@ class SplitDataset(Dataset[Batch]):
                 for name, values in self.split.unimodal.items()
                 if name in self.spec.modalities
             },
-            **{name: torch.from_numpy(column[rows]) for name, column in self._numbers.items()},
+            **{name: torch.from_numpy(column[rows]) for name, column in self._spoken.items()},
             names={name: [column[i] for i in places] for name, column in self.conversation.names().items()},
         )
 
@@ -212,8 +212,11 @@ class SplitDataset(Dataset[Batch]):
         return self.split.conversation.completed(self.split.ids)
 
     @cached_property
-    def _numbers(self) -> dict[str, npt.NDArray[np.int64]]:
-        return self.conversation.numbers()
+    def _spoken(self) -> dict[str, npt.NDArray[np.int64]]:
+        numbers = self.conversation.numbers()
+        if (dialogue := numbers.get("dialogue")) is not None:
+            numbers["dialogue_size"] = np.bincount(dialogue)[dialogue].astype(np.int64)
+        return numbers
 
     def _target(self, rows: npt.NDArray[np.int64]) -> Tensor:
         if self.split.labels is not None:

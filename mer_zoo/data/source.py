@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 
 from mer_zoo.batch import Batch, BatchSource
 from mer_zoo.data.dataset import SplitDataset
+from mer_zoo.data.dialogues import BatchKind, DialogueBatches, rows_of_dialogues
 
 __all__ = ["MappedSource", "SplitSource"]
 
@@ -34,12 +35,24 @@ class SplitSource:
         dataset: The split.
         batch_size: Samples a batch.
         device: Where the batches go.
+        kind: Whether it is made of samples as they come, or of whole dialogues.
     """
 
-    def __init__(self, dataset: SplitDataset, batch_size: int, device: torch.device | str = "cpu") -> None:
-        self.dataset, self.batch_size, self.device = dataset, batch_size, device
+    def __init__(
+        self,
+        dataset: SplitDataset,
+        batch_size: int,
+        device: torch.device | str = "cpu",
+        kind: BatchKind = "samples",
+    ) -> None:
+        self.dataset, self.device = dataset, device
+        self.batches: Iterable[Sequence[int]]
+        if kind == "dialogues":
+            self.batches = DialogueBatches(rows_of_dialogues(dataset.conversation, "the split"), batch_size)
+        else:
+            count = len(dataset)
+            self.batches = [range(at, min(at + batch_size, count)) for at in range(0, count, batch_size)]
 
     def __iter__(self) -> Iterator[Batch]:
-        for start in range(0, len(self.dataset), self.batch_size):
-            stop = min(start + self.batch_size, len(self.dataset))
-            yield self.dataset.__getitems__(range(start, stop)).to(self.device)
+        for rows in self.batches:
+            yield self.dataset.__getitems__(rows).to(self.device)

@@ -87,6 +87,8 @@ def settings_of(optimizer: dict[str, Any], recipe: dict[str, Any] | None, data: 
     if hasattr(data, "origin"):
         origin = {name: value for name, value in data.origin().items() if name != "source"}
         settings["data"] = {**origin, "batch_size": data.batch_size, "seed": data.seed}
+        if data.batches != "samples":  # earlier versions knew no others
+            settings["data"]["batches"] = data.batches
     if settings["seed"]["seed_everything"] is None:  # none was asked for
         del settings["seed"]
     plain: Settings = _plain(settings)
