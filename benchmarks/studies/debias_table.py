@@ -188,14 +188,14 @@ def keep_figures(shown: Sequence[Shown], options: argparse.Namespace, module: st
     if options.csv is None:
         return
     code = read_records(options.folder)[0].get("code") or {}
-    words = {"--select": options.choice, "--against": options.against, "--methods": options.methods}
+    base = getattr(options, "base", None)  # recalls are compared with nothing
+    words = {"--select": options.choice, "--against": options.against, "--base": base, "--methods": options.methods}
     given = [f"{name} {shlex.quote(word)}" for name, word in words.items() if word is not None]
     about = {
         "device": options.device,
         "commit": str(code.get("commit", ""))[:7],
         "command": " ".join(["python -m", module, options.command, str(options.folder), *given]),
     }
-    base = getattr(options, "base", None)  # recalls are compared with nothing
     figures = [figure for each in shown for figure in _figures(each, options.benchmark, base, about)]
     write_measured(options.csv, figures)
 

@@ -128,6 +128,7 @@ def test_one_training_is_tested_under_every_label_shift(tmp_path: Path) -> None:
     places = {(figure.metric, figure.condition): figure for figure in figures}
     kept = places["Acc2_non0", "rho 0.8, labels -0.3, randomised trial"]
     assert (kept.against, kept.seeds, kept.value in table) == ("MACI labels=false tau=0", "1", True)
+    assert "--base 'MACI labels=false tau=0'" in kept.command
     assert places["negative found", "rho 0.8, randomised trial"].command.startswith(
         "python -m benchmarks.studies.debias_scm recalls"
     )
