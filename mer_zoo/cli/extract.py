@@ -13,6 +13,7 @@ from mer_zoo.text import shown
 __all__ = ["main"]
 
 TOLD = 5  # faults
+NAMES = "none, or name or folder of a pretrained encoder"
 
 
 def main(args: list[str]) -> int:
@@ -28,7 +29,16 @@ def main(args: list[str]) -> int:
         MERError: If the clips can't be listed.
     """
     options = _parser().parse_args(args)
-    settings = Settings(options.text, options.audio, options.vision, options.longest, options.fps)
+    settings = Settings(
+        options.text,
+        options.audio,
+        options.vision,
+        options.longest,
+        options.fps,
+        options.layers,
+        options.audio_rate,
+        dict(options.revision),
+    )
     result = extract(
         options.source, options.dest, settings, options.split_by, options.seed, options.processes, progress=True
     )
@@ -41,6 +51,13 @@ def main(args: list[str]) -> int:
     return result.exit_code
 
 
+def _revision(text: str) -> tuple[str, str]:
+    modality, _, revision = text.partition("=")
+    if modality not in ("text", "audio", "vision") or not revision:
+        raise argparse.ArgumentTypeError("it is written as text=main, audio=... or vision=...")
+    return modality, revision
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "mer-zoo extract",
@@ -51,10 +68,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("source", type=Path, help="a folder of recordings, or a CSV file with a column path")
     parser.add_argument("dest", type=Path, help="the pickle to make, such as features.pkl")
-    parser.add_argument("--text", default="hash", help="hash (no weights), or none (default: hash)")
-    parser.add_argument("--audio", default="mel", help="mel (no weights), or none (default: mel)")
-    parser.add_argument("--vision", default="frame", help="frame (no weights), or none (default: frame)")
+    parser.add_argument("--text", default="hash", help=f"hash (no weights), {NAMES} (default: hash)")
+    parser.add_argument("--audio", default="mel", help=f"mel (no weights), {NAMES} (default: mel)")
+    parser.add_argument("--vision", default="frame", help=f"frame (no weights), {NAMES} (default: frame)")
     parser.add_argument("--fps", type=float, default=5.0, help="pictures a second (default: 5)")
+    parser.add_argument(
+        "--layers", choices=["last", "last4", "all"], default="last", help="of pretrained encoders (default: last)"
+    )
+    parser.add_argument(
+        "--audio-rate", type=float, default=10.0, help="steps a second of pretrained encoders of sound (default: 10)"
+    )
+    parser.add_argument(
+        "--revision",
+        type=_revision,
+        action="append",
+        default=[],
+        metavar="MODALITY=REVISION",
+        help="branch, tag or commit of a pretrained encoder on the Hub",
+    )
     parser.add_argument(
         "--longest", type=float, default=LONGEST, help=f"seconds of a clip that are read (default: {LONGEST:g})"
     )

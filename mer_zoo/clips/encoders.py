@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -25,11 +24,11 @@ class TextEncoder(Protocol):
 
     spec: FeatureSpec
 
-    def encode(self, text: str) -> Features:
-        """(T, d) of a text; T is 0 where there is nothing in it.
+    def encode(self, words: Sequence[str]) -> Features:
+        """(T, d), one step a word.
 
         Args:
-            text: What was said.
+            words: T words.
         """
         ...
 
@@ -138,7 +137,7 @@ class HashedWords:
         Bojanowski et al., "Enriching word vectors with subword information", TACL 5, 2017.
 
     Example:
-        >>> one, two, three = HashedWords().encode("liked likes nothing")
+        >>> one, two, three = HashedWords().encode(["liked", "likes", "nothing"])
         >>> bool(one @ two > one @ three)
         True
     """
@@ -149,10 +148,9 @@ class HashedWords:
     def __init__(self) -> None:
         self.spec = FeatureSpec("hash", "1", "", "none", 0.0, self.dim, f"numpy {np.__version__}")
 
-    def encode(self, text: str) -> Features:
+    def encode(self, words: Sequence[str]) -> Features:
         """See :class:`TextEncoder`."""
-        words = re.findall(r"\w+(?:'\w+)*|[^\w\s]", text.lower())
-        return np.stack([self._word(word) for word in words]) if words else np.zeros((0, self.dim), np.float32)
+        return np.stack([self._word(w.lower()) for w in words]) if words else np.zeros((0, self.dim), np.float32)
 
     def _word(self, word: str) -> Features:
         whole = f"<{word}>"
@@ -166,10 +164,3 @@ class HashedWords:
             x[zlib.crc32(whole.encode("utf-8", "replace")) % self.dim] = norm = np.float32(1)
         scaled: Features = x / norm
         return scaled
-
-
-OWN: dict[str, dict[str, Callable[[], TextEncoder | AudioEncoder | VisionEncoder]]] = {
-    "text": {"hash": HashedWords},
-    "audio": {"mel": Mel},
-    "vision": {"frame": FrameStatistics},
-}

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from mer_zoo.clips.clip import Clip, ClipFeatures
-from mer_zoo.clips.encoders import FrameStatistics, HashedWords, Mel
+from mer_zoo.clips.encoders import AudioEncoder, FrameStatistics, HashedWords, Mel, TextEncoder, VisionEncoder
 from mer_zoo.clips.media import Media, need_av
 from mer_zoo.errors import MERError
 from mer_zoo.feature_spec import FeatureSpec
+
+if TYPE_CHECKING:
+    from mer_zoo.clips.pretrained import LayerRule
 
 __all__ = ["Extractor", "Settings"]
 
 Piece = TypeVar("Piece")
 LONGEST = 60.0
+NONE = "none"
 
 
 @dataclass(frozen=True)
@@ -26,19 +30,22 @@ class Settings:
     """Which encoders make features, and of how much of a clip.
 
     Args:
-        text: ``hash`` (no weights), or ``none``.
-        audio: ``mel`` (no weights), or ``none``.
-        vision: ``frame`` (no weights), or ``none``.
+        text: ``hash`` (no weights), ``none``, or the name or folder of a pretrained encoder of Hugging Face.
+        audio: ``mel`` (no weights), ``none``, or such a name.
+        vision: ``frame`` (no weights), ``none``, or such a name.
         longest: Seconds of a clip that are read at most.
         fps: Pictures a second.
+        layers: Layers of pretrained encoders: ``last``, ``last4`` or ``all`` (the mean of these).
+        audio_rate: Steps a second of pretrained encoders of sound.
+        revisions: Branch, tag or commit of pretrained encoders on the Hub, by modality.
 
     Raises:
-        MERError: For an unknown encoder, or a number that makes no sense.
+        MERError: For a number that makes no sense.
 
     Example:
-        >>> Settings(audio="loud")
+        >>> Settings(fps=0)
         Traceback (most recent call last):
-        mer_zoo.errors.MERError: audio is 'loud'; choose from mel, none
+        mer_zoo.errors.MERError: fps is 0; give pictures a second above 0, at most 60
     """
 
     text: str = "hash"
@@ -46,17 +53,55 @@ class Settings:
     vision: str = "frame"
     longest: float = LONGEST
     fps: float = 5.0
+    layers: LayerRule = "last"
+    audio_rate: float = 10.0
+    revisions: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for key, own in {"text": "hash", "audio": "mel", "vision": "frame"}.items():
-            if getattr(self, key) not in (own, "none"):
-                raise MERError(f"{key} is {getattr(self, key)!r}; choose from {own}, none")
-        if self.text == self.audio == self.vision == "none":
+        if self.text == self.audio == self.vision == NONE:
             raise MERError("text, audio and vision are all none; give an encoder for one of them")
         if not 0 < self.longest <= 24 * 3600:
             raise MERError(f"longest is {self.longest:g}; give seconds above 0, at most a day")
         if not 0 < self.fps <= 60:
             raise MERError(f"fps is {self.fps:g}; give pictures a second above 0, at most 60")
+        if not 0 < self.audio_rate <= 50:
+            raise MERError(f"audio_rate is {self.audio_rate:g}; give steps a second above 0, at most 50")
+
+    def text_encoder(self) -> TextEncoder | None:
+        """The encoder of words.
+
+        Raises:
+            MERError: If a pretrained one can't be loaded.
+        """
+        if self.text in (NONE, "hash"):
+            return None if self.text == NONE else HashedWords()
+        from mer_zoo.clips.pretrained import PretrainedWords  # it needs torch, which the others do not
+
+        return PretrainedWords(self.text, self.layers, self.revisions.get("text"))
+
+    def audio_encoder(self) -> AudioEncoder | None:
+        """The encoder of sound.
+
+        Raises:
+            MERError: If a pretrained one can't be loaded.
+        """
+        if self.audio in (NONE, "mel"):
+            return None if self.audio == NONE else Mel()
+        from mer_zoo.clips.pretrained import PretrainedSound
+
+        return PretrainedSound(self.audio, self.layers, self.revisions.get("audio"), self.audio_rate)
+
+    def vision_encoder(self) -> VisionEncoder | None:
+        """The encoder of pictures.
+
+        Raises:
+            MERError: If a pretrained one can't be loaded.
+        """
+        if self.vision in (NONE, "frame"):
+            return None if self.vision == NONE else FrameStatistics(self.fps)
+        from mer_zoo.clips.pretrained import PretrainedPictures
+
+        return PretrainedPictures(self.vision, self.layers, self.revisions.get("vision"), self.fps)
 
 
 class Extractor:
@@ -78,16 +123,20 @@ class Extractor:
 
     def __init__(self, settings: Settings | None = None, beat: Callable[[float], None] = lambda _seconds: None) -> None:
         self.settings, self.beat = settings or Settings(), beat
-        if {self.settings.audio, self.settings.vision} != {"none"}:
+        if (self.settings.audio, self.settings.vision) != (NONE, NONE):
             need_av()
-        self.text = HashedWords() if self.settings.text == "hash" else None
-        self.audio = Mel() if self.settings.audio == "mel" else None
-        self.vision = FrameStatistics(self.settings.fps) if self.settings.vision == "frame" else None
+        self.text = self.settings.text_encoder()
+        self.audio = self.settings.audio_encoder()
+        self.vision = self.settings.vision_encoder()
 
     @property
     def specs(self) -> dict[str, FeatureSpec]:
         """What makes the features, by modality."""
-        encoders = {"text": self.text, "audio": self.audio, "vision": self.vision}
+        encoders: dict[str, TextEncoder | AudioEncoder | VisionEncoder | None] = {
+            "text": self.text,
+            "audio": self.audio,
+            "vision": self.vision,
+        }
         return {key: encoder.spec for key, encoder in encoders.items() if encoder is not None}
 
     def __call__(self, clip: Clip) -> ClipFeatures:
@@ -114,7 +163,7 @@ class Extractor:
             self._keep("vision", x, "no pictures", found)
         if self.text is not None:
             lacking = "no transcript" if clip.text is None else "no words"
-            self._keep("text", self.text.encode(found.text), lacking, found)
+            self._keep("text", self.text.encode(found.text.split()), lacking, found)
         found.seconds = max(media.read.values(), default=0.0)
         if not found.features:
             raise MERError(f"nothing in it can be used: {', '.join(found.faults)}; give another clip")
