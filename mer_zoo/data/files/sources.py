@@ -13,6 +13,7 @@ from typing import IO, Any, NamedTuple
 from typing_extensions import override
 
 from mer_zoo.data.corpus.arrays import READ_ERRORS, StoredArray, open_at
+from mer_zoo.data.files.arrow import dataset_files, is_dataset, is_script, read_dataset, refuse_script
 from mer_zoo.data.files.clips import fields_of_clips
 from mer_zoo.data.files.pickles import load_pickle
 from mer_zoo.data.files.sequences import HDF5, read_sequences, refuse_one, sequence_files, sequences_in
@@ -92,17 +93,6 @@ def _read_folder(path: Path, budget: Budget) -> dict[str, Any]:
     return _with_about(path, tree)
 
 
-def _is_dataset(path: Path) -> bool:
-    return path.is_dir() and any((path / name).is_file() for name in ("dataset_dict.json", "dataset_info.json"))
-
-
-def _refuse_dataset(path: Path, _budget: Budget) -> Any:
-    raise MERError(
-        f"{path} is a folder of Hugging Face datasets, which is not read as it is; pickle its columns, {{name:"
-        f" split.with_format('numpy')[:] for name, split in datasets.load_from_disk({str(path)!r}).items()}}"
-    )
-
-
 def _with_about(path: Path, tree: dict[str, Any]) -> dict[str, Any]:
     about = path / ABOUT_FILE
     return {**tree, "about": read_json(about, LARGEST_ABOUT)} if about.is_file() else tree
@@ -167,13 +157,14 @@ def _tree(entries: Iterator[Entry], budget: Budget, empty: str) -> dict[str, dic
 
 
 READERS = (
-    Reader(lambda path, _: _is_dataset(path), lambda path: sorted(path.glob("*.json")), _refuse_dataset),
+    Reader(lambda path, _: is_dataset(path), dataset_files, read_dataset),
     Reader(lambda path, _: path.is_dir() and bool(sequences_in(path)), sequence_files, read_sequences),
     Reader(
         lambda path, _: has_tables(path),
         lambda path: table_files(path) + sorted(path.glob(ABOUT_FILE)),
         lambda path, budget: _with_about(path, read_tables(path, budget)),
     ),
+    Reader(lambda path, _: is_script(path) and not _split_files(path), lambda _: [], refuse_script),
     Reader(lambda path, _: path.is_dir(), _split_files, _read_folder),
     Reader(
         lambda path, _: path.suffix == ".npz",

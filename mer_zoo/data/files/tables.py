@@ -6,7 +6,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,16 @@ from mer_zoo.data.files.splits import ALIASES
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import Budget, open_regular, read_regular
 
-__all__ = ["has_tables", "read_tables", "splits_of", "table_files"]
+__all__ = [
+    "columns_of",
+    "fields_of_rows",
+    "has_tables",
+    "named_row",
+    "own_name",
+    "read_tables",
+    "splits_of",
+    "table_files",
+]
 
 SPREADSHEETS = codecs.lookup("cp1252").name  # looked up now: later, reading a file would import it
 LARGEST = 64 * 2**20  # bytes of a table
@@ -63,7 +72,7 @@ def _tells_splits(table: Path) -> bool:
         return True
     with open_regular(table) as file:
         line = file.readline(LONGEST_LINE).removeprefix(codecs.BOM_UTF8).decode("latin-1")
-    return "split" in _columns(next(csv.reader([line]), []))
+    return "split" in columns_of(next(csv.reader([line]), []))
 
 
 def table_files(folder: Path) -> list[Path]:
@@ -97,17 +106,34 @@ def read_tables(folder: Path, budget: Budget) -> dict[str, dict[str, Any]]:
             f"{folder} holds tables, but no features; put one array a clip into text/ID.npy, audio/ID.npy or"
             " vision/ID.npy, or one a split into SPLIT/audio.npy"
         )
-    if any(_number(row.get("label", "")) is None for rows in splits.values() for row in rows):
-        splits = {split: [{"classes": row.get("label", ""), **row} for row in rows] for split, rows in splits.items()}
-    names = {row["classes"] for rows in splits.values() for row in rows if "classes" in row}
-    classes = {name: place for place, name in enumerate(sorted(names))}
-    tree: dict[str, dict[str, Any]] = {}
-    for split, rows in splits.items():
-        tree[split] = _fields(rows, classes)
+    tree = fields_of_rows(splits)
+    for split in splits:
         for key in MODALITIES:
             array = _features(arrays, split, key, tree[split]["id"], budget)
             if array is not None:
                 tree[split][key] = array
+    return tree
+
+
+def fields_of_rows(splits: Mapping[str, list[dict[str, str]]], order: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+    """The fields of the rows of tables, and what they say about their labels.
+
+    Args:
+        splits: Rows by split, with the keys of COLUMNS; each has an id.
+        order: Classes in the order of their numbers, where that is known; else they are in the order of the alphabet.
+
+    Example:
+        >>> rows = [{"id": "a", "label": "joy"}, {"id": "b", "label": "anger"}]
+        >>> tree = fields_of_rows({"test": rows})
+        >>> tree["test"]["classification_labels"], tree["about"]["names"]
+        ([1, 0], ['anger', 'joy'])
+    """
+    if any(_number(row.get("label", "")) is None for rows in splits.values() for row in rows):
+        splits = {split: [{"classes": row.get("label", ""), **row} for row in rows] for split, rows in splits.items()}
+    names = {row["classes"] for rows in splits.values() for row in rows if "classes" in row}
+    classes = {name: place for place, name in enumerate(order if names <= set(order) else sorted(names))}
+    classes = classes if names else {}
+    tree = {split: _fields(rows, classes) for split, rows in splits.items()}
     if classes:
         tree["about"] = {"labels": "classes", "names": list(classes)}
     return tree
@@ -135,7 +161,7 @@ def _rows(file: Path, budget: Budget) -> Iterator[tuple[str, dict[str, str]]]:
         text = data.decode(SPREADSHEETS, "replace")
     try:
         rows = csv.DictReader(io.StringIO(text, newline=""))
-        columns = _columns(rows.fieldnames or [])
+        columns = columns_of(rows.fieldnames or [])
         own = _split_of(file.stem)
         if "split" not in columns and own is None:
             raise MERError(
@@ -147,12 +173,21 @@ def _rows(file: Path, budget: Budget) -> Iterator[tuple[str, dict[str, str]]]:
             if number >= MAX_SAMPLES:
                 raise MERError(f"{file} has more than {MAX_SAMPLES} rows; give fewer clips")
             found = {key: (row.get(column) or "").strip() for key, column in columns.items()}
-            yield (_own_name(found.pop("split")) if "split" in columns else own or ""), _named(found, number)
+            yield (own_name(found.pop("split")) if "split" in columns else own or ""), named_row(found, number)
     except csv.Error as error:
         raise MERError(f"{file} cannot be read as a CSV file ({error}); save it again") from None
 
 
-def _columns(found: Any) -> dict[str, str]:
+def columns_of(found: Any) -> dict[str, str]:
+    """What columns mean, by the keys of COLUMNS, and how they are written.
+
+    Args:
+        found: Names of columns.
+
+    Example:
+        >>> columns_of(["Utterance", "Speaker", "Sr No."])
+        {'raw_text': 'Utterance', 'speaker': 'Speaker'}
+    """
     written = {re.sub(r"\W+", "_", str(name).strip().lower()).strip("_"): name for name in reversed(list(found))}
     return {key: written[name] for key, names in COLUMNS.items() for name in reversed(names) if name in written}
 
@@ -163,12 +198,18 @@ def _split_of(stem: str) -> str | None:
     return name if SPLIT_NAME.fullmatch(name) else None
 
 
-def _own_name(split: str) -> str:
+def own_name(split: str) -> str:
+    """What a split is called here.
+
+    Example:
+        >>> own_name("Dev")
+        'valid'
+    """
     name = ALIASES.get(split.lower(), split)
     return name.lower() if SPLIT_NAME.fullmatch(name.lower()) else name
 
 
-def _named(row: dict[str, str], number: int) -> dict[str, str]:
+def named_row(row: dict[str, str], number: int) -> dict[str, str]:
     """The row with an id: its own, or that of the video and clip, or of the dialogue and turn."""
     if row.get("id"):
         return row

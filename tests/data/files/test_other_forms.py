@@ -273,9 +273,3 @@ def test_a_corpus_of_clips_trains(tmp_path: Path) -> None:
     data = MOSI(str(corpora.dump(magbert(), tmp_path / "mosi.pkl")), modalities=["audio", "vision"], batch_size=3)
     assert data.spec.aligned
     assert next(iter(data.train_dataloader())).vision.x.shape[::2] == (3, 4)
-
-
-def test_a_folder_of_datasets_is_told_how_to_be_saved(tmp_path: Path) -> None:
-    (tmp_path / "dataset_dict.json").write_text('{"splits": ["train"]}')
-    with pytest.raises(MERError, match="a folder of Hugging Face datasets, .* pickle its columns"):
-        open_corpus(tmp_path, cache_dir=tmp_path.parent / "cache")
