@@ -61,6 +61,7 @@ class Scores:
         additive: (N, *task shape) logits of the model's additive approximation over modalities, NaN for samples that
             it was not made for; None where nobody asked for it.
         features: (N, D) joint representation; None where nobody asked for it.
+        names: Names of the samples' speakers and dialogues, N each, as far as the data tell them.
 
     Example:
         >>> len(Scores(torch.zeros(4, 1), {}, torch.zeros(4), torch.arange(4)))
@@ -77,6 +78,7 @@ class Scores:
     facts: dict[str, Tensor] = field(default_factory=dict)
     additive: Tensor | None = None
     features: Tensor | None = None
+    names: dict[str, list[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -94,6 +96,7 @@ class Scores:
             available=available,
             facts={name: value.float().cpu() for name, value in self.facts.items()},
             features=None if self.features is None else self.features.float().cpu(),
+            names=self.names,
         )
 
     def inner(self, logits: str) -> Scores:
@@ -131,6 +134,11 @@ class Scores:
             available=torch.cat(known)[order] if len(known) == len(parts) else None,
             facts={name: torch.cat([part.facts[name] for part in parts])[order] for name in parts[0].facts},
             features=torch.cat(features)[order] if len(features) == len(parts) else None,
+            names={
+                key: [parts_names[place] for place in order.tolist()]
+                for key in parts[0].names
+                if len(parts_names := [name for part in parts for name in part.names.get(key, ())]) == len(index)
+            },
         )
 
     @classmethod

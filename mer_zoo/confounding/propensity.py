@@ -48,7 +48,7 @@ class Propensity(nn.Module):
         strength: Exponent of the training samples' weights.
         largest: Largest weight before normalisation.
         gate: Whether to leave problems alone where nothing is seen.
-        groups: A CSV file or mapping from ids to groups, see :class:`~mer_zoo.confounding.groups.Groups`.
+        groups: ``speaker``, ``dialogue``, a CSV file or a mapping, see :class:`~mer_zoo.confounding.groups.Groups`.
 
     Attributes:
         words: (*problems, max_words) the biased words, or numbers of the largest groups; -1 where there are fewer.

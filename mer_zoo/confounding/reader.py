@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, get_args
 
 import torch
@@ -67,12 +67,23 @@ class TraceReader:
         """
         if self.groups is None:
             return read_split(train, classes, self._tokens, self.pool if self.pools else None)
-        if self.source == "groups" and self.groups.of is None:
-            raise MERError("source is groups, but groups is not given; give a CSV file with the columns id and group")
-        split = read_split(train, classes, self._tokens, lambda batch: torch.zeros(len(batch), 0))
-        names = self.groups.check(split.ids)
+        if self.source == "groups" and self.groups.of is None and self.groups.field is None:
+            raise MERError(
+                "source is groups, but groups is not given; give a CSV file with the columns id and group, or speaker"
+                " or dialogue where the data tell it"
+            )
+        found: dict[int, str] = {}
+        split = read_split(self._noting(train, found), classes, self._tokens, lambda batch: torch.zeros(len(batch), 0))
+        names = self.groups.check(split.ids, [found[place] for place in range(len(split.ids))] if found else None)
         words = [torch.tensor([name_number(name)]) for name in names]
         return split._replace(words=words, by_token=False, pooled=None, texts=names)
+
+    def _noting(self, train: BatchSource, found: dict[int, str]) -> Iterator[Batch]:
+        """The batches, of which the groups that they tell are noted on the way."""
+        for batch in train:
+            if self.groups is not None and self.groups.field is not None:
+                found.update(zip(batch.index.tolist(), self.groups.of_batch(batch), strict=True))
+            yield batch
 
     def without(self, names: Sequence[str], split: TrainingSplit) -> TrainingSplit:
         """The training split less some words.
@@ -119,8 +130,7 @@ class TraceReader:
             MERError: If the batch lacks the words.
         """
         if self.groups is not None:
-            names = self.groups.names(batch.ids or [""] * len(batch))
-            found = [name_number(name) if name else PADDING for name in names]
+            found = [name_number(name) if name else PADDING for name in self.groups.of_batch(batch)]
             return torch.tensor(found, device=batch.index.device)[:, None]
         if by_token:
             tokens = self._tokens(batch)

@@ -189,7 +189,7 @@ def _interval(
     if not values or len(values) < len(runs) or any(len(each) != len(runs[0].kept.index) for each in values):
         return None
     same = all(run.kept.target.equal(runs[0].kept.target) for run in runs)
-    names = clusters.of(next((run.kept.ids for run in runs if run.kept.ids is not None), None))
+    names = clusters.of_test(next((run.kept for run in runs if run.kept.ids is not None), runs[0].kept))
     scores = [each[:, None] for each in values]
     target = scores[0].new_zeros(len(scores[0]))
     labels = target if same else [target] * len(scores)

@@ -74,7 +74,7 @@ def _values(group: Group, condition: str, resampler: Resampler, by: SampleGroups
             scored.targets[0] if one else scored.targets,
             names[0] if one else names,
             resampler.samples,
-            clusters=resampler.clusters.of(scored.tests[0].ids) if one else None,
+            clusters=resampler.clusters.of_test(scored.tests[0]) if one else None,
         )
         if math.isclose(value.all, group.value(condition, metric)[0], abs_tol=1e-4):
             found[title] = value

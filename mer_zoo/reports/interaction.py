@@ -102,8 +102,8 @@ def _difference(group: Group, condition: str, resampler: Resampler) -> tuple[int
     chosen = [_chosen(given) for _, given in pairs]
     if not scored.own and any(not each.equal(chosen[0]) for each in chosen):
         return None
-    ids, targets = scored.tests[0].ids, [labels[each] for labels, each in zip(scored.targets, chosen, strict=False)]
-    inside = None if ids is None else [name for name, is_in in zip(ids, chosen[0], strict=True) if is_in]
+    targets = [labels[each] for labels, each in zip(scored.targets, chosen, strict=False)]
+    names = None if scored.own else resampler.clusters.of_test(scored.tests[0])
     logits, additive = ([each[place][where] for each, where in zip(pairs, chosen, strict=True)] for place in (0, 1))
     interval = paired_bootstrap(
         measure,
@@ -111,7 +111,7 @@ def _difference(group: Group, condition: str, resampler: Resampler) -> tuple[int
         additive,
         targets if scored.own else targets[0],
         resampler.samples,
-        clusters=None if scored.own else resampler.clusters.of(inside),
+        clusters=names and [name for name, is_in in zip(names, chosen[0].tolist(), strict=True) if is_in],
     )
     values = []
     for place, scores in enumerate(logits):

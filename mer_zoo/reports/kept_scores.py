@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mer_zoo.batch import MODALITIES
+from mer_zoo.data.corpus.conversation import NAMED, Conversation, beyond_ids
 from mer_zoo.data.files.labels import check_labels
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import open_regular
@@ -27,7 +28,7 @@ __all__ = ["SCORES", "KeptScores", "packed", "read_scores", "save_scores", "stor
 SCORES = "scores.safetensors"
 _PARTS = ("logits", "target", "index")
 _IDS, _AVAILABLE, _FACTS, _NAMES, _ADDITIVE = "ids", "available", "facts", "fact_names", "additive"
-_ALL = (*_PARTS, _IDS, _AVAILABLE, _FACTS, _NAMES, _ADDITIVE)
+_ALL = (*_PARTS, _IDS, _AVAILABLE, _FACTS, _NAMES, _ADDITIVE, *NAMED)
 _BETWEEN = "\0"
 _SETS = 2 ** (len(MODALITIES) + 1)  # of modalities, in whole or in part
 _REMEDY = "delete it or write it anew with mer-zoo test"
@@ -46,6 +47,7 @@ class KeptScores:
         facts: Numbers that tell of each sample, (N,) each, NaN where one is not known; none of an earlier version.
         additive: (N, *task shape) logits of the model's additive approximation, NaN for samples that it was not made
             for; None where it was not asked for.
+        names: Names of the samples' speakers and dialogues, as far as the data tell them.
     """
 
     logits: Tensor
@@ -55,6 +57,7 @@ class KeptScores:
     available: Tensor | None = None
     facts: dict[str, Tensor] = field(default_factory=dict)
     additive: Tensor | None = None
+    names: dict[str, list[str]] = field(default_factory=dict)
 
 
 def read_scores(folder: Path, condition: str, shape: tuple[int, ...]) -> KeptScores | None:
@@ -80,6 +83,7 @@ def read_scores(folder: Path, condition: str, shape: tuple[int, ...]) -> KeptSco
     ids, available, facts, names, additive = (
         found.pop(f"{condition}.{part}", None) for part in (_IDS, _AVAILABLE, _FACTS, _NAMES, _ADDITIVE)
     )
+    names_of = {name: unpacked(found.pop(f"{condition}.{name}")) for name in NAMED if f"{condition}.{name}" in found}
     if len(found) < len(_PARTS):
         return None
     logits, target, index = (found[f"{condition}.{part}"] for part in _PARTS)
@@ -92,6 +96,13 @@ def read_scores(folder: Path, condition: str, shape: tuple[int, ...]) -> KeptSco
         if facts.shape != (len(scores.index), len(named)) or not facts.is_floating_point():
             fault = f"have {len(named)} names for facts of shape {tuple(facts.shape)}"
         scores = replace(scores, facts=dict(zip(named, facts.T, strict=False)))
+    if not fault:
+        wrong = [name for name, values in names_of.items() if len(values) != len(scores.index)]
+        fault = (
+            f"have {len(names_of[wrong[0]])} names for the {wrong[0]} of {len(scores.index)} samples" if wrong else ""
+        )
+        told_by_ids = Conversation().completed(scores.ids or []).names()
+        scores = replace(scores, names={**told_by_ids, **names_of})
     if fault:
         raise MERError(f"{path}: the scores of {told(condition)} {fault}; {_REMEDY}")
     return scores
@@ -113,6 +124,9 @@ def save_scores(folder: Path, scores: Mapping[str, Scores], kept: Set[str]) -> N
             tensors[f"{name}.{key}"] = getattr(score, key).detach().cpu().clone().contiguous()
         if score.ids and not any(_BETWEEN in each for each in score.ids):
             tensors[f"{name}.{_IDS}"] = packed(score.ids)
+        for key, values in beyond_ids(score.names, score.ids or []).items():
+            if not any(_BETWEEN in each for each in values):
+                tensors[f"{name}.{key}"] = packed(values)
         if score.additive is not None:
             tensors[f"{name}.{_ADDITIVE}"] = score.additive.float().cpu().contiguous()
         if score.facts:

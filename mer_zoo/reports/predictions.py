@@ -20,7 +20,7 @@ def on_cpu(prediction: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         prediction: What ``MERModule.predict_step`` gives for a batch.
     """
-    return {key: value if key == "ids" else _cpu(value) for key, value in prediction.items()}
+    return {key: value if key in ("ids", "names") else _cpu(value) for key, value in prediction.items()}
 
 
 def _cpu(value: Any) -> Any:
@@ -55,6 +55,7 @@ def prediction_rows(
         sure = None if task is None or thresholds is None else _certainty(part, task, thresholds)
         for place, index in enumerate(part["index"].tolist()):
             row: dict[str, Any] = {"id": part["ids"][place]}
+            row |= {name: values[place] for name, values in part.get("names", {}).items()}
             if named is not None:
                 row["class"] = named[place]
             if sure is not None:

@@ -206,15 +206,15 @@ def main(args: list[str]) -> None:
     parser.add_argument(
         "--cluster",
         default=RECORDING,
-        help="which samples go together: recording, none, or a CSV file of ids and groups such as speakers",
+        help="which samples go together: recording, speaker, dialogue, none, or a CSV file of ids and groups",
     )
     parser.add_argument(
         "--groups",
         action="append",
         default=[],
         metavar="WHAT",
-        help="worst group by recording, label, words (of the transcript), text_steps and the like, or the columns of a"
-        " CSV file with ids: FILE.csv or FILE.csv:COLUMN; may be given again",
+        help="worst group by recording, speaker, dialogue, label, words (of the transcript), text_steps and so on, or"
+        " the columns of a CSV file with ids: FILE.csv or FILE.csv:COLUMN; may be given again",
     )
     options = parser.parse_args(args)
     if options.bootstrap < 0 or options.bootstrap == 1:

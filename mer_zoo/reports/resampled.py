@@ -162,7 +162,7 @@ class Resampler:
         return self._scores[key]
 
     def _names(self, scored: Scored) -> _Names:
-        names = None if scored.own else self.clusters.of(scored.tests[0].ids)
+        names = None if scored.own else self.clusters.of_test(scored.tests[0])
         return None if names is None else tuple(names)
 
     def _drawn(self, scored: Scored, names: _Names) -> Draws:

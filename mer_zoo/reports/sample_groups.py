@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import torch
 
-from mer_zoo.data.corpus.conversation import recordings
+from mer_zoo.data.corpus.conversation import NAMED, recordings
 from mer_zoo.data.files.groups import read_columns
 from mer_zoo.errors import MERError
-from mer_zoo.reports.clusters import values_by_id
+from mer_zoo.reports.clusters import UNKNOWN, names_of, values_by_id
 from mer_zoo.reports.kept_scores import KeptScores
 from mer_zoo.task import Task
 
@@ -18,15 +18,14 @@ __all__ = ["SampleGroups", "quarters"]
 
 RECORDING, LABEL = ("recording", "video"), "label"
 MANY = 10  # different numbers, above which they are grouped by quarters
-UNKNOWN = "unknown"
 
 
 class SampleGroups:
     """The groups of samples.
 
     Args:
-        by: ``recording`` (or ``video``), ``label``, a fact that tests keep, such as ``words``, or a CSV file with a
-            column ``id`` and others, of which ``FILE.csv:COLUMN`` takes one.
+        by: ``recording`` (or ``video``), ``speaker``, ``dialogue``, ``label``, a fact that tests keep, such as
+            ``words``, or a CSV file with a column ``id`` and others, of which ``FILE.csv:COLUMN`` takes one.
 
     Raises:
         MERError: If a file cannot be read as such.
@@ -73,14 +72,16 @@ class SampleGroups:
                     f"--groups {self.by}: ids of the test do not tell the recording; give a CSV file of ids and groups"
                 )
             return found
+        if self.by in NAMED:
+            return [names_of(self.by, test, f"--groups {self.by}") for test in tests]
         if self.by == LABEL:
             return [_labels(test, task) for test in tests]
         if any(self.by not in test.facts for test in tests):
             kept = list(dict.fromkeys(name for test in tests for name in test.facts))
             others = f"; or one of {', '.join(kept)}" if kept else "; runs tested anew also know words"
             raise MERError(
-                f"--groups {self.by}: tests have kept nothing of this name; give recording, label, or a CSV file of ids"
-                f" and groups{others}"
+                f"--groups {self.by}: tests have kept nothing of this name; give recording, speaker, dialogue, label,"
+                f" or a CSV file of ids and groups{others}"
             )
         return quarters([test.facts[self.by].tolist() for test in tests])
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Output
+from mer_zoo.data.corpus.conversation import beyond_ids
 from mer_zoo.errors import TrainingError
 from mer_zoo.model import Model
 from mer_zoo.model.effects import effects_of
@@ -97,6 +98,7 @@ class KeptScores:
             facts=dict(facts or {}),
             available=batch.available(self._spec),
             features=output.features if self.with_features else None,
+            names=batch.names,
         ).cpu()
         self._parts.setdefault(loader, []).append(scores)
         self._not_finite.setdefault(loader, []).extend(_named(batch, scores.logits))
@@ -236,7 +238,7 @@ def prediction(model: Model, batch: Batch) -> dict[str, Any]:
 
     Returns:
         ``ids`` and ``index`` of the samples, what is ``available`` of them, ``logits``, ``scores`` as of the task's
-        ``score``, and ``effects``.
+        ``score``, ``effects``, and ``names`` of speakers and dialogues that the ids do not tell.
 
     Raises:
         TrainingError: If scores are not finite, naming samples.
@@ -251,4 +253,5 @@ def prediction(model: Model, batch: Batch) -> dict[str, Any]:
         "logits": output.logits,
         "scores": scores,
         "effects": output.effects,
+        "names": beyond_ids(batch.names, batch.ids),
     }

@@ -29,9 +29,8 @@ topic words and hardly any other where there is confounding, and none where ther
 uneven over the outer classes) most are there by chance or for the sentiment, so that weighting by them costs signal.
 
 Gate: where p_b gains no more over the class shares out of sample than chance would (1.645 standard errors), weights are
-exactly 1 and
-offsets exactly 0: training is that of the network alone. A gate cannot tell a gain of topic words from one of sentiment
-words.
+exactly 1 and offsets exactly 0: training is that of the network alone. A gate cannot tell a gain of topic words from
+one of sentiment words.
 
 Nests: it changes nothing but the task's own loss, so ``weight`` may stand anywhere; losses that networks and wrappers
 add themselves (of branches, of restoration) are as they were unless these go by task_weight, as CausalMER's and CLUE's
@@ -64,6 +63,7 @@ from mer_zoo.confounding.reader import BiasSource, GroupOption
 from mer_zoo.confounding.report import no_confounding
 from mer_zoo.confounding.strength import LEAST_SAMPLES
 from mer_zoo.confounding.trace import WordRule, Words
+from mer_zoo.data.corpus.conversation import NAMED
 from mer_zoo.errors import MERError
 from mer_zoo.functional.propensity import exceeds_chance
 from mer_zoo.model import Model, Wrapper
@@ -95,8 +95,8 @@ class PropensityWeighting(Wrapper):
         gate: Whether to leave training as it is where no confounding is seen.
         source: Where the bias is looked for: in the ``words``, in the mean of the frames of ``audio`` or ``vision``, in
             the ``recording`` that a sample's id tells, or in ``groups`` such as speakers or films.
-        groups: For ``source="groups"``, the group of each training sample: a CSV file with the columns id and group, or
-            a mapping.
+        groups: For ``source="groups"``, the group of each training sample: its ``speaker`` or ``dialogue``, where the
+            data tell it, a CSV file with the columns id and group, or a mapping.
         keep_words: Words that carry the label rightly, such as "good", and are never taken for biased; #N is the token
             of number N.
 
@@ -119,7 +119,7 @@ class PropensityWeighting(Wrapper):
     """
 
     prepared: Tensor
-    file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"groups": ()}
+    file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"groups": NAMED}
 
     def __init__(
         self,

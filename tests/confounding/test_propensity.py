@@ -462,3 +462,36 @@ def test_groups_that_are_lacking() -> None:
         MERError, match="ids such as 'train_0' do not tell the recording; set source: groups, and groups"
     ):
         Propensity(DataSpec(), task, source="recording").fit([numbered])
+
+
+def told(batch: Batch) -> Batch:
+    """The same, whose ids tell nothing and whose speakers are told."""
+    speakers = [f"speaker {name[1]}" for name in batch.ids]
+    return batch.replace(ids=[f"train_{i}" for i in range(len(batch))], names={"speaker": speakers})
+
+
+def test_speakers_that_the_data_tell_are_groups() -> None:
+    batch, task = of_groups(), SentimentClassification(3)
+    speakers = {name: f"speaker {name[1]}" for name in batch.ids}
+    by_map = Propensity(DataSpec(), task, source="groups", groups=speakers)
+    by_map.fit([batch])
+    spoken = told(batch)
+    by_field = Propensity(DataSpec(), task, source="groups", groups="speaker")
+    by_field.fit([spoken.take(range(100, 200)), spoken.take(range(100))])
+    assert by_field.is_open
+    assert torch.equal(by_field.train_weights(), by_map.train_weights())
+    assert torch.equal(by_field.log_p(spoken), by_map.log_p(batch))
+    assert by_field.report == by_map.report
+    other = spoken.replace(names={})  # a test file that tells nobody
+    assert torch.equal(by_field.log_p(other)[0], by_field.log_p(other)[1])
+
+
+def test_groups_that_the_data_do_not_tell() -> None:
+    batch, task = of_groups(), SentimentClassification(3)
+    propensity = Propensity(DataSpec(), task, source="groups", groups="speaker")
+    with pytest.raises(MERError, match="the data do not tell the speaker by which groups .*; give the file a field"):
+        propensity.fit([batch])
+    spoken = told(batch)
+    some = spoken.replace(names={"speaker": ["Ann", *[""] * 199]})
+    with pytest.raises(MERError, match="do not tell the speaker of 199 samples"):
+        propensity.fit([some])

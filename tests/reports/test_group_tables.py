@@ -122,3 +122,40 @@ def test_facts_that_are_not_those_of_the_samples_are_refused(tmp_path: Path, par
     save_file({**tensors, f"iid.{part}": torch.zeros(59, 2)}, tmp_path / SCORES)
     with pytest.raises(MERError, match="the scores of 'iid' have .* of shape"):
         read_scores(tmp_path, "iid", (3,))
+
+
+def spoken(folder: Path, names: dict[str, list[str]]) -> Path:
+    """Runs whose tests have kept who speaks."""
+    for model in ("MulT", "Other"):
+        results, scores = content(model=model, size=SIZE, sets=[])
+        for score in scores.values():
+            score.ids, score.names = [f"test_{i}" for i in range(SIZE)], names
+        write_results(folder / model, results, scores, pictures=False)
+    return folder
+
+
+def test_speakers_that_the_data_tell(tmp_path: Path) -> None:
+    speakers = [("Ann", "Bob", "")[i % 3] for i in range(SIZE)]
+    found = tables(spoken(tmp_path, {"speaker": speakers}), "speaker", cluster="speaker")
+    each = found["Acc3 by speaker on IID, percent"]
+    assert sorted(row[:2] for row in each.rows) == [["Ann", "30"], ["Bob", "30"], ["unknown", "30"]]
+    with pytest.raises(MERError, match="--groups dialogue: tests have kept no dialogue, .*; test again with a file"):
+        tables(tmp_path, "dialogue")
+    with pytest.raises(MERError, match="--cluster dialogue: tests have kept no dialogue"):
+        tables(tmp_path, "speaker", cluster="dialogue")
+
+
+def test_dialogues_that_ids_tell_are_not_kept_twice(runs: Path) -> None:
+    assert not [name for name in load_file(runs / "MulT" / SCORES) if name.endswith("dialogue")]
+    same = tables(runs, "video"), tables(runs, "dialogue", cluster="dialogue")
+    rows = [[row[3:] for row in found[next(iter(found))].rows] for found in same]
+    assert rows[0] == rows[1]
+
+
+def test_names_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    folder = spoken(tmp_path, {"speaker": ["Ann"] * SIZE}) / "MulT"
+    tensors = load_file(folder / SCORES)
+    tensors["iid.speaker"] = tensors["iid.speaker"][:-4]
+    save_file(tensors, folder / SCORES)
+    with pytest.raises(MERError, match=r"the scores of 'iid' have 89 names for the speaker of 90 samples"):
+        read_scores(folder, "iid", (3,))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mer_zoo.data.corpus.checks import MAX_ID, NOT_IN_IDS, unwritable
 
-__all__ = ["NAMED", "UNKNOWN", "Conversation", "recordings"]
+__all__ = ["NAMED", "UNKNOWN", "Conversation", "beyond_ids", "recordings"]
 
 NAMED = ("speaker", "dialogue")
 UNKNOWN = -1
@@ -153,6 +153,21 @@ class Conversation:
         ):
             raise ValueError("turn is not one number a sample")
         return cls(told.get("speaker"), told.get("dialogue"), turn)
+
+
+def beyond_ids(names: Mapping[str, list[str]], ids: Sequence[str]) -> dict[str, list[str]]:
+    """The names of speakers and dialogues that ids do not tell themselves.
+
+    Args:
+        names: Names of each of N samples.
+        ids: Their ids.
+
+    Example:
+        >>> beyond_ids({"dialogue": ["a", "a"], "speaker": ["Ann", "Bob"]}, ["a$_$1", "a$_$2"])
+        {'speaker': ['Ann', 'Bob']}
+    """
+    told = _told_by(ids).names()
+    return {name: column for name, column in names.items() if column != told.get(name)}
 
 
 def recordings(ids: Sequence[str]) -> list[str] | None:

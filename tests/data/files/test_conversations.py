@@ -10,7 +10,8 @@ import corpora
 import numpy as np
 import pytest
 
-from mer_zoo.batch import Batch
+from mer_zoo.backbones import LFDNN
+from mer_zoo.batch import Batch, DataSpec
 from mer_zoo.data import MERDataModule, open_corpus
 from mer_zoo.data.corpus.arrays import StoredArray
 from mer_zoo.data.corpus.conversation import Conversation
@@ -20,6 +21,9 @@ from mer_zoo.data.ood.resplit import split_ood
 from mer_zoo.data.store.store import write_store
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import Budget
+from mer_zoo.reports.predictions import on_cpu, prediction_rows
+from mer_zoo.task import SentimentRegression
+from mer_zoo.training.kept import prediction
 
 FILES = {"train": "train", "valid": "dev", "test": "test"}
 
@@ -197,3 +201,14 @@ def test_samples_without_a_dialogue_are_each_their_own() -> None:
     numbers = Conversation(["B", "", "A", "B"], ["", "x", "x", ""]).numbers()
     assert numbers["dialogue"].tolist() == [0, 1, 1, 2]
     assert numbers["speaker"].tolist() == [0, -1, 0, 0]
+
+
+def test_predictions_have_columns_of_what_ids_do_not_tell(tmp_path: Path) -> None:
+    batch = batch_of(pickled(tmp_path / "a.pkl", told(6)))
+    spec = DataSpec(audio_dim=3, audio_len=4, modalities=["audio"])
+    found = prediction(LFDNN(spec, SentimentRegression()).eval(), batch)
+    rows = prediction_rows([on_cpu(found)])
+    assert [list(row)[:3] for row in rows] == [["id", "speaker", "dialogue"]] * 6
+    assert [row["speaker"] for row in rows] == ["Ross", "Ann"] * 3
+    clips = batch.replace(ids=[f"{name}$_${row}" for row, name in enumerate(batch.names["dialogue"])])
+    assert "dialogue" not in prediction_rows([prediction(LFDNN(spec, SentimentRegression()).eval(), clips)])[0]
