@@ -115,6 +115,7 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_fi
     given = commands(tmp_path)
     assert {args[0] for args in given} == {
         "validate-data",
+        "describe",
         "fit",
         "test",
         "predict",

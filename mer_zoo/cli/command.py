@@ -50,6 +50,7 @@ GROUPS = {
     "Data": {
         "extract": Command("make features of recordings: a folder of clips, or a table of them", "cli.extract"),
         "validate-data": Command("every fault of a corpus, and what makes figures doubtful", "cli.validate_data"),
+        "describe": Command("statistics of a corpus as papers print them, tables and pictures", "cli.describe"),
         "convert": Command("convert a corpus to a memory-mapped store", "data.convert"),
         "audit": Command("is this number possible? leaks in a corpus and in runs on it", "cli.audit"),
         "split-ood": Command("new splits of a corpus, the test split out of distribution", "data.ood.resplit"),

@@ -10,6 +10,7 @@ import torch
 
 from mer_zoo.data.corpus.corpus import Corpus, SplitData, with_meaning
 from mer_zoo.data.corpus.meaning import Meaning
+from mer_zoo.data.dataset import check_labels
 from mer_zoo.data.files.drafts import Draft
 from mer_zoo.data.labelling import build_for, missing_classes, taken_for
 from mer_zoo.errors import MERError
@@ -66,7 +67,8 @@ def outcomes(draft: Draft, source: str, told: Meaning | None = None) -> list[Out
         Those of all tasks, in their usual order; none without labels.
 
     Example:
-        >>> from mer_zoo.data.files.drafts import SplitDraft
+        >>> from mer_zoo.data.dataset import check_labels
+    from mer_zoo.data.files.drafts import SplitDraft
         >>> split = SplitDraft(["a", "b", "c"], labels=np.array([0, 2, 2]))
         >>> draft = Draft({"train": split}, told=Meaning("classes", names=("joy", "fear", "anger")))
         >>> found = {one.task: one for one in outcomes(draft, "clips.pkl")}
@@ -89,8 +91,10 @@ def _outcome(corpus: Corpus, told: Meaning | None, name: str) -> Outcome:
     try:
         corpus = with_meaning(corpus, told, taken_for(name), sealed=True)
         task = build_for(corpus, name)
+        for split in corpus.splits.values():
+            check_labels(split, task, corpus.source)
     except MERError as error:
-        return Outcome(name, refusal=str(error).removeprefix(f"{corpus.source} "))
+        return Outcome(name, refusal=str(error).removeprefix(corpus.source).lstrip(": "))
     known = {
         split: torch.from_numpy(np.array(own.labels)) for split, own in corpus.splits.items() if own.labels is not None
     }

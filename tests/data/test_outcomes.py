@@ -46,5 +46,12 @@ def test_columns_are_classes_only_where_each_sample_has_one(labels: object, expe
     assert {name: one.told("train") for name, one in found.items() if not one.refusal} == expected
 
 
+def test_a_class_that_a_task_does_not_have_is_a_refusal() -> None:
+    found = tried(np.array([0, 2, 1]), Meaning("sentiment"))
+    assert found["binary"].told("train") == "negative 1, neutral 1, positive 1"
+    assert found["two"].refusal.startswith("1 labels lie outside the 2 classes of the task (first id 1)")
+    assert found["regression"].refusal.startswith("has classes, not scores")
+
+
 def test_without_labels_there_is_nothing_to_try() -> None:
     assert outcomes(Draft({"test": SplitDraft(["a"])}), "c.pkl") == []

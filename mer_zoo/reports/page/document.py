@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from importlib.resources import files
 
@@ -16,7 +16,7 @@ from mer_zoo.reports.pictures.style import BAND, COLOURS, FAINT, GRID, INK, Pict
 from mer_zoo.reports.tables import Table
 from mer_zoo.text import in_html
 
-__all__ = ["page"]
+__all__ = ["document", "page"]
 
 # the variables of style.css that stand for the colours of pictures, which so follow the page into the dark
 _NAMES = {"#FFFFFF": "paper", INK: "ink", FAINT: "faint", GRID: "grid", BAND: "band"}
@@ -27,13 +27,33 @@ _COLOUR = re.compile("|".join(_VARIABLES))
 
 
 def page(metric: str, tables: Sequence[Table], pictures: Sequence[Picture], groups: Sequence[Group]) -> str:
-    """Write a comparison as a page: everything is in it, and nothing is fetched or run that comes from elsewhere.
+    """Write a comparison as a page.
 
     Args:
         metric: What it is about.
         tables: Its tables.
         pictures: Its pictures.
         groups: The models.
+    """
+    more = {"settings": ("Runs and their configurations", settings(groups))}
+    return document(f"Comparison by {metric}", _about(groups), tables, pictures, more)
+
+
+def document(
+    title: str,
+    about: str,
+    tables: Sequence[Table],
+    pictures: Sequence[Picture],
+    more: Mapping[str, tuple[str, str]] | None = None,
+) -> str:
+    """Write a page: everything is in it, and nothing is fetched or run that comes from elsewhere.
+
+    Args:
+        title: Its heading.
+        about: What stands below that.
+        tables: Its tables.
+        pictures: Its pictures, of which the first stands above the tables.
+        more: Further sections, by name their heading and markup.
     """
     style, script = (files(__package__).joinpath(name).read_text("utf-8") for name in ("style.css", "sort.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -44,13 +64,12 @@ def page(metric: str, tables: Sequence[Table], pictures: Sequence[Picture], grou
             f"table-{place}": (table.title, html_table(table, captioned=False)) for place, table in enumerate(tables, 1)
         },
         **{f"picture-{picture.name}": (picture.caption.rstrip("."), _figure(picture)) for picture in pictures[1:]},
-        "settings": ("Runs and their configurations", settings(groups)),
+        **(more or {}),
     }
     contents = [element("li", element("a", in_html(title), href=f"#{name}")) for name, (title, _) in parts.items()]
     sections = [
         element("section", element("h2", in_html(title)) + body, id=name) for name, (title, body) in parts.items()
     ]
-    title = f"Comparison by {metric}"
     head = [
         '<meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
@@ -60,7 +79,7 @@ def page(metric: str, tables: Sequence[Table], pictures: Sequence[Picture], grou
         f"<style>{style}</style>",
     ]
     body = [
-        element("header", element("h1", in_html(title)) + element("p", in_html(_about(groups)))),
+        element("header", element("h1", in_html(title)) + element("p", in_html(about))),
         element("nav", element("ul", "\n".join(contents)), aria_label="Contents"),
         element("main", "\n".join(sections)),
         '<p id="told" class="unseen" role="status"></p>',
