@@ -153,6 +153,10 @@ def _run(given: list[str], by_process: bool) -> int | None:
     command = COMMANDS.get(str(word))
     if command is not None and command.module is not None:
         return import_module(f"mer_zoo.{command.module}").main(given[1:]) or 0
+    if word == "predict" and any(other.partition("=")[0] == "--clips" for other in given):
+        from mer_zoo.cli.clips import predict_clips
+
+        return predict_clips(given[1:])
     if command is None and not str(word).startswith("-"):
         close = get_close_matches(str(word), COMMANDS, 1)
         guess = f", did you mean {close[0]}" if close else ""

@@ -6,13 +6,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from mer_zoo.clips.extract import extract
-from mer_zoo.clips.extractor import LONGEST, Settings
+from mer_zoo.cli.trained import like
+from mer_zoo.clips.extract import Extraction, extract
+from mer_zoo.clips.extractor import AUDIO_RATE, FPS, LONGEST, Settings
+from mer_zoo.errors import MERError
 from mer_zoo.text import shown
 
-__all__ = ["main"]
+__all__ = ["main", "tell"]
 
 TOLD = 5  # faults
+MAKERS = ("text", "audio", "vision", "fps", "layers", "audio_rate", "revision")  # what a checkpoint tells
 NAMES = "none, or name or folder of a pretrained encoder"
 
 
@@ -28,8 +31,38 @@ def main(args: list[str]) -> int:
     Raises:
         MERError: If the clips can't be listed.
     """
-    options = _parser().parse_args(args)
-    settings = Settings(
+    parser = _parser()
+    options = parser.parse_args(args)
+    settings, lengths = _settings(options), None
+    if options.like is not None:
+        for name in MAKERS:
+            if getattr(options, name) != parser.get_default(name):
+                raise MERError(f"--like takes {name} from the checkpoint; leave --{name.replace('_', '-')} out")
+        settings, lengths = like(options.like, options.longest)
+    split = {"split_by": options.split_by, "seed": options.seed}
+    result = extract(
+        options.source, options.dest, settings, processes=options.processes, progress=True, lengths=lengths, **split
+    )
+    tell(result, options.dest)
+    return result.exit_code
+
+
+def tell(result: Extraction, dest: Path) -> None:
+    """Say what became of the clips.
+
+    Args:
+        result: What became of them.
+        dest: The file of their features.
+    """
+    for clip, fault in (result.failed + result.faulty)[:TOLD]:
+        sys.stderr.write(f"{shown(clip.id)}: {shown(fault)}\n")
+    has_faults = bool(result.failed or result.faulty)
+    listed = f"; all faults are in {shown(str(dest.with_name(f'{dest.stem}.faults.csv')))}" if has_faults else ""
+    sys.stdout.write(f"{result}{listed}\n")
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    return Settings(
         options.text,
         options.audio,
         options.vision,
@@ -39,16 +72,6 @@ def main(args: list[str]) -> int:
         options.audio_rate,
         dict(options.revision),
     )
-    result = extract(
-        options.source, options.dest, settings, options.split_by, options.seed, options.processes, progress=True
-    )
-    for clip, fault in (result.failed + result.faulty)[:TOLD]:
-        sys.stderr.write(f"{shown(clip.id)}: {shown(fault)}\n")
-    listed = (
-        "" if not result.failed + result.faulty else f"; all faults are in {shown(str(options.dest.stem))}.faults.csv"
-    )
-    sys.stdout.write(f"{result}{listed}\n")
-    return result.exit_code
 
 
 def _revision(text: str) -> tuple[str, str]:
@@ -71,12 +94,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--text", default="hash", help=f"hash (no weights), {NAMES} (default: hash)")
     parser.add_argument("--audio", default="mel", help=f"mel (no weights), {NAMES} (default: mel)")
     parser.add_argument("--vision", default="frame", help=f"frame (no weights), {NAMES} (default: frame)")
-    parser.add_argument("--fps", type=float, default=5.0, help="pictures a second (default: 5)")
+    parser.add_argument("--fps", type=float, default=FPS, help="pictures a second (default: 5)")
     parser.add_argument(
         "--layers", choices=["last", "last4", "all"], default="last", help="of pretrained encoders (default: last)"
     )
     parser.add_argument(
-        "--audio-rate", type=float, default=10.0, help="steps a second of pretrained encoders of sound (default: 10)"
+        "--audio-rate",
+        type=float,
+        default=AUDIO_RATE,
+        help="steps a second of pretrained ones of sound (default: 10)",
     )
     parser.add_argument(
         "--revision",
@@ -85,6 +111,9 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="MODALITY=REVISION",
         help="branch, tag or commit of a pretrained encoder on the Hub",
+    )
+    parser.add_argument(
+        "--like", type=Path, metavar="CHECKPOINT", help="make features as those that a checkpoint was trained on"
     )
     parser.add_argument(
         "--longest", type=float, default=LONGEST, help=f"seconds of a clip that are read (default: {LONGEST:g})"

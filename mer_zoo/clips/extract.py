@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mer_zoo.clips.clip import Clip
+from mer_zoo.clips.clip import Clip, ClipFeatures
 from mer_zoo.clips.extractor import Extractor, Settings
 from mer_zoo.clips.labels import Labelling, read_labelling
 from mer_zoo.clips.listing import SplitBy, list_clips, with_splits
@@ -56,6 +56,8 @@ def extract(
     seed: int = 0,
     processes: int = 0,
     progress: bool = False,
+    lengths: Mapping[str, int] | None = None,
+    for_prediction: bool = False,
 ) -> Extraction:
     """Make a corpus file of recordings; what is done already is not done again.
 
@@ -68,6 +70,8 @@ def extract(
         processes: How many work at a time; 0 does all in this one, which a damaged file can then end. More than 0
             needs a main module that may be imported, as every use of processes in Python does.
         progress: Whether to show a progress bar.
+        lengths: Steps of each modality, as a model takes them; by default those of the longest clip.
+        for_prediction: Put all clips into one split, and leave their labels out.
 
     Raises:
         MERError: If the list can't be used. Of single clips the result tells.
@@ -81,15 +85,17 @@ def extract(
     if dest.is_dir() or dest.suffix not in (".pkl", ".pickle"):
         raise MERError(f"{dest} is no name of a pickle; call it features.pkl")
     clips = list_clips(source)
+    if for_prediction:
+        clips = [replace(clip, split="", labels={}) for clip in clips]
     labelling = read_labelling(clips)
     clips = with_splits(clips, split_by, seed)
     specs = Extractor(settings).specs
     parts = Parts(dest.with_name(f"{dest.name}.parts"), specs, settings.longest)
-    result = _extract_all(clips, parts, settings, labelling, processes, progress)
+    result = _extract_all(clips, parts, settings, labelling, processes, progress, lengths or {})
     lost = {clip.id for clip, _ in result.failed}
     kept = [clip for clip in clips if clip.id not in lost]
     if kept:
-        write_corpus(dest, kept, parts, labelling, specs)
+        write_corpus(dest, kept, parts, labelling, specs, lengths)
     _write_faults(dest.with_name(f"{dest.stem}.faults.csv"), result)
     parts.remove()
     return result
@@ -102,6 +108,7 @@ def _extract_all(
     labelling: Labelling,
     processes: int,
     progress: bool,
+    lengths: Mapping[str, int],
 ) -> Extraction:
     result = Extraction()
     labelled = {clip.split for clip in clips if labelling.is_labelled(clip)}
@@ -119,14 +126,14 @@ def _extract_all(
             if found is None:
                 left.append(clip)
             else:
-                _sort_in(result, clip, found.faults)
+                _sort_in(result, clip, found, lengths)
                 advance()
         for clip, found in run_all(partial(Extractor, settings), left, min(processes, len(left))):
             if isinstance(found, Failed):
                 result.failed.append((clip, found.reason))
             else:
                 parts.keep(clip, found)
-                _sort_in(result, clip, found.faults)
+                _sort_in(result, clip, found, lengths)
             advance()
     return result
 
@@ -140,7 +147,11 @@ def _refusal(clip: Clip, labelling: Labelling) -> str:
     return ""
 
 
-def _sort_in(result: Extraction, clip: Clip, faults: Sequence[str]) -> None:
+def _sort_in(result: Extraction, clip: Clip, found: ClipFeatures, lengths: Mapping[str, int]) -> None:
+    faults = list(found.faults)
+    for key, x in found.features.items():
+        if len(x) > lengths.get(key, len(x)):
+            faults.append(f"its {key} has {len(x)} steps, of which the model takes the first {lengths[key]}")
     if faults:
         result.faulty.append((clip, "; ".join(faults)))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Extractor", "Settings"]
 
 Piece = TypeVar("Piece")
-LONGEST = 60.0
+LONGEST, FPS, AUDIO_RATE = 60.0, 5.0, 10.0
 NONE = "none"
 
 
@@ -52,9 +53,9 @@ class Settings:
     audio: str = "mel"
     vision: str = "frame"
     longest: float = LONGEST
-    fps: float = 5.0
+    fps: float = FPS
     layers: LayerRule = "last"
-    audio_rate: float = 10.0
+    audio_rate: float = AUDIO_RATE
     revisions: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -66,6 +67,30 @@ class Settings:
             raise MERError(f"fps is {self.fps:g}; give pictures a second above 0, at most 60")
         if not 0 < self.audio_rate <= 50:
             raise MERError(f"audio_rate is {self.audio_rate:g}; give steps a second above 0, at most 50")
+
+    @classmethod
+    def of(cls, specs: Mapping[str, FeatureSpec], longest: float = LONGEST) -> Settings:
+        """Settings that make features as these specs say; what can't be made so is told apart by its own spec.
+
+        Args:
+            specs: By modality; one that is not there is not made.
+            longest: Seconds of a clip that are read at most.
+
+        Example:
+            >>> Settings.of({"audio": Mel().spec})
+            Settings(text='none', audio='mel', vision='none', ...)
+        """
+        names = {key: specs[key].encoder if key in specs else NONE for key in ("text", "audio", "vision")}
+        pretrained = {key: spec for key, spec in specs.items() if spec.layers}
+        layers: Any = next((spec.layers for spec in pretrained.values()), "last")
+        return cls(
+            **names,
+            longest=longest,
+            fps=specs["vision"].rate if "vision" in specs else FPS,
+            layers=layers,
+            audio_rate=pretrained["audio"].rate if "audio" in pretrained else AUDIO_RATE,
+            revisions={key: spec.revision for key, spec in pretrained.items() if not Path(spec.encoder).is_dir()},
+        )
 
     def text_encoder(self) -> TextEncoder | None:
         """The encoder of words.
@@ -115,7 +140,6 @@ class Extractor:
         MERError: If what decodes recordings is not installed.
 
     Example:
-        >>> from pathlib import Path
         >>> extractor = Extractor(Settings(audio="none", vision="none"))
         >>> extractor(Clip(Path("hello.mp4"), text="so good")).features["text"].shape
         (2, 128)

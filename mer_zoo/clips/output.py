@@ -25,7 +25,12 @@ ORDER = ("train", "valid", "test")
 
 
 def write_corpus(
-    dest: Path, clips: Sequence[Clip], parts: Parts, labelling: Labelling, specs: Mapping[str, FeatureSpec]
+    dest: Path,
+    clips: Sequence[Clip],
+    parts: Parts,
+    labelling: Labelling,
+    specs: Mapping[str, FeatureSpec],
+    lengths: Mapping[str, int] | None = None,
 ) -> None:
     """Write the clips that have a part; the file is there whole or not at all.
 
@@ -35,6 +40,8 @@ def write_corpus(
         parts: Where their features are.
         labelling: What their labels are.
         specs: What makes the features.
+        lengths: Steps of each modality, of which longer ones are cut; by default those of the longest clip. A modality
+            that has them is there, if only as missing in all clips.
     """
     shapes = {key: [0, 0] for key in MODALITIES}
     texts: dict[str, str] = {}
@@ -43,6 +50,7 @@ def write_corpus(
         texts[clip.id] = found.text
         for key, x in found.features.items():
             shapes[key] = [max(shapes[key][0], len(x)), x.shape[1]]
+    shapes |= {key: [length, specs[key].dim] for key, length in (lengths or {}).items() if key in specs}
     shapes = {key: shape for key, shape in shapes.items() if shape[0]}
     names = {clip.split: None for clip in clips}
     with TemporaryDirectory(dir=parts.folder) as room:
@@ -83,6 +91,7 @@ def _features(
     lengths = {key: np.zeros(len(clips), np.int64) for key in shapes}
     for row, clip in enumerate(clips):
         for key, x in _part(parts, clip).features.items():
+            x = x[: arrays[key].shape[1]]
             arrays[key][row, : len(x)] = x
             lengths[key][row] = len(x)
     found: dict[str, npt.NDArray[Any]] = {}
