@@ -93,9 +93,14 @@ def _read_folder(path: Path, budget: Budget) -> dict[str, Any]:
     return _with_about(path, tree)
 
 
-def _with_about(path: Path, tree: dict[str, Any]) -> dict[str, Any]:
+def _about(path: Path) -> Any:
     about = path / ABOUT_FILE
-    return {**tree, "about": read_json(about, LARGEST_ABOUT)} if about.is_file() else tree
+    return read_json(about, LARGEST_ABOUT) if about.is_file() else None
+
+
+def _with_about(path: Path, tree: dict[str, Any]) -> dict[str, Any]:
+    about = _about(path)
+    return tree if about is None else {**tree, "about": about}
 
 
 Entry = tuple[str, str, Callable[[], IO[bytes]], int, str]
@@ -162,7 +167,7 @@ READERS = (
     Reader(
         lambda path, _: has_tables(path),
         lambda path: table_files(path) + sorted(path.glob(ABOUT_FILE)),
-        lambda path, budget: _with_about(path, read_tables(path, budget)),
+        lambda path, budget: _with_about(path, read_tables(path, budget, _about(path))),
     ),
     Reader(lambda path, _: is_script(path) and not _split_files(path), lambda _: [], refuse_script),
     Reader(lambda path, _: path.is_dir(), _split_files, _read_folder),

@@ -49,6 +49,7 @@ COLUMNS = {
     **CONVERSATION_KEYS,
 }
 """What tables of the field call their columns, in small letters and with underscores."""
+POLARITIES = ("negative", "neutral", "positive")  # of MELD's column Sentiment
 
 
 def tables_in(folder: Path) -> list[Path]:
@@ -80,7 +81,7 @@ def table_files(folder: Path) -> list[Path]:
     return tables_in(folder) + sorted(folder.rglob("*.npy"))
 
 
-def read_tables(folder: Path, budget: Budget) -> dict[str, dict[str, Any]]:
+def read_tables(folder: Path, budget: Budget, about: Any = None) -> dict[str, dict[str, Any]]:
     """Read a folder of tables and features.
 
     Args:
@@ -89,12 +90,13 @@ def read_tables(folder: Path, budget: Budget) -> dict[str, dict[str, Any]]:
             ``audio/SPLIT/ID.npy``, ``SPLIT/audio/ID.npy``) with one array a clip, or ``SPLIT/audio.npy`` with all rows
             of the table.
         budget: Of the folder.
+        about: What ``about.json`` says, which chooses between MELD's emotion and its sentiment.
 
     Returns:
         Split -> field -> list or array.
 
     Raises:
-        MERError: If a table or an array can't be used.
+        MERError: If a table or an array can't be used, or has a class that ``about.json`` does not name.
     """
     splits: dict[str, list[dict[str, str]]] = {}
     for file in tables_in(folder):
@@ -106,13 +108,34 @@ def read_tables(folder: Path, budget: Budget) -> dict[str, dict[str, Any]]:
             f"{folder} holds tables, but no features; put one array a clip into text/ID.npy, audio/ID.npy or"
             " vision/ID.npy, or one a split into SPLIT/audio.npy"
         )
-    tree = fields_of_rows(splits)
+    order, splits = _chosen(splits, about, folder)
+    tree = fields_of_rows(splits, order)
     for split in splits:
         for key in MODALITIES:
             array = _features(arrays, split, key, tree[split]["id"], budget)
             if array is not None:
                 tree[split][key] = array
     return tree
+
+
+def _chosen(
+    splits: dict[str, list[dict[str, str]]], about: Any, folder: Path
+) -> tuple[Sequence[str], dict[str, list[dict[str, str]]]]:
+    """The classes that ``about.json`` names, in their order, and rows without the emotion where it names sentiment."""
+    told = about if isinstance(about, Mapping) else {}
+    is_sentiment, names = told.get("labels") == "sentiment", told.get("names")
+    order = POLARITIES if is_sentiment else names if isinstance(names, list) else ()
+    found = {key: {row[key] for rows in splits.values() for row in rows if key in row} for key in ("classes", "label")}
+    words = {word for word in found["label"] if _number(word) is None}
+    if order and words and found["classes"] and (is_sentiment or words <= set(order)):
+        splits = {
+            name: [{k: v for k, v in row.items() if k != "classes"} for row in own] for name, own in splits.items()
+        }
+        found["classes"] = set()
+    unnamed = sorted((found["classes"] or words) - set(order))
+    if order and unnamed and not (is_sentiment and found["classes"]):
+        raise MERError(f"{folder} has rows of class {unnamed[0]}, which about.json does not name; add it to names")
+    return order, splits
 
 
 def fields_of_rows(splits: Mapping[str, list[dict[str, str]]], order: Sequence[str] = ()) -> dict[str, dict[str, Any]]:

@@ -59,7 +59,7 @@ class Pool:
             )
         parts, labels = list(named.values()), [split.labels for split in named.values() if split.labels is not None]
         if any(values.ndim != 1 for values in labels):
-            raise MERError(f"{corpus.source} has several emotions a sample; split-ood needs one sentiment a sample")
+            raise MERError(f"{corpus.source} has several emotions a sample; split-ood needs one label a sample")
         if len({values.dtype.kind for values in labels}) > 1:
             raise MERError(
                 f"{corpus.source} has scores in some splits and classes in others; give it one kind of labels"

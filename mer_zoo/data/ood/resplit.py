@@ -20,7 +20,7 @@ from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.dataset import check_labels
 from mer_zoo.data.files.features import NanPolicy
 from mer_zoo.data.files.formats import Draft, SplitDraft
-from mer_zoo.data.labelling import check_kind
+from mer_zoo.data.labelling import build_for, taken_for
 from mer_zoo.data.ood.partition import Ints, WordTable, anneal, draw_partition, frequent_words, length_strata
 from mer_zoo.data.ood.pool import Pool, WordKind
 from mer_zoo.data.ood.shares import LABEL_SHIFTS, RARE, SPLITS, label_shift_of, share_out
@@ -31,13 +31,11 @@ from mer_zoo.data.store.fingerprint import regrouped_sha256
 from mer_zoo.data.store.progress import progress_bar
 from mer_zoo.data.store.store import open_corpus, unfinished_store
 from mer_zoo.errors import MERError
-from mer_zoo.functional.sentiment import to_classes
 from mer_zoo.reports.tables import open_console
-from mer_zoo.task import CLASS_NAMES, build_task
 
 __all__ = ["main", "split_ood"]
 
-CLASSES = {"binary": CLASS_NAMES[3], "seven": CLASS_NAMES[7]}
+TASKS = ("binary", "five", "seven", "classes")
 STEPS_PER_SAMPLE = 100  # on MOSI twice as many gain less than a hundredth
 
 
@@ -61,7 +59,8 @@ def split_ood(
         source: A corpus in any format of docs/data.md; nothing in it is changed.
         dest: The store to make, a folder that does not exist or is empty; its splits are train, valid and test_ood,
             each as large as the source's (test_ood as all its test splits together).
-        task: ``binary`` (negative, neutral, positive) or ``seven`` (rounded scores).
+        task: ``binary`` (negative, neutral, positive), ``five`` or ``seven`` (rounded scores, or CH-SIMS'
+            five), or ``classes`` (of any kind, as emotions).
         seed: Equal seeds give equal splits.
         steps: Swaps to try; 100 a sample when left out.
         words: ``text`` or ``tokens``; the raw text where there is one, else the token ids when left out.
@@ -70,7 +69,8 @@ def split_ood(
         length_bins: Samples change places within a class and one of so many bins of length; with 1 bin lengths may
             shift along with the words.
         label_shift: What the share of positive samples among those not neutral is larger by in test_ood than in train,
-            a number or a preset, see :mod:`mer_zoo.data.ood.shares`; with 0 all splits have the same classes.
+            a number or a preset, see :mod:`mer_zoo.data.ood.shares`; with 0 all splits have the same classes. It is of
+            sentiment alone.
         nan: Whether NaN and infinity in features are an error or become zero.
         progress: Whether to show progress bars.
 
@@ -82,21 +82,24 @@ def split_ood(
             destination is taken.
     """
     source, dest = Path(source).expanduser(), Path(dest).expanduser()
-    if task not in CLASSES:
-        raise MERError(f"task is {task!r}; choose from {', '.join(CLASSES)}")
+    if task not in TASKS:
+        raise MERError(f"task is {task!r}; choose from {', '.join(TASKS)}")
     numbers = {"steps": steps, "min_count": min_count, "min_per_class": min_per_class, "length_bins": length_bins}
     for name, value, lowest in [("seed", seed, 0), *((name, value, 1) for name, value in numbers.items())]:
         if value is not None and value < lowest:
             raise MERError(f"{name} is {value}; give at least {lowest}")
     shift = label_shift_of(label_shift)
+    if shift and task == "classes":
+        raise MERError("label_shift is of positive and negative samples, which task classes has not; leave it out")
     _check_free(source, dest)
-    corpus = open_corpus(source, nan=nan, progress=progress)
+    corpus = open_corpus(source, nan=nan, progress=progress, task=taken_for(task))
     pool = Pool.of(corpus)
-    check_kind(corpus, task, "sentiment")
+    meant = build_for(corpus, task)
     for part in pool.parts:
-        check_labels(part, build_task(task), corpus.source)
-    classes = to_classes(torch.from_numpy(pool.labels), len(CLASSES[task])).numpy()
-    shares = share_out(classes, pool.origin, CLASSES[task], min_per_class, shift, corpus.source)
+        check_labels(part, meant, corpus.source)
+    classes, names = meant.encode(torch.from_numpy(pool.labels)).numpy(), meant.class_names
+    coarser = "use --task binary, " if task in ("five", "seven") else ""
+    shares = share_out(classes, pool.origin, names, min_per_class, shift, corpus.source, coarser)
     frequent = min_count or max(5, math.ceil(RARE * len(classes)))
     words = words or ("text" if pool.has_text() else "tokens")
     table = frequent_words(pool.words(words, corpus.source), frequent)
@@ -105,9 +108,7 @@ def split_ood(
     steps = steps or STEPS_PER_SAMPLE * len(classes)
     with Console(stderr=True, quiet=not progress).status(f"trying {steps:,} swaps"):
         chance, splits = _partition(table, classes, shares, length_bins, steps, seed)
-    report = ShiftReport.of(
-        table, classes, CLASSES[task], {"source": pool.origin, "random": chance, "ood": splits}, pool.ids
-    )
+    report = ShiftReport.of(table, classes, names, {"source": pool.origin, "random": chance, "ood": splits}, pool.ids)
     settings = {
         "source": str(source),
         "task": task,
@@ -206,7 +207,7 @@ def main(args: list[str]) -> None:
     parser.add_argument("source", help="a corpus file or folder, see docs/data.md")
     parser.add_argument("dest", help="the folder to make, with the splits train, valid and test_ood and a report")
     parser.add_argument(
-        "--task", choices=list(CLASSES), required=True, help="three classes, or the seven rounded scores"
+        "--task", choices=TASKS, required=True, help="sentiment in three, five or seven classes, or classes of any kind"
     )
     parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal splits")
     parser.add_argument("--steps", type=int, help="swaps to try (default: 100 a sample)")

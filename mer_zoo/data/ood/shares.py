@@ -68,7 +68,13 @@ def positive_share(counts: Ints) -> float:
 
 
 def share_out(
-    classes: Ints, origin: Ints, names: Sequence[str], least: int | None, label_shift: float, source: str
+    classes: Ints,
+    origin: Ints,
+    names: Sequence[str],
+    least: int | None,
+    label_shift: float,
+    source: str,
+    coarser: str = "",
 ) -> Ints:
     """How many samples of each class each split gets: its share, or more or less by the label shift, but enough.
 
@@ -79,6 +85,7 @@ def share_out(
         least: Samples of each class that each split has to have; 0.5 % of it, at least 1, when left out.
         label_shift: See the text of the module.
         source: Where the samples come from, for errors.
+        coarser: What gives larger classes, for errors.
 
     Returns:
         (C, S) numbers of samples.
@@ -99,7 +106,6 @@ def share_out(
     if len(lacking) or (sizes < reserved.sum(0)).any():
         label = int(lacking[0]) if len(lacking) else int(totals.argmin())
         wanted = ", ".join(f"{count} in {name}" for name, count in zip(SPLITS, enough, strict=True))
-        coarser = "use --task binary, " if len(names) > 3 else ""
         raise MERError(
             f"{source} has {plural(int(totals[label]), 'sample')} of class {names[label]}, too few for {wanted}; "
             f"{coarser}add samples, or lower --min-per-class"

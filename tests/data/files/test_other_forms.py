@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,48 @@ def test_tables_of_splits_beside_one_file_a_split_are_read(tmp_path: Path) -> No
     assert train.raw_text[0] == "So, it\u2019s train 0"
     np.testing.assert_array_equal(train.labels, [1, 0, 2, 1, 0])
     assert train.features["audio"].shape == (5, 1, 6)
+
+
+SENTIMENT = ["negative", "neutral", "positive"]
+
+
+@pytest.mark.parametrize(
+    ("about", "names", "labels"),
+    [
+        (None, ("anger", "joy", "neutral"), [1, 0, 2, 1, 0]),
+        ({"labels": "classes", "names": ["joy", "neutral", "anger"]}, ("joy", "neutral", "anger"), [0, 2, 1, 0, 2]),
+        ({"labels": "classes", "names": SENTIMENT}, tuple(SENTIMENT), [2, 0, 1, 2, 0]),
+        ({"labels": "sentiment"}, (), [2, 0, 1, 2, 0]),
+        ({"labels": "classes", "names": ["joy", "anger"]}, (), []),
+    ],
+)
+def test_what_about_names_chooses_between_emotion_and_sentiment(
+    tmp_path: Path, about: Any, names: tuple[str, ...], labels: list[int]
+) -> None:
+    emotions, polarities = ["joy", "anger", "neutral"], ["positive", "negative", "neutral"]
+    for split, count in SPLITS.items():
+        rows = [
+            {"id": f"{split}{row}", "Emotion": emotions[row % 3], "Sentiment": polarities[row % 3]}
+            for row in range(count)
+        ]
+        (tmp_path / "meld" / split).mkdir(parents=True)
+        write_table(tmp_path / "meld" / f"{split}_sent_emo.csv", rows)
+        np.save(tmp_path / "meld" / split / "audio.npy", np.random.default_rng(count).normal(size=(count, 6)))
+    if about is not None:
+        (tmp_path / "meld" / "about.json").write_text(json.dumps(about))
+    if not labels:
+        with pytest.raises(
+            MERError, match=r"has rows of class neutral, which about.json does not name; add it to names"
+        ):
+            open_corpus(tmp_path / "meld")
+        return
+    corpus = open_corpus(tmp_path / "meld")
+    assert corpus.meaning is not None
+    assert corpus.meaning.kind == ("sentiment" if about == {"labels": "sentiment"} else "classes")
+    assert corpus.meaning.names == names
+    assert np.asarray(corpus.split("train").labels).tolist() == labels
+    task = "classes" if names else "binary"
+    assert MOSI(str(tmp_path / "meld"), task=task, modalities=["audio"]).task.num_outputs == 3
 
 
 def test_a_clip_without_a_file_lacks_the_modality(tmp_path: Path) -> None:

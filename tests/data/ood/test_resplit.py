@@ -210,9 +210,10 @@ def faulty(kind: str) -> corpora.Tree:
         ("shared", "binary", "1 sample of train is in test too"),
         ("no valid", "binary", "has no labelled valid split; new splits take over the sizes"),
         ("no labels", "binary", "has no labelled test split"),
-        ("emotions", "binary", "has several emotions a sample; split-ood needs one sentiment a sample"),
+        ("emotions", "binary", "has several emotions a sample; split-ood needs one label a sample"),
         ("rare words", "binary", "no word occurs in 5 of the 150 samples"),
-        ("none", "five", "task is 'five'; choose from binary, seven"),
+        ("none", "two", "task is 'two'; choose from binary, five, seven, classes"),
+        ("none", "classes", "has labels of sentiment, which does not suit this task, classes"),
     ],
 )
 def test_what_cannot_be_split_is_named_and_leaves_nothing(tmp_path: Path, kind: str, task: str, message: str) -> None:
@@ -225,6 +226,52 @@ def test_what_cannot_be_split_is_named_and_leaves_nothing(tmp_path: Path, kind: 
     with pytest.raises(MERError, match=message):
         split_ood(path, tmp_path / "out" / "ood", task)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def relabelled(kind: str) -> corpora.Tree:
+    """The corpus with emotions as numbers or as one of columns, or on CH-SIMS' scale."""
+    content = tree(words=6, train=120)
+    for fields in content.values():
+        classes = np.searchsorted([-2, -0.5, 0.5, 1.5], fields.pop("regression_labels"))
+        if kind == "sims":
+            fields["regression_labels"] = np.array([-1.0, -0.4, 0.0, 0.4, 0.8])[classes]
+            fields["regression_labels_A"] = np.where(classes == 2, np.nan, -fields["regression_labels"])
+        else:
+            numbers = np.minimum(classes, 3)
+            fields["labels"] = np.eye(4, dtype=int)[numbers] if kind == "columns" else numbers
+    return content
+
+
+@pytest.mark.parametrize(
+    ("kind", "task", "names"),
+    [
+        ("numbers", "classes", ["0", "1", "2", "3"]),
+        ("columns", "classes", ["0", "1", "2", "3"]),
+        ("sims", "five", ["negative", "weakly negative", "neutral", "weakly positive", "positive"]),
+        ("sims", "binary", ["negative", "neutral", "positive"]),
+    ],
+)
+def test_classes_and_other_scales_are_dealt_out(kind: str, task: str, names: list[str], tmp_path: Path) -> None:
+    path = corpora.dump(relabelled(kind), tmp_path / "corpus.pkl")
+    report = split_ood(path, tmp_path / "ood", task, steps=300, min_count=5)
+    assert list(report.classes) == names
+    np.testing.assert_allclose(report.marginals[0] / 120, report.marginals[2] / 40, atol=0.05)
+    data = MERDataModule(str(tmp_path / "ood"), task=task, modalities=["audio"])
+    classes = [data.task.encode(data.dataset(split).__getitems__(range(20)).target) for split in ("train", "test_ood")]
+    assert all(set(found.tolist()) <= set(range(len(names))) for found in classes)
+    assert report.objective["ood"] > report.objective["random"]
+    if kind == "sims":
+        split = data.corpus.split("train")
+        known = np.asarray(split.labels) != 0
+        np.testing.assert_array_equal(split.unimodal["audio"][known], -np.asarray(split.labels)[known])
+
+
+def test_what_has_no_order_has_no_shift_of_labels(tmp_path: Path) -> None:
+    path = corpora.dump(relabelled("numbers"), tmp_path / "corpus.pkl")
+    with pytest.raises(MERError, match="label_shift is of positive and negative samples, which task classes has not"):
+        split_ood(path, tmp_path / "ood", "classes", label_shift=0.1)
+    with pytest.raises(MERError, match=r"sentiment in \[-1, 1\] has 2, 3 or 5 classes, not 7"):
+        split_ood(corpora.dump(relabelled("sims"), tmp_path / "sims.pkl"), tmp_path / "ood", "seven")
 
 
 def test_nothing_is_overwritten(source: Path, tmp_path: Path) -> None:
