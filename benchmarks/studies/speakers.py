@@ -67,14 +67,14 @@ def train(path: Path, epochs: int, batch_size: int, job: Job) -> Results:
     seed_everything(job.seed, verbose=False)
     data = Transcripts(path, setting, job.seed, batch_size)
     network = LFLSTM(data.spec, data.task, dim=DIM)
-    model = around_known_groups(network, data) if method == WEIGHTED else build(method, network)
+    model = around_known_groups(network) if method == WEIGHTED else build(method, network)
     found = fit(model, data, Plan(RATE, epochs, {CHOICE: ("val/F1", 1)}))
     return tested(found, partial(_test, data, (setting, method)))
 
 
-def around_known_groups(network: Model, data: Transcripts) -> Model:
+def around_known_groups(network: Model) -> Model:
     """Weigh training lines so that the class is independent of who speaks."""
-    return PropensityWeighting(network, source="groups", groups=data.speakers)
+    return PropensityWeighting(network, source="groups", groups="speaker")
 
 
 def _test(data: Transcripts, place: Place, module: MERModule) -> Results:

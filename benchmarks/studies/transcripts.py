@@ -22,13 +22,14 @@ import numpy.typing as npt
 import torch
 from typing_extensions import override
 
+from mer_zoo.data.corpus.conversation import Conversation
 from mer_zoo.data.corpus.corpus import Corpus, SplitData
 from mer_zoo.data.datamodule import MERDataModule
+from mer_zoo.data.ood.by_group import drawn_splits
 from mer_zoo.errors import MERError
 from mer_zoo.runs.files import whole_file
 
 OFFICIAL, CHANCE, SPEAKERS = "official folds", "at random", "by speaker"
-SHARES = {"test": 0.2, "valid": 0.1}
 EMOTIONS = ("neutral", "joy", "surprise", "anger", "sadness", "disgust", "fear")
 MELD_FILES = {"train": "train", "dev": "valid", "test": "test"}
 TOLD = ("name", "label", "speaker", "dialogue", "split")
@@ -118,33 +119,6 @@ def encode(lines: Sequence[Line], classes: Sequence[str], model: str, length: in
     }
 
 
-def drawn_splits(groups: Sequence[str], seed: int) -> list[str]:
-    """Deal samples out to test, valid and train, those of one group together.
-
-    Args:
-        groups: The group of each sample.
-        seed: Of the draw.
-
-    Returns:
-        The split of each sample; in the order of the draw, test gets groups until it has its share or more, then valid.
-
-    Example:
-        >>> splits = drawn_splits([name for name in "abcdefghij" for _ in range(5)], seed=0)
-        >>> splits.count("train"), splits.count("valid"), splits.count("test")
-        (35, 5, 10)
-    """
-    names, counts = np.unique(np.array(groups), return_counts=True)
-    split_of, wanted, filled = {}, dict(SHARES), 0
-    for group in np.random.default_rng(seed).permutation(len(names)):
-        split = next(iter(wanted), "train")
-        split_of[str(names[group])] = split
-        filled += int(counts[group])
-        if filled >= wanted.get(split, 1) * len(groups):
-            wanted.pop(split, None)
-            filled = 0
-    return [split_of[group] for group in groups]
-
-
 class Transcripts(MERDataModule):
     """Transcripts that were read by an encoder, under a split of one's choice.
 
@@ -199,6 +173,7 @@ class Transcripts(MERDataModule):
             self.arrays["label"][rows].astype(np.int64),
             [names[row] for row in rows],
             [texts[row] for row in rows],
+            conversation=Conversation(self._told("speaker"), self._told("dialogue")).take(rows.tolist()),
         )
 
 

@@ -53,6 +53,7 @@ GROUPS = {
         "describe": Command("statistics of a corpus as papers print them, tables and pictures", "cli.describe"),
         "convert": Command("convert a corpus to a memory-mapped store", "data.convert"),
         "audit": Command("is this number possible? leaks in a corpus and in runs on it", "cli.audit"),
+        "split": Command("new splits of a corpus that share no speaker or other group", "data.ood.by_group"),
         "split-ood": Command("new splits of a corpus, the test split out of distribution", "data.ood.resplit"),
     },
     "What there is": {

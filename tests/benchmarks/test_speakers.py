@@ -14,10 +14,10 @@ from benchmarks.studies.transcripts import (
     OFFICIAL,
     SPEAKERS,
     Transcripts,
-    drawn_splits,
     read_meld,
     read_mustard,
 )
+from mer_zoo.data.ood.by_group import drawn_splits
 from mer_zoo.errors import MERError
 from mer_zoo.reports.measured import read_measured
 

@@ -30,7 +30,7 @@ class Pool:
     Args:
         parts: The source's splits that have labels.
         origin: (N,) which of the new splits a sample would be in if nothing changed.
-        labels: (N,) sentiment or classes.
+        labels: (N,) sentiment or classes, or (N, E) emotions.
         ids: N ids, each once.
     """
 
@@ -41,7 +41,7 @@ class Pool:
 
     @classmethod
     def of(cls, corpus: Corpus) -> Pool:
-        """Collect the samples of a corpus.
+        """Collect the samples of a corpus whose new splits are to be as large as its own.
 
         Args:
             corpus: The corpus.
@@ -57,10 +57,25 @@ class Pool:
                 f"{corpus.source} has no labelled {lacks} split; new splits take over the sizes of train, valid and"
                 f" test"
             )
-        parts, labels = list(named.values()), [split.labels for split in named.values() if split.labels is not None]
-        if any(values.ndim != 1 for values in labels):
+        if any(split.labels is not None and split.labels.ndim != 1 for split in named.values()):
             raise MERError(f"{corpus.source} has several emotions a sample; split-ood needs one label a sample")
-        if len({values.dtype.kind for values in labels}) > 1:
+        return cls.labelled(corpus)
+
+    @classmethod
+    def labelled(cls, corpus: Corpus) -> Pool:
+        """Collect the samples of all splits that have labels.
+
+        Args:
+            corpus: The corpus.
+
+        Raises:
+            MERError: If none has labels, or they are of several kinds.
+        """
+        named = {name: split for name, split in corpus.splits.items() if split.labels is not None}
+        parts, labels = list(named.values()), [split.labels for split in named.values() if split.labels is not None]
+        if not parts:
+            raise MERError(f"{corpus.source} has no labels; give it some, since new splits are to train and test on")
+        if len({(values.dtype.kind, values.shape[1:]) for values in labels}) > 1:
             raise MERError(
                 f"{corpus.source} has scores in some splits and classes in others; give it one kind of labels"
             )

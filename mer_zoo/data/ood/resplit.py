@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from rich.console import Console
 
-from mer_zoo.data.corpus.arrays import StoredArray, open_at
-from mer_zoo.data.corpus.conversation import Conversation
-from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.dataset import check_labels
 from mer_zoo.data.files.features import NanPolicy
-from mer_zoo.data.files.formats import Draft, SplitDraft
 from mer_zoo.data.labelling import build_for, taken_for
 from mer_zoo.data.ood.partition import Ints, WordTable, anneal, draw_partition, frequent_words, length_strata
 from mer_zoo.data.ood.pool import Pool, WordKind
+from mer_zoo.data.ood.regrouped import Regrouped, check_free, write_regrouped
 from mer_zoo.data.ood.shares import LABEL_SHIFTS, RARE, SPLITS, label_shift_of, share_out
 from mer_zoo.data.ood.shift_report import ShiftReport
-from mer_zoo.data.store.cache import lock, remove_parts
-from mer_zoo.data.store.files import check_room, write_features, write_small
-from mer_zoo.data.store.fingerprint import regrouped_sha256
-from mer_zoo.data.store.progress import progress_bar
-from mer_zoo.data.store.store import open_corpus, unfinished_store
+from mer_zoo.data.store.store import open_corpus
 from mer_zoo.errors import MERError
 from mer_zoo.reports.tables import open_console
 
@@ -91,7 +82,7 @@ def split_ood(
     shift = label_shift_of(label_shift)
     if shift and task == "classes":
         raise MERError("label_shift is of positive and negative samples, which task classes has not; leave it out")
-    _check_free(source, dest)
+    check_free(source, dest)
     corpus = open_corpus(source, nan=nan, progress=progress, task=taken_for(task))
     pool = Pool.of(corpus)
     meant = build_for(corpus, task)
@@ -119,15 +110,8 @@ def split_ood(
         "length_bins": length_bins,
     }
     report.settings.update(settings | ({"label_shift": round(shift, 4)} if shift else {}))
-    _write(corpus, pool, splits, report, source, dest, progress)
+    write_regrouped(Regrouped(corpus, pool, splits, SPLITS), source, dest, report.note(), report.save, progress)
     return report
-
-
-def _check_free(source: Path, dest: Path) -> None:
-    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
-        raise MERError(f"{dest} exists and is not empty; give a new folder, so that nothing is overwritten")
-    if dest.resolve().is_relative_to(source.resolve()):
-        raise MERError(f"{dest} lies inside {source}, which is not to be changed; give a folder outside of it")
 
 
 def _partition(table: WordTable, classes: Ints, shares: Ints, bins: int, steps: int, seed: int) -> tuple[Ints, Ints]:
@@ -139,55 +123,6 @@ def _partition(table: WordTable, classes: Ints, shares: Ints, bins: int, steps: 
     splits = np.full_like(chance, test)
     splits[~in_test] = draw_partition(strata[~in_test], bins, shares[:, :test], rng)
     return chance, splits
-
-
-def _write(
-    corpus: Corpus, pool: Pool, splits: Ints, report: ShiftReport, source: Path, dest: Path, progress: bool
-) -> None:
-    draft = Draft(aligned=corpus.aligned, vocab_size=corpus.vocab_size, notes=[*corpus.notes, report.note()])
-    draft.told, draft.made_by = corpus.meaning, dict(corpus.made_by)
-    try:
-        with lock(dest.parent / f".{dest.name}.lock") as exclusive:
-            if exclusive:
-                remove_parts(dest)
-            _check_free(source, dest)  # again, since the annealing took its time
-            with unfinished_store(dest, source, draft) as folder:
-                size = sum(array.nbytes for part in pool.parts for array in part.features.values())
-                with progress_bar(f"writing {dest.name}", check_room(size, source, folder), progress) as advance:
-                    for place, name in enumerate(SPLITS):
-                        draft.splits[name] = _write_split(folder, name, pool, np.flatnonzero(splits == place), advance)
-                report.save(folder)
-                draft.sha256 = regrouped_sha256(corpus.sha256, {name: part.ids for name, part in draft.splits.items()})
-    except OSError as error:
-        raise MERError(f"{dest} cannot be written ({error}); give another folder") from error
-
-
-def _write_split(folder: Path, name: str, pool: Pool, rows: Ints, advance: Any) -> SplitDraft:
-    features = {}
-    for key, first in pool.parts[0].features.items():
-        file = folder / f"{name}.{key}.npy"
-        blocks = pool.array([part.features[key] for part in pool.parts], rows)
-        write_features(file, (len(rows), *first.shape[1:]), blocks, advance)
-        features[key] = StoredArray.from_npy(partial(open_at, file, 0), file.stat().st_size, str(file))
-
-    def small(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-        return np.concatenate(arrays)[rows]
-
-    spans = {key: small([part.spans[key] for part in pool.parts]) for key in pool.parts[0].spans}
-    tokens = [part.token_ids for part in pool.parts if part.token_ids is not None]
-    texts = [text for part in pool.parts for text in part.raw_text]
-    told = Conversation.joined([(len(part), part.conversation) for part in pool.parts])
-    draft = SplitDraft(
-        ids=[pool.ids[row] for row in rows],
-        raw_text=[texts[row] for row in rows],
-        features=features,
-        tokens=small(tokens) if tokens else None,
-        labels=pool.labels[rows],
-        unimodal={key: values[rows] for key, values in pool.unimodal().items()},
-        conversation=told.take(rows.tolist()),
-    )
-    write_small(folder, name, spans, draft.tokens, draft.labels, draft.unimodal)
-    return draft
 
 
 def main(args: list[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from mer_zoo.cli import main as cli
 from mer_zoo.data import MERDataModule
 from mer_zoo.data.corpus.corpus import Corpus
-from mer_zoo.data.ood import resplit
+from mer_zoo.data.ood import regrouped
 from mer_zoo.data.ood.resplit import split_ood
 from mer_zoo.data.store.store import open_corpus
 from mer_zoo.errors import MERError
@@ -294,7 +294,7 @@ def test_an_interruption_leaves_nothing(source: Path, tmp_path: Path, monkeypatc
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(resplit, "write_small", interrupt)
+    monkeypatch.setattr(regrouped, "write_small", interrupt)
     with pytest.raises(KeyboardInterrupt):
         split_ood(source, tmp_path / "ood", "binary", steps=10)
     assert list(tmp_path.iterdir()) == []
