@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mer_zoo.cli.corpora import add_label_options, told_labels
+from mer_zoo.data.roles import add_split_option, chosen_splits
 
 __all__ = ["main"]
 
@@ -39,13 +40,14 @@ def main(args: list[str]) -> None:
         parser.add_argument(option, type=Path, metavar="FILE", help=f"file for {what}")
     parser.add_argument("--nan", choices=["error", "zero"], default="zero", help="whether NaN is refused or read as 0")
     add_label_options(parser)
+    add_split_option(parser)
     options = parser.parse_args(args)
     told = told_labels(options)
     from mer_zoo.data.portrait.describe import describe
     from mer_zoo.reports.tables import open_console
     from mer_zoo.runs.files import whole_file, write_csv
 
-    found = describe(options.path, told, options.nan)
+    found = describe(options.path, told, options.nan, chosen_splits(options))
     folder = None if options.out is None else options.out.expanduser()
     texts = {
         None if folder is None else folder / "describe.md": lambda: found.markdown(shown=True),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mer_zoo.cli.corpora import add_label_options, told_labels
+from mer_zoo.data.roles import add_split_option, chosen_splits
 from mer_zoo.text import shown
 
 if TYPE_CHECKING:
@@ -39,13 +40,14 @@ def main(args: list[str]) -> int:
     parser.add_argument("path", type=Path, help="a corpus file or folder, see docs/data.md")
     parser.add_argument("--nan", choices=["error", "zero"], default="error", help="whether NaN is a fault or read as 0")
     add_label_options(parser)
+    add_split_option(parser)
     options = parser.parse_args(args)
     told = told_labels(options)
     from rich.console import Console
 
     from mer_zoo.data.validate import examine
 
-    report = examine(options.path.expanduser(), options.nan, told)
+    report = examine(options.path.expanduser(), options.nan, told, chosen_splits(options))
     console = Console()
     _show_tables(console, str(options.path), report)
     for line in _lines(report):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from mer_zoo.data.corpus.arrays import READ_ERRORS
 from mer_zoo.data.files.features import NanPolicy
+from mer_zoo.data.files.splits import check_roles
+from mer_zoo.data.roles import add_split_option, chosen_splits
 from mer_zoo.data.store.cache import lock, remove_parts
 from mer_zoo.data.store.fingerprint import source_sha256
 from mer_zoo.data.store.reader import read_index
@@ -17,7 +20,12 @@ __all__ = ["convert", "main"]
 
 
 def convert(
-    source: str | Path, dest: str | Path, nan: NanPolicy = "error", progress: bool = True, overwrite: bool = False
+    source: str | Path,
+    dest: str | Path,
+    nan: NanPolicy = "error",
+    progress: bool = True,
+    overwrite: bool = False,
+    roles: Mapping[str, str] | None = None,
 ) -> None:
     """Convert a corpus to a store; an older store of the same corpus at the same place is replaced.
 
@@ -27,6 +35,7 @@ def convert(
         nan: Whether NaN and infinity in features are an error or become zero.
         progress: Whether to show a progress bar.
         overwrite: Whether the store of another corpus is replaced, too.
+        roles: Which splits of the file are taken for train, valid or a test split instead of those of these names.
 
     Raises:
         MERError: If the source is faulty, the destination is something else than a store of this corpus or holds other
@@ -57,7 +66,7 @@ def convert(
             _check_place(dest, place)  # again, since another may have held the lock for long
             if exclusive:
                 remove_parts(place)
-            write_store(source, place, nan, progress, replace=True)
+            write_store(source, place, nan, progress, replace=True, roles=check_roles(roles or {}))
     except OSError as error:
         raise MERError(f"{dest} cannot be written ({error}); give another folder") from error
 
@@ -94,5 +103,6 @@ def main(args: list[str]) -> None:
     parser.add_argument("dest", help="the folder to make")
     parser.add_argument("--nan", choices=["error", "zero"], default="error", help="refuse NaN, or put 0 in its place")
     parser.add_argument("--overwrite", action="store_true", help="replace the store of another corpus, too")
+    add_split_option(parser)
     options = parser.parse_args(args)
-    convert(options.source, options.dest, options.nan, overwrite=options.overwrite)
+    convert(options.source, options.dest, options.nan, overwrite=options.overwrite, roles=chosen_splits(options))

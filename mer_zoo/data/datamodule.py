@@ -80,6 +80,8 @@ class MERDataModule(LightningDataModule):
         batches: Whether batches are of ``samples``, or of whole ``dialogues`` (videos, where nothing else tells them)
             in the order of their turns, for networks that read a sample among those around it; ``batch_size`` is then
             the most samples of a batch that holds several.
+        splits: Which splits of the file are taken for train, valid or a test split instead of those of these names,
+            such as ``{train: train_mix}``.
 
     Raises:
         MERError: If the file can't be used; the message names the fault and the remedy.
@@ -114,6 +116,7 @@ class MERDataModule(LightningDataModule):
         label_names: list[str] | None = None,
         class_weights: ClassWeights | None = None,
         batches: BatchKind = "samples",
+        splits: dict[str, str] | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -122,7 +125,7 @@ class MERDataModule(LightningDataModule):
             raise MERError(f"num_workers is {num_workers}; give the number of processes that load, 0 for none")
         check_choice("data", "batches", batches, get_args(BatchKind))
         self.batches = batches
-        self.path, self.nan, self.cache_dir = path, nan, cache_dir
+        self.path, self.nan, self.cache_dir, self.roles = path, nan, cache_dir, splits
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.standardize = standardize
         self.told = told_by(task, labels, label_range, label_names, convention)
@@ -136,8 +139,8 @@ class MERDataModule(LightningDataModule):
         self.task: Task = build_for(self.corpus, task, convention, class_weights)
         self.task_name = self.task.name
         self.convention: Convention = getattr(self.task, "convention", convention)
-        splits = list(self.corpus.splits)
-        self.predict_split = predict_split or next(filter(is_test_split, splits), splits[0])
+        names = list(self.corpus.splits)
+        self.predict_split = predict_split or next(filter(is_test_split, names), names[0])
         self.corpus.split(self.predict_split)
         self.is_cut = bool(max_lengths)
         self.spec = shortened(self.corpus.spec(modalities, text == "tokens", special), max_lengths or {})
@@ -151,7 +154,7 @@ class MERDataModule(LightningDataModule):
 
     def read(self) -> Corpus:
         """Open the corpus; a subclass may make it instead."""
-        return open_corpus(self.path, self.cache_dir, self.nan, told=self.told, task=self.taken_for)
+        return open_corpus(self.path, self.cache_dir, self.nan, told=self.told, task=self.taken_for, roles=self.roles)
 
     @override
     def setup(self, stage: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,16 +93,19 @@ def validate(path: str | Path, nan: NanPolicy = "error") -> list[Fault]:
     return examine(Path(path), nan).faults
 
 
-def examine(path: Path, nan: NanPolicy = "error", told: Meaning | None = None) -> Report:
+def examine(
+    path: Path, nan: NanPolicy = "error", told: Meaning | None = None, roles: Mapping[str, str] | None = None
+) -> Report:
     """Read a whole corpus once, without writing anything.
 
     Args:
         path: A file or folder in any format of docs/data.md, a store, or the name SyntheticMER.
         nan: Whether NaN and infinity in features are faults or accepted as zero.
         told: What the user says about the meaning of its labels.
+        roles: Which splits of a file are taken for train, valid or a test split instead of those of these names.
     """
     try:
-        draft = draft_any(path, told)
+        draft = draft_any(path, told, roles)
         material = read_material(draft, str(path), nan=nan, kept=KEPT)
     except MERError as error:
         return Report(faults=[Fault("", "", str(error))])

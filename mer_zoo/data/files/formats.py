@@ -56,24 +56,34 @@ UNUSED = {"annotations"}  # what MMSA files hold beside the labels, as words
 MAX_HELD = 2**29  # bytes; a compressed file of a megabyte can claim a gigabyte
 
 
-def read_draft(path: Path, told: Meaning | None = None, task: LabelKind | None = None) -> Draft:
+def read_draft(
+    path: Path,
+    told: Meaning | None = None,
+    task: LabelKind | None = None,
+    roles: Mapping[str, str] | None = None,
+) -> Draft:
     """Open a corpus of any format and describe it, all under one budget.
 
     Args:
         path: A file or folder as in :func:`~mer_zoo.data.files.sources.read_tree`.
         told: What the user says about the meaning of its labels.
         task: See :func:`~mer_zoo.data.corpus.meaning.read_meaning`.
+        roles: See :func:`~mer_zoo.data.files.splits.named_splits`.
 
     Raises:
         MERError: If it cannot be read safely.
     """
     budget = Budget(str(path))
     with no_collection():
-        return describe(read_tree(path, budget), budget, told, task)
+        return describe(read_tree(path, budget), budget, told, task, roles)
 
 
 def describe(
-    tree: Any, budget: Budget | None = None, told: Meaning | None = None, task: LabelKind | None = None
+    tree: Any,
+    budget: Budget | None = None,
+    told: Meaning | None = None,
+    task: LabelKind | None = None,
+    roles: Mapping[str, str] | None = None,
 ) -> Draft:
     """Read every small field of a corpus and check all fields against each other; features are not read.
 
@@ -82,6 +92,7 @@ def describe(
         budget: Of the file; by default one of its own.
         told: See :func:`read_draft`.
         task: See :func:`read_draft`.
+        roles: See :func:`read_draft`.
 
     Returns:
         What the file holds and what is wrong with it. A faulty field is left out.
@@ -96,7 +107,7 @@ def describe(
         draft.faults.append(Fault("", "", message, (), "give each split its name: train, valid or test"))
         return draft
     budget.take(4 * len(tree))
-    named = named_splits(without_about(tree, draft, budget), draft)
+    named = named_splits(without_about(tree, draft, budget), draft, roles)
     known = sorted(named, key=lambda name: ("train", "valid", name).index(name))[:MAX_SPLITS]
     unused: dict[str, None] = {}
     noted: dict[str, list[str]] = {}

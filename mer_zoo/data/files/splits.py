@@ -12,45 +12,89 @@ from mer_zoo.data.corpus.contents import Contents, equal_splits, really_shared
 from mer_zoo.data.corpus.overlap import MAX_OVERLAPS, REMEDY, named_samples, overlap_faults, sharing
 from mer_zoo.data.corpus.tokens import BERT, found_tokens
 from mer_zoo.data.files.drafts import Draft, SplitDraft
+from mer_zoo.errors import MERError
 
-__all__ = ["compare_fields", "compare_samples", "distinct_splits", "named_splits"]
+__all__ = ["check_roles", "compare_fields", "compare_samples", "distinct_splits", "named_splits"]
 
 ALIASES = {"dev": "valid", "val": "valid", "validation": "valid", "training": "train", "testing": "test"}
 MAX_USES = 3
 
 
-def named_splits(tree: Mapping[Any, Any], draft: Draft) -> dict[str, Mapping[Any, Any]]:
+def check_roles(roles: Mapping[str, str]) -> dict[str, str]:
+    """Refuse a choice of splits that says nothing, or two things.
+
+    Args:
+        roles: Which split of a file is taken for train, valid or a test split.
+
+    Raises:
+        MERError: Naming the part that won't do.
+
+    Example:
+        >>> check_roles({"train": "train_mix"})
+        {'train': 'train_mix'}
+    """
+    for own in roles:
+        if not SPLIT_NAME.fullmatch(own):
+            raise MERError(f"data.splits has {own[:40]!r}; splits are train, valid, test or test_NAME")
+    twice = [source for source, count in Counter(roles.values()).items() if count > 1]
+    if twice:
+        raise MERError(f"data.splits takes {twice[0][:40]!r} twice; train and test on splits of their own")
+    return dict(roles)
+
+
+def named_splits(
+    tree: Mapping[Any, Any], draft: Draft, roles: Mapping[str, str] | None = None
+) -> dict[str, Mapping[Any, Any]]:
     """The splits of a file under their own names; others are noted, and a fault where there is none else.
 
     Args:
         tree: What the file holds.
         draft: Where notes and faults go.
+        roles: Which splits of the file are taken for train, valid or a test split instead of those of these names.
 
     Example:
+        >>> tree, draft = {"train": {}, "dev": {}, "train_mix": {}}, Draft()
+        >>> list(named_splits(tree, draft)), draft.notes
+        (['train', 'valid'], ["split 'train_mix' is not used; data.splits: {train: train_mix} trains, ..."])
         >>> draft = Draft()
-        >>> list(named_splits({"train": {}, "dev": {}, "train_mix": {}}, draft)), draft.notes
-        (['train', 'valid'], ["split 'train_mix' is not used; call it train to train on it, or test_NAME ..."])
+        >>> list(named_splits(tree, draft, {"train": "train_mix"})), draft.notes
+        (['valid', 'train'], ["split 'train' is not used, since data.splits takes 'train_mix' for train"])
     """
     found: dict[str, Mapping[Any, Any]] = {}
     written: dict[str, str] = {}
     others = []
+    roles = roles or {}
+    own_of = {source: own for own, source in roles.items()}
     for name, fields in tree.items():
         shown = str(name)[:40]
         own = str(name) if SPLIT_NAME.fullmatch(str(name)) else ALIASES.get(shown.lower(), shown.lower())
-        if not SPLIT_NAME.fullmatch(own) or not isinstance(fields, Mapping):
-            others.append((shown, isinstance(fields, Mapping)))
+        taken = own in roles and str(name) not in own_of
+        own = own_of.get(str(name), own)
+        if taken or not SPLIT_NAME.fullmatch(own) or not isinstance(fields, Mapping):
+            others.append((shown, own if taken else "", isinstance(fields, Mapping)))
         elif own in found:
             message = f"{shown} and {written[own]} are both the split {own}"
             draft.faults.append(Fault("", "", message, (), "keep one of them"))
         else:
             found[own], written[own] = fields, shown
-    if not found:
-        names = ", ".join(str(name)[:40] or "unnamed ones" for name in list(tree)[:8]) or "nothing"
+    names = ", ".join(str(name)[:40] or "unnamed ones" for name in list(tree)[:8]) or "nothing"
+    for own, source in roles.items():
+        if own not in found:
+            message = f"it has no split {source[:40]!r} to take for {own} (it has {names})"
+            draft.faults.append(Fault("", "", message, (), "name one that it has in data.splits"))
+    if not found and not roles:
         draft.faults.append(Fault("", "", f"splits are called train, valid, test or test_NAME, but it has {names}"))
-    for name, is_split in others[:8] if found else []:
-        remedy = "; call it train to train on it, or test_NAME to test on it" if is_split else ""
-        draft.notes.append(f"{'split' if is_split else 'entry'} {name!r} is not used{remedy}")
+    for name, taken_for, is_split in others[:8] if found else []:
+        draft.notes.append(_unused(name, roles.get(taken_for, ""), taken_for, is_split))
     return found
+
+
+def _unused(name: str, instead: str, role: str, is_split: bool) -> str:
+    if not is_split:
+        return f"entry {name!r} is not used"
+    if instead:
+        return f"split {name!r} is not used, since data.splits takes {instead[:40]!r} for {role}"
+    return f"split {name!r} is not used; data.splits: {{train: {name}}} trains, {{test_NAME: {name}}} tests on it"
 
 
 def distinct_splits(

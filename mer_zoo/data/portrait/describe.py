@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,13 +79,19 @@ class Description:
         return document(self.title, about, self.tables, self.pictures())
 
 
-def describe(path: str | Path, told: Meaning | None = None, nan: NanPolicy = "zero") -> Description:
+def describe(
+    path: str | Path,
+    told: Meaning | None = None,
+    nan: NanPolicy = "zero",
+    roles: Mapping[str, str] | None = None,
+) -> Description:
     """Count what is in a corpus; nothing is written, and features are read once, a block at a time.
 
     Args:
         path: A file or folder in any format of docs/data.md, a store, or the name SyntheticMER.
         told: What the user says about the meaning of its labels.
         nan: Whether NaN and infinity in features are faults or read as zero.
+        roles: Which splits of a file are taken for train, valid or a test split instead of those of these names.
 
     Raises:
         MERError: If it cannot be read, or has faults.
@@ -98,7 +105,7 @@ def describe(path: str | Path, told: Meaning | None = None, nan: NanPolicy = "ze
         [['samples', '2', '2'], ['negative', '1 (50.0 %)', '1 (50.0 %)']]
     """
     path = Path(path).expanduser()
-    draft = draft_any(path, told)
+    draft = draft_any(path, told, roles)
     material = read_material(draft, path.name, nan=nan, kept=1)
     faults = draft.faults + [fault for part in material.parts.values() for fault in part.faults]
     if faults:

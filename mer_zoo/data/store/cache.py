@@ -12,7 +12,7 @@ import stat
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -60,19 +60,22 @@ def cache_folder(source: Path, given: str | Path | None = None) -> tuple[Path, b
     return folder, bool(wanted) or closed
 
 
-def version_key(source: Path, nan: str, version: int) -> tuple[str, str]:
+def version_key(source: Path, nan: str, version: int, roles: Mapping[str, str] | None = None) -> tuple[str, str]:
     """Name a converted corpus: what stays the same when the source changes, and what does not.
 
     Args:
         source: The corpus.
         nan: The policy for NaN, which decides the content.
         version: Of what is read of sources.
+        roles: Which splits are taken for others.
     """
     place = hashlib.sha256(os.fsencode(source.resolve())).hexdigest()[:8]
     state = [
         (file.name, file.parent.name, file.stat().st_size, file.stat().st_mtime_ns) for file in source_files(source)
     ]
     key = hashlib.sha256(repr((version, state)).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    if roles:  # stores of other choices stay
+        place += f".{hashlib.sha256(repr(sorted(roles.items())).encode()).hexdigest()[:8]}"
     return f"{source.name[:100]}-{place}-{nan}-", key
 
 

@@ -1,6 +1,8 @@
 """The store: a corpus as a folder of memory-mapped .npy files and one JSON file, made once from any source.
 
 A store is written beside its final place and renamed when it is complete, so that nobody ever sees half of one.
+
+More than 300 lines, because what writes a store and what opens it have to agree in everything.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from mer_zoo.data.corpus.meaning import LabelKind, Meaning
 from mer_zoo.data.corpus.overlap import id_overlaps
 from mer_zoo.data.files.features import NanPolicy, Scan, scan_split
 from mer_zoo.data.files.formats import Draft, read_draft
+from mer_zoo.data.files.splits import check_roles
 from mer_zoo.data.store.cache import cache_folder, lock, part_of, remove_leftovers, sync_folder, version_key
 from mer_zoo.data.store.files import NO_ROOM, check_room, room_error, write_features, write_small
 from mer_zoo.data.store.fingerprint import labelling_sha256, source_sha256
@@ -33,7 +36,16 @@ from mer_zoo.data.store.progress import progress_bar
 from mer_zoo.data.store.reader import MADE_BY, MEANING, open_splits, read_index, read_made_by, read_told
 from mer_zoo.errors import MERError
 
-__all__ = ["META", "is_store", "may_be_part", "open_corpus", "open_store", "unfinished_store", "write_store"]
+__all__ = [
+    "META",
+    "check_no_roles",
+    "is_store",
+    "may_be_part",
+    "open_corpus",
+    "open_store",
+    "unfinished_store",
+    "write_store",
+]
 
 VERSION = 1
 READING = 4  # raised where readers find more in a source than they did, so that caches are made anew
@@ -51,6 +63,7 @@ def open_corpus(
     progress: bool = False,
     told: Meaning | None = None,
     task: LabelKind | None = None,
+    roles: Mapping[str, str] | None = None,
 ) -> Corpus:
     """Open a corpus, converting it to a store when it is opened for the first time or has changed.
 
@@ -62,6 +75,7 @@ def open_corpus(
         progress: Whether to show a progress bar while converting.
         told: What labels mean, as far as the user says it; what the file says counts where he says nothing.
         task: See :func:`~mer_zoo.data.corpus.meaning.read_meaning`.
+        roles: Which splits of the file are taken for train, valid or a test split instead of those of these names.
 
     Returns:
         The corpus, its arrays mapped read-only.
@@ -72,12 +86,14 @@ def open_corpus(
     path = Path(path).expanduser()
     if nan not in ("error", "zero"):
         raise MERError(f"nan is {nan!r}; choose error or zero")
+    roles = check_roles(roles or {})
     if is_store(path):
+        check_no_roles(path, roles)
         return with_meaning(open_store(path, str(path)), told, task)
     if not path.exists():
         raise MERError(f"{path} does not exist; give the path of a corpus file or folder (data.path)")
     folder, own = cache_folder(path, cache_dir)
-    prefix, key = version_key(path, nan, READING)
+    prefix, key = version_key(path, nan, READING, roles)
     store = folder / f"{prefix}{key}"
     if not _is_believed(store, path, own):
         try:
@@ -85,7 +101,7 @@ def open_corpus(
                 if not _is_believed(store, path, own):
                     if exclusive:
                         remove_leftovers(folder, prefix, store)
-                    write_store(path, store, nan, progress, True, told, task)
+                    write_store(path, store, nan, progress, True, told, task, roles)
                     remember(store, path)
         except OSError as error:
             raise MERError(f"{folder} cannot be written ({error}); set MER_ZOO_CACHE to another folder") from error
@@ -93,6 +109,23 @@ def open_corpus(
             with suppress(OSError):  # a refused source leaves nothing behind; a folder in use stays
                 folder.rmdir()
     return with_meaning(open_store(store, str(path)), told, task)
+
+
+def check_no_roles(store: Path, roles: Mapping[str, str]) -> None:
+    """Refuse to choose splits of a store, which has those that were chosen when it was made.
+
+    Args:
+        store: The store.
+        roles: See :func:`open_corpus`.
+
+    Raises:
+        MERError: If there are any.
+    """
+    if roles:
+        raise MERError(
+            f"{store} is a store, whose splits are chosen already; leave data.splits out, or convert the source with"
+            " --splits"
+        )
 
 
 def _is_believed(store: Path, source: Path, own: bool) -> bool:
@@ -165,6 +198,7 @@ def write_store(
     replace: bool = False,
     told: Meaning | None = None,
     task: LabelKind | None = None,
+    roles: Mapping[str, str] | None = None,
 ) -> None:
     """Convert a corpus to a store; the store is there completely or not at all.
 
@@ -176,12 +210,13 @@ def write_store(
         replace: Whether an older store at the place goes, once the new one is complete.
         told: See :func:`open_corpus`. It decides what is refused, and is not written: the store is as the file is.
         task: See :func:`open_corpus`.
+        roles: See :func:`open_corpus`.
 
     Raises:
         MERError: If the source is faulty, or there is no room for the store.
     """
     before = source_state(source) if source.exists() else []
-    draft = read_draft(source, told, task)
+    draft = read_draft(source, told, task, roles)
     if draft.faults:
         raise fault_error(
             str(source),

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from mer_zoo.data import MOSI
+from mer_zoo.data.convert import convert
 from mer_zoo.data.files.formats import describe, read_draft
 from mer_zoo.data.store.store import open_corpus
+from mer_zoo.data.validate import examine
 from mer_zoo.errors import MERError
 
 
@@ -32,9 +34,47 @@ def test_further_entries_are_noted_only(tmp_path: Path) -> None:
     corpus = open_corpus(corpora.dump(tree, tmp_path / "a.pkl"))
     assert list(corpus.splits) == ["train", "valid", "test"]
     assert corpus.notes[:2] == [
-        "split 'train_mix' is not used; call it train to train on it, or test_NAME to test on it",
+        "split 'train_mix' is not used; data.splits: {train: train_mix} trains, {test_NAME: train_mix} tests on it",
         "entry 'info' is not used",
     ]
+
+
+def test_a_further_split_is_taken_where_an_option_says_so(tmp_path: Path) -> None:
+    tree = corpora.mmsa()
+    tree["train_mix"] = {key: np.concatenate([value] * 2) for key, value in corpora.mmsa(1)["train"].items()}
+    tree["train_mix"]["id"] = np.array([f"mix_{row}$_$0" for row in range(16)])
+    path = str(corpora.dump(tree, tmp_path / "a.pkl"))
+    mixed, plain = MOSI(path, splits={"train": "train_mix"}), MOSI(path)
+    assert [len(data.corpus.split("train")) for data in (mixed, plain)] == [16, 8]
+    assert len(MOSI(path, splits={"train": "train_mix"}).corpus.split("train")) == 16  # each has a store of its own
+    assert "split 'train' is not used, since data.splits takes 'train_mix' for train" in mixed.corpus.notes
+    assert list(open_corpus(path, roles={"test_mix": "train_mix"}).splits) == ["train", "valid", "test", "test_mix"]
+    convert(path, tmp_path / "store", progress=False, roles={"train": "train_mix"})
+    assert len(open_corpus(tmp_path / "store").split("train")) == 16
+    assert examine(Path(path), roles={"train": "train_mix"}).splits[0][:2] == ("train", "16")
+
+
+@pytest.mark.parametrize(
+    ("roles", "told"),
+    [
+        (
+            {"train": "mix"},
+            r"it has no split 'mix' to take for train \(it has train, valid, test\); name one that it has",
+        ),
+        ({"dev": "train"}, "data.splits has 'dev'; splits are train, valid, test or test_NAME"),
+        ({"test_a": "test", "test_b": "test"}, "data.splits takes 'test' twice"),
+    ],
+)
+def test_a_choice_of_splits_that_cannot_be_made(tmp_path: Path, roles: dict[str, str], told: str) -> None:
+    path = corpora.dump(corpora.mmsa(), tmp_path / "a.pkl")
+    with pytest.raises(MERError, match=told):
+        open_corpus(path, roles=roles)
+
+
+def test_splits_of_a_store_are_chosen_already(tmp_path: Path) -> None:
+    convert(corpora.dump(corpora.mmsa(), tmp_path / "a.pkl"), tmp_path / "store", progress=False)
+    with pytest.raises(MERError, match="is a store, whose splits are chosen already; leave data.splits out"):
+        open_corpus(tmp_path / "store", roles={"train": "valid"})
 
 
 def test_empty_splits_and_missing_labels_do_not_matter_to_predict(tmp_path: Path) -> None:
