@@ -12,7 +12,7 @@ import numpy as np
 
 from mer_zoo.data.corpus.arrays import StoredArray
 from mer_zoo.data.corpus.checks import MAX_SAMPLES
-from mer_zoo.data.files.arrow_blocks import bytes_of, is_array, read_blocks, rows_of
+from mer_zoo.data.files.arrow_blocks import Block, bytes_of, is_array, read_blocks, rows_of
 from mer_zoo.data.files.tables import columns_of, fields_of_rows, named_row, own_name
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import Budget, read_json
@@ -127,8 +127,8 @@ def _is_plain(name: str) -> bool:
 def _split(name: str, folder: Path, budget: Budget) -> Iterator[_Split]:
     """The rows of each block of a split, by their splits where a column names these."""
     for file in _arrow_files(folder):
-        for batch in read_blocks(file, budget):
-            yield from _block(name, batch, file, budget)
+        for block in read_blocks(file, budget):
+            yield from _block(name, block, budget)
 
 
 def _arrow_files(folder: Path) -> list[Path]:
@@ -142,7 +142,8 @@ def _arrow_files(folder: Path) -> list[Path]:
     return [folder / str(name) for name in names]
 
 
-def _block(split: str, batch: Any, file: Path, budget: Budget) -> Iterator[_Split]:
+def _block(split: str, block: Block, budget: Budget) -> Iterator[_Split]:
+    batch, file = block.batch, block.file
     names = {str(name): place for place, name in reversed(list(enumerate(batch.schema.names)))}
     columns = {name: batch.column(place) for name, place in names.items()}
     used = {
@@ -150,10 +151,12 @@ def _block(split: str, batch: Any, file: Path, budget: Budget) -> Iterator[_Spli
         for key, known in FEATURES.items()
         if (name := next((name for name in known if name in columns and is_array(columns[name])), None))
     }
-    arrays = {key: rows_of(columns[name], f"{name} of {file}", budget) for key, name in used.items()}
-    cells = {key: columns[name] for key, name in columns_of(names).items() if name not in used.values()}
+    arrays = {key: rows_of(block, names[name], f"{name} of {file}", budget) for key, name in used.items()}
+    written = {key: name for key, name in columns_of(names).items() if name not in used.values()}
+    cells = {key: columns[name] for key, name in written.items()}
     if "label" in cells and is_array(cells["label"]):
-        arrays["labels"] = rows_of(cells.pop("label"), f"labels of {file}", budget)
+        del cells["label"]
+        arrays["labels"] = rows_of(block, names[written["label"]], f"labels of {file}", budget)
     budget.take((8 + 2 * len(cells)) * batch.num_rows)
     budget.hold((200 + 100 * len(cells)) * batch.num_rows)
     if batch.num_rows > MAX_SAMPLES:

@@ -1,39 +1,61 @@
-"""Blocks of Arrow files, and the arrays in their columns, which stay mapped until they are read."""
+"""Blocks of Arrow files, and the arrays in their columns, which stay in the file until they are read."""
 
 from __future__ import annotations
 
 import io
 import mmap
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mer_zoo.data.corpus.arrays import StoredArray
+from mer_zoo.data.corpus.arrays import StoredArray, open_at
 from mer_zoo.data.corpus.checks import ARRAY_OPENED
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import Budget, open_regular
 from mer_zoo.text import told
 
-__all__ = ["bytes_of", "is_array", "read_blocks", "rows_of"]
+__all__ = ["Block", "bytes_of", "is_array", "read_blocks", "rows_of"]
 
 _STREAM, _DICTIONARY, _BATCH = 0xFFFFFFFF, 2, 3
 _COMPRESSION = 3  # the field of a batch
 
 
-def read_blocks(file: Path, budget: Budget) -> Iterator[Any]:
-    """The blocks of an Arrow file, checked through and through; what is in them stays mapped.
+@dataclass(frozen=True)
+class Block:
+    """A block of rows, mapped from its file.
+
+    Args:
+        batch: A record batch of pyarrow.
+        file: The file.
+        start: Where in memory the file begins.
+        size: Bytes of the file.
+    """
+
+    batch: Any
+    file: Path
+    start: int
+    size: int
+
+    def opener(self, numbers: npt.NDArray[Any]) -> Callable[[], IO[bytes]]:
+        """Opens the bytes of numbers of the block in its file, so that it need not stay mapped."""
+        offset = int(numbers.__array_interface__["data"][0]) - self.start
+        if 0 <= offset <= self.size - numbers.nbytes:
+            return partial(open_at, self.file, offset)
+        return partial(bytes_of, numbers)  # which pyarrow has copied
+
+
+def read_blocks(file: Path, budget: Budget) -> Iterator[Block]:
+    """The blocks of an Arrow file, checked through and through.
 
     Args:
         file: An Arrow file as ``datasets`` writes it, a stream.
         budget: Of the folder.
-
-    Yields:
-        pyarrow's record batches.
 
     Raises:
         MERError: If it is no such file, or compressed, or pyarrow is lacking.
@@ -47,11 +69,12 @@ def read_blocks(file: Path, budget: Budget) -> Iterator[Any]:
     for _ in _check_uncompressed(memoryview(data), file):
         budget.take(ARRAY_OPENED)
     try:
-        with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
+        whole = pa.py_buffer(data)
+        with pa.ipc.open_stream(whole) as reader:
             for batch in reader:
                 budget.take(ARRAY_OPENED * (1 + batch.num_columns))
                 batch.validate(full=True)
-                yield batch
+                yield Block(batch, file, whole.address, whole.size)
     except pa.ArrowException as error:
         raise MERError(f"{file} is no sound Arrow file ({told(str(error))[:200]}); save the data set again") from error
 
@@ -102,17 +125,19 @@ def _inner(column: Any) -> Any:
     return column
 
 
-def rows_of(column: Any, name: str, budget: Budget) -> list[StoredArray | None]:
+def rows_of(block: Block, place: int, name: str, budget: Budget) -> list[StoredArray | None]:
     """The array of each row, (steps, features) or (features,); None where a row has none.
 
     Args:
-        column: Of pyarrow, of lists or lists of lists.
+        block: The rows.
+        place: Of the column, of lists or lists of lists.
         name: What to call it in messages.
         budget: Of the folder.
 
     Raises:
         MERError: If it holds anything else than numbers, or steps of different widths in one row.
     """
+    column = block.batch.column(place)
     budget.take(ARRAY_OPENED * len(column))
     bounds = _bounds(column)
     steps, values = None, column.values
@@ -127,7 +152,7 @@ def rows_of(column: Any, name: str, budget: Budget) -> list[StoredArray | None]:
         raise MERError(f"{name} holds {numbers.dtype}, not numbers; extract features first")
     missing = column.is_null().to_numpy(zero_copy_only=False)
     return [
-        None if absent else _array(numbers, int(start), int(stop), steps, name)
+        None if absent else _array(block, numbers, int(start), int(stop), steps, name)
         for absent, start, stop in zip(missing, bounds[:-1], bounds[1:], strict=True)
     ]
 
@@ -141,7 +166,7 @@ def _bounds(column: Any) -> npt.NDArray[np.int64]:
 
 
 def _array(
-    numbers: npt.NDArray[Any], start: int, stop: int, steps: npt.NDArray[np.int64] | None, name: str
+    block: Block, numbers: npt.NDArray[Any], start: int, stop: int, steps: npt.NDArray[np.int64] | None, name: str
 ) -> StoredArray:
     shape: tuple[int, ...] = (stop - start,)
     if steps is not None:
@@ -150,7 +175,7 @@ def _array(
             raise MERError(f"{name} has a row of {widths[0]} and {widths[-1]} features; give all steps one width")
         shape = (stop - start, int(widths[0]) if len(widths) else 0)
         start, stop = int(steps[start]), int(steps[stop])
-    return StoredArray(numbers.dtype, shape, partial(bytes_of, numbers[start:stop]), name=name)
+    return StoredArray(numbers.dtype, shape, block.opener(numbers[start:stop]), name=name)
 
 
 def bytes_of(numbers: npt.NDArray[Any]) -> io.BytesIO:
