@@ -49,6 +49,7 @@ GROUPS = {
     },
     "Data": {
         "extract": Command("make features of recordings: a folder of clips, or a table of them", "cli.extract"),
+        "synthesise": Command("make recordings whose causal model is known", "clips.synthesise"),
         "validate-data": Command("every fault of a corpus, and what makes figures doubtful", "cli.validate_data"),
         "describe": Command("statistics of a corpus as papers print them, tables and pictures", "cli.describe"),
         "convert": Command("convert a corpus to a memory-mapped store", "data.convert"),

@@ -4,3 +4,4 @@ from .extract import Extraction as Extraction
 from .extract import extract as extract
 from .extractor import Extractor as Extractor
 from .extractor import Settings as Settings
+from .synthesise import synthesise as synthesise

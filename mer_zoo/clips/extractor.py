@@ -191,7 +191,7 @@ class Extractor:
         found.seconds = max(media.read.values(), default=0.0)
         if not found.features:
             raise MERError(f"nothing in it can be used: {', '.join(found.faults)}; give another clip")
-        if media.is_cut and found.seconds > media.seconds - 0.5:
+        if media.may_be_cut and media.goes_on:
             found.faults.append(f"it is cut after {media.seconds:g} s (longest)")
         if clip.end is not None and found.seconds < media.seconds - 0.5:
             found.faults.append(f"it ends {media.seconds - found.seconds:.1f} s before its stated end")

@@ -59,7 +59,7 @@ class Media:
         self.clip, self.beat = clip, beat
         stop = math.inf if clip.end is None else clip.end - clip.start
         self.seconds = min(stop, longest)
-        self.is_cut = stop > longest
+        self.may_be_cut, self.goes_on = stop > longest, False
         self.read: dict[str, float] = {}
 
     def sound(self) -> Iterator[Samples]:
@@ -81,11 +81,12 @@ class Media:
                 x = part.to_ndarray().reshape(-1)
                 skipped = min(len(x), max(0, -position))
                 position += skipped
+                self.goes_on |= len(x) - skipped > max(0, left)
                 x = np.nan_to_num(x[skipped:][: max(0, left)].astype(np.float32), posinf=0, neginf=0)
                 left -= len(x)
                 self.read["audio"] = (wanted - left) / RATE
                 yield x
-            if left <= 0:
+            if self.goes_on:
                 return
 
     def pictures(self, rate: float, size: int) -> Iterator[Frame]:
@@ -105,6 +106,7 @@ class Media:
                 yield kept
                 count += 1
             if time >= self.seconds:
+                self.goes_on = True
                 break
             kept = _upright(frame, size)
             self.read["video"] = last = time
@@ -125,6 +127,7 @@ class Media:
                 return
             best = container.streams.best(kind)
             stream = best if best in streams else streams[0]
+            stream.codec_context.thread_count = 1  # several clips are decoded at a time, each by a process
             stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
             length = (container.duration or 0) / av.time_base
             if self.clip.start > length > 0:

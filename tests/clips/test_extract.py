@@ -141,6 +141,9 @@ def test_a_long_clip_is_cut(tmp_path: Path) -> None:
     result = extract(tmp_path, tmp_path / "features.pkl", Settings(text="none", longest=1.0))
     assert [fault for _, fault in result.faulty] == ["it is cut after 1 s (longest)"]
     assert load(tmp_path / "features.pkl")["test"]["audio"].shape == (1, 20, 56)
+    write_media(tmp_path / "long.wav", brightness=None, seconds=1.0)
+    (tmp_path / "long.mp4").unlink()
+    assert extract(tmp_path, tmp_path / "features.pkl", Settings("none", vision="none", longest=1.0)).sound == 1
 
 
 def test_other_rates_and_channels_are_heard_alike(tmp_path: Path) -> None:
