@@ -36,6 +36,7 @@ from .backbones import (
     CIDerNet as CIDerNet,
     CubeMLP as CubeMLP,
     CUMDFNet as CUMDFNet,
+    DiCMoR as DiCMoR,
     GLoMo as GLoMo,
     MulT as MulT,
     SelfMM as SelfMM,

@@ -5,6 +5,7 @@ copied from the reference runs by ``copy_case``.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,9 +49,12 @@ def gradients(name: str) -> dict[str, Tensor]:
     return {key.removeprefix("grad."): value for key, value in tensors.items() if key.startswith("grad.")}
 
 
-def copy_case(source: Path, name: str) -> None:
-    """Copy a case from a folder of reference runs, of large embedding tables only the rows in use."""
+def copy_case(source: Path, name: str, without: str = "^$") -> None:
+    """Copy a case from a folder of reference runs, of large embedding tables only the rows in use,
+    without the tensors whose names match a regular expression.
+    """
     tensors = load_file(source / f"{name}.safetensors")
+    tensors = {key: value for key, value in tensors.items() if not re.search(without, key)}
     texts = [value[:, 0].long() for key, value in tensors.items() if key.startswith("in.text") and value.dim() == 3]
     for key in [key for key in tensors if key.endswith("word_embeddings.weight") and len(tensors[key]) > 1000]:
         used = torch.tensor(sorted({*SPECIAL_TOKENS, *(int(i) for ids in texts for i in ids.flatten())}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -64,7 +65,9 @@ def test_contract(backbone: str, wrapper: str | None, task: str, spec: str) -> N
     dead = [name for name, p in model.named_parameters() if p.grad is not None and name not in alive]
     # A bias that a softmax over time does not see gets rounding errors for a gradient, or nothing; the ones that LNLN's
     # hyper tokens start with are zeros once normalised, so that the gain behind gets its first gradient a step later.
+    # DiCMoR's flows end in maps that start at zero, so do its class distributions, not all of which the batch has.
     late = ("score.bias", "hyper.0.norms.hyper.weight")
+    dead = [name for name in dead if not re.search(r"recovery\.(flows\..*net|priors)\.", name)]
     assert [name for name in dead if "embedding" not in name and not name.endswith(late)] == []
 
 

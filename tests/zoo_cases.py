@@ -66,6 +66,19 @@ TINY: dict[str, dict[str, Any]] = {
     "MISA": {"dim": 8, "ffn_dim": 16},
     "SelfMM": {"lstm_dims": (8, 8), "out_dims": (8, 8), "fusion_dim": 16, "post_dims": (8, 8, 8)},
     "MAGBERT": {"dim": 16, "depth": 1, "heads": 2},
+    "DiCMoR": {
+        "dim": 32,
+        "heads": 2,
+        "depth": 1,
+        "kernels": (1, 1, 1),
+        "flow_steps": 2,
+        "flow_dim": 8,
+        "refinement_depth": 1,
+        "drop_rate": 1.0,
+        "text_dropout": 0.0,
+        "out_dropout": 0.0,
+        "seed": 0,
+    },
     "GLoMo": {
         "dim": 8,
         "heads": 2,
@@ -79,13 +92,15 @@ TINY: dict[str, dict[str, Any]] = {
     },
 }
 NEEDS_CLASSES = {"CausalMER", "CLUE", "MACI"}
-MAKES_VIEWS = {"EMTDLFR", "LNLN", "MPLMM"}
+MAKES_VIEWS = {"DiCMoR", "EMTDLFR", "LNLN", "MPLMM"}
+NEEDS_THREE = {"DiCMoR", "MPLMM"}
 NO_HIDDEN_SEQUENCES = {"LFDNN", "LMF", "MISA", "SelfMM", "TFN"}
 READS_PADDING = {
     "CIDerNet",
     "CubeMLP",
     "DLF",
     "DMD",
+    "DiCMoR",
     "LNLN",
     "MPLMM",
     "MSSD",
@@ -94,8 +109,8 @@ READS_PADDING = {
 
 def refusal(backbone: str, wrapper: str | None, task: str = "three", spec: str = "features") -> str | None:
     """What the refusal of a combination says, as a regular expression; None where it works."""
-    if backbone == "MPLMM" and spec == "text+audio":
-        return "MPLMM"
+    if backbone in NEEDS_THREE and spec == "text+audio":
+        return backbone
     if wrapper in NEEDS_CLASSES and task == "regression":
         return f"{wrapper} needs classes, but SentimentRegression has a single output"
     if wrapper in ("CUMDF", "MSSD") and backbone in MAKES_VIEWS:

@@ -131,6 +131,14 @@ NAMED = [
         "its loss is a mean over vectors that bear the same label, which is the same in whichever order they come; its"
         " gradient shows that it acts",
     ),
+    Named(
+        "DiCMoR",
+        "gradient",
+        "recovery.flows.*",
+        "a likelihood above 1 is no loss (kept from the authors' code): once the sequences of a modality are that"
+        " likely, its flow learns no more, and goes on making guesses",
+        always=False,
+    ),
     *(Named("LNLN", "*", f"{part}*", _SURE, always=False) for part in ("check", "estimate", "proxy")),
     Named(
         "MISA",

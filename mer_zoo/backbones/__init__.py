@@ -3,6 +3,7 @@
 from mer_zoo.backbones.cidernet import CIDerNet
 from mer_zoo.backbones.cubemlp.network import CubeMLP
 from mer_zoo.backbones.cumdfnet import CUMDFNet
+from mer_zoo.backbones.dicmor.network import DiCMoR
 from mer_zoo.backbones.dlf import DLF
 from mer_zoo.backbones.dmd.network import DMD
 from mer_zoo.backbones.eflstm import EFLSTM
@@ -39,6 +40,7 @@ __all__ = [
     "CIDerNet",
     "CUMDFNet",
     "CubeMLP",
+    "DiCMoR",
     "GLoMo",
     "MulT",
     "SelfMM",

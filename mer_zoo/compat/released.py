@@ -13,6 +13,7 @@ from mer_zoo.compat.causalmer import CAUSALMER
 from mer_zoo.compat.cider import CIDER
 from mer_zoo.compat.clue import CLUE
 from mer_zoo.compat.cubemlp import CUBEMLP
+from mer_zoo.compat.dicmor import DICMOR
 from mer_zoo.compat.dlf import DLF
 from mer_zoo.compat.dmd import DMD
 from mer_zoo.compat.emtdlfr import EMTDLFR
@@ -45,7 +46,7 @@ SOURCES: dict[str, KeyMap] = {
     "selfmm": SELFMM,
     "mplmm": MPLMM,
 }
-SOURCES |= {"mmsa": MMSA, "cubemlp": CUBEMLP, "glomo": GLOMO}
+SOURCES |= {"mmsa": MMSA, "cubemlp": CUBEMLP, "glomo": GLOMO, "dicmor": DICMOR}
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,10 @@ def load_released(model: nn.Module, state_dict: Mapping[str, Tensor], source: st
             f"the checkpoint lacks {lacking[0]!r} and {len(lacking) - 1} more of {_name(model)}; check its options"
         )
     chosen = {name: key for key, name in used.items()}
+    state_dict = {
+        **state_dict,
+        **{key: _without_trailing_ones(state_dict[key], own[name]) for key, name in used.items()},
+    }
     for key, name in used.items():
         if state_dict[key].shape != own[name].shape:
             shapes = f"{tuple(state_dict[key].shape)} in the checkpoint, {tuple(own[name].shape)} here"
@@ -122,6 +127,12 @@ def load_released(model: nn.Module, state_dict: Mapping[str, Tensor], source: st
             )
     model.load_state_dict({name: own[name] for name in kept} | {name: state_dict[key] for name, key in chosen.items()})
     return LoadReport(used, unused, kept)
+
+
+def _without_trailing_ones(value: Tensor, own: Tensor) -> Tensor:
+    """A map of single steps or pixels is stored as a convolution of kernel 1 or 1 x 1 in some codes."""
+    extra = value.shape[own.dim() :]
+    return value.reshape(value.shape[: own.dim()]) if extra and set(extra) == {1} else value
 
 
 def _reason_to_keep(key_map: KeyMap, name: str) -> str | None:

@@ -32,6 +32,7 @@ from mer_zoo.backbones import (
     CIDerNet,
     CubeMLP,
     CUMDFNet,
+    DiCMoR,
     GLoMo,
     MulT,
     SelfMM,
@@ -71,6 +72,9 @@ SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
     "SelfMM": lambda spec, task: SelfMM(spec, task, fusion_dim=8, post_dims=(6, 4, 6)),
     "MAGBERT": lambda spec, task: MAGBERT(spec, task, dim=8, depth=1, heads=2, embed_dropout=0.0),
     "CubeMLP": lambda spec, task: CubeMLP(spec, task, dim=8, hidden_dims=((6, 3, 8), (4, 3, 8))),
+    "DiCMoR": lambda spec, task: DiCMoR(
+        spec, task, dim=8, heads=2, depth=1, kernels=(1, 3, 1), flow_steps=2, flow_dim=4, refinement_depth=1, seed=1
+    ),
     "GLoMo": lambda spec, task: GLoMo(
         spec, task, dim=8, heads=2, depth=1, experts=(2, 2, 2), fusion_depth=1, ffn_dim=16, pool_dropout=0.0
     ),
@@ -81,7 +85,7 @@ SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
 }
 # The released behaviour and these networks read padding; they say so by fixed_length and are exempt from invariance to
 # padding.
-FIXED = {"DMD", "DLF", "LNLN", "CubeMLP", "MPLMM"}
+FIXED = {"DMD", "DLF", "DiCMoR", "LNLN", "CubeMLP", "MPLMM"}
 SANE = [name for name in SMALL if "released" not in name and name not in FIXED]
 TASKS: list[Task] = [SentimentRegression(), SentimentClassification(7), EmotionDetection()]
 SUBSETS = [subset for size in (1, 2, 3) for subset in itertools.combinations(MODALITIES, size)]
@@ -91,7 +95,7 @@ CASES = [
     for subset in SUBSETS
     if (name not in ("MulT text-only", "DLF", "LNLN", "MAGBERT") or "text" in subset)
     and (name not in ("CUMDFNet", "DMD", "DLF", "LNLN", "MAGBERT") or len(subset) > 1)  # they work on pairs
-    and (name != "MPLMM" or len(subset) == 3)
+    and (name not in ("DiCMoR", "MPLMM") or len(subset) == 3)
 ]
 
 
@@ -151,9 +155,11 @@ def test_gradient_reaches_every_parameter(name: str, modalities: tuple[str, ...]
     # LNLN's hyper tokens start at ones, of which a layer norm makes zeros, so that its gain gets its first gradient a
     # step later.
     idle = ("score.bias", "hyper.0.norms.hyper.weight")
-    # MPLMM has maps that only a code which none of the four samples has drawn would use; its own test has a batch of
-    # all codes.
-    assert [key for key in untouched if not key.endswith(idle) and not key.startswith("prompts.lengthen")] == []
+    # MPLMM and DiCMoR have maps that only a code which none of the four samples has drawn would use, DiCMoR's flows
+    # start with maps to zero, behind which nothing gets a gradient, and distributions of classes that the four samples
+    # do not have; their own tests have a batch of all codes.
+    rare = ("prompts.lengthen", "recovery.")
+    assert [key for key in untouched if not key.endswith(idle) and not key.startswith(rare)] == []
 
 
 @pytest.mark.parametrize("name", SMALL)

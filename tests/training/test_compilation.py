@@ -13,7 +13,7 @@ from lightning.pytorch import Trainer
 from scale_cases import PLAIN, SMALL_CLUE, SMALL_GEAR, Case, make, measure, synthetic_batch
 from torch._dynamo.utils import counters
 from toys import MeanNet
-from zoo_cases import BACKBONES
+from zoo_cases import BACKBONES, NEEDS_THREE
 
 from mer_zoo import load_pretrained
 from mer_zoo.cli import main
@@ -26,7 +26,6 @@ from mer_zoo.wrappers import CUMDF, MACI, MSSD, CausalMER
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # the compiler warns of what it leaves to Python
 PAIR = ("text", "audio")  # tracing takes long, and of two modalities as of three there is every kind of layer
-NEEDS_THREE = {"MPLMM"}
 NESTS: dict[str, tuple[Any, ...]] = {
     "CausalMER": (CausalMER,),
     "CLUE(GEAR)": (SMALL_GEAR, SMALL_CLUE),

@@ -52,7 +52,7 @@ from typing_extensions import override
 
 from mer_zoo.backbones.mplmm.prompts import MissingPrompts, PromptInit
 from mer_zoo.batch import MODALITIES, Batch, BatchSource, DataSpec, Modality, Output, Step
-from mer_zoo.data.missing.drop import protected
+from mer_zoo.data.missing.drop import missing_modalities
 from mer_zoo.data.missing.sets import RandomSMM
 from mer_zoo.data.missing.views import IncompleteViews
 from mer_zoo.errors import MERError
@@ -200,7 +200,7 @@ class MPLMM(Backbone):
         given = self.in_use(text, audio, vision)
         x = {name: modality.x for name, modality in given.items()}
         check_lengths("MPLMM", x, self.lengths)
-        missing = self._missing(given)
+        missing = missing_modalities(given, self.spec)
         x["text"] = dropout(x["text"], self.embed_dropout, self.training)
         completed, signals = self.prompts.complete(x, missing), self.prompts.signals(missing)
         gone = dict(zip(MODALITIES, missing[..., None, None].unbind(1), strict=True))
@@ -227,15 +227,6 @@ class MPLMM(Backbone):
         assert isinstance(memory, TransformerEncoder)
         hidden, r = memory.read(x, torch.full((len(x),), x.shape[1] - 1, device=x.device))
         return hidden[:, : self.lengths[name]], r
-
-    def _missing(self, given: dict[str, Modality]) -> Tensor:
-        """(B, 3) bool: the modalities of which nothing was observed; none of a sample of which nothing at all was."""
-        observed = {name: modality.observed for name, modality in given.items()}
-        ids = given["text"].token_ids
-        if self.spec.tokens and ids is not None:
-            observed["text"] = observed["text"] & ~protected(Modality(ids, given["text"].mask), self.spec)
-        missing = ~torch.stack([seen.any(1) for seen in observed.values()], 1)
-        return missing & ~missing.all(1, keepdim=True)
 
     @override
     def notes(self) -> list[str]:

@@ -38,8 +38,8 @@ def skipped(rows: Sequence[Row]) -> list[str]:
         rows: The rows.
 
     Example:
-        >>> skipped([row for row in all_rows() if (row.source, row.table) == ("CIDer", "IV")])
-        ['DiCMoR: not in the zoo yet']
+        >>> skipped([row for row in all_rows() if (row.source, row.table) == ("CIDer", "VI")])
+        ['MACI: parameters of the wrapper alone, ...
     """
     reasons: dict[str, list[str]] = {}
     for row in rows:

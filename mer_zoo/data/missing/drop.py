@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mer_zoo.batch import Batch, DataSpec, Modality
 
-__all__ = ["drop", "protected", "steps"]
+__all__ = ["drop", "missing_modalities", "protected", "steps"]
 
 
 def steps(modality: Modality) -> Tensor:
@@ -54,6 +54,31 @@ def _frame(text: Modality, ids: Tensor, spec: DataSpec) -> Tensor:
     first_is_cls = (step == 0) & (ids == spec.cls_id)
     last_is_sep = (step == last) & (ids == spec.sep_id)
     return text.mask & (first_is_cls | last_is_sep)
+
+
+def missing_modalities(given: Mapping[str, Modality], spec: DataSpec) -> Tensor:
+    """Find the modalities of which nothing was observed, where [CLS] and [SEP] of token text count for nothing.
+
+    Args:
+        given: The modalities in use, as a network is given them: encoded text has its ids beside it.
+        spec: Ids of special tokens.
+
+    Returns:
+        (B, n) bool; of a sample of which nothing at all was observed, none is missing.
+
+    Example:
+        >>> there = torch.tensor([[True], [False], [False]])
+        >>> audio = Modality(torch.zeros(3, 1, 2), torch.ones_like(there), there)
+        >>> vision = Modality(torch.zeros(3, 1, 2), torch.ones_like(there), torch.tensor([[True], [True], [False]]))
+        >>> missing_modalities({"audio": audio, "vision": vision}, DataSpec()).tolist()
+        [[False, False], [True, False], [False, False]]
+    """
+    observed = {name: modality.observed for name, modality in given.items()}
+    ids = given["text"].token_ids if "text" in given else None
+    if spec.tokens and ids is not None:
+        observed["text"] = observed["text"] & ~protected(Modality(ids, given["text"].mask), spec)
+    missing = ~torch.stack([seen.any(1) for seen in observed.values()], 1)
+    return missing & ~missing.all(1, keepdim=True)
 
 
 def drop(batch: Batch, kept: Mapping[str, Tensor], spec: DataSpec) -> Batch:

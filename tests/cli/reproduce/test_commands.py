@@ -61,7 +61,7 @@ def test_the_commands_of_a_paper(source: str, capsys: pytest.CaptureFixture[str]
     assert len({tuple(each) for each in words}) == len(words)
     own = [one for one in EXPERIMENTS if one.training.source == source]
     assert sum(each[1] == "test" for each in words) == 2 * len(own)
-    assert any(line == "# not run: DiCMoR: not in the zoo yet" for line in lines) == (source == "CIDer")
+    assert any("not in the zoo yet" in line for line in lines) == (source != "CIDer")
 
 
 @pytest.mark.parametrize("row", [row for row in all_rows() if not row.reason], ids=lambda row: row.name)

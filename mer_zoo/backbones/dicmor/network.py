@@ -1,0 +1,283 @@
+"""DiCMoR: a missing modality is made of the others by invertible flows that meet in the same class distributions.
+
+Idea: one flow for each modality leads its sequence into a latent space, where all modalities of a class have the same
+normal distribution. So a latent sequence of what is there, led back by the flow of what is not, is a first guess of it;
+guesses from two modalities are joined, a network refines them, and MulT reads the recovered sequences.
+
+Input and shapes (B batch, T_m steps and D_m features of modality m, d width):
+    batch.text (B, T_t, D_t), batch.audio (B, T_a, D_a), batch.vision (B, T_v, D_v), padded to the lengths of the spec;
+    output.features (B, 6d), the joint representation; output.hidden[m] (B, T'_m, 2d), what the memory of m says, where
+    T'_m is T_m, or shorter by the kernel in the released variant; output.aux, a Recovered of recovery.py.
+
+Where the paper is in the code:
+    flows and class distributions         backbones/dicmor/flow.py
+    recovery of a missing modality        backbones/dicmor/recovery.py, layers/channel_attention.py
+    fusion, which is MulT's               layers/crossmodal.py
+
+Two stages, as the authors train it:
+    1. DiCMoR(drop_rate=0) on complete data;
+    2. DiCMoR(pretrained=CHECKPOINT), with modalities missing in training.
+
+What is missing in a sample is seen from ``observed``, as in MPLMM: a modality of which nothing was observed is
+recovered; of a sample of which nothing at all was, and where a part is missing, sequences are read as they are.
+Recovery targets and likelihoods are of the complete batch; no prediction looks at them. The flows cost most: training
+inverts each once more for every missing modality, and prediction runs them only where something is missing.
+
+What is decided here:
+    * guesses from a sequence of another length are averaged or repeated to the length of the missing one;
+    * classes of a score are those of :meth:`Task.grades <mer_zoo.task.Task.grades>`; several emotions have one
+      distribution;
+    * the recovery loss is a mean over the missing modalities of each sample, then over samples;
+    * what a flow leads back is cut at 100: a latent sequence far from those of its own modality may lead beyond all
+      numbers (`flow: couplings` cuts nothing);
+    * scalings of the flows start at 1, not at the statistics of a first batch.
+
+Differences from the authors' code, and why; ``variant="released"`` brings its behaviour back:
+    * flow: of Glow it runs the couplings alone, so that the first half of the channels never changes; here, as printed,
+      each comes behind a scaling and an invertible mixing;
+    * convolutions and text encoder are never trained there; here they are, by the loss of the task;
+    * its convolutions shorten the sequences, and a width that is d already has none; here lengths stay;
+    * which modalities are missing it draws for a whole batch, by shares of an epoch that only add up to the rate for
+      many batches, in tests too, from the random state; here for each sample by a seed, and test conditions name it.
+Kept are: padding that takes part, the causal mask, positions that miss where the first channel is 0, and that a
+likelihood above 1 is no loss, so that flows whose sequences are that likely learn no more.
+
+Reproduction: all seven sets of modalities, likelihoods, losses and gradients of the released code to 1e-5. Scores not
+yet run.
+
+References:
+    Wang, Cui, Li, "Distribution-Consistent Modal Recovering for Incomplete Multimodal Learning", ICCV 2023.
+    Released code: mdswyz/DiCMoR (Apache-2.0); nothing copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from mer_zoo.backbones.dicmor.flow import FlowKind
+from mer_zoo.backbones.dicmor.recovery import Recovered, Recovery, recovery_error
+from mer_zoo.batch import MODALITIES, Batch, BatchSource, DataSpec, Modality, Output, Step
+from mer_zoo.data.missing.drop import missing_modalities
+from mer_zoo.data.missing.sets import RandomSMM
+from mer_zoo.data.missing.views import IncompleteViews
+from mer_zoo.distributed import distributed_mean
+from mer_zoo.errors import MERError
+from mer_zoo.functional.dropout import dropout
+from mer_zoo.layers.convolution import TemporalConv
+from mer_zoo.layers.crossmodal import CrossmodalBody
+from mer_zoo.layers.dropouts import Dropouts
+from mer_zoo.layers.sequence import check_lengths
+from mer_zoo.layers.text_encoder import TextEncoderSpec
+from mer_zoo.model import Backbone
+from mer_zoo.options import check_choice, check_weights
+from mer_zoo.task import Task
+from mer_zoo.text import shown
+from mer_zoo.training.checkpoint import check_state, read_checkpoint
+
+__all__ = ["DiCMoR"]
+
+Variant = Literal["ours", "released"]
+
+
+class DiCMoR(Backbone):
+    """Distribution-consistent modal recovering of Wang et al. (2023); see the module's text.
+
+    Args:
+        spec: Shapes of the data: text, audio and vision, whose lengths are part of the network.
+        task: What the logits mean.
+        text_encoder: See :class:`~mer_zoo.model.Backbone`.
+        pretrained: Checkpoint of a run of DiCMoR on complete data, whose weights training starts with.
+        drop_rate: Share of the training samples that lose one or two modalities, drawn anew every time.
+        dim: Width d, even, at least 8; 32 for MOSI, 64 for MOSEI in the paper.
+        heads: Heads of every encoder.
+        depth: Layers of a cross-modal encoder; 4 for MOSI, 6 for MOSEI in the paper.
+        kernels: Steps that the convolutions of text, audio and vision see.
+        flow_steps: Couplings of a flow.
+        flow_dim: Width of the networks inside.
+        refinement_depth: Blocks of the refinement of what was recovered.
+        likelihood_weight: Weight of the flows' negative log-likelihoods.
+        recovery_weight: Weight of the recovery loss.
+        attn_dropout: Attention dropout where text is the source, and of the memories.
+        attn_dropout_audio: Attention dropout where audio is the source.
+        attn_dropout_vision: Attention dropout where vision is the source.
+        relu_dropout: Dropout behind the ReLU of each layer.
+        res_dropout: Dropout of what a layer adds to its input.
+        embed_dropout: Dropout of every embedded sequence.
+        text_dropout: Dropout of the text input.
+        out_dropout: Dropout inside the block before the classifier.
+        variant: "ours", or "released" for what the released code does.
+        flow: "glow" (ours) or "couplings" (released).
+        seed: Seed of what is missing in training; None for the global one.
+
+    Raises:
+        MERError: If a modality is not in use, for an option out of range, heads that do not divide the width; when
+            called, for a batch that is not padded to the lengths of the spec; when trained, if the checkpoint does not
+            fit.
+
+    Example:
+        >>> from mer_zoo.task import SentimentRegression
+        >>> spec, task = DataSpec(), SentimentRegression()
+        >>> model = DiCMoR(spec, task, dim=8, heads=2, depth=1, flow_steps=2, refinement_depth=1, seed=0)
+        >>> (step,) = model.steps(Batch.random(spec, task, size=3))
+        >>> step.output.features.shape, sorted(step.losses)
+        (torch.Size([3, 48]), ['dicmor/likelihood', 'dicmor/recovery'])
+    """
+
+    fixed_length = True
+    file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"pretrained": ()}
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        task: Task,
+        text_encoder: TextEncoderSpec = None,
+        pretrained: str | None = None,
+        drop_rate: float = 0.7,
+        dim: int = 32,
+        heads: int = 8,
+        depth: int = 4,
+        kernels: tuple[int, int, int] = (5, 5, 5),
+        flow_steps: int = 32,
+        flow_dim: int = 64,
+        refinement_depth: int = 20,
+        likelihood_weight: float = 0.1,
+        recovery_weight: float = 0.1,
+        attn_dropout: float = 0.3,
+        attn_dropout_audio: float = 0.2,
+        attn_dropout_vision: float = 0.0,
+        relu_dropout: float = 0.0,
+        res_dropout: float = 0.0,
+        embed_dropout: float = 0.2,
+        text_dropout: float = 0.5,
+        out_dropout: float = 0.5,
+        variant: Variant = "ours",
+        flow: FlowKind | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(spec, task, text_encoder)
+        check_choice("DiCMoR", "variant", variant, get_args(Variant))
+        released = variant == "released"
+        kind: FlowKind = ("couplings" if released else "glow") if flow is None else flow
+        check_choice("DiCMoR", "flow", kind, get_args(FlowKind))
+        check_weights("DiCMoR", {"likelihood_weight": likelihood_weight, "recovery_weight": recovery_weight})
+        _check_sizes(spec, dim, kernels, released)
+        self.pretrained, self.released, self.text_dropout = pretrained, released, text_dropout
+        self.reads_padding = True
+        self.weights = {"likelihood": likelihood_weight, "recovery": recovery_weight}
+        self.lengths = {name: spec.length(name) for name in MODALITIES}
+        self.views = IncompleteViews(RandomSMM(drop_rate), seed)
+
+        self.project = nn.ModuleDict(
+            {
+                name: TemporalConv(self.input_dims[name], dim, kernel, same_length=not released)
+                for name, kernel in zip(MODALITIES, kernels, strict=True)
+                if not released or self.input_dims[name] != dim
+            }
+        )
+        graded = task.graded_shape
+        classes = graded[-1] if len(graded) == 1 else 1
+        self.recovery = Recovery(dim, classes, flow_steps, flow_dim, kind, refinement_depth)
+        dropouts = Dropouts(attn_dropout, relu_dropout, res_dropout, embed_dropout)
+        by_source = dropouts.by_source(attn_dropout_audio, attn_dropout_vision)
+        self.body = CrossmodalBody(list(MODALITIES), dim, heads, depth, by_source, dropouts, out_dropout)
+        self.feature_dim = self.body.feature_dim
+        self.head = nn.Linear(self.feature_dim, task.num_outputs)
+        shorter = {name: self._shorter(name) for name in MODALITIES}
+        self.hidden_shape = {name: (self.lengths[name] - shorter[name], 2 * dim) for name in MODALITIES}
+        if released:
+            self.project.requires_grad_(False)
+            if self.text_encoder is not None:
+                self.text_encoder.requires_grad_(False)
+
+    def _shorter(self, name: str) -> int:
+        if not self.released or name not in self.project:
+            return 0
+        conv = self.project[name]
+        assert isinstance(conv, TemporalConv)
+        return int(conv.kernel_size[0]) - 1
+
+    @override
+    def prepare(self, train: BatchSource) -> None:
+        # Not at construction: a trained model has all its weights and predicts without the file of stage 1.
+        if self.pretrained is not None:
+            self.load_state_dict(_stage_one(self.pretrained, self), strict=False)
+
+    @override
+    def steps(self, batch: Batch) -> Iterator[Step]:
+        view: Batch = self.views(batch, self.spec)
+        output: Output = self(view)
+        given = self.in_use(self.encode_text(batch.text), batch.audio, batch.vision)
+        complete = {name: sequence.detach() for name, sequence in self._project(given).items()}
+        output = output.replace(aux=output.aux._replace(complete=complete))
+        yield Step(view, output, self.losses(output, view))
+
+    @override
+    def fuse(self, text: Modality, audio: Modality, vision: Modality) -> Output:
+        given = self.in_use(text, audio, vision)
+        check_lengths("DiCMoR", {name: modality.x for name, modality in given.items()}, self.lengths)
+        missing = missing_modalities(given, self.spec)
+        p = self._project(given)
+        recovered: dict[str, Tensor] = {}
+        # In training always, so that every parameter is in the graph of every batch.
+        if self.training or bool(missing.any()):
+            recovered = self.recovery(p, dict(zip(MODALITIES, missing.unbind(1), strict=True)))
+        gone = dict(zip(MODALITIES, missing[..., None, None].unbind(1), strict=True))
+        sequences = {
+            name: torch.where(gone[name], recovered[name].to(x.dtype), x) if recovered else x for name, x in p.items()
+        }
+        joint, hidden = self.body({name: sequence.transpose(1, 2) for name, sequence in sequences.items()})
+        return Output(self.classify(joint), joint, hidden, aux=Recovered(recovered, missing))
+
+    def _project(self, given: Mapping[str, Modality]) -> dict[str, Tensor]:
+        """Each modality as (B, d, T')."""
+        x = {name: modality.x for name, modality in given.items()}
+        x["text"] = dropout(x["text"], self.text_dropout, self.training)
+        return {name: (self.project[name](s) if name in self.project else s).transpose(1, 2) for name, s in x.items()}
+
+    @override
+    def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        recovered: Recovered = output.aux
+        if recovered.complete is None:
+            return {}
+        grades = self.task.grades(batch.target)
+        classes = grades if grades.dim() == 1 else torch.zeros_like(batch.target[:, 0], dtype=torch.long)
+        losses = {
+            "likelihood": self.recovery.unlikeliness(recovered.complete, classes),
+            "recovery": distributed_mean(recovery_error(recovered)),
+        }
+        return {f"dicmor/{name}": self.weights[name] * loss for name, loss in losses.items()}
+
+
+def _check_sizes(spec: DataSpec, dim: int, kernels: tuple[int, int, int], released: bool) -> None:
+    if len(spec.modalities) < len(MODALITIES):
+        raise MERError(
+            "DiCMoR recovers each of text, audio and vision from the others and needs all three, but the data is used"
+            f" with {', '.join(spec.modalities)}; take another network"
+        )
+    if dim < 8 or dim % 2:
+        raise MERError(
+            f"dim of DiCMoR is {dim}, but a flow halves it and a refinement needs at least 8; give an even one"
+        )
+    longest = min(spec.length(name) for name in MODALITIES) if released else max(kernels)
+    if not 1 <= min(kernels) <= max(kernels) <= longest:
+        raise MERError(f"kernels of DiCMoR is {list(kernels)}; each is at least 1 and fits into the sequences")
+
+
+def _stage_one(path: str, model: DiCMoR) -> dict[str, Tensor]:
+    """What a checkpoint of DiCMoR hands over; nothing in the file is executed."""
+    checkpoint = read_checkpoint(path, "train DiCMoR with drop_rate: 0 first, and give the checkpoint of its run",
+                                 role="pretrained ")  # fmt: skip
+    found = checkpoint.record.model
+    if found != "DiCMoR":
+        raise MERError(
+            f"pretrained {path} holds {shown(found[:100])}; give the checkpoint of a run of DiCMoR without wrappers"
+        )
+    mine = {name: value for name, value in model.state_dict().items() if not name.startswith(("views.", "head."))}
+    theirs = {name: value for name, value in checkpoint.model_state.items() if not name.startswith(("views.", "head."))}
+    check_state(theirs, mine, f"DiCMoR as its pretrained {path}")
+    return theirs
