@@ -3,6 +3,7 @@ import torch
 
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
 from mer_zoo.errors import MERError
+from mer_zoo.life import first_samples
 from mer_zoo.task import EmotionDetection, SentimentClassification
 
 
@@ -129,3 +130,10 @@ def test_who_speaks_moves_with_the_batch(spoken: Batch) -> None:
     assert moved.speaker is not None
     assert moved.speaker.dtype is torch.int64
     assert moved.names == spoken.names
+
+
+def test_a_part_for_signs_of_life_has_names_of_its_own_samples(spoken: Batch) -> None:
+    part = first_samples(spoken, 2)
+    assert part.names == {"speaker": ["a", "b"]}
+    assert part.dialogue is not None
+    assert part.dialogue.tolist() == [0, 0]

@@ -140,6 +140,7 @@ def _head(part: Part, most: int) -> SplitData:
         None if draft.labels is None else draft.labels[:count],
         draft.ids[:count],
         [""] * count if draft.raw_text is None else draft.raw_text[:count],
+        conversation=draft.conversation.take(range(count)),
     )
 
 

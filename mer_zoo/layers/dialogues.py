@@ -64,7 +64,8 @@ class Dialogues:
         _, number, counts = torch.unique(key, return_inverse=True, return_counts=True)
         if not partial and batch.dialogue_size is not None and bool((counts[number] < batch.dialogue_size).any()):
             raise MERError(
-                "a batch holds a dialogue in part, but this network reads whole ones; set data.batches: dialogues"
+                "a batch holds a dialogue in part, but this network reads whole ones; set data.batches: dialogues, and"
+                " leave out what takes samples one by one, as mer-zoo explain does"
             )
         order = _in_turn(batch, number, len(counts))
         place = torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[number[order]]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from mer_zoo.batch import MODALITIES, Batch, Modality
+from mer_zoo.batch import Batch
 from mer_zoo.data.missing.views import IncompleteViews
 from mer_zoo.life.attention import attention_departures
 from mer_zoo.life.swap import ITSELF, change, inputs_of, swapped
@@ -108,14 +108,7 @@ def first_samples(batch: Batch, size: int) -> Batch:
         >>> len(first_samples(Batch.random(DataSpec(), SentimentRegression(), size=5), 3))
         3
     """
-    cut = {name: _first_rows(batch.modality(name), size) for name in MODALITIES}
-    lists = {"ids": batch.ids[:size], "raw_text": batch.raw_text[:size]}
-    return batch.replace(**cut, **lists, target=batch.target[:size], index=batch.index[:size])
-
-
-def _first_rows(modality: Modality, size: int) -> Modality:
-    ids = None if modality.token_ids is None else modality.token_ids[:size]
-    return Modality(modality.x[:size], modality.mask[:size], modality.observed[:size], ids)
+    return batch.take(range(min(size, len(batch))))
 
 
 def dead_parts(before: Life, after: Life, threshold: float = THRESHOLD) -> list[Dead]:

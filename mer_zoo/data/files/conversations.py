@@ -32,7 +32,7 @@ def conversation_keys(fields: Mapping[Any, Any]) -> dict[str, str]:
         >>> conversation_keys({"Speaker": ["Ann"], "audio": None})
         {'speaker': 'Speaker'}
     """
-    written = {key.lower(): key for key in reversed(fields) if isinstance(key, str)}
+    written = {key.lower(): key for key in reversed(list(fields)[:1000]) if isinstance(key, str)}
     return {
         name: written[key]
         for name, keys in CONVERSATION_KEYS.items()
