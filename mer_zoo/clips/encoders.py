@@ -12,14 +12,14 @@ import numpy.typing as npt
 from mer_zoo.clips import pictures, sound
 from mer_zoo.feature_spec import FeatureSpec
 
-__all__ = ["AudioEncoder", "FrameStatistics", "HashedWords", "Mel", "TextEncoder", "VisionEncoder"]
+__all__ = ["FrameStatistics", "HashedWords", "Mel", "PictureEncoder", "SoundEncoder", "WordEncoder"]
 
 Features = npt.NDArray[np.float32]
 PIECE = 30 * sound.RATE  # samples that are described at a time
 SILENCE = 1e-4  # of the full scale, about 3 steps of 16 bits
 
 
-class TextEncoder(Protocol):
+class WordEncoder(Protocol):
     """Turns what was said into steps."""
 
     spec: FeatureSpec
@@ -33,7 +33,7 @@ class TextEncoder(Protocol):
         ...
 
 
-class AudioEncoder(Protocol):
+class SoundEncoder(Protocol):
     """Turns sound into steps."""
 
     spec: FeatureSpec
@@ -47,7 +47,7 @@ class AudioEncoder(Protocol):
         ...
 
 
-class VisionEncoder(Protocol):
+class PictureEncoder(Protocol):
     """Turns pictures into steps.
 
     Attributes:
@@ -80,7 +80,7 @@ class Mel:
         self.spec = FeatureSpec("mel", "1", "", "mean", sound.RATE / sound.STEP, sound.DIM, versions)
 
     def encode(self, samples: Iterator[npt.NDArray[np.float32]]) -> Features:
-        """See :class:`AudioEncoder`."""
+        """See :class:`SoundEncoder`."""
         held: list[npt.NDArray[np.float32]] = []
         found: list[Features] = []
         count = peak = 0.0
@@ -118,7 +118,7 @@ class FrameStatistics:
         self.spec = FeatureSpec("frame", "1", "", "none", rate, pictures.DIM, f"numpy {np.__version__}")
 
     def encode(self, frames: Iterator[npt.NDArray[np.uint8]]) -> Features:
-        """See :class:`VisionEncoder`."""
+        """See :class:`PictureEncoder`."""
         found: list[Features] = []
         before = None
         for frame in frames:
@@ -149,7 +149,7 @@ class HashedWords:
         self.spec = FeatureSpec("hash", "1", "", "none", 0.0, self.dim, f"numpy {np.__version__}")
 
     def encode(self, words: Sequence[str]) -> Features:
-        """See :class:`TextEncoder`."""
+        """See :class:`WordEncoder`."""
         return np.stack([self._word(w.lower()) for w in words]) if words else np.zeros((0, self.dim), np.float32)
 
     def _word(self, word: str) -> Features:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mer_zoo.clips.clip import Clip, ClipFeatures
-from mer_zoo.clips.encoders import AudioEncoder, FrameStatistics, HashedWords, Mel, TextEncoder, VisionEncoder
+from mer_zoo.clips.encoders import FrameStatistics, HashedWords, Mel, PictureEncoder, SoundEncoder, WordEncoder
 from mer_zoo.clips.media import Media, need_av
 from mer_zoo.errors import MERError
 from mer_zoo.feature_spec import FeatureSpec
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Extractor", "Settings"]
 
-Piece = TypeVar("Piece")
+T = TypeVar("T")
 LONGEST, FPS, AUDIO_RATE = 60.0, 5.0, 10.0
 NONE = "none"
 
@@ -92,7 +92,7 @@ class Settings:
             revisions={key: spec.revision for key, spec in pretrained.items() if not Path(spec.encoder).is_dir()},
         )
 
-    def text_encoder(self) -> TextEncoder | None:
+    def text_encoder(self) -> WordEncoder | None:
         """The encoder of words.
 
         Raises:
@@ -104,7 +104,7 @@ class Settings:
 
         return PretrainedWords(self.text, self.layers, self.revisions.get("text"))
 
-    def audio_encoder(self) -> AudioEncoder | None:
+    def audio_encoder(self) -> SoundEncoder | None:
         """The encoder of sound.
 
         Raises:
@@ -116,7 +116,7 @@ class Settings:
 
         return PretrainedSound(self.audio, self.layers, self.revisions.get("audio"), self.audio_rate)
 
-    def vision_encoder(self) -> VisionEncoder | None:
+    def vision_encoder(self) -> PictureEncoder | None:
         """The encoder of pictures.
 
         Raises:
@@ -156,7 +156,7 @@ class Extractor:
     @property
     def specs(self) -> dict[str, FeatureSpec]:
         """What makes the features, by modality."""
-        encoders: dict[str, TextEncoder | AudioEncoder | VisionEncoder | None] = {
+        encoders: dict[str, WordEncoder | SoundEncoder | PictureEncoder | None] = {
             "text": self.text,
             "audio": self.audio,
             "vision": self.vision,
@@ -205,7 +205,7 @@ class Extractor:
         else:
             found.features[key] = x
 
-    def _undamaged(self, pieces: Iterator[Piece], what: str, media: Media, found: ClipFeatures) -> Iterator[Piece]:
+    def _undamaged(self, pieces: Iterator[T], what: str, media: Media, found: ClipFeatures) -> Iterator[T]:
         """All pieces up to a damage, of which the faults tell."""
         av: Any = need_av()
         try:

@@ -138,7 +138,7 @@ class PretrainedWords:
         self.spec = self.loaded.spec("mean of a word's tokens", 0.0, int(self.loaded.config.hidden_size))
 
     def encode(self, words: Sequence[str]) -> Features:
-        """See :class:`~mer_zoo.clips.encoders.TextEncoder`."""
+        """See :class:`~mer_zoo.clips.encoders.WordEncoder`."""
         parts = [self._encode(words[start : start + WORDS]) for start in range(0, len(words), WORDS)]
         return np.concatenate(parts) if parts else np.zeros((0, self.spec.dim), np.float32)
 
@@ -198,7 +198,7 @@ class PretrainedSound:
         self.spec = self.loaded.spec("mean", rate, int(config.hidden_size))
 
     def encode(self, samples: Iterator[npt.NDArray[np.float32]]) -> Features:
-        """See :class:`~mer_zoo.clips.encoders.AudioEncoder`."""
+        """See :class:`~mer_zoo.clips.encoders.SoundEncoder`."""
         held, lead, peak = np.zeros(0, np.float32), 0, 0.0
         found: list[Features] = []
         for piece in samples:
@@ -262,7 +262,7 @@ class PretrainedPictures:
         self.spec = self.loaded.spec(pooling, fps / self.together, int(config.hidden_size))
 
     def encode(self, frames: Iterator[npt.NDArray[np.uint8]]) -> Features:
-        """See :class:`~mer_zoo.clips.encoders.VisionEncoder`."""
+        """See :class:`~mer_zoo.clips.encoders.PictureEncoder`."""
         found: list[Tensor] = []
         held: list[npt.NDArray[np.uint8]] = []
         for frame in frames:

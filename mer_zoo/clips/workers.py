@@ -17,8 +17,7 @@ from mer_zoo.errors import MERError
 
 __all__ = ["Failed", "run_all"]
 
-Given = TypeVar("Given")
-Result = TypeVar("Result")
+T = TypeVar("T")
 Beat = Callable[[float], None]
 """Says within how many seconds the next sign of life comes."""
 Make = Callable[[Beat], Callable[[Any], Any]]
@@ -39,7 +38,7 @@ class Failed:
     reason: str
 
 
-def run_all(make: Make, things: Iterable[Given], processes: int) -> Iterator[tuple[Given, Any]]:
+def run_all(make: Make, things: Iterable[T], processes: int) -> Iterator[tuple[T, Any]]:
     """Do everything, in any order.
 
     Args:
@@ -67,7 +66,7 @@ def run_all(make: Make, things: Iterable[Given], processes: int) -> Iterator[tup
             yield thing, _done(do, thing)
         return
     waiting = iter(things)
-    workers: list[_Worker[Given]] = []
+    workers: list[_Worker[T]] = []
     try:
         for thing in waiting:
             workers.append(_Worker(make, thing))
@@ -126,11 +125,11 @@ def _serve(make: Make, connection: Connection, deadline: Any) -> None:
 
 
 @dataclass
-class _Worker(Generic[Given]):
+class _Worker(Generic[T]):
     """A process and what it is doing."""
 
     make: Make
-    thing: Given
+    thing: T
     is_alive: bool = True
     is_ready: bool = False
 
@@ -143,7 +142,7 @@ class _Worker(Generic[Given]):
         theirs.close()
         self.give(self.thing)
 
-    def give(self, thing: Given) -> None:
+    def give(self, thing: T) -> None:
         """Hand out the next thing."""
         self.thing = thing
         self.connection.send(thing)
