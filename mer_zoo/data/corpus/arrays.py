@@ -91,6 +91,7 @@ class StoredArray:
         self.shape = tuple(self.stored_shape[axis] for axis in self.axes)
         self.name = name
         self._open = opener
+        self._taken: npt.NDArray[np.bool_] | None = None  # which rows as stored, None for all
 
     @classmethod
     def from_npy(cls, opener: Callable[[], IO[bytes]], size: int, name: str) -> StoredArray:
@@ -150,18 +151,23 @@ class StoredArray:
         if self.nbytes == 0:
             return
         streamed = self.axes[:1] == (0,)
+        total = len(self) if self._taken is None else len(self._taken)
         rows = max(1, limit * len(self) // self.nbytes)
         try:
             with self._open() as file:
                 whole = None if streamed else self._read(file, self.stored_shape)
                 if whole is not None and not self.shape:  # a single number has no rows
                     yield whole
-                for start in range(0, len(self), rows):
-                    count = min(rows, len(self) - start)
+                for start in range(0, total, rows):
+                    count = min(rows, total - start)
                     if whole is None:
-                        yield self._read(file, (count, *self.stored_shape[1:]))
+                        block = self._read(file, (count, *self.stored_shape[1:]))
                     else:
-                        yield whole[start : start + count]
+                        block = whole[start : start + count]
+                    if self._taken is not None:
+                        block = block[self._taken[start : start + count]]
+                    if len(block):
+                        yield block
         except READ_ERRORS as error:
             raise MERError(f"{self.name} cannot be read ({error}); write or copy the file again") from error
 
@@ -176,7 +182,26 @@ class StoredArray:
         """
         rows, columns = self.stored_shape
         axes = (0, 1, 2) if self.axes == (0, 1) else (2, 1, 0)
-        return StoredArray(self.dtype, (rows, 1, columns), self._open, axes, self.name)
+        steps = StoredArray(self.dtype, (rows, 1, columns), self._open, axes, self.name)
+        return steps if self._taken is None else steps.take(self._taken)
+
+    def take(self, rows: npt.NDArray[np.bool_]) -> StoredArray:
+        """Some rows of the same array, in their order; the others are read and left out.
+
+        Args:
+            rows: (N,) which.
+
+        Example:
+            >>> import io
+            >>> array = StoredArray(np.dtype("u1"), (3, 2), lambda: io.BytesIO(bytes(range(6))))
+            >>> some = array.take(np.array([True, False, True]))
+            >>> some.shape, some.load().tolist()
+            ((2, 2), [[0, 1], [4, 5]])
+        """
+        some = StoredArray(self.dtype, self.stored_shape, self._open, self.axes, self.name)
+        some._taken = np.array(rows)
+        some.shape = (int(rows.sum()), *self.shape[1:])
+        return some
 
     def load(self) -> npt.NDArray[Any]:
         """Read the whole array into memory.

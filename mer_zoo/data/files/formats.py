@@ -44,6 +44,7 @@ from mer_zoo.data.files.pickles import no_collection
 from mer_zoo.data.files.ragged import longest_of, padded
 from mer_zoo.data.files.sources import read_tree
 from mer_zoo.data.files.splits import compare_fields, compare_samples, distinct_splits, named_splits
+from mer_zoo.data.files.unlabelled import labelled_part
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import Budget
 
@@ -108,6 +109,10 @@ def describe(
         return draft
     budget.take(4 * len(tree))
     named = named_splits(without_about(tree, draft, budget), draft, roles)
+    for name in (roles or {}).keys() & named.keys():
+        named[name], left_out = labelled_part(named[name], budget)
+        if left_out:
+            draft.notes.append(f"{name}: {plural(left_out, 'sample')} without a label left out")
     known = sorted(named, key=lambda name: ("train", "valid", name).index(name))[:MAX_SPLITS]
     unused: dict[str, None] = {}
     noted: dict[str, list[str]] = {}

@@ -54,6 +54,22 @@ def test_a_further_split_is_taken_where_an_option_says_so(tmp_path: Path) -> Non
     assert examine(Path(path), roles={"train": "train_mix"}).splits[0][:2] == ("train", "16")
 
 
+@pytest.mark.parametrize("lists", [False, True])
+def test_samples_without_labels_of_a_further_split_are_left_out(tmp_path: Path, lists: bool) -> None:
+    tree = corpora.mmsa(lists=lists)
+    mix = corpora.mmsa(1, lists=lists)["train"]
+    mix["id"] = [f"mix_{row}$_$0" for row in range(8)]
+    mix["regression_labels"] = np.where(np.arange(8) % 2, np.nan, 0.5)
+    path = corpora.dump({**tree, "train_mix": mix}, tmp_path / "a.pkl")
+    corpus = open_corpus(path, roles={"train": "train_mix"})
+    train = corpus.split("train")
+    assert train.ids == [f"mix_{row}$_$0" for row in range(0, 8, 2)]
+    assert "train: 4 samples without a label left out" in corpus.notes
+    for key in ("audio", "vision", "text"):
+        np.testing.assert_array_equal(train.features[key][1] != 0, np.isfinite(mix[key][2]) & (mix[key][2] != 0))
+    assert train.raw_text == [mix["raw_text"][row] for row in range(0, 8, 2)]
+
+
 @pytest.mark.parametrize(
     ("roles", "told"),
     [
