@@ -21,7 +21,7 @@ from mer_zoo.data.corpus.corpus import Corpus, check_compatible, shortened, with
 from mer_zoo.data.corpus.meaning import LabelKind, Meaning
 from mer_zoo.data.corpus.overlap import check_different, check_unseen
 from mer_zoo.data.dataset import Scaler, SplitDataset, check_labels, check_tokens
-from mer_zoo.data.dialogues import BatchKind, DialogueBatches, rows_of_dialogues
+from mer_zoo.data.dialogues import BatchKind, DialogueBatches, check_dialogues, rows_of_dialogues
 from mer_zoo.data.files.features import check_present
 from mer_zoo.data.labelling import ClassWeights, build_for, missing_classes, same_meaning, taken_for, told_by, usually
 from mer_zoo.data.loader import PATIENCE, EpochOrder, ResumableLoader, check_shared_memory
@@ -232,7 +232,10 @@ class MERDataModule(LightningDataModule):
         if self.spec.tokens:
             check_tokens(data, self._vocabulary(), corpus.source)
         fit = self.is_cut or source is not None
-        return SplitDataset(data, self.spec, self.task, self._fitted_scaler(), fit_lengths=fit)
+        dataset = SplitDataset(data, self.spec, self.task, self._fitted_scaler(), fit_lengths=fit)
+        if self.batches == "dialogues":
+            check_dialogues(dataset.conversation, f"{split} of {corpus.source}")
+        return dataset
 
     def _vocabulary(self) -> int:
         """How many token ids the model's text encoders know; those of the corpus, as far as no model is there."""
@@ -291,7 +294,7 @@ class MERDataModule(LightningDataModule):
         )
 
     def _dialogues(self, dataset: SplitDataset, shuffle: bool) -> DialogueBatches:
-        rows = rows_of_dialogues(dataset.conversation, f"a split of {self.corpus.source}")
+        rows = rows_of_dialogues(dataset.conversation)
         trainer = self.trainer
         if trainer is None:
             return DialogueBatches(rows, self.batch_size, shuffle, global_seed() or 0)

@@ -17,35 +17,43 @@ from typing_extensions import override
 from mer_zoo.data.corpus.conversation import Conversation
 from mer_zoo.errors import MERError
 
-__all__ = ["BatchKind", "DialogueBatches", "dealt_out", "first_fit", "rows_of_dialogues"]
+__all__ = ["BatchKind", "DialogueBatches", "check_dialogues", "dealt_out", "first_fit", "rows_of_dialogues"]
 
 BatchKind = Literal["samples", "dialogues"]
 ROOM = 1.1  # batches for each that is needed, so that chance has some room
 
 
-def rows_of_dialogues(conversation: Conversation, where: str) -> list[list[int]]:
-    """The samples of each dialogue, in the order of their turns.
+def check_dialogues(conversation: Conversation, where: str) -> None:
+    """Refuse to make batches of dialogues that nothing tells.
 
     Args:
         conversation: What is told of a split.
         where: Name of the split and its file, for the message.
 
-    Returns:
-        Places in the split; in the order of the file where a turn of the dialogue is not told.
-
     Raises:
         MERError: If nothing tells the dialogues.
-
-    Example:
-        >>> rows_of_dialogues(Conversation(None, ["a", "b", "a"], [1, 0, 0]), "train")
-        [[2, 0], [1]]
     """
-    numbers = conversation.numbers()
-    if "dialogue" not in numbers:
+    if conversation.dialogue is None:
         raise MERError(
             f"{where} does not tell dialogues, of which batches are to be made; give it a field dialogue, or ids such"
             " as video$_$clip, or set data.batches: samples"
         )
+
+
+def rows_of_dialogues(conversation: Conversation) -> list[list[int]]:
+    """The samples of each dialogue, in the order of their turns.
+
+    Args:
+        conversation: What is told of a split, dialogues among it.
+
+    Returns:
+        Places in the split; in the order of the file where a turn of the dialogue is not told.
+
+    Example:
+        >>> rows_of_dialogues(Conversation(None, ["a", "b", "a"], [1, 0, 0]))
+        [[2, 0], [1]]
+    """
+    numbers = conversation.numbers()
     found: list[list[int]] = []
     for row, dialogue in enumerate(numbers["dialogue"].tolist()):
         if dialogue == len(found):

@@ -48,7 +48,7 @@ class SplitSource:
         self.dataset, self.device = dataset, device
         self.batches: Iterable[Sequence[int]]
         if kind == "dialogues":
-            self.batches = DialogueBatches(rows_of_dialogues(dataset.conversation, "the split"), batch_size)
+            self.batches = DialogueBatches(rows_of_dialogues(dataset.conversation), batch_size)
         else:
             count = len(dataset)
             self.batches = [range(at, min(at + batch_size, count)) for at in range(0, count, batch_size)]

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from mer_zoo.backbones import LFDNN
 from mer_zoo.batch import Batch, Output
-from mer_zoo.data import MERDataModule
+from mer_zoo.data import RMM, Condition, MERDataModule
 from mer_zoo.data.dialogues import DialogueBatches, dealt_out
 from mer_zoo.errors import MERError
 from mer_zoo.layers.dialogues import Dialogues
@@ -139,6 +139,25 @@ def test_training_goes_on_where_it_was(file: Path, tmp_path: Path) -> None:
         assert torch.equal(one, other)
 
 
+def test_a_loader_goes_on_in_the_middle_of_an_epoch(file: Path) -> None:
+    loader = data_of(file).train_dataloader()
+    loader.sampler.set_epoch(4)  # type: ignore[attr-defined]
+    batches = iter(loader)
+    next(batches)
+    state, rest = loader.state_dict(), [batch.index.tolist() for batch in batches]  # type: ignore[attr-defined]
+    again = data_of(file).train_dataloader()
+    again.load_state_dict(state)  # type: ignore[attr-defined]
+    again.sampler.set_epoch(4)  # type: ignore[attr-defined]
+    assert [batch.index.tolist() for batch in again] == rest != []
+
+
+def test_what_is_missing_leaves_dialogues_whole(file: Path) -> None:
+    data = data_of(file, conditions=[Condition("half", "test", RMM(0.5))])
+    batches = list(data.condition_source(data.conditions[0]))
+    check_whole(batches, "test")
+    assert not all(batch.audio.observed.equal(batch.audio.mask) for batch in batches)
+
+
 def test_batches_of_samples_are_told_apart(file: Path) -> None:
     with pytest.raises(MERError, match=r"set data\.batches: dialogues"):
         Dialogues.of(next(iter(data_of(file, batches="samples", batch_size=4).batch_source("train"))))
@@ -150,7 +169,7 @@ def test_files_without_dialogues_are_refused(tmp_path: Path) -> None:
         for place, split in enumerate(SIZES)
     }
     data = data_of(corpora.dump(tree, tmp_path / "a.pkl"), modalities=["audio"])
-    with pytest.raises(MERError, match=r"a split of .*a\.pkl does not tell dialogues.*set data\.batches: samples"):
+    with pytest.raises(MERError, match=r"valid of .*a\.pkl does not tell dialogues.*set data\.batches: samples"):
         data.val_dataloader()
     with pytest.raises(MERError, match="unknown batches 'videos' of data; choose from samples, dialogues"):
         data_of(tmp_path / "a.pkl", batches="videos")
