@@ -72,6 +72,7 @@ def open_run(run: Path, options: Sequence[str] = (), modules: Modules = ()) -> O
     model, _ = load_model(checkpoint, modules)
     data = open_data(config, options)
     _check(model, data, run)
+    data.check_features(model.made_by, str(run))
     data.load_scaler_state(model.scaler_state)
     return Opened(folder, checkpoint, model.eval(), data)
 

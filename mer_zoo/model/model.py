@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 from lightning.pytorch import LightningModule
@@ -13,6 +14,7 @@ from typing_extensions import override
 from mer_zoo.arguments import Recorded
 from mer_zoo.batch import Batch, BatchSource, DataSpec, Output, Step
 from mer_zoo.errors import MERError
+from mer_zoo.feature_spec import FeatureSpec
 from mer_zoo.model.effects import Shown
 from mer_zoo.scores import Scores
 from mer_zoo.task import Task
@@ -79,6 +81,8 @@ class Model(Recorded, nn.Module, ABC):
         scaler_state: Statistics by which the data of a model from :func:`mer_zoo.load_pretrained` are to be
             standardised, for :meth:`~mer_zoo.data.MERDataModule.load_scaler_state`.
         uncertainty: What validation data told of how sure its predictions are; None while the weights are trained on.
+        made_by: What made the features, by modality, that a model from a run's checkpoint was trained on, where that is
+            told, for :meth:`~mer_zoo.data.MERDataModule.check_features`.
 
     Example:
         >>> from mer_zoo import CLUE, LFLSTM, SentimentClassification
@@ -111,6 +115,7 @@ class Model(Recorded, nn.Module, ABC):
     shown_effects: ClassVar[Mapping[str, Shown]] = {}
     scaler_state: dict[str, dict[str, Tensor]] | None = None
     uncertainty: Uncertainty | None = None
+    made_by: Mapping[str, FeatureSpec] = MappingProxyType({})
 
     @abstractmethod
     @override

@@ -118,7 +118,7 @@ def load_model(checkpoint: str | Path, modules: Modules = ()) -> tuple[Model, in
         model.load_state_dict(state, strict=False)
     except (RuntimeError, ValueError, TypeError) as error:  # a module that refuses the state it saves by itself
         raise MERError(f"{checkpoint} does not fit this {model.name} ({error}); train again") from error
-    model.scaler_state, model.uncertainty = record.scaler, record.uncertainty
+    model.scaler_state, model.uncertainty, model.made_by = record.scaler, record.uncertainty, record.made_by
     return model, record.seed
 
 

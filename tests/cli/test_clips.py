@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import pickle
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("av")
@@ -13,7 +15,9 @@ pytest.importorskip("av")
 from media_toys import write_media
 
 from mer_zoo.cli import main
+from mer_zoo.cli.opening import open_run
 from mer_zoo.clips import Settings, extract
+from mer_zoo.errors import MERError
 from mer_zoo.feature_spec import FeatureSpec
 
 FIT = ["fit", "--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
@@ -66,6 +70,18 @@ def test_features_of_another_maker_are_refused(run: Path, clips: Path, capsys: p
     options = ["--data.path=other.pkl", "--data.conditions=default", "--record.folder=out"]
     assert done("predict", f"--config={run / 'config.yaml'}", f"--ckpt_path={checkpoint}", *options) == 2
     assert "the checkpoint and other.pkl have vision of rate 4.0 and 5.0; extract" in capsys.readouterr().err
+
+
+def test_a_run_is_not_opened_on_features_of_another_maker(run: Path, clips: Path) -> None:
+    (clips / "labels.csv").write_text("id,text\none,so\ntwo,good")
+    extract(clips, "other.pkl", Settings(fps=4, audio="none"), lengths={"text": 4, "vision": 4})
+    tree = pickle.loads(Path("other.pkl").read_bytes())
+    tree["test"]["audio"] = np.ones((2, 21, 56), np.float32)
+    tree["about"]["features"]["vision"]["revision"] = "2"
+    Path("same_shape.pkl").write_bytes(pickle.dumps(tree))
+    options = ["--data.path=same_shape.pkl", "--data.conditions=default", "--data.standardize=true"]
+    with pytest.raises(MERError, match="have vision of revision '1' and '2'"):
+        open_run(run, options)
 
 
 def test_extract_makes_features_like_those_of_a_checkpoint(run: Path, clips: Path) -> None:

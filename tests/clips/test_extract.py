@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import pickle
+import random
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +255,37 @@ def test_splits_keep_videos_together(tmp_path: Path) -> None:
     }
     assert {split: len(found) for split, found in videos.items()} == {"train": 3, "valid": 1, "test": 1}
     assert len(set.union(*videos.values())) == 5
+
+
+def test_mutated_files_end_as_one_of_three(tmp_path: Path) -> None:
+    """Cut, overwritten, and with odd numbers in their headers; the fuzz outside the suite has more of them."""
+    rng = random.Random(0)
+    sources = [write_media(tmp_path / name) for name in ("a.mp4", "a.mkv", "a.avi")]
+    sources.append(write_media(tmp_path / "a.wav", brightness=None))
+    for source in sources:
+        whole = source.read_bytes()
+        for place in range(8):
+            data, at = bytearray(whole), rng.randrange(min(len(whole), 600))
+            if place % 4 == 0:
+                del data[rng.randrange(len(data)) :]
+            elif place % 4 == 1:
+                for spot in rng.choices(range(len(data)), k=50):
+                    data[spot] = rng.randrange(256)
+            else:
+                data[at : at + 4] = bytes(4) if place % 4 == 2 else b"\xff" * 4
+            (tmp_path / "mutated" / f"{source.suffix[1:]}{place}{source.suffix}").parent.mkdir(exist_ok=True)
+            (tmp_path / "mutated" / f"{source.suffix[1:]}{place}{source.suffix}").write_bytes(bytes(data))
+    result = extract(tmp_path / "mutated", tmp_path / "features.pkl", Settings(text="none"))
+    assert result.sound + len(result.faulty) + len(result.failed) == 32
+    assert not [fault for _, fault in result.failed + result.faulty if "Error:" in fault]
+    assert MERDataModule(str(tmp_path / "features.pkl"), modalities=["audio"], standardize=False)
+
+
+def test_without_the_extra_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_media(tmp_path / "a.wav", brightness=None)
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MERError, match=r"pip install 'mer-zoo\[clips\]'"):
+        extract(tmp_path, tmp_path / "features.pkl")
 
 
 def test_the_command_tells_what_became_of_the_clips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
