@@ -42,11 +42,12 @@ from mer_zoo.data.files.drafts import Draft, SplitDraft, row_spans
 from mer_zoo.data.files.labels import LABEL_FIELDS, UNIMODAL_FIELDS, read_labels, read_unimodal
 from mer_zoo.data.files.pickles import no_collection
 from mer_zoo.data.files.ragged import longest_of, padded
-from mer_zoo.data.files.sources import read_tree
+from mer_zoo.data.files.sources import read_tree, source_files
 from mer_zoo.data.files.splits import compare_fields, compare_samples, distinct_splits, named_splits
 from mer_zoo.data.files.unlabelled import labelled_part
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import Budget
+from mer_zoo.foreign.budget import STEPS
 
 __all__ = ["Draft", "SplitDraft", "describe", "read_draft"]
 
@@ -54,6 +55,7 @@ LENGTHS = tuple(f"{key}_lengths" for key in MODALITIES)
 FIELDS = (*MODALITIES, "text_bert", *LENGTHS, "id", "raw_text", *LABEL_FIELDS, *UNIMODAL_FIELDS.values())
 FIELDS_OF_A_SPLIT = {*MODALITIES, "text_bert"}
 UNUSED = {"annotations"}  # what MMSA files hold beside the labels, as words
+BYTES_A_STEP, LARGE = 16, 10  # a step more for so many bytes, since a list of words has a few instructions a word
 MAX_HELD = 2**29  # bytes; a compressed file of a megabyte can claim a gigabyte
 
 
@@ -74,9 +76,17 @@ def read_draft(
     Raises:
         MERError: If it cannot be read safely.
     """
-    budget = Budget(str(path))
+    budget = Budget(str(path), steps=STEPS + min(_size_of(path) // BYTES_A_STEP, LARGE * STEPS))
     with no_collection():
         return describe(read_tree(path, budget), budget, told, task, roles)
+
+
+def _size_of(path: Path) -> int:
+    """Bytes of a source; 0 where it cannot be told, of which the reader says why."""
+    try:
+        return sum(file.stat().st_size for file in source_files(path))
+    except OSError:
+        return 0
 
 
 def describe(

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from mer_zoo.data import MOSI
+from mer_zoo.data.files import formats
 from mer_zoo.data.files.formats import read_draft
 from mer_zoo.data.files.sources import source_files
 from mer_zoo.data.store.store import open_corpus
@@ -86,6 +87,18 @@ def test_lists_of_arrays_are_padded(tmp_path: Path, make: Any) -> None:
         for split, own in CLIPS.items()
     }
     check(corpora.dump(tree, tmp_path / "a.pkl"))
+
+
+def test_a_large_list_of_words_may_take_as_many_steps_as_it_has_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = corpora.dump(magbert(), tmp_path / "mosi.pkl")
+    monkeypatch.setattr(formats, "STEPS", 500)
+    with pytest.raises(MERError, match="more than [0-9]{3} steps"):
+        read_draft(path)
+    monkeypatch.setattr(formats, "LARGE", 10**6)
+    monkeypatch.setattr(formats, "BYTES_A_STEP", 1)
+    assert len(read_draft(path).splits["train"].ids) == 5
 
 
 def test_clips_of_another_form_are_named(tmp_path: Path) -> None:
