@@ -28,6 +28,7 @@ from .backbones import (
     LMF as LMF,
     LNLN as LNLN,
     MAGBERT as MAGBERT,
+    MCTN as MCTN,
     MFN as MFN,
     MISA as MISA,
     MPLMM as MPLMM,

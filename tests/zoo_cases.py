@@ -66,6 +66,7 @@ TINY: dict[str, dict[str, Any]] = {
     "MISA": {"dim": 8, "ffn_dim": 16},
     "SelfMM": {"lstm_dims": (8, 8), "out_dims": (8, 8), "fusion_dim": 16, "post_dims": (8, 8, 8)},
     "MAGBERT": {"dim": 16, "depth": 1, "heads": 2},
+    "MCTN": {"dim": 8},
     "DiCMoR": {
         "dim": 32,
         "heads": 2,

@@ -101,6 +101,7 @@ class Named:
         parts: Pattern of their names.
         reason: A sentence.
         always: Whether a few steps show it already.
+        later: Whether a few steps alone show it, and many bring the parts to life.
     """
 
     nest: str
@@ -108,6 +109,7 @@ class Named:
     parts: str
     reason: str
     always: bool = True
+    later: bool = False
 
     def covers(self, nest: str, dead: Dead) -> bool:
         """Whether a dead part is one of them."""
@@ -122,6 +124,10 @@ _SURE = (
 _UNIFORM = (
     "the attention term (Eq. 18), printed or released, is least where both views look at everything alike, and that"
     " is where it takes the last layer, also with a tenth of its weight; with beta: 0 the layer lives"
+)
+_FIRST_STEP = (
+    "where a decoder starts is seen by the attention of its first step alone, which at first looks at everything alike,"
+    " so that rounding hides it; after 96 steps both encoders' maps act"
 )
 NAMED = [
     Named(
@@ -138,6 +144,10 @@ NAMED = [
         "a likelihood above 1 is no loss (kept from the authors' code): once the sequences of a modality are that"
         " likely, its flow learns no more, and goes on making guesses",
         always=False,
+    ),
+    *(
+        Named("MCTN", sign, part, _FIRST_STEP, later=True)
+        for sign, part in (("*", "encoder?.fc*"), ("training swap", "decoder?[[]0.1]"))
     ),
     *(Named("LNLN", "*", f"{part}*", _SURE, always=False) for part in ("check", "estimate", "proxy")),
     Named(
@@ -207,7 +217,9 @@ def unnamed(nest: str, dead: Iterable[Dead]) -> list[Dead]:
 
 def risen(nest: str, dead: Sequence[Dead], few_steps: bool = False) -> list[Named]:
     """Entries of NAMED for parts that are not dead, though they should be, after few steps or many."""
-    due = [entry for entry in NAMED if entry.nest == nest and (entry.always or not few_steps)]
+    due = [
+        entry for entry in NAMED if entry.nest == nest and (few_steps if entry.later else entry.always or not few_steps)
+    ]
     return [entry for entry in due if not any(entry.covers(nest, each) for each in dead)]
 
 

@@ -64,6 +64,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "LMF": {},
     "LNLN": {"dim": 32, "heads": 4, "hyper_heads": 4},
     "MAGBERT": {"dim": 64},
+    "MCTN": {},
     "MFN": {"hidden_dims": (64, 32, 32), "memory_dim": 64},
     "MISA": {"dim": 64, "ffn_dim": 256},
     "MPLMM": {"dim": 32, "heads": 4, "depth": 2},

@@ -14,6 +14,7 @@ from mer_zoo.backbones.lflstm import LFLSTM
 from mer_zoo.backbones.lmf import LMF
 from mer_zoo.backbones.lnln.network import LNLN
 from mer_zoo.backbones.magbert.network import MAGBERT
+from mer_zoo.backbones.mctn.network import MCTN
 from mer_zoo.backbones.mfn import MFN
 from mer_zoo.backbones.misa import MISA
 from mer_zoo.backbones.mplmm.network import MPLMM
@@ -32,6 +33,7 @@ __all__ = [
     "LMF",
     "LNLN",
     "MAGBERT",
+    "MCTN",
     "MFN",
     "MISA",
     "MPLMM",

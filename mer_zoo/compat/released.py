@@ -22,6 +22,7 @@ from mer_zoo.compat.glomo import GLOMO
 from mer_zoo.compat.keymap import KeyMap
 from mer_zoo.compat.lnln import LNLN
 from mer_zoo.compat.magbert import MAGBERT
+from mer_zoo.compat.mctn import MCTN
 from mer_zoo.compat.misa import MISA
 from mer_zoo.compat.mmsa import MMSA
 from mer_zoo.compat.mplmm import MPLMM
@@ -46,7 +47,7 @@ SOURCES: dict[str, KeyMap] = {
     "selfmm": SELFMM,
     "mplmm": MPLMM,
 }
-SOURCES |= {"mmsa": MMSA, "cubemlp": CUBEMLP, "glomo": GLOMO, "dicmor": DICMOR}
+SOURCES |= {"mmsa": MMSA, "cubemlp": CUBEMLP, "glomo": GLOMO, "dicmor": DICMOR, "mctn": MCTN}
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from mer_zoo.backbones import (
     LMF,
     LNLN,
     MAGBERT,
+    MCTN,
     MFN,
     MISA,
     MPLMM,
@@ -72,6 +73,7 @@ SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
     "SelfMM": lambda spec, task: SelfMM(spec, task, fusion_dim=8, post_dims=(6, 4, 6)),
     "MAGBERT": lambda spec, task: MAGBERT(spec, task, dim=8, depth=1, heads=2, embed_dropout=0.0),
     "CubeMLP": lambda spec, task: CubeMLP(spec, task, dim=8, hidden_dims=((6, 3, 8), (4, 3, 8))),
+    "MCTN": lambda spec, task: MCTN(spec, task, dim=6),
     "DiCMoR": lambda spec, task: DiCMoR(
         spec, task, dim=8, heads=2, depth=1, kernels=(1, 3, 1), flow_steps=2, flow_dim=4, refinement_depth=1, seed=1
     ),

@@ -96,6 +96,11 @@ def _causalmer(one: Experiment) -> Iterator[str]:
         else "Epochs are chosen on validation data (auto: the task's own metric)."
     )
     yield "The paper reads the GloVe vectors of MulT's aligned files; other text gives other figures."
+    if "MCTN" in training.nest:
+        yield (
+            "A prediction of MCTN reads the text alone, so all sets without text have the same figures here; those that"
+            " the paper prints differ, as of a chain for each set (chain)."
+        )
     if "CausalMER" in training.nest:
         yield (
             "The paper's text branch starts from the pretrained albert-base-v2; here from random numbers unless"
