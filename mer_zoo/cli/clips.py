@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from pathlib import Path
 
 from mer_zoo.cli.extract import tell
@@ -53,6 +54,7 @@ def predict_clips(args: list[str]) -> int:
 
     data = [f"--data.path={file}", "--data.predict_split=test", "--data.conditions=default"]
     sys.stdout.flush()
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")  # the user gave other ones, on purpose
     run(["predict", f"--config={config}", f"--ckpt_path={options.ckpt_path}", *data, *rest])
     return result.exit_code
 

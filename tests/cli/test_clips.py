@@ -57,7 +57,9 @@ def test_recordings_are_predicted(run: Path, clips: Path, capsys: pytest.Capture
     checkpoint = next((run / "checkpoints").glob("best*.ckpt"))
     assert done("predict", f"--ckpt_path={checkpoint}", f"--clips={clips}", "--processes=0", "--record.folder=out") == 0
     with Path("out/predictions.csv").open(encoding="utf-8", newline="") as file:
-        assert [row["id"] for row in csv.DictReader(file)] == ["one", "two"]
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == ["one", "two"]
+    assert rows[0]["score"] != rows[1]["score"]
     told = capsys.readouterr()
     assert "its vision has 8 steps, of which the model takes the first 4" in told.err
     assert "two: no pictures; no transcript" in told.err
