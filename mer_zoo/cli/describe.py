@@ -43,7 +43,7 @@ def main(args: list[str]) -> None:
     add_split_option(parser)
     options = parser.parse_args(args)
     told = told_labels(options)
-    from mer_zoo.data.portrait.describe import describe
+    from mer_zoo.data.portrait.description import describe
     from mer_zoo.reports.tables import open_console
     from mer_zoo.runs.files import whole_file, write_csv
 

@@ -11,7 +11,7 @@ import pytest
 
 from mer_zoo.cli.describe import main
 from mer_zoo.data.convert import convert
-from mer_zoo.data.portrait.describe import Description, describe
+from mer_zoo.data.portrait.description import Description, describe
 from mer_zoo.errors import MERError
 
 
