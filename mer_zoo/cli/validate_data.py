@@ -90,6 +90,8 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"fault: {shown(str(fault))}"
         if len(fault.ids) > 3:
             yield f"  all {len(fault.ids)}: {' '.join(map(ascii, fault.ids))}"
+    for remedy in dict.fromkeys(fault.remedy for fault in report.faults if fault.remedy):
+        yield f"  remedy: {shown(remedy)}"
     yield report.closing
 
 

@@ -14,7 +14,7 @@ from mer_zoo.data.corpus.meaning import Meaning, converted
 from mer_zoo.data.drafting import draft_any
 from mer_zoo.data.files.features import NanPolicy
 from mer_zoo.data.files.formats import Draft, SplitDraft
-from mer_zoo.data.files.labels import count_labels
+from mer_zoo.data.files.labels import LABEL_FIELDS, count_labels
 from mer_zoo.data.labelling import tasks_for
 from mer_zoo.data.outcomes import Outcome, outcomes
 from mer_zoo.data.survey.columns import check_columns
@@ -29,6 +29,9 @@ from mer_zoo.errors import MERError
 __all__ = ["Report", "examine", "validate"]
 
 KEPT = 2000  # samples of a split that probes see
+SAY = (
+    "say what they mean by --labels, --label_range, --label_names, as the lines above ask; fit has them as data.labels"
+)
 
 
 @dataclass
@@ -114,14 +117,17 @@ def examine(
         [_row(name, split, draft.meaning) for name, split in draft.splits.items()],
         [_lengths(material, name) for name in material.parts],
         faults=draft.faults + [fault for part in parts for fault in part.faults],
-        notes=[*draft.notes, *_lacking(draft), *(note for part in parts for note in part.notes)],
+        notes=[*draft.notes, *(note for part in parts for note in part.notes)],
         labels=_labels_told(draft),
     )
     if report.faults:
         report.not_checked = [NotChecked("what splits share and what tells the label", "faults come first")]
         return report
+    report.notes += _lacking(draft)
     if not draft.question:
         report.outcomes = outcomes(draft, str(path), told)
+    if draft.question or (report.outcomes and all(one.refusal for one in report.outcomes)):
+        report.warnings.append(Finding("no-task", "warning", "no task can be trained on these labels", SAY))
     for found in _look(material, draft.meaning):
         if isinstance(found, NotChecked):
             report.not_checked.append(found)
@@ -136,16 +142,21 @@ def _look(material: Material, meaning: Meaning | None) -> Iterator[Finding | Not
     for part in material.parts.values():  # whole numbers may be written as floats, and be classes
         if part.draft.labels is not None and meaning is not None:
             part.draft.labels = converted(part.draft.labels, meaning)
-    samples = samples_of(material) if meaning is not None else {}
     yield from check_groups(material)
-    yield from check_telling(material, samples)
-    yield from check_lengths(material, samples)
+    if meaning is None and any(part.draft.labels is not None for part in material.parts.values()):
+        yield NotChecked("what tells the label", "it is not clear what labels mean")
+    else:
+        samples = samples_of(material) if meaning is not None else {}
+        yield from check_telling(material, samples)
+        yield from check_lengths(material, samples)
     yield from check_columns(material)
 
 
 def _labels_told(draft: Draft) -> str:
     if draft.question:
         return f"not clear: {draft.question}"
+    if any(fault.field in LABEL_FIELDS for fault in draft.faults) and draft.meaning is None:
+        return ""  # there are some, and they are faulty
     if draft.meaning is None or all(split.labels is None for split in draft.splits.values()):
         return "none, so the file serves predict alone" if draft.splits else ""
     return f"{draft.meaning}, for data.task {tasks_for(draft.meaning)}"

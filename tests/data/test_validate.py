@@ -10,6 +10,7 @@ import pytest
 
 from mer_zoo.cli.validate_data import main
 from mer_zoo.data.convert import convert
+from mer_zoo.data.corpus.meaning import Meaning
 from mer_zoo.data.validate import examine, validate
 from mer_zoo.errors import MERError
 
@@ -100,9 +101,11 @@ def test_the_command_says_what_labels_are_taken_for(
 ) -> None:
     fields: Any = {"train/audio": np.ones((3, 5, 2)), "train/labels": np.array(labels)}
     np.savez(tmp_path / "own.npz", **fields)
-    assert main([str(tmp_path / "own.npz")]) == 0
+    assert main([str(tmp_path / "own.npz")]) == int("not clear" in told)
     printed = capsys.readouterr().out
     assert told in printed
+    assert ("no faults" in printed) != ("warning: no task can be trained on these labels" in printed)
+    assert ("because no split has labels" in printed) == ("labels: none" in told)
     assert ("note: no training sample is 1" in printed) == (labels[0] == 0)
 
 
@@ -223,3 +226,39 @@ def test_options_say_what_labels_mean(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "labels: sentiment in [-3, 3]" in capsys.readouterr().out
     with pytest.raises(MERError, match="--label_range is 'wide'; give two numbers"):
         main([str(path), "--label_range", "wide"])
+
+
+@pytest.mark.parametrize("labels", [[-2.4, 0.0, 1.6], [0.0, 1.0, 5.0]])
+def test_labels_that_are_no_classes_are_faults_where_they_are_said_to_be_some(
+    tmp_path: Path, labels: list[float]
+) -> None:
+    fields: Any = {"train/audio": np.ones((3, 5, 2)), "train/labels": np.array(labels)}
+    np.savez(tmp_path / "own.npz", **fields)
+    report = examine(tmp_path / "own.npz", told=Meaning("classes", names=("a", "b")))
+    assert [fault.field for fault in report.faults] == ["labels"]
+    assert not any("no training sample" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("labels", "remedy"),
+    [
+        ([0.5, np.nan, -1.0], "mend the labels: leave samples"),
+        (["joy", "fear", "joy"], "mend the labels: number classes"),
+    ],
+)
+def test_a_fault_of_labels_tells_what_mends_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], labels: list[Any], remedy: str
+) -> None:
+    fields: Any = {"train/audio": np.ones((3, 5, 2)), "train/labels": np.array(labels)}
+    np.savez(tmp_path / "own.npz", **fields)
+    assert main([str(tmp_path / "own.npz")]) == 1
+    printed = capsys.readouterr().out
+    assert f"  remedy: {remedy}" in printed
+    assert "labels: none" not in printed
+
+
+def test_classes_of_one_name_are_no_task(tmp_path: Path) -> None:
+    fields: Any = {"train/audio": np.ones((3, 5, 2)), "train/labels": np.array([0, 1, 2])}
+    np.savez(tmp_path / "own.npz", **fields)
+    report = examine(tmp_path / "own.npz", told=Meaning("classes", names=("a", "a", "b")))
+    assert [one.kind for one in report.warnings] == ["no-task"]

@@ -178,9 +178,9 @@ class _SplitReader:
         self.count = 0
         self.ids: list[str] = []
 
-    def fault(self, key: str, message: str, wrong: npt.NDArray[np.bool_] | None = None) -> None:
+    def fault(self, key: str, message: str, wrong: npt.NDArray[np.bool_] | None = None, remedy: str = "") -> None:
         ids = () if wrong is None else tuple(self.ids[row] for row in np.flatnonzero(wrong))
-        self.faults.append(Fault(self.name, key, message, ids))
+        self.faults.append(Fault(self.name, key, message, ids, remedy))
 
     def is_empty(self) -> bool:
         """Whether no field has a sample, as extractors write splits that they were not given."""
@@ -210,7 +210,7 @@ class _SplitReader:
                     self.notes.append(f"{key} are missing in all samples, so there are no labels")
                     continue
                 for message, wrong in labels.faults:
-                    self.fault(key, message, wrong)
+                    self.fault(key, message, wrong, labels.remedy)
                 draft.labels, draft.label_field = labels.values, key
                 break
         note_signs(draft, self.fields.get(draft.label_field), self.annotations, self.budget)

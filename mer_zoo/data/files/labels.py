@@ -18,6 +18,12 @@ __all__ = ["LABEL_FIELDS", "UNIMODAL_FIELDS", "Labels", "check_labels", "count_l
 
 LABEL_FIELDS = ("regression_labels", "labels", "classification_labels")
 UNIMODAL_FIELDS = {name: f"regression_labels_{name[0].upper()}" for name in MODALITIES}  # of MMSA's CH-SIMS
+_WORDS = (
+    "mend the labels: number classes from 0 in classification_labels, and put their names beside them into annotations"
+)
+_LACKING = (
+    "mend the labels: leave samples without one out, or put them into a split of their own, where every label is NaN"
+)
 _CLASSES = ("negative", "neutral", "positive")
 
 
@@ -29,11 +35,13 @@ class Labels:
         values: Float32 (N,) numbers, int64 (N,) classes or int64 (N, E) emotions; None if there are none to be read.
         faults: Message and (N,) affected samples, if single ones are affected.
         is_missing: Whether every one is NaN or None, as extractors write them for clips without labels.
+        remedy: What mends the faults, if it is more special than mending the file.
     """
 
     values: npt.NDArray[Any] | None = None
     faults: list[tuple[str, npt.NDArray[np.bool_] | None]] = field(default_factory=list)
     is_missing: bool = False
+    remedy: str = ""
 
 
 def read_labels(key: str, value: Any, budget: Budget | None = None) -> Labels:
@@ -53,7 +61,7 @@ def read_labels(key: str, value: Any, budget: Budget | None = None) -> Labels:
     """
     numbers = as_numbers(value, budget or Budget(key))
     if numbers is None:
-        return Labels(faults=[(f"{key} are not numbers", None)])
+        return Labels(faults=[(f"{key} are not numbers", None)], remedy=_WORDS)
     if numbers.dtype.kind == "f" and numbers.size and np.isnan(numbers).all():
         return Labels(is_missing=True)
     return check_labels(key, numbers)
@@ -98,7 +106,7 @@ def check_labels(key: str, numbers: npt.NDArray[Any]) -> Labels:
     flat = numbers.reshape(len(numbers), -1)
     missing = ~np.isfinite(flat).all(1)
     if missing.any():
-        return Labels(faults=[(f"{key} hold NaN or infinite values", missing)])
+        return Labels(faults=[(f"{key} hold NaN or infinite values", missing)], remedy=_LACKING)
     if flat.shape[1] == 1:
         return _classes(key, flat[:, 0]) if key == "classification_labels" else _numbers(key, flat[:, 0])
     if numbers.ndim == 3 and numbers.shape[2] == 2 and numbers.shape[1] > 1:
