@@ -81,7 +81,9 @@ def _lines(report: Report) -> Iterator[str]:
     if report.labels:
         yield f"labels: {shown(report.labels)}"
     yield from _refused(report)
-    yield from (f"not checked: {shown(str(one))}" for one in report.not_checked)
+    not_checked = [f"not checked: {shown(str(one))}" for one in report.not_checked]
+    if not report.faults:
+        yield from not_checked
     yield from (f"note: {shown(note)}" for note in report.notes)
     for warning in report.warnings:
         yield f"warning: {shown(warning.message)}"
@@ -92,6 +94,8 @@ def _lines(report: Report) -> Iterator[str]:
             yield f"  all {len(fault.ids)}: {' '.join(map(ascii, fault.ids))}"
     for remedy in dict.fromkeys(fault.remedy for fault in report.faults if fault.remedy):
         yield f"  remedy: {shown(remedy)}"
+    if report.faults:  # which are what was asked for
+        yield from not_checked
     yield report.closing
 
 

@@ -14,7 +14,7 @@ from mer_zoo.data.corpus.meaning import Meaning, converted
 from mer_zoo.data.drafting import draft_any
 from mer_zoo.data.files.features import NanPolicy
 from mer_zoo.data.files.formats import Draft, SplitDraft
-from mer_zoo.data.files.labels import LABEL_FIELDS, count_labels
+from mer_zoo.data.files.labels import count_labels
 from mer_zoo.data.labelling import tasks_for
 from mer_zoo.data.outcomes import Outcome, outcomes
 from mer_zoo.data.survey.columns import check_columns
@@ -155,8 +155,8 @@ def _look(material: Material, meaning: Meaning | None) -> Iterator[Finding | Not
 def _labels_told(draft: Draft) -> str:
     if draft.question:
         return f"not clear: {draft.question}"
-    if any(fault.field in LABEL_FIELDS for fault in draft.faults) and draft.meaning is None:
-        return ""  # there are some, and they are faulty
+    if draft.faults and draft.meaning is None:
+        return ""  # there may be faulty ones, and a faulty file serves nothing
     if draft.meaning is None or all(split.labels is None for split in draft.splits.values()):
         return "none, so the file serves predict alone" if draft.splits else ""
     return f"{draft.meaning}, for data.task {tasks_for(draft.meaning)}"

@@ -262,3 +262,13 @@ def test_classes_of_one_name_are_no_task(tmp_path: Path) -> None:
     np.savez(tmp_path / "own.npz", **fields)
     report = examine(tmp_path / "own.npz", told=Meaning("classes", names=("a", "a", "b")))
     assert [one.kind for one in report.warnings] == ["no-task"]
+
+
+@pytest.mark.parametrize("content", [{"audio": np.ones((2, 5, 3))}, {"train": {"labels": np.ones(2)}}, [1, 2], {}])
+def test_the_first_line_of_what_holds_no_corpus_is_its_fault(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: Any
+) -> None:
+    assert main([str(corpora.dump(content, tmp_path / "c.pkl"))]) == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if line[:1].islower()]  # without tables
+    assert lines[0].startswith("fault: ")
+    assert lines[-2].startswith(("not checked: ", "fault: "))
