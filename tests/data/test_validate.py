@@ -264,7 +264,7 @@ def test_classes_of_one_name_are_no_task(tmp_path: Path) -> None:
     assert [one.kind for one in report.warnings] == ["no-task"]
 
 
-@pytest.mark.parametrize("content", [{"audio": np.ones((2, 5, 3))}, {"train": {"labels": np.ones(2)}}, [1, 2], {}])
+@pytest.mark.parametrize("content", [{"audio": np.ones((2, 5, 3))}, [1, 2], {}])
 def test_the_first_line_of_what_holds_no_corpus_is_its_fault(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: Any
 ) -> None:
