@@ -102,13 +102,15 @@ def split_by_group(
         )
     what = by if by in (*NAMED, RECORDING) else f"group of {Path(by).name}"
     note = f"splits made by mer-zoo split (by {what}, seed {seed}, test {test:g}, valid {valid:g}): no {what} is in two"
+    left_out = sum(len(split) for split in corpus.splits.values()) - len(groups)
+    notes = [note, *([f"{plural(left_out, 'sample')} without a label left out"] if left_out else [])]
     places = np.array([SPLITS.index(name) for name in splits])
     write_regrouped(Regrouped(corpus, pool, places, SPLITS), source, dest, note, lambda _: None, progress)
     rows = []
     for name in SPLITS:
         own = [group for group, split in zip(groups, splits, strict=True) if split == name]
         rows.append([name, str(len(own)), str(len(set(own)))])
-    return Table(f"{source.name} by {what}", ["split", "samples", "groups"], rows, [note])
+    return Table(f"{source.name} by {what}", ["split", "samples", "groups"], rows, notes)
 
 
 def _groups(corpus: Corpus, pool: Pool, by: str) -> list[str]:
@@ -122,6 +124,8 @@ def _groups(corpus: Corpus, pool: Pool, by: str) -> list[str]:
         groups = [name for part in pool.parts for name in recordings(part.ids) or [""] * len(part)]
         remedy = "give it ids such as video$_$clip"
     else:
+        if ".csv" not in by.lower() and not Path(by).expanduser().exists():
+            raise MERError(f"--by is {by[:60]!r}; take {', '.join(NAMED)}, {RECORDING} or a CSV file of ids and groups")
         of = read_groups(Path(by).expanduser() if ":" not in by else by)
         groups, remedy = [of.get(name, "") for name in ids], "give the file a line for each id"
     lacking = [name for name, group in zip(ids, groups, strict=True) if not group]

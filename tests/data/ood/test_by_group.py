@@ -86,12 +86,22 @@ def test_groups_of_a_file_from_the_command_line(
         ({"by": "speaker", "test": 0.5, "valid": 0.49}, r"10 groups by speaker, of which none is left for train"),
         ({"by": "speaker", "seed": -1}, "seed is -1; give at least 0"),
         ({"by": "nowhere.csv"}, "cannot be read as a CSV file"),
+        ({"by": "turn"}, "--by is 'turn'; take speaker, dialogue, recording or a CSV file"),
     ],
 )
 def test_what_cannot_be_split(source: Path, tmp_path: Path, options: dict[str, Any], why: str) -> None:
     with pytest.raises(MERError, match=why):
         split_by_group(source, tmp_path / "new", **options)
     assert not (tmp_path / "new").exists()
+
+
+def test_samples_without_a_label_are_told_of(tmp_path: Path) -> None:
+    tree = corpora.mmsa()
+    for split in tree.values():
+        split.pop("classification_labels", None)
+    tree["test"]["regression_labels"] = np.full(len(tree["test"]["raw_text"]), np.nan)
+    table = split_by_group(corpora.dump(tree, tmp_path / "a.pkl"), tmp_path / "new", "recording", test=0.3)
+    assert table.notes[1:] == [f"{len(tree['test']['raw_text'])} samples without a label left out"]
 
 
 def test_a_file_that_tells_no_speakers(tmp_path: Path) -> None:
