@@ -157,6 +157,10 @@ def read_meaning(
         )
     if kind in ("classes", "binary"):
         return _classes(known, flat, told, kind)
+    if told.names:
+        return Reading(
+            question="its labels are no whole numbers from 0, but classes are named; leave data.label_names out"
+        )
     return _sentiment(known, flat, told)
 
 

@@ -128,3 +128,9 @@ def test_labels_are_brought_into_the_form_of_their_kind() -> None:
     assert converted(np.array([-1.0, 1.0, 1.0]), Meaning("binary")).tolist() == [0, 1, 1]
     scores = np.array([-1.0, 0.4], np.float32)
     assert converted(scores, Meaning("sentiment", (-3, 3))) is scores
+
+
+def test_names_of_classes_are_not_forgotten_where_signs_say_sentiment() -> None:
+    reading = read_meaning({"train": np.array([-2.4, 0.0, 1.6])}, Meaning(names=("joy", "anger")))
+    assert reading.meaning is None
+    assert "leave data.label_names out" in reading.question
