@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mer_zoo.batch import MODALITIES
 from mer_zoo.data.corpus.checks import MAX_ID, SPLIT_NAME, Fault, plural, size_of
 from mer_zoo.data.corpus.contents import Contents, equal_splits, really_shared
+from mer_zoo.data.corpus.conversation import UNKNOWN
 from mer_zoo.data.corpus.overlap import MAX_OVERLAPS, REMEDY, named_samples, overlap_faults, sharing
 from mer_zoo.data.corpus.tokens import BERT, found_tokens
 from mer_zoo.data.files.drafts import Draft, SplitDraft
@@ -184,6 +186,8 @@ def compare_samples(draft: Draft, numbered: Sequence[str]) -> None:
         _join_split_and_id(draft, ids, overlapping, named)
     else:
         _note_repeating(draft, named, overlapping)
+    if not really:
+        _separate_dialogues(draft, contents)
     for one, other in equal_splits({name: content.arrays for name, content in contents.items()}):
         if (one, other) not in really:
             draft.faults.append(Fault("", "", f"{one} and {other} hold the same data", (), REMEDY))
@@ -213,6 +217,61 @@ def _join_split_and_id(
         joined, anew = draft.splits[split], [row for row, name in enumerate(own) if name in twice]
         joined.ids = [f"{split}_{name}" if name in twice else name for name in own]
         joined.conversation = joined.conversation.with_split(split, anew)
+
+
+def _separate_dialogues(draft: Draft, contents: Mapping[str, Contents]) -> None:
+    """Let the split join names of dialogues that begin anew in each split where ids do not.
+
+    A dialogue has one sample at each turn: where another split has other samples at the same turns, its dialogues are
+    others of the same names. Where turns are not told, or often stand twice in a split, nothing tells. Splits that a
+    dialogue was dealt out to keep its name.
+
+    Args:
+        draft: The splits as read.
+        contents: What each of them holds.
+    """
+    turns = {name: _turns(split) for name, split in draft.splits.items()}
+    once = {name: {turn for turn, n in Counter(own).items() if n == 1 and turn} for name, own in turns.items()}
+    told = sum(bool(turn) for own in turns.values() for turn in own)
+    if 10 * (told - sum(map(len, once.values()))) > told:
+        return
+    named = {name: set(map(_dialogue, own)) for name, own in once.items()}
+    contested, peaceful = dict[tuple[str, str], str](), set[str]()
+    for one, other in sharing(named):
+        both = once[one] & once[other]
+        if both and len(contested) < MAX_OVERLAPS:
+            own, its = (replace(contents[name], ids=turns[name]) for name in (one, other))
+            both -= really_shared(own, its, both)
+        if 2 * len(set(map(_dialogue, both))) >= len(named[one] & named[other]):
+            contested[one, other] = min(both)
+        else:
+            peaceful |= {one, other}
+    anew = {name for pair in contested for name in (set(pair) - peaceful or pair)}
+    longest = max((len(name) for split in anew for name in draft.splits[split].conversation.dialogue or ()), default=0)
+    if anew and longest + max(map(len, anew)) >= MAX_ID:
+        draft.faults.append(Fault("", "", f"dialogues begin anew in each split and have nearly {MAX_ID} characters"))
+        return
+    for (one, other), turn in list(contested.items())[:1]:
+        name, example = one if one in anew else other, _dialogue(turn)
+        draft.notes.append(
+            f"dialogues begin anew in each split (turn {turn.partition(' ')[0]} of {example} is another sample in {one}"
+            f" and in {other}), so the split joins their names: {name}_{example}"
+        )
+    for name in anew:
+        split = draft.splits[name]
+        split.conversation = split.conversation.with_split(name, range(len(split.ids)))
+
+
+def _turns(split: SplitDraft) -> list[str]:
+    """Turn and dialogue of each sample, empty where one of them is not told."""
+    dialogue, turn = split.conversation.dialogue, split.conversation.turn
+    if dialogue is None or turn is None:
+        return [""] * len(split.ids)
+    return [f"{at} {name}" if name and at != UNKNOWN else "" for at, name in zip(turn, dialogue, strict=True)]
+
+
+def _dialogue(turn: str) -> str:
+    return turn.partition(" ")[2]
 
 
 def _note_repeating(draft: Draft, named: Mapping[str, set[str]], overlapping: Sequence[tuple[str, str]]) -> None:

@@ -16,7 +16,9 @@ from mer_zoo.data import MERDataModule, open_corpus
 from mer_zoo.data.corpus.arrays import StoredArray
 from mer_zoo.data.corpus.conversation import Conversation
 from mer_zoo.data.files.conversations import read_conversation
+from mer_zoo.data.files.drafts import Draft, SplitDraft
 from mer_zoo.data.files.formats import read_draft
+from mer_zoo.data.files.splits import compare_samples
 from mer_zoo.data.ood.resplit import split_ood
 from mer_zoo.data.store.store import write_store
 from mer_zoo.errors import MERError
@@ -88,8 +90,98 @@ def test_tables_of_meld_reach_the_batch(tmp_path: Path) -> None:
 def test_keys_and_types_of_pickles(tmp_path: Path, keys: tuple[str, ...], kind: Any) -> None:
     fields = {key: kind(column) for key, column in zip(keys, told(6).values(), strict=True)}
     split = open_corpus(pickled(tmp_path / "a.pkl", fields)).split("test")
-    wanted = told(6)
-    assert split.conversation == Conversation(["Ross", "Ann"] * 3, wanted["dialogue"], wanted["turn"])
+    dialogues = [f"test_{number}" for number in told(6)["dialogue"]]  # since they begin anew in each split
+    assert split.conversation == Conversation(["Ross", "Ann"] * 3, dialogues, told(6)["turn"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "joined"),
+    [
+        (("dialogue", "turn"), True),
+        (("dialogue",), False),  # samples of one dialogue may have been dealt out to splits
+    ],
+)
+def test_numbers_of_dialogues_that_begin_anew_are_joined_where_ids_do_not(
+    tmp_path: Path, fields: tuple[str, ...], joined: bool
+) -> None:
+    ids = {split: [f"{split}{row}" for row in range(6)] for split in FILES}
+    corpus = open_corpus(pickled(tmp_path / "a.pkl", {name: told(6)[name] for name in fields}, **ids))
+    dialogues = {name: split.conversation.dialogue for name, split in corpus.splits.items()}
+    assert (dialogues["train"], dialogues["test"]) == (
+        (["train_0"] * 3 + ["train_1"] * 3, ["test_0"] * 3 + ["test_1"] * 3) if joined else (told(6)["dialogue"],) * 2
+    )
+    assert any("dialogues begin anew in each split (turn 0 of 0 is" in note for note in corpus.notes) == joined
+
+
+def test_a_dialogue_whose_turns_were_dealt_out_to_splits_stays_one(tmp_path: Path) -> None:
+    tree = {
+        split: {
+            "audio": np.random.default_rng(place).normal(size=(6, 4, 3)),
+            "regression_labels": np.linspace(-2, 2, 6),
+            "dialogue": ["a"] * 6,
+            "turn": list(range(place, 18, 3)),
+        }
+        for place, split in enumerate(FILES)
+    }
+    corpus = open_corpus(corpora.dump(tree, tmp_path / "a.pkl"))
+    assert {name for split in corpus.splits.values() for name in split.conversation.dialogue or ()} == {"a"}
+
+
+def drafted(**splits: tuple[list[str], list[int]]) -> Draft:
+    """Splits of unlike samples with these dialogues and turns, as read."""
+    draft, rng = Draft(), np.random.default_rng(0)
+    for name, (dialogue, turn) in splits.items():
+        count = len(turn)
+        ids = [f"{name}{row}" for row in range(count)]
+        features = {"audio": _stored(rng.normal(size=(count, 2, 2)))}
+        draft.splits[name] = SplitDraft(ids, features=features, conversation=Conversation(None, dialogue, turn))
+    compare_samples(draft, [])
+    return draft
+
+
+def test_long_dialogues_of_few_turns_in_common_are_joined() -> None:
+    draft = drafted(train=(["0", "0", "1"], [0, 1, 0]), test=(["0"] * 30, list(range(30))))
+    assert draft.splits["test"].conversation.dialogue == ["test_0"] * 30
+    assert draft.splits["train"].conversation.dialogue == ["train_0", "train_0", "train_1"]
+
+
+def test_only_the_split_whose_dialogues_begin_anew_is_joined() -> None:
+    draft = drafted(train=(["0"] * 3, [0, 2, 4]), valid=(["0"] * 2, [1, 3]), test=(["0"] * 5, list(range(5))))
+    found = {name: set(split.conversation.dialogue or ()) for name, split in draft.splits.items()}
+    assert found == {"train": {"0"}, "valid": {"0"}, "test": {"test_0"}}
+    assert any("in train and in test), so the split joins their names: test_0" in note for note in draft.notes)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ((["0"] * 4, [0, 0, 1, 1]), (["0"] * 2, [0, 1])),  # turns that are counted for each speaker
+        ((["0"] * 2, [-1, -1]), (["0"] * 2, [-1, -1])),
+        ((["", ""], [0, 1]), (["", ""], [0, 1])),
+        ((["0", "1", "2"], [0, 0, 0]), (["0", "1", "2"], [0, 1, 1])),  # one slip
+    ],
+)
+def test_dialogues_that_nothing_tells_apart_keep_their_names(
+    train: tuple[list[str], list[int]], test: tuple[list[str], list[int]]
+) -> None:
+    draft = drafted(train=train, test=test)
+    assert [split.conversation.dialogue for split in draft.splits.values()] == [train[0], test[0]]
+    assert not [note for note in draft.notes if "dialogues begin anew" in note]
+
+
+def test_the_same_samples_under_other_conditions_stay_of_one_dialogue(tmp_path: Path) -> None:
+    tree = {
+        split: {
+            "audio": np.random.default_rng(place).normal(size=(6, 4, 3)),
+            "regression_labels": np.linspace(-2, 2, 6),
+            "raw_text": [f"{split[:4]} says {row}" for row in range(6)],
+            "dialogue": [f"{split[:4]}{row // 3}" for row in range(6)],
+            "turn": [row % 3 for row in range(6)],
+        }
+        for place, split in enumerate(("train", "valid", "test", "test_noisy"))
+    }
+    corpus = open_corpus(corpora.dump(tree, tmp_path / "a.pkl"))
+    assert corpus.split("test_noisy").conversation.dialogue == ["test0"] * 3 + ["test1"] * 3
 
 
 def test_without_fields_nothing_is_told(tmp_path: Path) -> None:
@@ -121,10 +213,20 @@ def test_what_is_no_such_field_is_left_out(given: dict[str, Any], wanted: Conver
     assert [each[: len(note)] for each in notes] == ([note] if note else [])
 
 
-def test_dialogues_of_distinct_ids_keep_their_names(tmp_path: Path) -> None:
-    ids = {split: [f"{split}{row}" for row in range(6)] for split in FILES}
-    corpus = open_corpus(pickled(tmp_path / "a.pkl", told(6), **ids))
-    assert {name for split in corpus.splits.values() for name in split.conversation.dialogue or ()} == {"0", "1"}
+def test_dialogues_of_distinct_ids_and_names_keep_their_names(tmp_path: Path) -> None:
+    tree = {
+        split: {
+            "audio": np.random.default_rng(place).normal(size=(6, 4, 3)),
+            "regression_labels": np.linspace(-2, 2, 6),
+            "id": [f"{split}{row}" for row in range(6)],
+            "dialogue": [f"{place}{row // 3}" for row in range(6)],
+            "turn": [row % 3 for row in range(6)],
+        }
+        for place, split in enumerate(FILES)
+    }
+    corpus = open_corpus(corpora.dump(tree, tmp_path / "a.pkl"))
+    names = {name for split in corpus.splits.values() for name in split.conversation.dialogue or ()}
+    assert names == {f"{place}{dialogue}" for place in range(3) for dialogue in range(2)}
 
 
 def test_new_splits_keep_what_is_told(tmp_path: Path) -> None:
@@ -135,8 +237,11 @@ def test_new_splits_keep_what_is_told(tmp_path: Path) -> None:
     for split in open_corpus(tmp_path / "ood").splits.values():
         columns = dict(split.conversation).values()
         found |= {name: row for name, *row in zip(split.ids, *columns, strict=True)}
-    whole = list(zip(["Ross", "Ann"] * 30, told(60)["dialogue"], told(60)["turn"], strict=True))
-    assert found == {f"{split}{row}": list(whole[row]) for split in FILES for row in range(60)}
+    assert found == {
+        f"{split}{row}": [["Ross", "Ann"][row % 2], f"{split}_{row // 3}", row % 3]  # joined when read, and once
+        for split in FILES
+        for row in range(60)
+    }
 
 
 def test_store_that_others_changed_is_refused(tmp_path: Path) -> None:
