@@ -20,6 +20,7 @@ from file_fuzz import hostile_npy, hostile_safetensors
 from fuzzing import Target
 from json_fuzz import damage_bytes, hostile_json
 from pickle_fuzz import hostile_pickle
+from reader_fuzz import Datasets, Fields, Listings, Sequences, use
 from size_fuzz import grown
 from typing_extensions import override
 
@@ -33,8 +34,7 @@ from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.dataset import SplitDataset, check_labels
 from mer_zoo.data.files import numpy_pickles
 from mer_zoo.data.files.clips import fields_of_clips
-from mer_zoo.data.files.drafts import Draft
-from mer_zoo.data.files.features import check_present, scan_split
+from mer_zoo.data.files.features import check_present
 from mer_zoo.data.files.formats import describe, read_draft
 from mer_zoo.data.files.pickles import load_pickle
 from mer_zoo.data.store.store import META, is_store, open_store, write_store
@@ -47,12 +47,6 @@ __all__ = ["TARGETS"]
 
 BERT = {"model_type": "bert", "vocab_size": 50, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
 BERT |= {"intermediate_size": 8, "max_position_embeddings": 30}
-
-
-def _use(draft: Draft) -> None:
-    """Read the features too, as a conversion would."""
-    for name, split in draft.splits.items():
-        scan_split(name, split, "error")
 
 
 class Pickles(Target):
@@ -77,7 +71,7 @@ class Pickles(Target):
     def read(self) -> bool:
         budget = Budget("corpus.pkl")
         tree = fields_of_clips(load_pickle(self.folder / "corpus.pkl", budget), budget)
-        _use(describe(tree, budget))
+        use(describe(tree, budget))
         return self.reached
 
 
@@ -112,18 +106,20 @@ class Files(Target):
 
     @override
     def read(self) -> bool:
-        _use(read_draft(self.path))
+        use(read_draft(self.path))
         return True
 
 
 class Forms(Target):
-    """Tables beside one file a clip, and files of torch.save."""
+    """Tables beside one file a clip, maybe with what their labels mean, and files of torch.save."""
+
+    ABOUT = ({"labels": "classes", "names": ["joy", "fear"]}, {"labels": "sentiment", "range": [-3, 3]})
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         clips = [clip for own in corpora.clips().values() for clip in own]
-        self.table = "id,mode,text,label,emotion,Speaker\n" + "".join(
-            f"{name},{('train', 'dev', 'test')[row % 3]},{' '.join(words)},{label.item()},joy,Ann\n"
+        self.table = "id,mode,text,label,emotion,Speaker,Dialogue_ID,Utterance_ID,label_T\n" + "".join(
+            f"{name},{('train', 'dev', 'test')[row % 3]},{' '.join(words)},{label.item()},joy,Ann,{row // 4},{row},1\n"
             for row, ((words, _, _), label, name) in enumerate(clips)
         )
         self.arrays = {f"audio/{name}": audio for (_, _, audio), _, name in clips}
@@ -147,6 +143,9 @@ class Forms(Target):
         self.path = self.folder / "own"
         table = self.table.encode()
         (self.path / "labels.csv").write_bytes(damage_bytes(rng, table) if rng.random() < 0.6 else table)
+        (self.path / "about.json").unlink(missing_ok=True)
+        if rng.random() < 0.4:
+            (self.path / "about.json").write_bytes(hostile_json(rng, rng.choice(self.ABOUT)))
         (self.path / f"{self.hit}.npy").write_bytes(self.sound[self.hit])
         self.hit = rng.choice(sorted(self.arrays))
         sound = self.sound[self.hit]
@@ -155,7 +154,7 @@ class Forms(Target):
 
     @override
     def read(self) -> bool:
-        _use(read_draft(self.path))
+        use(read_draft(self.path))
         return True
 
 
@@ -261,7 +260,7 @@ class Sizes(Target):
                 use_corpus(corpus, name)
         else:
             draft = read_draft(self.path)
-            _use(draft)
+            use(draft)
             if draft.faults:
                 raise fault_error("corpus", draft.faults)
         return True
@@ -322,6 +321,10 @@ TARGETS: dict[str, type[Target]] = {
     "pickles": Pickles,
     "files": Files,
     "forms": Forms,
+    "fields": Fields,
+    "listings": Listings,
+    "datasets": Datasets,
+    "sequences": Sequences,
     "stores": Stores,
     "exports": Exports,
     "sizes": Sizes,

@@ -1,14 +1,16 @@
 """What becomes of hostile files: a table of many inputs of every kind, and the number of each that went wrong.
 
-    python -m benchmarks.faults.fuzz_pickles                                   # 100,000 pickles and 21,000 others
+    python -m benchmarks.faults.fuzz_pickles                                   # 100,000 pickles and 41,000 others
     python -m benchmarks.faults.fuzz_pickles --count 1000000 --first 100000 --jobs 8 --only pickles
+    python -m benchmarks.faults.fuzz_pickles --count 400000 --only fields --only listings --only datasets
     python tests/fuzz_process.py 30 pickles 2720 1                           # one input again
 
-Inputs are made by tests/fuzz_targets.py from sound files of every format, each from its number alone. Each is read in a
-process that may take 2 GiB beyond what Python and its libraries have taken before, is stopped after 2 s of processor
-time, and is told on by the interpreter's audit events when it imports, compiles or executes anything, opens a file for
-writing, starts a process or a connection. "Reached": for pickles, an array was built of what is in the file; for the
-others, as "accepted". The exit code is 1 after any finding.
+Inputs are made by tests/fuzz_targets.py and tests/reader_fuzz.py from sound files of every format, each from its
+number alone; those of sequences and datasets need h5py and pyarrow. Each is read in a process that may take 2 GiB
+beyond what Python and its libraries have taken before, is stopped after 2 s of processor time, and is told on by the
+interpreter's audit events when it imports, compiles or executes anything, opens a file for writing, starts a process or
+a connection. "Reached": for pickles, an array was built of what is in the file; for the others, as "accepted". The exit
+code is 1 after any finding.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 from fuzz_process import fuzz
 from fuzzing import COUNTS, Tally
 
-SHARES = {"pickles": 1.0, "files": 0.05, "forms": 0.05, "stores": 0.05, "exports": 0.05, "sizes": 0.01}
+TWENTIETH = ("files", "forms", "fields", "listings", "datasets", "sequences", "stores", "exports")
+SHARES = {"pickles": 1.0, **dict.fromkeys(TWENTIETH, 0.05), "sizes": 0.01}
 HEADINGS = {"other": "other errors", "slow": "over 2 s", "memory": "over 2 GiB"}
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from fuzz_process import fuzz
 from fuzz_targets import Files, Forms, Stores
-from fuzzing import Tally, read_many
+from fuzzing import Tally, Target, read_many
+from reader_fuzz import Datasets, Fields, Listings, Sequences
 from size_fuzz import KINDS
 
 GROWN = len(KINDS) + 20  # one of each kind, and some of sizes drawn by chance
@@ -69,3 +70,15 @@ def test_hostile_folders_and_archives(tmp_path: Path, target: type[Files | Forms
     assert tally.findings == []
     assert tally.counts["accepted"] >= 10
     assert tally.counts["refused"] >= 100
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("target", "library"), [(Fields, "numpy"), (Listings, "csv"), (Datasets, "pyarrow"), (Sequences, "h5py")]
+)
+def test_hostile_corpora_of_other_forms(tmp_path: Path, target: type[Target], library: str) -> None:
+    pytest.importorskip(library)
+    tally = read_many(target(tmp_path), range(40))
+    assert tally.findings == []
+    assert tally.counts["accepted"] >= 3
+    assert tally.counts["refused"] >= 10
