@@ -113,7 +113,9 @@ def check_labels(key: str, numbers: npt.NDArray[Any]) -> Labels:
         wrong = (numbers.sum(2) != 1).any(1) | (numbers * (1 - numbers) != 0).any((1, 2))
         return _checked(numbers.argmax(2), f"{key} are not one-hot", wrong)
     if numbers.ndim == 2:
-        return _checked(numbers.astype(np.int64), f"{key} of emotions are not 0 or 1", (numbers * (1 - numbers)).any(1))
+        with np.errstate(over="ignore", invalid="ignore"):
+            values, wrong = numbers.astype(np.int64), (numbers * (1 - numbers)).any(1)
+        return _checked(values, f"{key} of emotions are not 0 or 1", wrong)
     return Labels(faults=[(f"{key} have shape {numbers.shape}, which is neither sentiment nor emotions", None)])
 
 

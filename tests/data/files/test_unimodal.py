@@ -14,7 +14,7 @@ import torch
 from mer_zoo.batch import Batch
 from mer_zoo.data import MOSI
 from mer_zoo.data.convert import convert
-from mer_zoo.data.files.labels import read_unimodal
+from mer_zoo.data.files.labels import check_labels, read_unimodal
 from mer_zoo.data.store.store import open_corpus
 from mer_zoo.data.validate import examine
 from mer_zoo.errors import MERError
@@ -133,3 +133,11 @@ def test_lists_with_gaps_are_read() -> None:
     values = read_unimodal("regression_labels_T", [0.5, None, float("nan"), -1]).values
     assert values is not None
     np.testing.assert_array_equal(values, np.array([0.5, np.nan, np.nan, -1], "f4"))
+
+
+@pytest.mark.filterwarnings("error")
+def test_emotions_beyond_whole_numbers_are_a_fault_and_no_warning() -> None:
+    (message, wrong), *_ = check_labels("labels", np.full((3, 2), 1e300)).faults
+    assert message == "labels of emotions are not 0 or 1"
+    assert wrong is not None
+    assert wrong.tolist() == [True] * 3
