@@ -205,7 +205,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_what_the_pages_name_is_there_after_one_import() -> None:
     """In a process of its own: here others have imported the rest."""
-    names = sorted({name for page in DOCS for name in re.findall(r"\bmer_zoo(?:\.\w+)+", page.read_text("utf-8"))})
+    named = re.compile(r"(?<!from )\bmer_zoo(?:\.\w+)+")  # what is imported from is imported by the blocks themselves
+    names = sorted({name for page in DOCS for name in named.findall(page.read_text("utf-8"))})
     assert len(names) >= 10
     code = "import sys; from operator import attrgetter; import mer_zoo\n"
     code += "for name in sys.argv[1:]: attrgetter(name.removeprefix('mer_zoo.'))(mer_zoo)"
