@@ -106,9 +106,10 @@ def share_out(
     if len(lacking) or (sizes < reserved.sum(0)).any():
         label = int(lacking[0]) if len(lacking) else int(totals.argmin())
         wanted = ", ".join(f"{count} in {name}" for name, count in zip(SPLITS, enough, strict=True))
+        lower = ", or lower --min-per-class" if totals[label] >= len(SPLITS) else ""  # which is 1 at least
         raise MERError(
             f"{source} has {plural(int(totals[label]), 'sample')} of class {names[label]}, too few for {wanted}; "
-            f"{coarser}add samples, or lower --min-per-class"
+            f"{coarser}add samples{lower}"
         )
     shares = _filled(totals, sizes, reserved)
     return _shifted(shares, enough, label_shift, source) if label_shift else shares

@@ -77,3 +77,11 @@ def test_presets_are_the_released_sets() -> None:
 def test_shifts_that_there_are_not(wanted: float | str) -> None:
     with pytest.raises(MERError, match="give a number from -1 to 1, or one of cider-mosi, cider-mosei"):
         label_shift_of(wanted)
+
+
+@pytest.mark.parametrize(("rare", "lowered"), [(0, False), (2, False), (5, True)])
+def test_what_lowering_cannot_mend_is_not_said(rare: int, lowered: bool) -> None:
+    classes, origin = np.array([0] * 40 + [1] * rare), np.arange(40 + rare) % 3
+    with pytest.raises(MERError, match=f"{rare} samples of class b, too few .* add samples") as refused:
+        share_out(classes, origin, ["a", "b"], 3, 0.0, "a corpus")
+    assert ("--min-per-class" in str(refused.value)) == lowered
