@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mer_zoo.cli.corpora import add_label_options, told_labels
+from mer_zoo.data.label_options import add_label_options, told_labels
 from mer_zoo.data.roles import add_split_option, chosen_splits
 
 __all__ = ["main"]

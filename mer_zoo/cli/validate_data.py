@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mer_zoo.cli.corpora import add_label_options, told_labels
+from mer_zoo.data.label_options import add_label_options, told_labels
 from mer_zoo.data.roles import add_split_option, chosen_splits
 from mer_zoo.text import shown
 

@@ -11,8 +11,10 @@ import numpy as np
 from mer_zoo.data.corpus.checks import plural
 from mer_zoo.data.corpus.conversation import NAMED, Conversation, recordings
 from mer_zoo.data.corpus.corpus import Corpus
+from mer_zoo.data.corpus.meaning import Meaning
 from mer_zoo.data.files.features import NanPolicy
 from mer_zoo.data.files.groups import read_groups
+from mer_zoo.data.label_options import LABEL_OPTIONS, add_label_options, told_labels
 from mer_zoo.data.ood.pool import Pool
 from mer_zoo.data.ood.regrouped import Regrouped, check_free, write_regrouped
 from mer_zoo.data.store.store import open_corpus
@@ -62,6 +64,7 @@ def split_by_group(
     test: float = SHARES["test"],
     valid: float = SHARES["valid"],
     nan: NanPolicy = "error",
+    told: Meaning | None = None,
     progress: bool = False,
 ) -> Table:
     """Distribute the labelled samples of a corpus anew so that no group is in two splits.
@@ -75,6 +78,7 @@ def split_by_group(
         test: Share of the samples that test gets, or a little more.
         valid: The same of valid.
         nan: Whether NaN and infinity in features are an error or become zero.
+        told: What labels mean, as far as the user says it.
         progress: Whether to show progress bars.
 
     Returns:
@@ -90,7 +94,7 @@ def split_by_group(
     if not (test > 0 and valid > 0 and test + valid < 1):
         raise MERError(f"test is {test} and valid {valid}; give shares above 0 that leave some samples to train on")
     check_free(source, dest)
-    corpus = open_corpus(source, nan=nan, progress=progress)
+    corpus = open_corpus(source, nan=nan, progress=progress, told=told)
     pool = Pool.labelled(corpus)
     groups = _groups(corpus, pool, by)
     splits = drawn_splits(groups, seed, {"test": test, "valid": valid})
@@ -163,7 +167,10 @@ def main(args: list[str]) -> None:
     parser.add_argument("--test", type=float, default=SHARES["test"], help="share of the samples to test on")
     parser.add_argument("--valid", type=float, default=SHARES["valid"], help="share of the samples to validate on")
     parser.add_argument("--nan", choices=["error", "zero"], default="error", help="refuse NaN, or put 0 in its place")
-    options = vars(parser.parse_args(args))
+    add_label_options(parser)
+    parsed = parser.parse_args(args)
+    told = told_labels(parsed)
+    options = {name: value for name, value in vars(parsed).items() if name not in LABEL_OPTIONS}
     console = open_console()
-    split_by_group(**options, progress=True).show(console)
+    split_by_group(**options, told=told, progress=True).show(console)
     console.print(f"written to {options['dest']}", markup=False, highlight=False, soft_wrap=True)

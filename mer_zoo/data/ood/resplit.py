@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 
+from mer_zoo.data.corpus.meaning import Meaning
 from mer_zoo.data.dataset import check_labels
 from mer_zoo.data.files.features import NanPolicy
+from mer_zoo.data.label_options import LABEL_OPTIONS, add_label_options, told_labels
 from mer_zoo.data.labelling import build_for, taken_for
 from mer_zoo.data.ood.partition import Ints, WordTable, anneal, draw_partition, frequent_words, length_strata
 from mer_zoo.data.ood.pool import Pool, WordKind
@@ -42,6 +42,7 @@ def split_ood(
     length_bins: int = 5,
     label_shift: float | str = 0.0,
     nan: NanPolicy = "error",
+    told: Meaning | None = None,
     progress: bool = False,
 ) -> ShiftReport:
     """Distribute the labelled samples of a corpus anew so that words mean other classes in testing than in training.
@@ -63,6 +64,7 @@ def split_ood(
             a number or a preset, see :mod:`mer_zoo.data.ood.shares`; with 0 all splits have the same classes. It is of
             sentiment alone.
         nan: Whether NaN and infinity in features are an error or become zero.
+        told: What labels mean, as far as the user says it.
         progress: Whether to show progress bars.
 
     Returns:
@@ -83,7 +85,7 @@ def split_ood(
     if shift and task == "classes":
         raise MERError("label_shift is of positive and negative samples, which task classes has not; leave it out")
     check_free(source, dest)
-    corpus = open_corpus(source, nan=nan, progress=progress, task=taken_for(task))
+    corpus = open_corpus(source, nan=nan, progress=progress, told=told, task=taken_for(task))
     pool = Pool.of(corpus)
     meant = build_for(corpus, task)
     for part in pool.parts:
@@ -165,8 +167,11 @@ def main(args: list[str]) -> None:
         f" {', '.join(LABEL_SHIFTS)} (default: 0)",
     )
     parser.add_argument("--nan", choices=["error", "zero"], default="error", help="refuse NaN, or put 0 in its place")
-    options: Mapping[str, Any] = vars(parser.parse_args(args))
-    report = split_ood(**options, progress=True)
+    add_label_options(parser)
+    parsed = parser.parse_args(args)
+    told = told_labels(parsed)
+    options = {name: value for name, value in vars(parsed).items() if name not in LABEL_OPTIONS}
+    report = split_ood(**options, told=told, progress=True)
     console = open_console()
     for table in report.tables(shown=12):
         table.show(console)

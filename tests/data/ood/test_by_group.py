@@ -110,3 +110,19 @@ def test_a_file_that_tells_no_speakers(tmp_path: Path) -> None:
         MERError, match=r"the speaker of 4 samples .* not told.*; give it a field speaker, or take other"
     ):
         split_by_group(corpora.dump(tree, tmp_path / "a.pkl"), tmp_path / "new", "speaker")
+
+
+def test_the_command_is_told_what_labels_mean(tmp_path: Path) -> None:
+    fields = {
+        split: {
+            "audio": np.random.default_rng(place).normal(size=(8, 2, 3)),
+            "labels": np.linspace(0.2, 0.8, 8),  # of which scale?
+            "speaker": [f"{split}{row}" for row in range(8)],
+        }
+        for place, split in enumerate(COUNTS)
+    }
+    source = corpora.dump(fields, tmp_path / "scores.pkl")
+    main([str(source), str(tmp_path / "new"), "--by", "speaker", "--label_range=[0,1]"])
+    meaning = open_corpus(tmp_path / "new").meaning
+    assert meaning is not None
+    assert meaning.range == (0.0, 1.0)

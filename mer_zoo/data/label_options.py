@@ -10,7 +10,9 @@ from mer_zoo.errors import MERError
 if TYPE_CHECKING:
     from mer_zoo.data.corpus.meaning import Meaning
 
-__all__ = ["add_label_options", "told_labels"]
+__all__ = ["LABEL_OPTIONS", "add_label_options", "told_labels"]
+
+LABEL_OPTIONS = ("labels", "label_range", "label_names")
 
 
 def add_label_options(parser: argparse.ArgumentParser) -> None:
