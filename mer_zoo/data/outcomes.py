@@ -67,8 +67,7 @@ def outcomes(draft: Draft, source: str, told: Meaning | None = None) -> list[Out
         Those of all tasks, in their usual order; none without labels.
 
     Example:
-        >>> from mer_zoo.data.dataset import check_labels
-    from mer_zoo.data.files.drafts import SplitDraft
+        >>> from mer_zoo.data.files.drafts import SplitDraft
         >>> split = SplitDraft(["a", "b", "c"], labels=np.array([0, 2, 2]))
         >>> draft = Draft({"train": split}, told=Meaning("classes", names=("joy", "fear", "anger")))
         >>> found = {one.task: one for one in outcomes(draft, "clips.pkl")}
