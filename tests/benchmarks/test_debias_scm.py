@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.studies import debias_scm, debias_train, frame
 from benchmarks.studies.debias import CHOICES, TAUS, Comparison, build, job, labels, make_jobs, split_names
-from benchmarks.studies.debias_picture import drawn, line_styles
+from benchmarks.studies.debias_picture import all_curves, drawn, line_styles
 from benchmarks.studies.debias_table import SPLITS
 from benchmarks.studies.frame import part_of
 from benchmarks.studies.table import Answers, difference
@@ -115,6 +115,8 @@ def test_one_training_is_tested_under_every_label_shift(tmp_path: Path) -> None:
         truths = [found["truth"][split] for split in ("iid", "ood", "rct")]
         shares[name] = [truth.count("2") / (32 - truth.count("1")) for truth in truths]
     assert all(low < same < high for same, low, high in zip(*shares.values(), strict=True))
+    curves = all_curves(tmp_path, "accuracy", None, None)
+    assert {setting for panel in curves.values() for curve in panel.values() for setting in curve} == {"rho 0.8"}
     csv = ["--csv", str(tmp_path / "labels_cpu.csv"), "--benchmark", "labels"]
     debias_scm.main(["table", str(tmp_path), "--select", "accuracy", "--base", "MACI labels=false tau=0", *csv])
     table = (tmp_path / "table.md").read_text()
