@@ -73,7 +73,10 @@ def _tells_splits(table: Path) -> bool:
         return True
     with open_regular(table) as file:
         line = file.readline(LONGEST_LINE).removeprefix(codecs.BOM_UTF8).decode("latin-1")
-    return "split" in columns_of(next(csv.reader([line]), []))
+    try:
+        return "split" in columns_of(next(csv.reader(io.StringIO(line, newline="")), []))
+    except csv.Error:  # told of where the table is read
+        return False
 
 
 def table_files(folder: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from mer_zoo.data import MOSI
 from mer_zoo.data.files import formats
 from mer_zoo.data.files.formats import read_draft
 from mer_zoo.data.files.sources import source_files
+from mer_zoo.data.files.tables import has_tables
 from mer_zoo.data.store.store import open_corpus
 from mer_zoo.errors import MERError
 
@@ -328,3 +329,17 @@ def test_a_corpus_of_clips_trains(tmp_path: Path) -> None:
     data = MOSI(str(corpora.dump(magbert(), tmp_path / "mosi.pkl")), modalities=["audio", "vision"], batch_size=3)
     assert data.spec.aligned
     assert next(iter(data.train_dataloader())).vision.x.shape[::2] == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        (b"id,split,text\ra,train,so\r", True),  # line ends of an old Mac
+        (b"id,sp\rlit\n", False),
+    ],
+)
+def test_first_lines_of_tables_may_have_any_line_ends(tmp_path: Path, header: bytes, found: bool) -> None:
+    (tmp_path / "labels.csv").write_bytes(header)
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "text.npy").write_bytes(b"")
+    assert has_tables(tmp_path) is found
