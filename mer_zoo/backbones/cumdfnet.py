@@ -52,6 +52,7 @@ from mer_zoo.layers.dropouts import NO_DROPOUTS, Dropouts
 from mer_zoo.layers.label_guided import LGMMT, common_axis, common_mask
 from mer_zoo.layers.positions import interleaved_positions
 from mer_zoo.layers.selective_state import SelectiveState
+from mer_zoo.layers.sequence import zero_padding
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.layers.transformer import TransformerEncoder
 from mer_zoo.model import Backbone
@@ -152,7 +153,7 @@ class CUMDFNet(Backbone):
         aligned = self.spec.aligned and all(own.shape == mask.shape for own in masks.values())
         x = common_axis(x, masks, mask, shared=list(masks) if aligned else [first])
         embedded = {name: project(x[name]) for name, project in self.project.items()}
-        return {name: _real(e + interleaved_positions(e, mask), mask) for name, e in embedded.items()}
+        return {name: zero_padding(e + interleaved_positions(e, mask), mask) for name, e in embedded.items()}
 
 
 class Extractors(nn.Module):
@@ -196,14 +197,10 @@ class Extractors(nn.Module):
         for name, encoder in self.specific.items():
             specific = encoder(x[name], mask=mask)
             common = [self._common(x, name, other, mask) for other in x if other != name]
-            extracted[name] = _real(self.join[name](torch.cat([specific, *common], -1)), mask)
+            extracted[name] = zero_padding(self.join[name](torch.cat([specific, *common], -1)), mask)
         return extracted
 
     def _common(self, x: Mapping[str, Tensor], name: str, other: str, mask: Tensor) -> Tensor:
         if not self.mamba:
             return common_knowledge(x[name], x[other], mask, self.squash)
         return with_product(self.mamba[f"{name}_{other}"](x[name], x[other], mask), x[name])
-
-
-def _real(x: Tensor, mask: Tensor) -> Tensor:
-    return torch.where(mask[..., None], x, 0.0)

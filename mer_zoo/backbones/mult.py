@@ -54,7 +54,7 @@ from mer_zoo.layers.convolution import TemporalConv
 from mer_zoo.layers.dropouts import Dropouts
 from mer_zoo.layers.mlp import ResidualBlock
 from mer_zoo.layers.positions import PositionRule, embed_positions
-from mer_zoo.layers.sequence import last_step
+from mer_zoo.layers.sequence import last_step, zero_padding
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.layers.transformer import TransformerEncoder
 from mer_zoo.model import Backbone
@@ -184,14 +184,14 @@ class MulT(Backbone):
     def _embed(self, name: str, modality: Modality) -> tuple[Tensor, Tensor | None]:
         """Project a modality and add its positions; the mask is None where every step is real."""
         mask = None if modality.mask.all() else modality.mask
-        x = modality.x if mask is None or not self.mask_padding else _zero_padding(modality.x, mask)
+        x = modality.x if mask is None or not self.mask_padding else zero_padding(modality.x, mask)
         if name == "text":
             x = dropout(x, self.embed_dropout, self.training)
         if name in self.project:
             x = self.project[name](x)
             if mask is not None and self._kernels[name] > 1:
                 # With padding the kernel has smeared real steps into it; without, the sequence has become shorter.
-                x, mask = (_zero_padding(x, mask), mask) if self.mask_padding else (x, self._shrink(mask, name))
+                x, mask = (zero_padding(x, mask), mask) if self.mask_padding else (x, self._shrink(mask, name))
         return embed_positions(x, mask, self.positions), mask
 
     def _remember(
@@ -215,7 +215,7 @@ class MulT(Backbone):
         if mask is not None and self.pool == "last_valid":
             r = torch.where(mask.any(1, keepdim=True), r, 0.0)
         padding = seen[name]
-        return hidden if padding is None else _zero_padding(hidden, padding), r
+        return hidden if padding is None else zero_padding(hidden, padding), r
 
     def _projects(self, name: str, dim: int) -> bool:
         return self.always_project or self.input_dims[name] != dim
@@ -241,7 +241,3 @@ def _check_targets(spec: DataSpec, targets: Sequence[str] | None) -> list[str]:
     if unknown or not chosen:
         raise MERError(f"targets is {list(chosen)}; give a non-empty choice of {', '.join(spec.modalities)}")
     return [name for name in spec.modalities if name in chosen]
-
-
-def _zero_padding(x: Tensor, mask: Tensor) -> Tensor:
-    return torch.where(mask[..., None], x, 0.0)

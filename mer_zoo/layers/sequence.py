@@ -22,6 +22,7 @@ __all__ = [
     "masked_mean",
     "masked_resample",
     "pool_text",
+    "zero_padding",
 ]
 
 TextPool = Literal["first", "mean"]
@@ -99,6 +100,23 @@ def masked_first(x: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask.any(1, keepdim=True), first, 0.0)
 
 
+def zero_padding(x: Tensor, mask: Tensor) -> Tensor:
+    """Put zeros at the steps that are not real, whatever stood there.
+
+    Args:
+        x: (B, T, d) sequences.
+        mask: (B, T) bool.
+
+    Returns:
+        (B, T, d); without a gradient, and no NaN, from a step that is not real.
+
+    Example:
+        >>> zero_padding(torch.tensor([[[1.0], [torch.nan]]]), torch.tensor([[True, False]])).squeeze(-1).tolist()
+        [[1.0, 0.0]]
+    """
+    return torch.where(mask[..., None], x, 0.0)
+
+
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """Mean over the real steps of each sample; zeros where a sample has none.
 
@@ -113,7 +131,7 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
         >>> masked_mean(torch.tensor([[[1.0], [2.0], [9.0]]]), torch.tensor([[True, True, False]])).item()
         1.5
     """
-    total = torch.where(mask[..., None], x, 0.0).sum(1)
+    total = zero_padding(x, mask).sum(1)
     return total / mask.sum(1, keepdim=True).clamp(min=1)
 
 
@@ -171,7 +189,7 @@ def masked_resample(x: Tensor, mask: Tensor, target: Tensor) -> Tensor:
     stop = ((i + 1) * m + n - 1).div(n, rounding_mode="floor")
     bins = (step[:, None] >= start[..., None]) & (step[:, None] < stop[..., None]) & mask[:, None] & target[..., None]
     weights = bins / bins.sum(2, keepdim=True).clamp(min=1)
-    return weights.to(x.dtype) @ torch.where(mask[..., None], x, 0.0)
+    return weights.to(x.dtype) @ zero_padding(x, mask)
 
 
 def at_words(modality: Modality, words: Tensor, aligned: bool) -> Tensor:
@@ -193,7 +211,7 @@ def at_words(modality: Modality, words: Tensor, aligned: bool) -> Tensor:
     """
     mask = modality.mask
     if mask.shape == words.shape and (aligned or torch.equal(mask, words)):
-        return torch.where(mask[..., None], modality.x, 0.0)
+        return zero_padding(modality.x, mask)
     return masked_resample(modality.x, mask, words)
 
 

@@ -55,7 +55,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.layers.convolution import TemporalConv
 from mer_zoo.layers.dropouts import Dropouts
 from mer_zoo.layers.positions import PositionRule, embed_positions
-from mer_zoo.layers.sequence import TextPool, masked_chunks, pool_text
+from mer_zoo.layers.sequence import TextPool, masked_chunks, pool_text, zero_padding
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.layers.transformer import TransformerEncoder
 from mer_zoo.model import Backbone
@@ -205,20 +205,20 @@ class GLoMo(Backbone):
     def _read_text(self, text: Modality) -> tuple[Tensor, Tensor, Tensor]:
         """Global vector (B, d), and the sequence (B, layers T, d) of all layers with its mask, the last layer first."""
         mask = self._seen(text)
-        layers = _zero(text.x, mask).chunk(self.layers_read, -1)
+        layers = zero_padding(text.x, mask).chunk(self.layers_read, -1)
         assert self.summary is not None
         whole: Tensor = self.summary(pool_text(layers[0], mask, self.text_pool))
         project = self.project["text"]
         sequence = project(torch.cat(layers, 1)) if self.released else torch.cat([project(x) for x in layers], 1)
         mask = mask.repeat(1, len(layers))
-        return whole, _zero(sequence, mask), mask
+        return whole, zero_padding(sequence, mask), mask
 
     def _read(self, name: str, modality: Modality) -> tuple[Tensor, Tensor, Tensor]:
         """Global vector (B, d), and the encoded sequence (B, T, d) with its mask."""
         mask = self._seen(modality)
-        x = _zero(self.project[name](_zero(modality.x, mask)), mask)
+        x = zero_padding(self.project[name](zero_padding(modality.x, mask)), mask)
         sequence = self.encoders[name](embed_positions(x, mask, self.positions), mask=mask)
-        return masked_chunks(sequence, mask, 1).squeeze(1), _zero(sequence, mask), mask
+        return masked_chunks(sequence, mask, 1).squeeze(1), zero_padding(sequence, mask), mask
 
     @override
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
@@ -240,7 +240,3 @@ def _start(model: GLoMo) -> None:
             nn.init.normal_(part.weight, std=0.02)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
-
-
-def _zero(x: Tensor, mask: Tensor) -> Tensor:
-    return torch.where(mask[..., None], x, 0.0)

@@ -58,6 +58,7 @@ from mer_zoo.distributed import distributed_mean
 from mer_zoo.errors import MERError
 from mer_zoo.functional.precision import match_type, widen
 from mer_zoo.layers.recurrent import masked_rnn
+from mer_zoo.layers.sequence import zero_padding
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.model import Backbone
 from mer_zoo.options import check_choice, check_weights
@@ -170,7 +171,7 @@ class MCTN(Backbone):
         """A sequence at the common width; in the released variant its first steps without a mask, batch for time."""
         x = F.pad(x, (0, self.width - x.shape[2]))
         if not self.released:
-            return torch.where(mask[..., None], x, 0.0), mask
+            return zero_padding(x, mask), mask
         x = x[:, : self.max_steps].transpose(0, 1)
         return x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
 

@@ -56,7 +56,7 @@ from mer_zoo.layers.decoupling import in_order
 from mer_zoo.layers.dropouts import Dropouts
 from mer_zoo.layers.mlp import ResidualBlock
 from mer_zoo.layers.positions import embed_positions
-from mer_zoo.layers.sequence import check_lengths, last_step, masked_mean
+from mer_zoo.layers.sequence import check_lengths, last_step, masked_mean, zero_padding
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.layers.transformer import TransformerEncoder
 from mer_zoo.model import Backbone
@@ -249,7 +249,7 @@ class PMR(Backbone):
 
 
 def _hide(x: Tensor, mask: Tensor | None) -> Tensor:
-    return x if mask is None else torch.where(mask[..., None], x, 0.0)
+    return x if mask is None else zero_padding(x, mask)
 
 
 def _check_sizes(dim: int, depth: int, interaction_layers: int, kernels: tuple[int, int, int]) -> None:
