@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mer_zoo.errors import MERError
 
 if TYPE_CHECKING:
     from mer_zoo.data.corpus.meaning import Meaning
 
-__all__ = ["LABEL_OPTIONS", "add_label_options", "told_labels"]
+__all__ = ["add_label_options", "other_options", "told_labels"]
 
-LABEL_OPTIONS = ("labels", "label_range", "label_names")
+_LABEL_OPTIONS = ("labels", "label_range", "label_names")
 
 
 def add_label_options(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +53,22 @@ def told_labels(options: argparse.Namespace) -> Meaning | None:
     limits = None if options.label_range is None else _limits(options.label_range)
     names = () if options.label_names is None else tuple(_listed(options.label_names))
     return Meaning(options.labels, limits, names)
+
+
+def other_options(options: argparse.Namespace) -> dict[str, Any]:
+    """All options but those of :func:`add_label_options`, by their names.
+
+    Args:
+        options: Of a parser with those.
+
+    Example:
+        >>> parser = argparse.ArgumentParser()
+        >>> add_label_options(parser)
+        >>> _ = parser.add_argument("--seed", type=int)
+        >>> other_options(parser.parse_args(["--labels", "classes", "--seed", "3"]))
+        {'seed': 3}
+    """
+    return {name: value for name, value in vars(options).items() if name not in _LABEL_OPTIONS}
 
 
 def _listed(text: str) -> list[str]:

@@ -14,7 +14,7 @@ from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.corpus.meaning import Meaning
 from mer_zoo.data.files.features import NanPolicy
 from mer_zoo.data.files.groups import read_groups
-from mer_zoo.data.label_options import LABEL_OPTIONS, add_label_options, told_labels
+from mer_zoo.data.label_options import add_label_options, other_options, told_labels
 from mer_zoo.data.ood.pool import Pool
 from mer_zoo.data.ood.regrouped import Regrouped, check_free, write_regrouped
 from mer_zoo.data.store.store import open_corpus
@@ -169,8 +169,6 @@ def main(args: list[str]) -> None:
     parser.add_argument("--nan", choices=["error", "zero"], default="error", help="refuse NaN, or put 0 in its place")
     add_label_options(parser)
     parsed = parser.parse_args(args)
-    told = told_labels(parsed)
-    options = {name: value for name, value in vars(parsed).items() if name not in LABEL_OPTIONS}
     console = open_console()
-    split_by_group(**options, told=told, progress=True).show(console)
-    console.print(f"written to {options['dest']}", markup=False, highlight=False, soft_wrap=True)
+    split_by_group(**other_options(parsed), told=told_labels(parsed), progress=True).show(console)
+    console.print(f"written to {parsed.dest}", markup=False, highlight=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from rich.console import Console
 from mer_zoo.data.corpus.meaning import Meaning
 from mer_zoo.data.dataset import check_labels
 from mer_zoo.data.files.features import NanPolicy
-from mer_zoo.data.label_options import LABEL_OPTIONS, add_label_options, told_labels
+from mer_zoo.data.label_options import add_label_options, other_options, told_labels
 from mer_zoo.data.labelling import build_for, taken_for
 from mer_zoo.data.ood.partition import Ints, WordTable, anneal, draw_partition, frequent_words, length_strata
 from mer_zoo.data.ood.pool import Pool, WordKind
@@ -169,10 +169,8 @@ def main(args: list[str]) -> None:
     parser.add_argument("--nan", choices=["error", "zero"], default="error", help="refuse NaN, or put 0 in its place")
     add_label_options(parser)
     parsed = parser.parse_args(args)
-    told = told_labels(parsed)
-    options = {name: value for name, value in vars(parsed).items() if name not in LABEL_OPTIONS}
-    report = split_ood(**options, told=told, progress=True)
+    report = split_ood(**other_options(parsed), told=told_labels(parsed), progress=True)
     console = open_console()
     for table in report.tables(shown=12):
         table.show(console)
-    console.print(f"written to {options['dest']}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"written to {parsed.dest}", markup=False, highlight=False, soft_wrap=True)
