@@ -15,7 +15,6 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from mer_zoo import CUMDF, LFLSTM, MPLMM, MERModule, MulT, SyntheticMER
-from mer_zoo.backbones.mplmm.network import _stage_one
 from mer_zoo.callbacks import RunRecord
 from mer_zoo.data import SyntheticConfig
 from mer_zoo.errors import MERError
@@ -88,7 +87,7 @@ def a_teacher(path: Path, folder: Path) -> None:
 
 def a_first_stage(path: Path, folder: Path) -> None:
     source = data()
-    _stage_one(str(path), MPLMM(source.spec, source.task, dim=4, heads=2, depth=1, prompt_length=2))
+    MPLMM(source.spec, source.task, pretrained=str(path), dim=4, heads=2, depth=1, prompt_length=2).prepare([])
 
 
 WAYS: dict[Callable[[Path, Path], None], str] = {

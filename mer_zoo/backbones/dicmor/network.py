@@ -76,8 +76,7 @@ from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.model import Backbone
 from mer_zoo.options import check_choice, check_weights
 from mer_zoo.task import Task
-from mer_zoo.text import shown
-from mer_zoo.training.checkpoint import check_state, read_checkpoint
+from mer_zoo.training.stage_one import read_stage_one
 
 __all__ = ["DiCMoR"]
 
@@ -205,7 +204,10 @@ class DiCMoR(Backbone):
     def prepare(self, train: BatchSource) -> None:
         # Not at construction: a trained model has all its weights and predicts without the file of stage 1.
         if self.pretrained is not None:
-            self.load_state_dict(_stage_one(self.pretrained, self), strict=False)
+            first = "train DiCMoR with drop_rate: 0 first, and give the checkpoint of its run"
+            own = ("views.", "head.")  # draws and classifier are of the second stage
+            found = read_stage_one(self.pretrained, self, first, "DiCMoR", lambda name: not name.startswith(own))
+            self.load_state_dict(found, strict=False)
 
     @override
     def steps(self, batch: Batch) -> Iterator[Step]:
@@ -266,18 +268,3 @@ def _check_sizes(spec: DataSpec, dim: int, kernels: tuple[int, int, int], releas
     longest = min(spec.length(name) for name in MODALITIES) if released else max(kernels)
     if not 1 <= min(kernels) <= max(kernels) <= longest:
         raise MERError(f"kernels of DiCMoR is {list(kernels)}; each is at least 1 and fits into the sequences")
-
-
-def _stage_one(path: str, model: DiCMoR) -> dict[str, Tensor]:
-    """What a checkpoint of DiCMoR hands over; nothing in the file is executed."""
-    checkpoint = read_checkpoint(path, "train DiCMoR with drop_rate: 0 first, and give the checkpoint of its run",
-                                 role="pretrained ")  # fmt: skip
-    found = checkpoint.record.model
-    if found != "DiCMoR":
-        raise MERError(
-            f"pretrained {path} holds {shown(found[:100])}; give the checkpoint of a run of DiCMoR without wrappers"
-        )
-    mine = {name: value for name, value in model.state_dict().items() if not name.startswith(("views.", "head."))}
-    theirs = {name: value for name, value in checkpoint.model_state.items() if not name.startswith(("views.", "head."))}
-    check_state(theirs, mine, f"DiCMoR as its pretrained {path}")
-    return theirs

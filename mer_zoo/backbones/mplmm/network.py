@@ -67,8 +67,7 @@ from mer_zoo.layers.transformer import TransformerEncoder
 from mer_zoo.model import Backbone
 from mer_zoo.options import check_choice
 from mer_zoo.task import Task
-from mer_zoo.text import shown
-from mer_zoo.training.checkpoint import check_state, read_checkpoint
+from mer_zoo.training.stage_one import read_stage_one
 
 __all__ = ["MPLMM", "Completion"]
 
@@ -189,7 +188,9 @@ class MPLMM(Backbone):
     def prepare(self, train: BatchSource) -> None:
         # Not at construction: a trained MPLMM has all its weights and predicts without the file of stage 1.
         if self.pretrained is not None:
-            self.load_state_dict(_stage_one(self.pretrained, self), strict=False)
+            first = "train MulT first, and give the checkpoint of its run"
+            found = read_stage_one(self.pretrained, self, first, "MulT", lambda name: name.startswith(SHARED))
+            self.load_state_dict(found, strict=False)
 
     @override
     def steps(self, batch: Batch) -> Iterator[Step]:
@@ -247,17 +248,3 @@ def _check_options(spec: DataSpec, dim: int, depth: int, prompt_length: int) -> 
     for name, number in {"depth": depth, "prompt_length": prompt_length}.items():
         if number < 1:
             raise MERError(f"{name} of MPLMM is {number}, but must be at least 1")
-
-
-def _stage_one(path: str, model: MPLMM) -> dict[str, Tensor]:
-    """What a checkpoint of MulT hands over; nothing in the file is executed."""
-    checkpoint = read_checkpoint(path, "train MulT first, and give the checkpoint of its run", role="pretrained ")
-    found = checkpoint.record.model
-    if found != "MulT":
-        raise MERError(
-            f"pretrained {path} holds {shown(found[:100])}; give the checkpoint of a run of MulT without wrappers"
-        )
-    theirs = {name: value for name, value in checkpoint.model_state.items() if name.startswith(SHARED)}
-    mine = {name: value for name, value in model.state_dict().items() if name.startswith(SHARED)}
-    check_state(theirs, mine, f"MPLMM as its pretrained {path}")
-    return theirs
