@@ -11,7 +11,7 @@ from .missing.conditions import Condition as Condition, build_conditions as buil
 from .missing.frames import MRMS as MRMS, RMFM as RMFM, STMFM as STMFM, TMFM as TMFM, TraditionalRMFM as TraditionalRMFM
 from .missing.noise import UnevenRMFM as UnevenRMFM
 from .missing.pattern import RMM as RMM, SMM as SMM, MissingPattern as MissingPattern
-from .missing.sets import RandomSMM as RandomSMM
+from .missing.sets import AtLeastOne as AtLeastOne, RandomSMM as RandomSMM
 from .store.store import open_corpus as open_corpus
 from .synthetic.generate import SyntheticConfig as SyntheticConfig
 

@@ -4,7 +4,7 @@ from mer_zoo.data.missing.conditions import Condition, build_conditions
 from mer_zoo.data.missing.frames import MRMS, RMFM, STMFM, TMFM, TraditionalRMFM
 from mer_zoo.data.missing.noise import UnevenRMFM
 from mer_zoo.data.missing.pattern import AVAILABILITY, RMM, SMM, MissingPattern, derive_key
-from mer_zoo.data.missing.sets import RandomSMM
+from mer_zoo.data.missing.sets import AtLeastOne, RandomSMM
 
 __all__ = [
     "AVAILABILITY",
@@ -14,6 +14,7 @@ __all__ = [
     "SMM",
     "STMFM",
     "TMFM",
+    "AtLeastOne",
     "Condition",
     "MissingPattern",
     "RandomSMM",

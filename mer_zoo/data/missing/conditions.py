@@ -11,6 +11,7 @@ from typing import Any
 from mer_zoo.batch import MODALITIES, availability_name
 from mer_zoo.data.missing.frames import MRMS, RMFM, STMFM, TMFM, TraditionalRMFM
 from mer_zoo.data.missing.pattern import AVAILABILITY, RMM, SMM, MissingPattern
+from mer_zoo.data.missing.sets import AtLeastOne
 from mer_zoo.errors import MERError
 
 __all__ = ["PRESETS", "RATED", "Condition", "build_conditions", "condition_name", "described", "is_test_split"]
@@ -99,6 +100,7 @@ RATED: dict[str, Callable[[float], MissingPattern]] = {
     "TMFM": TMFM,
     "STMFM": STMFM,
     "MRMS": MRMS,
+    "AtLeastOne": AtLeastOne,
 }
 PRESETS = ("default", "availability", "robustness")
 PATTERN = "RMFM"  # of robustness without a name

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from mer_zoo.batch import Batch, DataSpec
+from mer_zoo.batch import MODALITIES, Batch, DataSpec
 from mer_zoo.data.missing.pattern import AVAILABILITY, MissingPattern, check_rate
 from mer_zoo.errors import MERError
 from mer_zoo.functional.draws import dropped_at, uniform
 
-__all__ = ["RandomSMM", "draw_sets"]
+__all__ = ["AtLeastOne", "RandomSMM", "draw_sets"]
 
 CHOICE_KEY = 0x1B873593CC9E2D51  # keeps the draw of the set apart from the draw of whether there is one
 
@@ -63,10 +63,7 @@ class RandomSMM(MissingPattern):
 
     @override
     def check(self, spec: DataSpec) -> None:
-        if len(spec.modalities) < 2:
-            raise MERError(
-                f"{self!r} takes some of several modalities away, but the data is used with {spec.modalities[0]} only"
-            )
+        _check_several(self, spec)
 
     @override
     def kept(self, batch: Batch, spec: DataSpec, key: int) -> dict[str, Tensor]:
@@ -76,3 +73,50 @@ class RandomSMM(MissingPattern):
         complete = ~dropped_at(self.rate, uniform(key, batch.index, start))
         keep = draw_sets(key ^ CHOICE_KEY, batch.index, sets) | complete
         return {name: keep[:, [i]] for i, name in enumerate(used)}
+
+
+class AtLeastOne(MissingPattern):
+    """Whole modalities are missing at random, but each sample keeps one, whose draw is uniform.
+
+    Of n modalities each of the others is missing with probability n rate / (n - 1), so that the rate is the share of
+    all modalities of all samples that is missing. It can be no larger than (n - 1) / n, where each sample keeps exactly
+    one: a larger rate, such as the 0.7 of the papers for three modalities, is that.
+
+    Args:
+        rate: Share of what is missing.
+
+    Raises:
+        MERError: If the rate lies outside [0, 1]; when called, if there is only one modality.
+
+    References:
+        Lian, Chen, Sun, Liu, Tao, "GCNet: Graph Completion Network for Incomplete Multimodal Learning in
+        Conversation", IEEE TPAMI 2023. Its code draws for a whole split or batch until the share is met to 0.005; here
+        each sample is drawn by itself, and the share holds in expectation.
+
+    Example:
+        >>> AtLeastOne(0.7)
+        AtLeastOne(rate=0.7)
+    """
+
+    def __init__(self, rate: float) -> None:
+        self.rate = check_rate(rate)
+
+    @override
+    def check(self, spec: DataSpec) -> None:
+        _check_several(self, spec)
+
+    @override
+    def kept(self, batch: Batch, spec: DataSpec, key: int) -> dict[str, Tensor]:
+        used = spec.modalities
+        one = draw_sets(key ^ CHOICE_KEY, batch.index, [[name == kept for name in used] for kept in used])
+        places = torch.tensor([MODALITIES.index(name) for name in used], device=batch.index.device)
+        share = min(1.0, self.rate * len(used) / (len(used) - 1))
+        keep = one | ~dropped_at(share, uniform(key, batch.index, places))
+        return {name: keep[:, [i]] for i, name in enumerate(used)}
+
+
+def _check_several(pattern: MissingPattern, spec: DataSpec) -> None:
+    if len(spec.modalities) < 2:
+        raise MERError(
+            f"{pattern!r} takes some of several modalities away, but the data is used with {spec.modalities[0]} only"
+        )

@@ -4,6 +4,7 @@ import pytest
 from mer_zoo.data.missing.conditions import RATED, Condition, build_conditions
 from mer_zoo.data.missing.frames import MRMS, RMFM, STMFM, TMFM, TraditionalRMFM
 from mer_zoo.data.missing.pattern import RMM, SMM
+from mer_zoo.data.missing.sets import AtLeastOne
 from mer_zoo.errors import MERError
 
 SYNTHETIC = ["train", "valid", "test_iid", "test_ood", "test_rct"]
@@ -44,11 +45,11 @@ def test_robustness_is_every_rate_of_a_pattern() -> None:
     assert [condition.pattern for condition in conditions] == [None, *map(RMFM, rates[1:])]
     assert {condition.split for condition in conditions} == {"test_iid"}
     assert build_conditions("robustness:RMFM", SYNTHETIC) == conditions
-    for name in ("TraditionalRMFM", "RMM", "TMFM", "STMFM", "MRMS"):
+    for name in ("TraditionalRMFM", "RMM", "TMFM", "STMFM", "MRMS", "AtLeastOne"):
         other = build_conditions(f"robustness:{name}", SYNTHETIC)
         assert names(other)[:2] == ["iid", f"{name} 0.1"]
         assert other[-1].pattern == RATED[name](1.0)
-    types = (RMFM, TraditionalRMFM, RMM, TMFM, STMFM, MRMS)
+    types = (RMFM, TraditionalRMFM, RMM, TMFM, STMFM, MRMS, AtLeastOne)
     assert [type(rated(0.5)) for rated in RATED.values()] == list(types)
     assert RATED["TraditionalRMFM"](0.5) == TraditionalRMFM(0.5, 0.5, 0.5)
 

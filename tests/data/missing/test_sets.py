@@ -1,19 +1,23 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from mer_zoo.batch import MODALITIES, Batch, DataSpec
-from mer_zoo.data.missing.pattern import derive_key
-from mer_zoo.data.missing.sets import RandomSMM, draw_sets
+from mer_zoo.data.missing.pattern import MissingPattern, derive_key
+from mer_zoo.data.missing.sets import AtLeastOne, RandomSMM, draw_sets
 from mer_zoo.errors import MERError
 from mer_zoo.task import SentimentRegression
 
 TASK = SentimentRegression()
 
 
-def sets_of(rate: float, spec: DataSpec, size: int = 3000, key: int = 0) -> dict[tuple[str, ...], int]:
+def sets_of(
+    rate: float, spec: DataSpec, size: int = 3000, kind: Callable[[float], MissingPattern] = RandomSMM
+) -> dict[tuple[str, ...], int]:
     """How often each set of modalities is what is left."""
     batch = Batch.random(spec, TASK, size)
-    view = RandomSMM(rate)(batch, spec, derive_key(key, 0, RandomSMM(rate)))
+    view = kind(rate)(batch, spec, derive_key(0, 0, kind(rate)))
     observed = {name: view.modality(name).observed.any(1) for name in spec.modalities}
     for name in spec.modalities:
         assert torch.equal(view.modality(name).mask, batch.modality(name).mask)
@@ -40,10 +44,24 @@ def test_rates_of_all_and_none() -> None:
     assert set(sets_of(1.0, two, 50)) == {("text",), ("vision",)}
 
 
-def test_draws_belong_to_the_sample_and_the_key() -> None:
+@pytest.mark.parametrize("modalities", [MODALITIES, ("text", "vision")])
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.4, 0.6, 0.7, 1.0])
+def test_each_sample_keeps_one_and_the_rate_is_the_share_of_all(modalities: tuple[str, ...], rate: float) -> None:
+    spec, n, size = DataSpec(1, 1, 1, 1, 1, 1, modalities=modalities), len(modalities), 3000
+    found = sets_of(rate, spec, kind=AtLeastOne)
+    assert () not in found
+    left = sum(len(kept) * count for kept, count in found.items())
+    assert abs(left / (n * size) - max(1 - rate, 1 / n)) < 0.02
+    for name in modalities:  # none is favoured
+        assert abs(sum(count for kept, count in found.items() if name in kept) * n / left - 1) < 0.06
+    alone = found.get(modalities[:1], 0) / size
+    assert abs(alone - min(1.0, rate * n / (n - 1)) ** (n - 1) / n) < 0.03
+
+
+@pytest.mark.parametrize("pattern", [RandomSMM(0.5), AtLeastOne(0.5)], ids=repr)
+def test_draws_belong_to_the_sample_and_the_key(pattern: MissingPattern) -> None:
     spec = DataSpec()
     batch = Batch.random(spec, TASK, 40)
-    pattern = RandomSMM(0.5)
 
     def kept(indices: torch.Tensor, key: int) -> torch.Tensor:
         found = pattern.kept(batch.replace(index=indices), spec, key)
@@ -60,9 +78,10 @@ def test_draw_sets_gives_given_sets() -> None:
     assert {tuple(row) for row in drawn} == {tuple(row) for row in sets}
 
 
-def test_refusals() -> None:
+@pytest.mark.parametrize("kind", [RandomSMM, AtLeastOne])
+def test_refusals(kind: Callable[[float], MissingPattern]) -> None:
     with pytest.raises(MERError, match=r"rate is -1; give a number in \[0, 1\]"):
-        RandomSMM(-1)
+        kind(-1)
     spec = DataSpec(modalities=["audio"])
     with pytest.raises(MERError, match="takes some of several modalities away, but the data is used with audio only"):
-        RandomSMM(0.5)(Batch.random(spec, TASK), spec, 0)
+        kind(0.5)(Batch.random(spec, TASK), spec, 0)
