@@ -67,6 +67,16 @@ TINY: dict[str, dict[str, Any]] = {
     "SelfMM": {"lstm_dims": (8, 8), "out_dims": (8, 8), "fusion_dim": 16, "post_dims": (8, 8, 8)},
     "MAGBERT": {"dim": 16, "depth": 1, "heads": 2},
     "MCTN": {"dim": 8},
+    "RMFN": {
+        "hidden_dims": (8, 8, 8),
+        "cross_dim": 8,
+        "stages": 2,
+        "highlight_dim": 8,
+        "fuse_dim": 8,
+        "summary_dim": 8,
+        "summary_dropout": 0.0,
+        "out_dropout": 0.0,
+    },
     "DiCMoR": {
         "dim": 32,
         "heads": 2,

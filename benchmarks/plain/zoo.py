@@ -17,10 +17,12 @@ from benchmarks.plain.dlf import PlainDLF
 from benchmarks.plain.dmd import PlainDMD
 from benchmarks.plain.emt import PlainEMTDLFR
 from benchmarks.plain.mult import Drop, PlainMulT
+from benchmarks.plain.rmfn import PlainRMFN
 from benchmarks.plain.same import assert_same, backward, in_double
-from mer_zoo.backbones import DLF, DMD, EMTDLFR, MulT
+from mer_zoo.backbones import DLF, DMD, EMTDLFR, RMFN, MulT
 from mer_zoo.batch import Batch, DataSpec, Modality
 from mer_zoo.compat import load_released
+from mer_zoo.layers.sequence import at_words
 from mer_zoo.model import Backbone
 from mer_zoo.task import SentimentRegression
 
@@ -56,6 +58,7 @@ class Sizes(NamedTuple):
 
 
 MOSI = Sizes((768, 5, 20), (50, 375, 500), 16)
+ALIGNED = Sizes(MOSI.dims, (50, 50, 50), 16)
 # Words of 16 samples of CMU-MOSI: the quantiles 1/32, 3/32, ... of its training texts. Audio and vision are taken as
 # long in proportion.
 WORDS = torch.tensor([6, 7, 8, 9, 10, 10, 11, 12, 13, 14, 16, 17, 19, 22, 27, 34])
@@ -103,6 +106,7 @@ CASES = {
     "DLF": Case("DLF", MOSI, _settings(_DECOUPLING, "our dropout")),
     "EMTDLFR": Case("EMTDLFR", MOSI, _settings(_EMT, "the authors' dropout")),
     "EMTDLFR padded": Case("EMTDLFR", MOSI, _settings(_EMT, "the authors' dropout"), padded=True),
+    "RMFN": Case("RMFN", ALIGNED, {"no dropout": dict.fromkeys(("summary_dropout", "out_dropout"), 0.0)}),
 }
 
 
@@ -135,6 +139,11 @@ def build(case: Case, drop: Drop) -> Pair:
     if case.network == "EMTDLFR":
         emt = PlainEMTDLFR(dims, case.sizes.spec, drop)
         return _pair(EMTDLFR(case.sizes.spec, TASK, text_pool="first", seed=0, **options), emt, emt.losses)
+    if case.network == "RMFN":
+        widths = (128, 32, 32)
+        ours = RMFN(case.sizes.spec, TASK, hidden_dims=widths, **options)
+        rmfn = PlainRMFN(dims, widths, 64, 3)
+        return _same_names(ours, rmfn, lambda batch: _with_task(rmfn(_words(batch)), batch))
     plain, layers = (PlainDMD, 4) if case.network == "DMD" else (PlainDLF, 2)
     network = DMD if case.network == "DMD" else DLF
     decoupling = plain(dims, lengths, 50, 10, layers, drop)
@@ -144,6 +153,18 @@ def build(case: Case, drop: Drop) -> Pair:
 def _pair(ours: Backbone, plain: nn.Module, terms: Callable[[Batch], tuple[Tensor, Terms]]) -> Pair:
     report = load_released(ours, plain.state_dict(), type(ours).__name__.lower())
     return Pair(ours, plain, terms, report.used)
+
+
+def _same_names(ours: Backbone, plain: nn.Module, terms: Callable[[Batch], tuple[Tensor, Terms]]) -> Pair:
+    """A pair without a released code, whose transcription has our names."""
+    plain.load_state_dict(ours.state_dict())
+    return Pair(ours, plain, terms, {name: name for name, _ in plain.named_parameters()})
+
+
+def _words(batch: Batch) -> Batch:
+    """Audio and vision at the words of the text."""
+    others = {name: at_words(batch.modality(name), batch.text.mask, aligned=False) for name in ("audio", "vision")}
+    return batch.replace(**{name: Modality(x, batch.text.mask) for name, x in others.items()})
 
 
 def _with_task(scores: Tensor, batch: Batch) -> tuple[Tensor, Terms]:

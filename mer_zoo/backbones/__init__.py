@@ -20,6 +20,7 @@ from mer_zoo.backbones.misa import MISA
 from mer_zoo.backbones.mplmm.network import MPLMM
 from mer_zoo.backbones.mult import MulT
 from mer_zoo.backbones.pmr.network import PMR
+from mer_zoo.backbones.rmfn import RMFN
 from mer_zoo.backbones.selfmm.network import SelfMM
 from mer_zoo.backbones.tfn import TFN
 
@@ -38,6 +39,7 @@ __all__ = [
     "MISA",
     "MPLMM",
     "PMR",
+    "RMFN",
     "TFN",
     "CIDerNet",
     "CUMDFNet",

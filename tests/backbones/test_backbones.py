@@ -29,6 +29,7 @@ from mer_zoo.backbones import (
     MISA,
     MPLMM,
     PMR,
+    RMFN,
     TFN,
     CIDerNet,
     CubeMLP,
@@ -73,6 +74,9 @@ SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
     "SelfMM": lambda spec, task: SelfMM(spec, task, fusion_dim=8, post_dims=(6, 4, 6)),
     "MAGBERT": lambda spec, task: MAGBERT(spec, task, dim=8, depth=1, heads=2, embed_dropout=0.0),
     "CubeMLP": lambda spec, task: CubeMLP(spec, task, dim=8, hidden_dims=((6, 3, 8), (4, 3, 8))),
+    "RMFN": lambda spec, task: RMFN(
+        spec, task, hidden_dims=(8, 6, 6), cross_dim=5, highlight_dim=4, fuse_dim=4, summary_dim=6, out_dropout=0.0
+    ),
     "MCTN": lambda spec, task: MCTN(spec, task, dim=6),
     "DiCMoR": lambda spec, task: DiCMoR(
         spec, task, dim=8, heads=2, depth=1, kernels=(1, 3, 1), flow_steps=2, flow_dim=4, refinement_depth=1, seed=1

@@ -101,6 +101,8 @@ def _causalmer(one: Experiment) -> Iterator[str]:
             "A prediction of MCTN reads the text alone, so all sets without text have the same figures here; those that"
             " the paper prints differ, as of a chain for each set (chain)."
         )
+    if "RMFN" in training.nest:
+        yield "No code of RMFN was released; it is written from its paper, and docs say what is inferred."
     if "CausalMER" in training.nest:
         yield (
             "The paper's text branch starts from the pretrained albert-base-v2; here from random numbers unless"
