@@ -64,4 +64,4 @@ def keep_additive(trainer: Trainer, module: MERModule, samples: int) -> None:
 def _condition(module: MERModule) -> Condition | None:
     """The first condition under which nothing is missing."""
     conditions = [] if module.datamodule is None else module.datamodule.conditions
-    return next((condition for condition in conditions if condition.pattern is None), None)
+    return next((condition for condition in conditions if condition.complete), None)

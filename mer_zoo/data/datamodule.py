@@ -17,12 +17,13 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from mer_zoo.batch import MODALITIES, Batch, BatchSource
-from mer_zoo.data.corpus.corpus import Corpus, check_compatible, shortened, with_meaning
+from mer_zoo.data.corpus.corpus import Corpus, SplitData, check_compatible, shortened, with_meaning
 from mer_zoo.data.corpus.meaning import LabelKind, Meaning
 from mer_zoo.data.corpus.overlap import check_different, check_unseen
 from mer_zoo.data.dataset import Scaler, SplitDataset, check_labels, check_tokens
 from mer_zoo.data.dialogues import BatchKind, DialogueBatches, check_dialogues, rows_of_dialogues
 from mer_zoo.data.files.features import check_present
+from mer_zoo.data.heard import HeardInTraining, check_share, with_heard
 from mer_zoo.data.labelling import ClassWeights, build_for, missing_classes, same_meaning, taken_for, told_by, usually
 from mer_zoo.data.loader import PATIENCE, EpochOrder, ResumableLoader, check_shared_memory
 from mer_zoo.data.missing.conditions import Condition, build_conditions, is_test_split
@@ -82,6 +83,8 @@ class MERDataModule(LightningDataModule):
             the most samples of a batch that holds several.
         splits: Which splits of the file are taken for train, valid or a test split instead of those of these names,
             such as ``{train: train_mix}``.
+        heard_share: Which share of the training samples takes what was heard (``heard_text`` of the file) as its text,
+            drawn anew in each epoch; 0 for none.
 
     Raises:
         MERError: If the file can't be used; the message names the fault and the remedy.
@@ -117,6 +120,7 @@ class MERDataModule(LightningDataModule):
         class_weights: ClassWeights | None = None,
         batches: BatchKind = "samples",
         splits: dict[str, str] | None = None,
+        heard_share: float = 0.0,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -127,7 +131,7 @@ class MERDataModule(LightningDataModule):
         self.batches = batches
         self.path, self.nan, self.cache_dir, self.roles = path, nan, cache_dir, splits
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
-        self.standardize = standardize
+        self.standardize, self.heard_share = standardize, check_share(heard_share)
         self.told = told_by(task, labels, label_range, label_names, convention)
         self.taken_for = taken_for(task)
         needed = text == "tokens" and "text" in modalities
@@ -149,8 +153,11 @@ class MERDataModule(LightningDataModule):
         for condition in self.conditions:
             if condition.pattern is not None:
                 condition.pattern.check(self.spec)
+            if condition.heard and condition.source is None:
+                self._heard(self.corpus, condition.split)
         self._scaler: Scaler | None = None
         self._foreign: dict[str, Corpus] = {}
+        self._in_training: HeardInTraining | None = None
 
     def read(self) -> Corpus:
         """Open the corpus; a subclass may make it instead."""
@@ -164,6 +171,8 @@ class MERDataModule(LightningDataModule):
             rank_zero_info(note)
         if stage == "fit" and self.standardize:
             self._fitted_scaler()
+        if stage == "fit" and self.heard_share:
+            self._in_training = HeardInTraining(self.dataset("train", heard=True), self.heard_share, self.seed)
 
     def _fitted_scaler(self) -> Scaler | None:
         if self._scaler is None and self.standardize:
@@ -217,15 +226,20 @@ class MERDataModule(LightningDataModule):
                 f"{what} and {self.corpus.source} have {found}; extract the features as those it was trained on"
             )
 
-    def dataset(self, split: str, source: str | None = None) -> SplitDataset:
+    def dataset(self, split: str, source: str | None = None, heard: bool = False) -> SplitDataset:
         """The dataset of one split, of this corpus or of another one at path ``source``.
 
+        Args:
+            split: Its name.
+            source: The other corpus.
+            heard: Whether its text is to be what was heard.
+
         Raises:
-            MERError: If there is no such split, the other corpus has other feature dimensions, or the split holds
-                samples that this corpus trains on.
+            MERError: If there is no such split, the other corpus has other feature dimensions, the split holds samples
+                that this corpus trains on, or the file does not tell what was heard.
         """
         corpus = self.corpus if source is None else self._other(source)
-        data = corpus.split(split)
+        data = self._heard(corpus, split) if heard else corpus.split(split)
         if source is not None:
             check_unseen(self.corpus, corpus, split)
         check_labels(data, self.task, corpus.source)
@@ -236,6 +250,9 @@ class MERDataModule(LightningDataModule):
         if self.batches == "dialogues":
             check_dialogues(dataset.conversation, f"{split} of {corpus.source}")
         return dataset
+
+    def _heard(self, corpus: Corpus, split: str) -> SplitData:
+        return with_heard(corpus.split(split), self.spec, f"{split} of {corpus.source}")
 
     def _vocabulary(self) -> int:
         """How many token ids the model's text encoders know; those of the corpus, as far as no model is there."""
@@ -257,13 +274,14 @@ class MERDataModule(LightningDataModule):
 
     def condition_source(self, condition: Condition, device: torch.device | str = "cpu") -> BatchSource:
         """A re-iterable over what a condition tests on, with its modalities missing, like :meth:`batch_source`."""
-        dataset = self.dataset(condition.split, condition.source)
+        dataset = self.dataset(condition.split, condition.source, condition.heard)
         source = SplitSource(dataset, self.batch_size, device, self.batches)
         return MappedSource(source, lambda batch: self._under(condition, batch))
 
     def samples(self, condition: Condition, places: Sequence[int]) -> Batch:
         """Samples of what a condition tests on, by their places there, as a test under it has them."""
-        return self._under(condition, self.dataset(condition.split, condition.source).__getitems__(places))
+        dataset = self.dataset(condition.split, condition.source, condition.heard)
+        return self._under(condition, dataset.__getitems__(places))
 
     def _under(self, condition: Condition, batch: Batch) -> Batch:
         if condition.pattern is None:
@@ -317,7 +335,7 @@ class MERDataModule(LightningDataModule):
             raise MERError("there is nothing to test: no test split, and no condition; give some in data.conditions")
         loaders = []
         for condition in self.conditions:
-            dataset = self.dataset(condition.split, condition.source)
+            dataset = self.dataset(condition.split, condition.source, condition.heard)
             if dataset.split.labels is None:
                 raise MERError(f"split {condition.split!r} has no labels to test on; use predict")
             loaders.append(self._dataloader(dataset))
@@ -334,6 +352,8 @@ class MERDataModule(LightningDataModule):
 
     @override
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        if self._in_training is not None and self.trainer is not None and self.trainer.training:
+            batch = self._in_training(batch, self.trainer.current_epoch)
         # Cut on the CPU: finding the longest sample would make a GPU wait.
         model = getattr(self.trainer, "lightning_module", None)
         keep = model is None or getattr(getattr(model, "model", None), "fixed_length", True)

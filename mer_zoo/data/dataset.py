@@ -206,6 +206,10 @@ class SplitDataset(Dataset[Batch]):
             names={name: [column[i] for i in places] for name, column in self.conversation.names().items()},
         )
 
+    def text(self, rows: npt.NDArray[np.int64]) -> Modality:
+        """The text of the samples at ``rows`` alone."""
+        return self._modality("text", rows)
+
     @cached_property
     def conversation(self) -> Conversation:
         """Who says each sample, in which dialogue and turn, as the file tells, and where it does not, its ids."""
@@ -246,7 +250,9 @@ class SplitDataset(Dataset[Batch]):
                 x = torch.from_numpy(self._features(name, at_pieces, np.arange(len(rows)), mask))
             token_ids = None if token_ids is None else self._padded(token_ids, mask)
         modality = Modality(x, torch.from_numpy(mask), token_ids=token_ids)
-        return _fit_length(modality, self.spec.length(name), self.spec.pad_id) if self.fit_lengths else modality
+        length = self.spec.length(name)
+        is_other = self.fit_lengths or mask.shape[1] != length  # as what was heard may be longer than any text
+        return _fit_length(modality, length, self.spec.pad_id) if is_other else modality
 
     def _padded(self, ids: Tensor, mask: npt.NDArray[np.bool_]) -> Tensor:
         # Whatever a file has outside the text is padding: networks that look there would be moved by it.

@@ -12,9 +12,11 @@ import numpy.typing as npt
 
 from mer_zoo.data.corpus.checks import plural
 from mer_zoo.data.corpus.corpus import Corpus, SplitData
+from mer_zoo.data.corpus.heard import HeardText
+from mer_zoo.data.files.heard import heard_span
 from mer_zoo.errors import MERError
 
-__all__ = ["encoded", "spelt"]
+__all__ = ["encoded", "spelt", "with_heard_ids"]
 
 MOST_PIECES = 512  # of a text: what BERT and RoBERTa have positions for
 _WORD = re.compile(r"\S+")
@@ -63,6 +65,25 @@ def encoded(corpus: Corpus, tokenizer: Any, name: str) -> Corpus:
     vocabulary = max(corpus.vocab_size, len(tokenizer))
     aligned = corpus.aligned and by_word
     return dataclasses.replace(corpus, splits=splits, notes=notes, vocab_size=vocabulary, aligned=aligned)
+
+
+def with_heard_ids(corpus: Corpus, tokenizer: Any) -> Corpus:
+    """A corpus whose heard texts are token ids, too; a text without words has none.
+
+    Args:
+        corpus: Some of its splits tell what was heard.
+        tokenizer: Of Hugging Face, that of the texts.
+    """
+    longest = min(int(tokenizer.model_max_length), MOST_PIECES)
+    splits = dict(corpus.splits)
+    for name, split in corpus.splits.items():
+        if (heard := split.heard) is None or heard.token_ids is not None:
+            continue
+        rows, _ = _ids(tokenizer, heard.raw_text, longest, by_word=False)
+        span = heard_span(np.array([[0, len(ids)] for ids in rows], np.int32), heard.raw_text)
+        ids = _padded(rows, max(map(len, rows)), tokenizer.pad_token_id)
+        splits[name] = dataclasses.replace(split, heard=HeardText(heard.raw_text, span, token_ids=ids))
+    return dataclasses.replace(corpus, splits=splits, vocab_size=max(corpus.vocab_size, len(tokenizer)))
 
 
 def _has_a_step_a_word(split: SplitData) -> bool:

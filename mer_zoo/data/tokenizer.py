@@ -7,7 +7,7 @@ from typing import Any
 
 from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.corpus.tokens import SpecialTokens, check_tokens_of, found_tokens
-from mer_zoo.data.encoding import encoded, spelt
+from mer_zoo.data.encoding import encoded, spelt, with_heard_ids
 from mer_zoo.errors import MERError
 
 __all__ = ["TokenizerOption", "load_tokens", "spellings_of", "token_conventions", "with_token_ids"]
@@ -61,10 +61,13 @@ def with_token_ids(corpus: Corpus, tokenizer: TokenizerOption, needed: bool) -> 
     Raises:
         MERError: If there is no such tokenizer, or no text.
     """
-    has_ids = any(split.token_ids is not None for split in corpus.splits.values())
-    if has_ids or not needed or not isinstance(tokenizer, str):
+    if not needed or not isinstance(tokenizer, str):
         return corpus
-    return encoded(corpus, _loaded(tokenizer), tokenizer)
+    if not any(split.token_ids is not None for split in corpus.splits.values()):
+        corpus = encoded(corpus, _loaded(tokenizer), tokenizer)
+    if any(split.heard is not None and split.heard.token_ids is None for split in corpus.splits.values()):
+        corpus = with_heard_ids(corpus, _loaded(tokenizer))
+    return corpus
 
 
 def spellings_of(tokenizer: TokenizerOption) -> dict[int, str]:

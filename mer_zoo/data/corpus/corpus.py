@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mer_zoo.batch import MODALITIES, DataSpec
 from mer_zoo.data.corpus.checks import Fault, fault_error
 from mer_zoo.data.corpus.conversation import Conversation
+from mer_zoo.data.corpus.heard import HeardText
 from mer_zoo.data.corpus.mapped import attach, detach
 from mer_zoo.data.corpus.meaning import REMEDY, LabelKind, Meaning, converted, outside, read_meaning
 from mer_zoo.data.corpus.tokens import BERT, SpecialTokens, TokenIds, found_tokens
@@ -36,6 +37,7 @@ class SplitData:
         conversation: Who says each sample, in which dialogue and turn, as far as the file tells.
         token_steps: Int32 (N, T_text) which step of audio and vision each token goes with, -1 for none, where tokens
             were made of words that each have a step; None where all share one time axis, or none do.
+        heard: What was heard instead of the text; None where the file does not tell.
 
     Example:
         >>> spans = {"audio": np.array([[0, 5], [1, 4]], np.int32)}
@@ -53,6 +55,7 @@ class SplitData:
     unimodal: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     conversation: Conversation = field(default_factory=Conversation)
     token_steps: npt.NDArray[np.int32] | None = None
+    heard: HeardText | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -14,7 +14,26 @@ from mer_zoo.data.corpus.conversation import Conversation
 from mer_zoo.data.corpus.meaning import Meaning
 from mer_zoo.feature_spec import FeatureSpec
 
-__all__ = ["Draft", "SplitDraft", "row_spans"]
+__all__ = ["Draft", "HeardDraft", "SplitDraft", "row_spans"]
+
+
+@dataclass
+class HeardDraft:
+    """What was heard instead of the text of a split, as described by its file.
+
+    Args:
+        raw_text: N transcripts.
+        features: (N, T, d) in the file, of any number type, or None.
+        lengths: (N,) valid steps of them, or None.
+        tokens: (N, T) token ids, or None.
+        token_spans: (N, 2) first and last + 1 position of the tokens' mask, or None.
+    """
+
+    raw_text: list[str]
+    features: StoredArray | None = None
+    lengths: npt.NDArray[np.int64] | None = None
+    tokens: npt.NDArray[np.int32] | None = None
+    token_spans: npt.NDArray[np.int32] | None = None
 
 
 @dataclass
@@ -34,6 +53,7 @@ class SplitDraft:
         words: Numbers of classes with the words that stand beside them.
         told: What the shape of its labels says about them.
         conversation: Who says each sample, in which dialogue and turn, as far as the file tells.
+        heard: What was heard instead of the text, where the file tells.
     """
 
     ids: list[str] = field(default_factory=list)
@@ -48,6 +68,7 @@ class SplitDraft:
     words: set[tuple[int, str]] = field(default_factory=set)
     told: Meaning | None = None
     conversation: Conversation = field(default_factory=Conversation)
+    heard: HeardDraft | None = None
 
 
 @dataclass

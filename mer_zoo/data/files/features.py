@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from mer_zoo.data.corpus.arrays import StoredArray
 from mer_zoo.data.corpus.checks import Fault, plural
 from mer_zoo.data.corpus.corpus import Corpus
 from mer_zoo.data.files.drafts import SplitDraft, row_spans
+from mer_zoo.data.files.heard import HEARD_TEXT, heard_span
 from mer_zoo.errors import MERError
 
 __all__ = ["NanPolicy", "Scan", "Write", "check_present", "scan_split"]
@@ -22,7 +23,7 @@ SHOWN_ROWS = 3
 NanPolicy = Literal["error", "zero"]
 Blocks = Iterator[npt.NDArray[np.float32]]
 Write = Callable[[str, StoredArray, Blocks], None]
-"""Takes the modality, its array and the clean blocks, and uses all of them up."""
+"""Takes the modality, or ``heard_text``, its array and the clean blocks, and uses all of them up."""
 
 
 @dataclass
@@ -30,7 +31,7 @@ class Scan:
     """What a pass over the features of a split found.
 
     Args:
-        spans: (N, 2) first and last + 1 real position of each sample, per modality.
+        spans: (N, 2) first and last + 1 real position of each sample, per modality and of ``heard_text``.
         faults: What is wrong.
         notes: What was changed or noticed.
     """
@@ -87,20 +88,42 @@ def scan_split(name: str, split: SplitDraft, nan: NanPolicy, write: Write = _dis
         write: What to do with the clean blocks.
     """
     scan = Scan()
-    for key in MODALITIES:
-        if key in split.features:
-            cleaner = _Cleaner(split.features[key], minus_inf=key == "audio")
-            write(key, split.features[key], iter(cleaner))
-            _report_values(name, key, split, cleaner, nan, scan)
-            scan.spans[key] = _spans(name, key, split, cleaner.spans, scan)
-        elif key == "text" and split.token_spans is not None:
-            scan.spans[key] = split.token_spans
+    for part in _parts(name, split):
+        if part.array is not None:
+            cleaner = _Cleaner(part.array, minus_inf=part.key == "audio")
+            write(part.key, part.array, iter(cleaner))
+            _report_values(part, cleaner, nan, scan)
+            scan.spans[part.key] = _spans(part, part.array.shape[1], cleaner.spans, scan)
+        elif part.token_span is not None:
+            scan.spans[part.key] = part.token_span
         else:
-            scan.spans[key] = np.zeros((len(split.ids), 2), dtype=np.int32)
+            scan.spans[part.key] = np.zeros((len(split.ids), 2), dtype=np.int32)
+    if split.heard is not None:
+        scan.spans[HEARD_TEXT] = heard_span(scan.spans[HEARD_TEXT], split.heard.raw_text)
     return scan
 
 
-def _report_values(name: str, key: str, split: SplitDraft, cleaner: _Cleaner, nan: NanPolicy, scan: Scan) -> None:
+class _Part(NamedTuple):
+    """A modality of a split, or what was heard; its features, lengths and the spans of its token ids, if any."""
+
+    split: str
+    ids: list[str]
+    key: str
+    array: StoredArray | None
+    lengths: npt.NDArray[np.int64] | None
+    token_span: npt.NDArray[np.int32] | None
+
+
+def _parts(name: str, split: SplitDraft) -> Iterator[_Part]:
+    for key in MODALITIES:
+        span = split.token_spans if key == "text" else None
+        yield _Part(name, split.ids, key, split.features.get(key), split.lengths.get(key), span)
+    if (heard := split.heard) is not None:
+        yield _Part(name, split.ids, HEARD_TEXT, heard.features, heard.lengths, heard.token_spans)
+
+
+def _report_values(part: _Part, cleaner: _Cleaner, nan: NanPolicy, scan: Scan) -> None:
+    name, key = part.split, part.key
     if cleaner.replaced:
         scan.notes.append(f"{name}: {plural(cleaner.replaced, '-inf value')} in {key} set to 0")
     bad = np.flatnonzero(cleaner.bad)
@@ -112,27 +135,26 @@ def _report_values(name: str, key: str, split: SplitDraft, cleaner: _Cleaner, na
         return
     message = f"{key} holds {values}"
     remedy = "set data.nan: zero (on the command line --data.nan zero, or --nan zero for convert) to put 0 there"
-    scan.faults.append(Fault(name, key, message, tuple(split.ids[row] for row in bad), remedy))
+    scan.faults.append(Fault(name, key, message, tuple(part.ids[row] for row in bad), remedy))
 
 
-def _spans(name: str, key: str, split: SplitDraft, found: npt.NDArray[np.int32], scan: Scan) -> npt.NDArray[np.int32]:
+def _spans(part: _Part, steps: int, found: npt.NDArray[np.int32], scan: Scan) -> npt.NDArray[np.int32]:
     """Choose between what the file says about lengths and what the zero rows say."""
-    if key == "text" and split.token_spans is not None:
-        return split.token_spans
+    name, key, lengths = part.split, part.key, part.lengths
+    if part.token_span is not None:
+        return part.token_span
     absent = int((found[:, 1] == 0).sum())
     if absent:
         scan.notes.append(f"{name}: {key} is absent (all zero) in {absent} of {len(found)} samples")
-    if key not in split.lengths:
+    if lengths is None:
         return found
-    lengths = split.lengths[key]
     wrong = np.flatnonzero((lengths == 0) & (found[:, 1] > 0))
     for row in wrong[:SHOWN_ROWS]:
         message = f"{key}_lengths[{row}] is 0, but the sample has steps that are not zero"
-        scan.faults.append(Fault(name, f"{key}_lengths", message, (split.ids[row],)))
+        scan.faults.append(Fault(name, f"{key}_lengths", message, (part.ids[row],)))
     if len(wrong) > SHOWN_ROWS:
         message = f"{len(wrong)} of {key}_lengths are 0, but the samples have steps that are not zero"
-        scan.faults.append(Fault(name, f"{key}_lengths", message, tuple(split.ids[row] for row in wrong)))
-    steps = split.features[key].shape[1]
+        scan.faults.append(Fault(name, f"{key}_lengths", message, tuple(part.ids[row] for row in wrong)))
     behind, before = found[:, 1] > lengths, (found[:, 0] < steps - lengths) & (found[:, 1] > 0)
     in_front = bool(behind.sum() > before.sum())
     if in_front:

@@ -38,7 +38,8 @@ from mer_zoo.data.corpus.corpus import empty_note
 from mer_zoo.data.corpus.meaning import LabelKind, Meaning
 from mer_zoo.data.files.about import compare_labels, note_signs, without_about
 from mer_zoo.data.files.conversations import conversation_keys, read_conversation
-from mer_zoo.data.files.drafts import Draft, SplitDraft, row_spans
+from mer_zoo.data.files.drafts import Draft, HeardDraft, SplitDraft, row_spans
+from mer_zoo.data.files.heard import HEARD_BERT, HEARD_FEATURES, HEARD_FIELDS, HEARD_LENGTHS, HEARD_TEXT, check_heard
 from mer_zoo.data.files.labels import LABEL_FIELDS, UNIMODAL_FIELDS, read_labels, read_unimodal
 from mer_zoo.data.files.pickles import no_collection
 from mer_zoo.data.files.ragged import longest_of, padded
@@ -52,7 +53,11 @@ from mer_zoo.foreign.budget import STEPS
 __all__ = ["Draft", "SplitDraft", "describe", "read_draft"]
 
 LENGTHS = tuple(f"{key}_lengths" for key in MODALITIES)
-FIELDS = (*MODALITIES, "text_bert", *LENGTHS, "id", "raw_text", *LABEL_FIELDS, *UNIMODAL_FIELDS.values())
+FIELDS = (
+    *(*MODALITIES, "text_bert", *LENGTHS, "id", "raw_text"),
+    *(*HEARD_FIELDS, *LABEL_FIELDS, *UNIMODAL_FIELDS.values()),
+)
+FEATURES = (*MODALITIES, HEARD_FEATURES)
 FIELDS_OF_A_SPLIT = {*MODALITIES, "text_bert"}
 UNUSED = {"annotations"}  # what MMSA files hold beside the labels, as words
 BYTES_A_STEP, LARGE = 16, 10  # a step more for so many bytes, since a list of words has a few instructions a word
@@ -127,7 +132,7 @@ def describe(
     unused: dict[str, None] = {}
     noted: dict[str, list[str]] = {}
     is_too_large = False
-    longest = {key: max((longest_of(named[name].get(key)) for name in known), default=0) for key in MODALITIES}
+    longest = {key: max((longest_of(named[name].get(key)) for name in known), default=0) for key in FEATURES}
     for name in distinct_splits(known, {name: _used(named[name]) for name in known}, draft.faults):
         room = MAX_SAMPLES - sum(len(split.ids) for split in draft.splits.values())
         reader = _SplitReader(name, named[name], draft, room, budget, longest)
@@ -198,9 +203,12 @@ class _SplitReader:
             return draft
         draft.ids = self.ids = self._ids()
         draft.features = {key: self.fields[key] for key in MODALITIES if self._is_feature(key)}
-        draft.lengths = {key: length for key in draft.features if (length := self._lengths(key)) is not None}
-        self._tokens(draft)
-        draft.raw_text = self._raw_text()
+        draft.lengths = {
+            key: length for key in draft.features if (length := self._lengths(key, f"{key}_lengths")) is not None
+        }
+        draft.tokens, draft.token_spans = self._tokens("text_bert", draft.features.get("text"))
+        draft.raw_text = self._raw_text("raw_text")
+        draft.heard = self._heard(draft)
         draft.conversation, notes = read_conversation(self.told, self.count, self.budget)
         self.notes += notes
         for key in LABEL_FIELDS:
@@ -216,6 +224,24 @@ class _SplitReader:
         note_signs(draft, self.fields.get(draft.label_field), self.annotations, self.budget)
         self._unimodal(draft)
         return draft
+
+    def _heard(self, draft: SplitDraft) -> HeardDraft | None:
+        """The second text, without features or token ids where these have faults."""
+        texts = self._raw_text(HEARD_TEXT)
+        if texts is None:
+            for key in HEARD_FIELDS:
+                if key in self.fields and HEARD_TEXT not in self.fields:
+                    self.fault(key, f"{key} is there, but {HEARD_TEXT}, the words that it is of, is not")
+            return None
+        heard = HeardDraft(texts)
+        if self._is_feature(HEARD_FEATURES):
+            heard.features = self.fields[HEARD_FEATURES]
+            heard.lengths = self._lengths(HEARD_FEATURES, HEARD_LENGTHS)
+        heard.tokens, heard.token_spans = self._tokens(HEARD_BERT, heard.features)
+        for key, message in check_heard(heard, draft):
+            self.fault(key, message)
+        self.notes.append(f"there is a second text, {HEARD_TEXT}, for data.conditions asr and data.heard_share")
+        return heard
 
     def _unimodal(self, draft: SplitDraft) -> None:
         for modality, key in UNIMODAL_FIELDS.items():
@@ -247,18 +273,18 @@ class _SplitReader:
                 sizes[key] = None
         self.fields = {key: self.fields[key] for key, size in sizes.items() if size == self.count and size}
 
-    def _raw_text(self) -> list[str] | None:
-        if "raw_text" not in self.fields:
+    def _raw_text(self, key: str) -> list[str] | None:
+        if key not in self.fields:
             return None
-        read = as_transcripts(self.fields["raw_text"], self.budget)
+        read = as_transcripts(self.fields[key], self.budget)
         if read is None or len(read[0]) != self.count:
-            self.fault("raw_text", "raw_text is not one text a sample")
+            self.fault(key, f"{key} is not one text a sample")
             return None
         texts, joined = read
         if joined:
-            self.notes.append("raw_text is lists of words, put together with spaces")
+            self.notes.append(f"{key} is lists of words, put together with spaces")
         if (wrong := unwritable(texts, NOT_IN_TEXT)) is not None:
-            self.fault("raw_text", "raw_text holds halves of characters or zeros, which no file can hold", wrong)
+            self.fault(key, f"{key} holds halves of characters or zeros, which no file can hold", wrong)
         return texts
 
     def _ids(self) -> list[str]:
@@ -312,8 +338,7 @@ class _SplitReader:
         self.fault(key, f"{key} is not one array of numbers in every sample; save each clip as such a one")
         return False
 
-    def _lengths(self, key: str) -> npt.NDArray[np.int64] | None:
-        name = f"{key}_lengths"
+    def _lengths(self, key: str, name: str) -> npt.NDArray[np.int64] | None:
         if name not in self.fields:
             return None
         values = as_numbers(self.fields[name], self.budget)
@@ -329,20 +354,23 @@ class _SplitReader:
             self.fault(name, f"{wrong.sum()} of {name} do not fit the {steps} steps of {key}", wrong)
         return None if wrong.any() else values.astype(np.int64)
 
-    def _tokens(self, draft: SplitDraft) -> None:
-        value = self.fields.get("text_bert")
+    def _tokens(
+        self, key: str, beside: StoredArray | None
+    ) -> tuple[npt.NDArray[np.int32] | None, npt.NDArray[np.int32] | None]:
+        """Token ids and their spans; ``beside``: features of the same text."""
+        value = self.fields.get(key)
         if value is None:
-            return
+            return None, None
         if not isinstance(value, StoredArray) or value.ndim != 3 or value.shape[1] != 3 or value.shape[2] == 0:
-            self.fault("text_bert", "text_bert does not have shape (samples, 3, steps): ids, mask, segments")
-            return
-        if "text" in draft.features and draft.features["text"].shape[1] != value.shape[2]:
-            steps = draft.features["text"].shape[1]
-            self.fault("text_bert", f"text_bert has {value.shape[2]} steps, but text has {steps}")
-            return
+            self.fault(key, f"{key} does not have shape (samples, 3, steps): ids, mask, segments")
+            return None, None
+        if beside is not None and beside.shape[1] != value.shape[2]:
+            of = "text" if key == "text_bert" else HEARD_FEATURES
+            self.fault(key, f"{key} has {value.shape[2]} steps, but {of} has {beside.shape[1]}")
+            return None, None
         if value.dtype.kind not in "biuf":
-            self.fault("text_bert", "text_bert holds no numbers")
-            return
+            self.fault(key, f"{key} holds no numbers")
+            return None, None
         take_array(value, self.budget)
         self.budget.hold(4 * self.count * value.shape[2])
         tokens, spans, sound = [], [], []
@@ -353,14 +381,14 @@ class _SplitReader:
                 tokens.append(block[:, 0].astype(np.int32))
             spans.append(row_spans(block[:, 1] > 0))
         if not all(part.all() for part in sound):
-            self.fault("text_bert", "text_bert holds what is no token id", ~np.concatenate(sound))
-            return
-        draft.tokens, draft.token_spans = np.concatenate(tokens), np.concatenate(spans)
+            self.fault(key, f"{key} holds what is no token id", ~np.concatenate(sound))
+            return None, None
+        return np.concatenate(tokens), np.concatenate(spans)
 
 
 def _to_be_held(key: str, array: StoredArray) -> int:
     """Bytes that are in memory at a time: of features a sample, of the rest all."""
-    return array.nbytes // len(array) if key in MODALITIES else array.nbytes
+    return array.nbytes // len(array) if key in FEATURES else array.nbytes
 
 
 def _only(row: int, like: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

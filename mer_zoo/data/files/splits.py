@@ -14,6 +14,7 @@ from mer_zoo.data.corpus.conversation import UNKNOWN
 from mer_zoo.data.corpus.overlap import MAX_OVERLAPS, REMEDY, named_samples, overlap_faults, sharing
 from mer_zoo.data.corpus.tokens import BERT, found_tokens
 from mer_zoo.data.files.drafts import Draft, SplitDraft
+from mer_zoo.data.files.heard import HEARD_BERT, HEARD_FEATURES
 from mer_zoo.errors import MERError
 
 __all__ = ["check_roles", "compare_fields", "compare_samples", "distinct_splits", "named_splits"]
@@ -138,7 +139,16 @@ def compare_fields(draft: Draft, tree: Mapping[str, Mapping[Any, Any]]) -> None:
             ours, theirs = _shape(split, key), _shape(reference, key)
             if ours and theirs and ours != theirs:
                 draft.faults.append(Fault(name, key, f"a sample of {key} has shape {ours}, but in {first} {theirs}"))
-    largest = [int(split.tokens.max()) + 1 for split in draft.splits.values() if split.tokens is not None]
+    heard = {name: split.heard for name, split in draft.splits.items() if split.heard is not None}
+    for key in (HEARD_FEATURES, HEARD_BERT):
+        arrays = {name: one.tokens if key == HEARD_BERT else one.features for name, one in heard.items()}
+        shapes = {name: array.shape[1:] for name, array in arrays.items() if array is not None}
+        for name, shape in shapes.items():
+            if shape != (one := next(iter(shapes.values()))):
+                message = f"a sample of {key} has shape {shape}, but in {next(iter(shapes))} {one}"
+                draft.faults.append(Fault(name, key, message))
+    tokens = [*(split.tokens for split in draft.splits.values()), *(one.tokens for one in heard.values())]
+    largest = [int(ids.max()) + 1 for ids in tokens if ids is not None]
     draft.vocab_size = max([draft.vocab_size, *largest])
     steps = {shape[0] for key in (*MODALITIES, "text_bert") if (shape := _shape(reference, key))}
     lengths = any(split.lengths for split in draft.splits.values())

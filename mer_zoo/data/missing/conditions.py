@@ -17,6 +17,10 @@ from mer_zoo.errors import MERError
 __all__ = ["PRESETS", "RATED", "Condition", "build_conditions", "condition_name", "described", "is_test_split"]
 
 
+HEARD = "asr"
+"""What the condition with the heard text is called."""
+
+
 @dataclass(frozen=True)
 class Condition:
     """One way to test a model.
@@ -26,6 +30,7 @@ class Condition:
         split: The split to test on.
         pattern: What is missing; nothing when left out.
         source: Path of another corpus to take the split from.
+        heard: Whether the text is what was heard, as by speech recognition, instead of what the file gives as text.
 
     Attributes:
         curve: The curve over missing rates that the pattern is a point of, whatever the condition is called; None where
@@ -39,13 +44,14 @@ class Condition:
     Example:
         >>> half = Condition("half", "test", RMM(0.5))
         >>> half, half.curve, half.rate
-        (Condition(name='half', split='test', pattern=RMM(rate=0.5), source=None), 'RMM', 0.5)
+        (Condition(name='half', split='test', pattern=RMM(rate=0.5), source=None, heard=False), 'RMM', 0.5)
     """
 
     name: str
     split: str
     pattern: MissingPattern | None = None
     source: str | None = None
+    heard: bool = False
     curve: str | None = field(init=False, repr=False, compare=False)
     rate: float | None = field(init=False, repr=False, compare=False)
     available: tuple[str, ...] | None = field(init=False, repr=False, compare=False)
@@ -54,9 +60,15 @@ class Condition:
         if not self.name:
             raise MERError(f"a condition on the split {self.split!r} has no name; give it one")
         curve, rate = (None if self.pattern is None else self.pattern.point) or (None, None)
-        available = self.pattern.available if isinstance(self.pattern, SMM) else None
+        curve = f"{HEARD} {curve}" if curve and self.heard else curve  # another curve than that of the text
+        available = self.pattern.available if isinstance(self.pattern, SMM) and not self.heard else None
         for name, value in {"curve": curve, "rate": rate, "available": available}.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the samples are as the file has them."""
+        return self.pattern is None and not self.heard
 
 
 def is_test_split(split: str) -> bool:
@@ -102,7 +114,7 @@ RATED: dict[str, Callable[[float], MissingPattern]] = {
     "MRMS": MRMS,
     "AtLeastOne": AtLeastOne,
 }
-PRESETS = ("default", "availability", "robustness")
+PRESETS = ("default", "availability", "robustness", "asr")
 PATTERN = "RMFM"  # of robustness without a name
 
 
@@ -113,10 +125,11 @@ def build_conditions(
 
     Args:
         conditions: A preset, or a list of presets and conditions. Presets are ``default`` (each test split as it is),
-            ``availability`` (the first test split with each of the seven sets of modalities) and ``robustness`` (the
-            first test split at the rates 0 to 1 of RMFM). ``robustness:TMFM`` takes another pattern, ``robustness@ood``
-            another test split, ``robustness:TMFM@ood`` both; behind the ``@`` may also stand the name of a given
-            Condition, such as one of another corpus.
+            ``availability`` (the first test split with each of the seven sets of modalities), ``robustness`` (the first
+            test split at the rates 0 to 1 of RMFM) and ``asr`` (the first test split, also with what was heard as its
+            text). ``robustness:TMFM`` takes another pattern, ``robustness@ood`` another test split,
+            ``robustness:TMFM@ood`` both; behind the ``@`` may also stand the name of a given Condition, such as one of
+            another corpus.
         splits: The splits of the corpus; presets that name none give nothing where none is a test split.
         modalities: The modalities in use.
 
@@ -137,7 +150,7 @@ def build_conditions(
         raise MERError("conditions is null; give a preset, such as default, or a list")
     chosen: dict[str, Condition] = {}
     entries = [conditions] if isinstance(conditions, str) else conditions
-    given = [entry for entry in entries if isinstance(entry, Condition) and entry.pattern is None]
+    given = [entry for entry in entries if isinstance(entry, Condition) and entry.complete]
     for entry in entries:
         for condition in (
             _preset(entry, splits, modalities, given) if isinstance(entry, str) else [_known(entry, splits)]
@@ -194,6 +207,8 @@ def _views(
         name = pattern or PATTERN
         patterns = {f"{name} {step / 10}": RATED[name](step / 10) for step in range(1, 11)}
     prefix = "" if is_first else f"{whole.name} "
+    if preset == HEARD:
+        return [whole, Condition(prefix + HEARD, whole.split, source=whole.source, heard=True)]
     return [
         whole,
         *(Condition(prefix + name, whole.split, missing, whole.source) for name, missing in patterns.items()),
@@ -221,7 +236,7 @@ def described(condition: Condition, conditions: Sequence[Condition], splits: Seq
     return {
         "split": condition.split,
         "source": condition.source,
-        "pattern": None if condition.pattern is None else repr(condition.pattern),
+        "pattern": None if condition.complete else _told(condition),
         "place": _place(condition, conditions, splits),
         "curve": condition.curve,
         "rate": condition.rate,
@@ -229,11 +244,16 @@ def described(condition: Condition, conditions: Sequence[Condition], splits: Seq
     }
 
 
+def _told(condition: Condition) -> str:
+    heard = "what was heard" if condition.heard else ""
+    return ", ".join(filter(None, [heard, "" if condition.pattern is None else repr(condition.pattern)]))
+
+
 def _place(condition: Condition, conditions: Sequence[Condition], splits: Sequence[str]) -> str:
     first = next(filter(is_test_split, splits), None)
     if condition.source is None and condition.split == first:
         return ""
     where = (condition.split, condition.source)
-    whole = (other.name for other in conditions if other.pattern is None and (other.split, other.source) == where)
+    whole = (other.name for other in conditions if other.complete and (other.split, other.source) == where)
     other_corpus = "" if condition.source is None else f" of {Path(condition.source).name}"
     return next(whole, condition_name(condition.split, splits) + other_corpus)

@@ -13,11 +13,12 @@ import numpy.typing as npt
 from mer_zoo.data.corpus.arrays import StoredArray, open_at
 from mer_zoo.data.corpus.conversation import Conversation
 from mer_zoo.data.corpus.corpus import Corpus
-from mer_zoo.data.files.formats import Draft, SplitDraft
+from mer_zoo.data.files.drafts import Draft, HeardDraft, SplitDraft
+from mer_zoo.data.files.heard import HEARD_TEXT
 from mer_zoo.data.ood.partition import Ints
 from mer_zoo.data.ood.pool import Pool
 from mer_zoo.data.store.cache import lock, remove_parts
-from mer_zoo.data.store.files import check_room, write_features, write_small
+from mer_zoo.data.store.files import check_room, write_arrays, write_features, write_small
 from mer_zoo.data.store.fingerprint import regrouped_sha256
 from mer_zoo.data.store.progress import progress_bar
 from mer_zoo.data.store.store import unfinished_store
@@ -118,4 +119,26 @@ def _write_split(folder: Path, name: str, pool: Pool, rows: Ints, advance: Any) 
         conversation=told.take(rows.tolist()),
     )
     write_small(folder, name, spans, draft.tokens, draft.labels, draft.unimodal)
+    draft.heard = _write_heard(folder, name, pool, rows, advance)
+    return draft
+
+
+def _write_heard(folder: Path, name: str, pool: Pool, rows: Ints, advance: Any) -> HeardDraft | None:
+    """What was heard, where it is told of all samples in one form."""
+    heard = [part.heard for part in pool.parts if part.heard is not None]
+    features = [one.features for one in heard if one.features is not None]
+    tokens = [one.token_ids for one in heard if one.token_ids is not None]
+    shapes = {array.shape[1:] for array in features}
+    if len(heard) < len(pool.parts) or len(features) not in (0, len(heard)) or len(shapes) > 1:
+        return None
+    texts = [text for one in heard for text in one.raw_text]
+    draft = HeardDraft([texts[row] for row in rows])
+    small = {f"{HEARD_TEXT}.spans": np.concatenate([one.span for one in heard])[rows]}
+    if len(tokens) == len(heard) and len({ids.shape[1] for ids in tokens}) == 1:
+        draft.tokens = small[f"{HEARD_TEXT}.tokens"] = np.concatenate(tokens)[rows]
+    if features:
+        file = folder / f"{name}.{HEARD_TEXT}.npy"
+        write_features(file, (len(rows), *features[0].shape[1:]), pool.array(features, rows), advance)
+        draft.features = StoredArray.from_npy(partial(open_at, file, 0), file.stat().st_size, str(file))
+    write_arrays(folder, name, small)
     return draft

@@ -39,6 +39,7 @@ class SplitFacts:
         steps: (N,) real steps by modality, those of token ids where text has no features.
         moments: Of the features, by modality.
         labels: How many samples have one.
+        heard: Of how many samples something was heard; None where the file does not tell.
     """
 
     samples: int
@@ -49,6 +50,7 @@ class SplitFacts:
     steps: Mapping[str, npt.NDArray[np.int64]]
     moments: Mapping[str, Moments]
     labels: int
+    heard: int | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ def _split(part: Part, material: Material) -> SplitFacts:
         steps,
         {key: features.moments for key, features in part.features.items()},
         0 if part.labels is None else len(part.ids),
+        None if part.draft.heard is None else sum(bool(text.strip()) for text in part.draft.heard.raw_text),
     )
 
 

@@ -49,6 +49,9 @@ def _statistics(facts: Facts) -> Table:
     if not all(split.labels == split.samples for split in splits):
         counts = [split.labels for split in splits]
         rows.append(["with a label", *map(str, [*counts, sum(counts)])])
+    if any(split.heard is not None for split in splits):
+        known = [ABSENT if split.heard is None else str(split.heard) for split in splits]
+        rows.append(["with a heard text", *known, str(sum(split.heard or 0 for split in splits))])
     first = facts.coarsest
     if first is not None:
         rows += _class_rows(facts, first)

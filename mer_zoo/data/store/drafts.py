@@ -8,9 +8,11 @@ from pathlib import Path
 
 from mer_zoo.data.corpus.arrays import StoredArray, open_at
 from mer_zoo.data.corpus.corpus import SplitData
+from mer_zoo.data.corpus.heard import HeardText
 from mer_zoo.data.corpus.meaning import Meaning
 from mer_zoo.data.files.about import compare_labels
-from mer_zoo.data.files.drafts import Draft, SplitDraft
+from mer_zoo.data.files.drafts import Draft, HeardDraft, SplitDraft
+from mer_zoo.data.files.heard import HEARD_TEXT
 from mer_zoo.data.store.store import open_store
 
 __all__ = ["describe_splits", "describe_store"]
@@ -49,10 +51,7 @@ def describe_splits(folder: Path, splits: Mapping[str, SplitData]) -> dict[str, 
     found = {}
     for name, split in splits.items():
         files = {key: folder / f"{name}.{key}.npy" for key in split.features}
-        features = {
-            key: StoredArray.from_npy(partial(open_at, file, 0), file.stat().st_size, str(file))
-            for key, file in files.items()
-        }
+        features = {key: _stored(file) for key, file in files.items()}
         found[name] = SplitDraft(
             split.ids,
             split.raw_text,
@@ -62,5 +61,17 @@ def describe_splits(folder: Path, splits: Mapping[str, SplitData]) -> dict[str, 
             labels=split.labels,
             unimodal=dict(split.unimodal),
             conversation=split.conversation,
+            heard=_heard(folder / f"{name}.{HEARD_TEXT}.npy", split.heard),
         )
     return found
+
+
+def _heard(file: Path, heard: HeardText | None) -> HeardDraft | None:
+    if heard is None:
+        return None
+    features = None if heard.features is None else _stored(file)
+    return HeardDraft(heard.raw_text, features, tokens=heard.token_ids, token_spans=heard.span)
+
+
+def _stored(file: Path) -> StoredArray:
+    return StoredArray.from_npy(partial(open_at, file, 0), file.stat().st_size, str(file))

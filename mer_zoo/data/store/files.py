@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from mer_zoo.errors import MERError
 
-__all__ = ["NO_ROOM", "check_room", "room_error", "write_features", "write_small"]
+__all__ = ["NO_ROOM", "check_room", "room_error", "write_arrays", "write_features", "write_small"]
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system answers when a disk, a quota or the largest size of a file is exhausted."""
@@ -103,6 +103,17 @@ def write_small(
     arrays |= {} if tokens is None else {"tokens": tokens}
     arrays |= {} if labels is None else {"labels": labels}
     arrays |= {f"labels.{key}": values for key, values in unimodal.items()}
+    write_arrays(folder, name, arrays)
+
+
+def write_arrays(folder: Path, name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write small arrays of a split.
+
+    Args:
+        folder: The store.
+        name: Name of the split.
+        arrays: By the names of their files, without that of the split.
+    """
     for key, values in arrays.items():
         content = io.BytesIO()  # numpy's own way into a file does not tell why it failed
         np.save(content, values, allow_pickle=False)

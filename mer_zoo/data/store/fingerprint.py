@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from mer_zoo.batch import MODALITIES
 from mer_zoo.data.corpus.corpus import SplitData
+from mer_zoo.data.files.heard import HEARD_TEXT
 from mer_zoo.data.files.sources import source_files
 
 __all__ = ["labelling_sha256", "regrouped_sha256", "source_sha256", "splits_sha256"]
@@ -74,12 +75,14 @@ def labelling_sha256(folder: Path, splits: Mapping[str, Mapping[str, Any]], told
     digest = hashlib.sha256()
     for name, about in splits.items():
         parts = [f"{modality}.spans" for modality in MODALITIES] + [f"labels.{modality}" for modality in MODALITIES]
+        parts += [f"{HEARD_TEXT}.spans", f"{HEARD_TEXT}.tokens"]
         for key in ("labels", "tokens", *parts):
             file = folder / f"{name}.{key}.npy"
             if file.is_file():
                 digest.update(f"{name}.{key} {_file_sha256(file)}\n".encode())
         digest.update(json.dumps([about["ids"], about["raw_text"]]).encode())
-        spoken = {key: about[key] for key in ("speaker", "dialogue", "turn") if about.get(key) is not None}
+        told_of = ("speaker", "dialogue", "turn", HEARD_TEXT)
+        spoken = {key: about[key] for key in told_of if about.get(key) is not None}
         if spoken:
             digest.update(json.dumps(spoken, sort_keys=True).encode())
     if told:
@@ -108,11 +111,15 @@ def splits_sha256(splits: Mapping[str, SplitData]) -> str:
         }
         arrays |= {f"{key} spans": spans for key, spans in split.spans.items()}
         arrays |= {f"{key} labels": labels for key, labels in split.unimodal.items()}
+        if (heard := split.heard) is not None:
+            arrays |= {f"{HEARD_TEXT} spans": heard.span, HEARD_TEXT: heard.features}
+            arrays |= {f"{HEARD_TEXT} tokens": heard.token_ids}
         for key, array in arrays.items():
             if array is not None:
                 digest.update(f"{name} {key} {array.dtype.str} {array.shape}\n".encode())
                 digest.update(np.ascontiguousarray(array).data)
-        digest.update("\n".join([*split.ids, *split.raw_text]).encode("utf-8", "surrogatepass"))
+        texts = [*split.raw_text, *([] if heard is None else heard.raw_text)]
+        digest.update("\n".join([*split.ids, *texts]).encode("utf-8", "surrogatepass"))
         if told := dict(split.conversation):
             digest.update(json.dumps(told).encode())
     return digest.hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,10 @@ from mer_zoo.data.corpus.checks import (
 )
 from mer_zoo.data.corpus.conversation import Conversation
 from mer_zoo.data.corpus.corpus import SplitData
+from mer_zoo.data.corpus.heard import HeardText
 from mer_zoo.data.corpus.meaning import Meaning
 from mer_zoo.data.files.about import parse_meaning
+from mer_zoo.data.files.heard import HEARD_TEXT, heard_span
 from mer_zoo.data.files.labels import check_labels
 from mer_zoo.errors import MERError
 from mer_zoo.feature_spec import FeatureSpec, read_specs
@@ -145,11 +147,29 @@ def _open_split(folder: Path, name: str, about: Any, vocabulary: int) -> SplitDa
         raw_text=[""] * count if raw_text is None else raw_text,
         unimodal={key: array(f"labels.{key}", "<f4 1") for key in MODALITIES if key in unimodal},
         conversation=Conversation.checked(about, count),
+        heard=_heard(name, about.get(HEARD_TEXT), count, array),
     )
     _check_texts(name, split)
     _check_labels(name, split)
     _check_values(name, split, vocabulary)
     return split
+
+
+def _heard(name: str, about: Any, count: int, array: Callable[..., npt.NDArray[Any]]) -> HeardText | None:
+    """What was heard instead of the text; most stores do not tell."""
+    if about is None:
+        return None
+    texts = about.get("raw_text") if isinstance(about, dict) else None
+    if not isinstance(texts, list) or not _are_texts(texts) or len(texts) != count:
+        raise ValueError(f"{HEARD_TEXT} of {name} is not one text a sample")
+    if any(type(about.get(key)) is not bool for key in ("features", "tokens")):
+        raise ValueError(f"features or tokens of {HEARD_TEXT} of {name} are neither there nor not")
+    return HeardText(
+        texts,
+        heard_span(array(f"{HEARD_TEXT}.spans", "<i4 2"), texts),
+        array(HEARD_TEXT, "<f4 3") if about["features"] else None,
+        array(f"{HEARD_TEXT}.tokens", "<i4 2") if about["tokens"] else None,
+    )
 
 
 def _check_texts(name: str, split: SplitData) -> None:
@@ -158,7 +178,8 @@ def _check_texts(name: str, split: SplitData) -> None:
         raise ValueError(f"{name} has {len(split)} samples, more than {MAX_SAMPLES}")
     if any(len(sample) > MAX_ID for sample in split.ids) or unwritable(split.ids, NOT_IN_IDS) is not None:
         raise ValueError(f"ids of {name} hold line ends, control or half characters, or over {MAX_ID} characters")
-    if unwritable(split.raw_text, NOT_IN_TEXT) is not None:
+    heard = [] if split.heard is None else split.heard.raw_text
+    if unwritable([*split.raw_text, *heard], NOT_IN_TEXT) is not None:
         raise ValueError(f"raw_text of {name} holds halves of characters or zeros")
 
 
@@ -193,24 +214,27 @@ def _map(file: Path, count: int, kinds: tuple[str, ...]) -> npt.NDArray[Any]:
 
 
 def _check_values(name: str, split: SplitData, vocabulary: int) -> None:
-    tokens = split.token_ids
-    if tokens is not None and (tokens.min() < 0 or tokens.max() >= vocabulary):
-        raise ValueError(f"tokens of {name} lie outside the vocabulary")
-    for key, spans in split.spans.items():
-        lengths = {
-            array.shape[1]
-            for array in (split.features.get(key), tokens if key == "text" else None)
-            if array is not None
-        }
-        if len(lengths) > 1:
-            raise ValueError(f"text and tokens of {name} have different lengths")
-        if (
-            spans.shape[1] != 2
-            or spans.min() < 0
-            or spans.max() > max(lengths, default=0)
-            or (spans[:, 0] > spans[:, 1]).any()
-        ):
-            raise ValueError(f"{name}.{key}.spans.npy holds what is no span of it")
+    tokens, heard = split.token_ids, split.heard
+    for ids in (tokens, None if heard is None else heard.token_ids):
+        if ids is not None and (ids.min() < 0 or ids.max() >= vocabulary):
+            raise ValueError(f"tokens of {name} lie outside the vocabulary")
+    for key, span in split.spans.items():
+        _check_span(f"{name}.{key}", span, [split.features.get(key), tokens if key == "text" else None])
+    if heard is not None:
+        _check_span(f"{name}.{HEARD_TEXT}", heard.span, [heard.features, heard.token_ids])
+        text = split.features.get("text")
+        if heard.features is not None and (text is None or text.shape[2] != heard.features.shape[2]):
+            raise ValueError(f"{HEARD_TEXT} of {name} has another width than text")
+
+
+def _check_span(what: str, span: npt.NDArray[np.int32], arrays: Sequence[npt.NDArray[Any] | None]) -> None:
+    """The arrays are of the same sequences, and the span lies in them."""
+    lengths = {array.shape[1] for array in arrays if array is not None}
+    if len(lengths) > 1:
+        raise ValueError(f"features and tokens of {what} have different lengths")
+    is_ordered = span.shape[1] == 2 and (span[:, 0] <= span[:, 1]).all()
+    if not is_ordered or span.min() < 0 or span.max() > max(lengths, default=0):
+        raise ValueError(f"{what}.spans.npy holds what is no span of it")
 
 
 def _outline(split: SplitData) -> tuple[Any, ...]:

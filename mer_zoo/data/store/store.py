@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +26,13 @@ from mer_zoo.data.corpus.checks import SPLIT_NAME, fault_error
 from mer_zoo.data.corpus.corpus import Corpus, with_meaning
 from mer_zoo.data.corpus.meaning import LabelKind, Meaning
 from mer_zoo.data.corpus.overlap import id_overlaps
+from mer_zoo.data.files.drafts import HeardDraft
 from mer_zoo.data.files.features import NanPolicy, Scan, scan_split
 from mer_zoo.data.files.formats import Draft, read_draft
+from mer_zoo.data.files.heard import HEARD_TEXT
 from mer_zoo.data.files.splits import check_roles
 from mer_zoo.data.store.cache import cache_folder, lock, part_of, remove_leftovers, sync_folder, version_key
-from mer_zoo.data.store.files import NO_ROOM, check_room, room_error, write_features, write_small
+from mer_zoo.data.store.files import NO_ROOM, check_room, room_error, write_arrays, write_features, write_small
 from mer_zoo.data.store.fingerprint import labelling_sha256, source_sha256
 from mer_zoo.data.store.known import is_known, remember, same_store, source_state
 from mer_zoo.data.store.progress import progress_bar
@@ -48,11 +51,12 @@ __all__ = [
 ]
 
 VERSION = 1
-READING = 4  # raised where readers find more in a source than they did, so that caches are made anew
+READING = 5  # raised where readers find more in a source than they did, so that caches are made anew
 META = "corpus.json"
 LABELLING = "labelling_sha256"
 _PART = re.compile(
-    rf"({SPLIT_NAME.pattern})\.(({'|'.join(MODALITIES)})(\.spans)?|tokens|labels(\.({'|'.join(MODALITIES)}))?)\.npy"
+    rf"({SPLIT_NAME.pattern})\.(({'|'.join((*MODALITIES, HEARD_TEXT))})(\.spans)?|({HEARD_TEXT}\.)?tokens"
+    rf"|labels(\.({'|'.join(MODALITIES)}))?)\.npy"
 )
 
 
@@ -223,6 +227,7 @@ def write_store(
             draft.faults + [f for name, split in draft.splits.items() for f in scan_split(name, split, nan).faults],
         )
     arrays = [array for split in draft.splits.values() for array in split.features.values()]
+    arrays += [s.heard.features for s in draft.splits.values() if s.heard and s.heard.features is not None]
     needed = sum(4 * math.prod(array.shape) for array in arrays)
     try:
         with unfinished_store(store, source, draft, replace) as folder:
@@ -273,6 +278,8 @@ def _write_split(folder: Path, name: str, draft: Draft, nan: NanPolicy, advance:
 
     scan = scan_split(name, split, nan, write)
     write_small(folder, name, scan.spans, split.tokens, split.labels, split.unimodal)
+    if split.heard is not None and split.heard.tokens is not None:
+        write_arrays(folder, name, {f"{HEARD_TEXT}.tokens": split.heard.tokens})
     return scan
 
 
@@ -287,6 +294,7 @@ def _write_meta(folder: Path, source: Path, draft: Draft) -> None:
             **dict(split.conversation),
         }
         | ({"unimodal": list(split.unimodal)} if split.unimodal else {})
+        | ({HEARD_TEXT: _heard_meta(split.heard)} if split.heard is not None else {})
         for name, split in draft.splits.items()
     }
     told = {} if draft.told is None else draft.told.plain()
@@ -309,6 +317,11 @@ def _write_meta(folder: Path, source: Path, draft: Draft) -> None:
         read_index(folder / META)  # a store that could not be opened is none
     except MERError as error:
         raise MERError(f"the ids and texts of {source} are too long for a store ({error}); shorten them") from error
+
+
+def _heard_meta(heard: HeardDraft) -> dict[str, Any]:
+    held = {"features": heard.features is not None, "tokens": heard.tokens is not None}
+    return {"raw_text": heard.raw_text, **held}
 
 
 def _publish(unfinished: Path, store: Path, replace: bool) -> None:

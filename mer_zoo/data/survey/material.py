@@ -240,7 +240,7 @@ def _read_part(name: str, split: SplitDraft, seed: int, nan: NanPolicy, most: in
 
     scan = scan_split(name, split, nan, read)
     part.notes, part.faults = scan.notes, scan.faults
-    part.features = {key: reader.features() for key, reader in readers.items()}
+    part.features = {key: reader.features() for key, reader in readers.items() if key in MODALITIES}
     return part
 
 
