@@ -3,16 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from mer_zoo.errors import MERError
 from mer_zoo.fields import Fields
 from mer_zoo.text import told
 
-__all__ = ["FeatureSpec", "differing", "read_specs"]
+__all__ = ["FeatureSpec", "SpeechSpec", "differing", "read_specs"]
 
 LONGEST = 1000  # of a name
+OPTIONAL = ("aligned", "speech")
+
+
+@dataclass(frozen=True)
+class SpeechSpec:
+    """What heard the words that features are made of, where no transcript was given.
+
+    Args:
+        model: Its name or folder.
+        revision: The fingerprint of its weights.
+        language: The language that it was told; empty where it found it out.
+        beam: How many readings it followed at a time.
+        vad: Whether what is no voice was left out first.
+        versions: Versions of the libraries that ran it; they do not tell words apart.
+
+    Example:
+        >>> print(SpeechSpec("whisper-tiny.en", "1a5afae06a4db91c", "en", 5, True))
+        whisper-tiny.en (1a5afae06a4db91c), en, beam 5, voice detected first
+    """
+
+    model: str
+    revision: str
+    language: str
+    beam: int
+    vad: bool
+    versions: str = ""
+
+    def __str__(self) -> str:
+        language = f", {self.language}" if self.language else ""
+        voice = ", voice detected first" if self.vad else ""
+        return f"{self.model} ({self.revision}){language}, beam {self.beam}{voice}"
+
+    def told_apart(self) -> SpeechSpec:
+        """It without what does not tell words apart."""
+        return replace(self, versions="")
 
 
 @dataclass(frozen=True)
@@ -27,6 +62,9 @@ class FeatureSpec:
         rate: Steps a second; 0 where a step is a word or a token.
         dim: Width of a step.
         versions: Versions of the libraries that ran it, as ``numpy 2.4.6``; they do not tell features apart.
+        aligned: Whether its steps, so many a second, were then pooled to the words' times.
+        speech: What heard the words, or their times; None where transcripts were given. Heard words go with given ones,
+            and not with those that another one heard.
 
     Example:
         >>> mel = FeatureSpec("mel", "1", "", "mean", 20.0, 56)
@@ -41,6 +79,8 @@ class FeatureSpec:
     rate: float
     dim: int
     versions: str = ""
+    aligned: bool = False
+    speech: SpeechSpec | None = None
 
     def difference(self, other: FeatureSpec) -> tuple[str, Any, Any] | None:
         """The first thing that the other has otherwise: its name, this one's and the other's.
@@ -48,17 +88,23 @@ class FeatureSpec:
         Args:
             other: Another spec of the same modality.
         """
-        pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self) if f.name != "versions")
+        names = (f.name for f in fields(self) if f.name not in ("versions", "speech"))
+        pairs = [(name, getattr(self, name), getattr(other, name)) for name in names]
+        if self.speech is not None and other.speech is not None:
+            told = str(self.speech), str(other.speech)
+            pairs += [("speech", *told)] if self.speech.told_apart() != other.speech.told_apart() else []
         return next((pair for pair in pairs if pair[1] != pair[2]), None)
 
     def __str__(self) -> str:
         rate = f", {self.rate:g} steps a second" if self.rate else ""
         layers = f", {self.layers} of its layers" if self.layers else ""
-        return f"{self.encoder} ({self.revision}){layers}{rate}"
+        aligned = ", pooled to words" if self.aligned else ""
+        speech = f", heard by {self.speech}" if self.speech is not None else ""
+        return f"{self.encoder} ({self.revision}){layers}{rate}{aligned}{speech}"
 
     def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self)
+        """As JSON has it, without what does not apply."""
+        return {name: value for name, value in asdict(self).items() if name not in OPTIONAL or value}
 
 
 def read_specs(given: Fields, names: Collection[str]) -> dict[str, FeatureSpec]:
@@ -81,12 +127,29 @@ def read_specs(given: Fields, names: Collection[str]) -> dict[str, FeatureSpec]:
         if key not in names:
             raise MERError(f"{given.where} holds {told(key)}, which is no modality; {given.remedy}")
         part = given.part(key)
-        texts = {name: part.text(name) for name in ("encoder", "revision", "layers", "pooling", "versions")}
-        for name, text in texts.items():
-            if len(text) > LONGEST or not text.isprintable():
-                raise part.refusal(name, "a short text")
-        found[key] = FeatureSpec(**texts, rate=part.number("rate"), dim=part.count("dim"))
+        texts = _short_texts(part, ("encoder", "revision", "layers", "pooling", "versions"))
+        heard = part.optional_part("speech")
+        found[key] = FeatureSpec(
+            **texts,
+            rate=part.number("rate"),
+            dim=part.count("dim"),
+            aligned=part.flag("aligned"),
+            speech=None if heard is None else _read_speech(heard),
+        )
     return found
+
+
+def _read_speech(part: Fields) -> SpeechSpec:
+    texts = _short_texts(part, ("model", "revision", "language", "versions"))
+    return SpeechSpec(**texts, beam=part.count("beam"), vad=part.flag("vad"))
+
+
+def _short_texts(part: Fields, names: Collection[str]) -> dict[str, str]:
+    texts = {name: part.text(name) for name in names}
+    for name, text in texts.items():
+        if len(text) > LONGEST or not text.isprintable():
+            raise part.refusal(name, "a short text")
+    return texts
 
 
 def differing(ours: Mapping[str, FeatureSpec], theirs: Mapping[str, FeatureSpec]) -> str | None:
