@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 from mer_zoo.cli.extract import tell
+from mer_zoo.cli.hearing import add_hearing, hearing_of
 from mer_zoo.cli.trained import like
 from mer_zoo.clips.extract import extract
 from mer_zoo.clips.extractor import LONGEST
@@ -33,7 +34,7 @@ def predict_clips(args: list[str]) -> int:
     options, rest = _parser().parse_known_args(args)
     if any(word.startswith(("--data.path", "--data.predict_split")) for word in rest):
         raise MERError("--clips are what is predicted; leave --data.path and --data.predict_split out")
-    settings, lengths = like(options.ckpt_path, options.longest)
+    settings, lengths = like(options.ckpt_path, options.longest, hearing_of(options))
     config = options.config or folder_of(options.ckpt_path) / "config.yaml"
     if not config.is_file():
         raise MERError(f"{config} does not exist; give the config.yaml of the run as --config")
@@ -67,4 +68,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--features", type=Path, help="where their features go (default: NAME.features.pkl)")
     parser.add_argument("--processes", type=int, default=1, help="how many work at a time (default: 1)")
     parser.add_argument("--longest", type=float, default=LONGEST, help=f"seconds of a clip (default: {LONGEST:g})")
+    add_hearing(parser)
     return parser

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from mer_zoo.cli.hearing import add_hearing, hearing_of
 from mer_zoo.cli.trained import like
 from mer_zoo.clips.extract import Extraction, extract
 from mer_zoo.clips.extractor import AUDIO_RATE, FPS, LONGEST, Settings
@@ -15,7 +16,7 @@ from mer_zoo.text import shown
 __all__ = ["main", "tell"]
 
 TOLD = 5  # faults
-MAKERS = ("text", "audio", "vision", "fps", "layers", "audio_rate", "revision")  # what a checkpoint tells
+MAKERS = ("text", "audio", "vision", "fps", "layers", "audio_rate", "revision", "aligned")  # what a checkpoint tells
 NAMES = "none, or name or folder of a pretrained encoder"
 
 
@@ -33,12 +34,13 @@ def main(args: list[str]) -> int:
     """
     parser = _parser()
     options = parser.parse_args(args)
-    settings, lengths = _settings(options), None
-    if options.like is not None:
+    if options.like is None:
+        settings, lengths = _settings(options), None
+    else:
         for name in MAKERS:
             if getattr(options, name) != parser.get_default(name):
                 raise MERError(f"--like takes {name} from the checkpoint; leave --{name.replace('_', '-')} out")
-        settings, lengths = like(options.like, options.longest)
+        settings, lengths = like(options.like, options.longest, hearing_of(options))
     split = {"split_by": options.split_by, "seed": options.seed}
     result = extract(
         options.source, options.dest, settings, processes=options.processes, progress=True, lengths=lengths, **split
@@ -71,6 +73,8 @@ def _settings(options: argparse.Namespace) -> Settings:
         options.layers,
         options.audio_rate,
         dict(options.revision),
+        speech=hearing_of(options),
+        aligned=options.aligned,
     )
 
 
@@ -91,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("source", type=Path, help="a folder of recordings, or a CSV file with a column path")
     parser.add_argument("dest", type=Path, help="the pickle to make, such as features.pkl")
-    parser.add_argument("--text", default="hash", help=f"hash (no weights), {NAMES} (default: hash)")
+    parser.add_argument("--text", default="hash", help=f"hash (no weights), minilm, {NAMES} (default: hash)")
     parser.add_argument("--audio", default="mel", help=f"mel (no weights), {NAMES} (default: mel)")
     parser.add_argument("--vision", default="frame", help=f"frame (no weights), {NAMES} (default: frame)")
     parser.add_argument("--fps", type=float, default=FPS, help="pictures a second (default: 5)")
@@ -111,6 +115,10 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="MODALITY=REVISION",
         help="branch, tag or commit of a pretrained encoder on the Hub",
+    )
+    add_hearing(parser)
+    parser.add_argument(
+        "--aligned", action="store_true", help="pool audio and vision to the words, whose times are heard (--speech)"
     )
     parser.add_argument(
         "--like", type=Path, metavar="CHECKPOINT", help="make features as those that a checkpoint was trained on"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from mer_zoo.clips.extractor import LONGEST, Settings
+from mer_zoo.clips.speech import Hearing
 from mer_zoo.errors import MERError
 from mer_zoo.sharing.parts import Recipe
 from mer_zoo.training.checkpoint import read_checkpoint
@@ -12,18 +14,20 @@ from mer_zoo.training.checkpoint import read_checkpoint
 __all__ = ["like"]
 
 
-def like(checkpoint: Path, longest: float = LONGEST) -> tuple[Settings, dict[str, int]]:
+def like(checkpoint: Path, longest: float = LONGEST, hearing: Hearing | None = None) -> tuple[Settings, dict[str, int]]:
     """The settings that make features as a model takes them.
 
     Args:
         checkpoint: A checkpoint of a run on extracted features.
         longest: Seconds of a clip that are read at most.
+        hearing: How words are heard, where the model was trained on transcripts alone; one that was trained on heard
+            words hears them by itself.
 
     Returns:
         The settings, and the steps of each modality that the model was built for, where that is told.
 
     Raises:
-        MERError: If it is no checkpoint, or does not tell.
+        MERError: If it is no checkpoint, or does not tell, or words are to be heard otherwise than it was trained on.
 
     Example:
         >>> like(Path("nowhere.ckpt"))
@@ -38,4 +42,10 @@ def like(checkpoint: Path, longest: float = LONGEST) -> tuple[Settings, dict[str
         )
     spec = {} if record.recipe is None else Recipe.read(record.recipe).spec
     lengths = {key: spec.get(f"{key}_len") for key in record.made_by}
-    return Settings.of(record.made_by, longest), {key: steps for key, steps in lengths.items() if steps}
+    settings = Settings.of(record.made_by, longest)
+    if hearing is not None:
+        own = settings.speech
+        if own is not None and replace(own, beside=hearing.beside) != hearing:
+            raise MERError(f"{checkpoint} was trained on words heard by {own.model}; leave the options of speech out")
+        settings = replace(settings, speech=hearing)
+    return settings, {key: steps for key, steps in lengths.items() if steps}

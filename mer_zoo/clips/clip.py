@@ -57,9 +57,15 @@ class ClipFeatures:
         faults: What is wrong with the clip, one sentence each.
         text: What was said, as far as it is known.
         seconds: How long it is, as far as it was read.
+        heard: What was heard in it beside its transcript.
+        heard_features: (T, d) of that; None where none were made.
+        times: (n, 2) seconds at which its n words begin and end; None where that was not heard.
     """
 
     features: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     text: str = ""
     seconds: float = 0.0
+    heard: str = ""
+    heard_features: npt.NDArray[np.float32] | None = None
+    times: npt.NDArray[np.float64] | None = None

@@ -90,7 +90,8 @@ def extract(
     labelling = read_labelling(clips)
     clips = with_splits(clips, split_by, seed)
     specs = Extractor(settings).specs
-    parts = Parts(dest.with_name(f"{dest.name}.parts"), specs, settings.longest)
+    beside = settings.speech is not None and settings.speech.beside
+    parts = Parts(dest.with_name(f"{dest.name}.parts"), specs, settings.longest, beside)
     result = _extract_all(clips, parts, settings, labelling, processes, progress, lengths or {})
     lost = {clip.id for clip, _ in result.failed}
     kept = [clip for clip in clips if clip.id not in lost]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +14,9 @@ import numpy.typing as npt
 from mer_zoo.clips.clip import Clip, ClipFeatures
 from mer_zoo.clips.encoders import FrameStatistics, HashedWords, Mel, PictureEncoder, SoundEncoder, WordEncoder
 from mer_zoo.clips.media import Media, need_av
+from mer_zoo.clips.speech import Hearing, Recogniser
+from mer_zoo.clips.weights import WEIGHTS
+from mer_zoo.clips.words import Times, Word, between_neighbours, pool_to_words, times_of, times_of_transcript
 from mer_zoo.errors import MERError
 from mer_zoo.feature_spec import FeatureSpec
 
@@ -31,7 +35,8 @@ class Settings:
     """Which encoders make features, and of how much of a clip.
 
     Args:
-        text: ``hash`` (no weights), ``none``, or the name or folder of a pretrained encoder of Hugging Face.
+        text: ``hash`` (no weights), ``none``, ``minilm`` (whose weights a package carries), or the name or folder of a
+            pretrained encoder of Hugging Face.
         audio: ``mel`` (no weights), ``none``, or such a name.
         vision: ``frame`` (no weights), ``none``, or such a name.
         longest: Seconds of a clip that are read at most.
@@ -39,9 +44,11 @@ class Settings:
         layers: Layers of pretrained encoders: ``last``, ``last4`` or ``all`` (the mean of these).
         audio_rate: Steps a second of pretrained encoders of sound.
         revisions: Branch, tag or commit of pretrained encoders on the Hub, by modality.
+        speech: How words are heard where there is no transcript; None to leave the text missing there.
+        aligned: Whether audio and vision are pooled to the times of the words, which are heard.
 
     Raises:
-        MERError: For a number that makes no sense.
+        MERError: For a number that makes no sense, or for words' times that nothing hears.
 
     Example:
         >>> Settings(fps=0)
@@ -57,8 +64,12 @@ class Settings:
     layers: LayerRule = "last"
     audio_rate: float = AUDIO_RATE
     revisions: Mapping[str, str] = field(default_factory=dict)
+    speech: Hearing | None = None
+    aligned: bool = False
 
     def __post_init__(self) -> None:
+        if self.aligned and self.speech is None:
+            raise MERError("aligned features need the words' times, which are heard; give speech, as whisper-tiny.en")
         if self.text == self.audio == self.vision == NONE:
             raise MERError("text, audio and vision are all none; give an encoder for one of them")
         if not 0 < self.longest <= 24 * 3600:
@@ -89,7 +100,9 @@ class Settings:
             fps=specs["vision"].rate if "vision" in specs else FPS,
             layers=layers,
             audio_rate=pretrained["audio"].rate if "audio" in pretrained else AUDIO_RATE,
-            revisions={key: spec.revision for key, spec in pretrained.items() if not Path(spec.encoder).is_dir()},
+            revisions={key: spec.revision for key, spec in pretrained.items() if _is_on_hub(spec.encoder)},
+            speech=next((Hearing.of(spec.speech) for spec in specs.values() if spec.speech is not None), None),
+            aligned=any(spec.aligned for spec in specs.values()),
         )
 
     def text_encoder(self) -> WordEncoder | None:
@@ -147,8 +160,9 @@ class Extractor:
 
     def __init__(self, settings: Settings | None = None, beat: Callable[[float], None] = lambda _seconds: None) -> None:
         self.settings, self.beat = settings or Settings(), beat
-        if (self.settings.audio, self.settings.vision) != (NONE, NONE):
+        if (self.settings.audio, self.settings.vision) != (NONE, NONE) or self.settings.speech is not None:
             need_av()
+        self.speech = None if self.settings.speech is None else Recogniser(self.settings.speech)
         self.text = self.settings.text_encoder()
         self.audio = self.settings.audio_encoder()
         self.vision = self.settings.vision_encoder()
@@ -161,7 +175,16 @@ class Extractor:
             "audio": self.audio,
             "vision": self.vision,
         }
-        return {key: encoder.spec for key, encoder in encoders.items() if encoder is not None}
+        found = {key: encoder.spec for key, encoder in encoders.items() if encoder is not None}
+        if self.speech is None:
+            return found
+        aligned = self.settings.aligned
+        return {
+            key: replace(spec, aligned=aligned and key != "text", speech=self.speech.spec)
+            if aligned or key == "text"
+            else spec
+            for key, spec in found.items()
+        }
 
     def __call__(self, clip: Clip) -> ClipFeatures:
         """Make the features of a clip.
@@ -177,18 +200,24 @@ class Extractor:
         """
         _check_interval(clip)
         media = Media(clip, self.settings.longest, self.beat)
-        found = ClipFeatures(text=clip.text or "")
+        found = ClipFeatures()
+        heard: list[Word] = []
+        samples = self._undamaged(media.sound(), "sound", media, found)
+        if self.speech is not None and self._is_heard(clip):
+            samples = self.speech.listen(samples, heard)
         if self.audio is not None:
-            x = self.audio.encode(self._undamaged(media.sound(), "sound", media, found))
+            x = self.audio.encode(samples)
             self._keep("audio", x, "no sound" if "audio" not in media.read else "nothing but silence", found)
+        elif self.speech is not None and self._is_heard(clip):
+            deque(samples, maxlen=0)
         if self.vision is not None:
             pictures = media.pictures(self.settings.fps, self.vision.size)
             x = self.vision.encode(self._undamaged(pictures, "pictures", media, found))
             self._keep("vision", x, "no pictures", found)
-        if self.text is not None:
-            lacking = "no transcript" if clip.text is None else "no words"
-            self._keep("text", self.text.encode(found.text.split()), lacking, found)
         found.seconds = max(media.read.values(), default=0.0)
+        self._read(clip, heard, found)
+        if self.settings.aligned:
+            self._align(found)
         if not found.features:
             raise MERError(f"nothing in it can be used: {', '.join(found.faults)}; give another clip")
         if media.may_be_cut and media.goes_on:
@@ -196,6 +225,41 @@ class Extractor:
         if clip.end is not None and found.seconds < media.seconds - 0.5:
             found.faults.append(f"it ends {media.seconds - found.seconds:.1f} s before its stated end")
         return found
+
+    def _is_heard(self, clip: Clip) -> bool:
+        """Whether a clip is listened to."""
+        hearing = self.settings.speech
+        return hearing is not None and (clip.text is None or hearing.beside or self.settings.aligned)
+
+    def _read(self, clip: Clip, heard: Sequence[Word], found: ClipFeatures) -> None:
+        """The text: the transcript where there is one, else what was heard."""
+        spoken = [word.text for word in heard]
+        words = spoken if clip.text is None else clip.text.split()
+        found.text = " ".join(spoken) if clip.text is None else clip.text
+        if self._is_heard(clip):
+            times = times_of(heard) if clip.text is None else times_of_transcript(words, heard)
+            found.times = between_neighbours(times, found.seconds)
+        if self.text is not None:
+            unheard = "no speech was heard" if self._is_heard(clip) else "no transcript"
+            self._keep("text", self.text.encode(words), unheard if clip.text is None else "no words", found)
+        if self.settings.speech is not None and self.settings.speech.beside:
+            found.heard = " ".join(spoken)
+            if self.text is not None and spoken:
+                found.heard_features = self.text.encode(spoken)
+
+    def _align(self, found: ClipFeatures) -> None:
+        """Pool audio and vision to the words; where there are none, the whole clip is one."""
+        times: Times = np.zeros((0, 2)) if found.times is None else found.times
+        if not len(times):
+            times = np.array([[0.0, max(found.seconds, 1e-3)]])
+        for key, encoder in (("audio", self.audio), ("vision", self.vision)):
+            if encoder is not None and key in found.features:
+                pooled = pool_to_words(found.features[key], encoder.spec.rate, times)
+                if pooled.any():
+                    found.features[key] = pooled
+                else:
+                    del found.features[key]
+                    found.faults.append(f"no {key} during its words")
 
     def _keep(self, key: str, x: npt.NDArray[np.float32], lacking: str, found: ClipFeatures) -> None:
         if not len(x):
@@ -218,6 +282,10 @@ class Extractor:
             found.faults.append(
                 f"its {what} are damaged after {read:.1f} s ({reason})".replace("sound are", "sound is")
             )
+
+
+def _is_on_hub(name: str) -> bool:
+    return name not in WEIGHTS and not Path(name).is_dir()
 
 
 def _check_interval(clip: Clip) -> None:

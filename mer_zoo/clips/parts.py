@@ -19,6 +19,8 @@ from mer_zoo.runs.files import whole_file
 __all__ = ["Parts"]
 
 NOTE = "note"
+ARRAYS = ("heard_features", "times")  # beside the modalities
+TEXTS = ("faults", "text", "seconds", "heard")
 
 
 class Parts:
@@ -31,6 +33,7 @@ class Parts:
         folder: Where the parts lie.
         specs: What makes the features.
         longest: Seconds of a clip that are read.
+        beside: Whether clips with a transcript are listened to as well.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -43,9 +46,9 @@ class Parts:
         ['no pictures']
     """
 
-    def __init__(self, folder: Path, specs: Mapping[str, FeatureSpec], longest: float) -> None:
+    def __init__(self, folder: Path, specs: Mapping[str, FeatureSpec], longest: float, beside: bool = False) -> None:
         self.folder = folder
-        self.made_by = json.dumps([sorted((key, *astuple(spec)) for key, spec in specs.items()), longest])
+        self.made_by = json.dumps([sorted((key, *astuple(spec)) for key, spec in specs.items()), longest, beside])
 
     def file(self, clip: Clip) -> Path:
         """Where a clip's part lies.
@@ -65,9 +68,10 @@ class Parts:
             clip: The clip.
             found: Its features.
         """
-        note = json.dumps({"faults": found.faults, "text": found.text, "seconds": found.seconds})
+        note = json.dumps({name: getattr(found, name) for name in TEXTS})
+        arrays = {name: x for name in ARRAYS if (x := getattr(found, name)) is not None}
         with whole_file(self.file(clip)) as part, part.open("wb") as file:
-            np.savez(file, allow_pickle=False, **{NOTE: np.array(note)}, **found.features)
+            np.savez(file, allow_pickle=False, **{NOTE: np.array(note)}, **arrays, **found.features)
 
     def find(self, clip: Clip) -> ClipFeatures | None:
         """What became of a clip, if that is done already.
@@ -78,8 +82,9 @@ class Parts:
         try:
             with np.load(self.file(clip), allow_pickle=False) as part:
                 note = json.loads(str(part[NOTE]))
-                features = {key: part[key] for key in part.files if key != NOTE}
-            return ClipFeatures(features, note["faults"], note["text"], note["seconds"])
+                arrays = {key: part[key] for key in part.files if key != NOTE}
+            others = {name: arrays.pop(name, None) for name in ARRAYS}
+            return ClipFeatures(arrays, **{name: note[name] for name in TEXTS}, **others)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # none, or half of one: it is made anew
             return None
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from mer_zoo.clips import sound
 from mer_zoo.clips.encoders import SILENCE, Features
+from mer_zoo.clips.weights import WEIGHTS, weights_folder
 from mer_zoo.errors import MERError
 from mer_zoo.feature_spec import FeatureSpec
 
@@ -45,6 +46,7 @@ class _Loaded:
 
     def __init__(self, name: str, kind: str, types: Sequence[str], layers: LayerRule, revision: str | None) -> None:
         self.name, self.kind, self.layers, self.revision = name, kind, layers, revision
+        self.source = str(weights_folder(name)) if name in WEIGHTS else name
         if layers not in get_args(LayerRule):
             raise MERError(f"layers is {layers!r}; choose from {', '.join(get_args(LayerRule))}")
         self.config = self.part("AutoConfig")
@@ -60,7 +62,7 @@ class _Loaded:
         try:
             with _without_bars():
                 return getattr(_LIBRARY, what).from_pretrained(
-                    self.name, revision=self.revision or "main", trust_remote_code=False
+                    self.source, revision=self.revision or "main", trust_remote_code=False
                 )
         except (OSError, ValueError, KeyError, TypeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -84,6 +86,8 @@ class _Loaded:
     def _fingerprint(self) -> str:
         """The commit on the Hub, or the beginning of the SHA-256 of the files of weights in a folder."""
         folder = Path(self.name)
+        if self.name in WEIGHTS:
+            return WEIGHTS[self.name].revision
         if not folder.is_dir():
             return str(getattr(self.config, "_commit_hash", None) or self.revision or "main")
         digest = hashlib.sha256()

@@ -59,7 +59,7 @@ FIELDS = (
 )
 FEATURES = (*MODALITIES, HEARD_FEATURES)
 FIELDS_OF_A_SPLIT = {*MODALITIES, "text_bert"}
-UNUSED = {"annotations"}  # what MMSA files hold beside the labels, as words
+UNUSED = {"annotations", "word_times"}  # what MMSA files hold beside the labels, as words; what extract writes
 BYTES_A_STEP, LARGE = 16, 10  # a step more for so many bytes, since a list of words has a few instructions a word
 MAX_HELD = 2**29  # bytes; a compressed file of a megabyte can claim a gigabyte
 
