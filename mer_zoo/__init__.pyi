@@ -39,6 +39,7 @@ from .backbones import (
     CubeMLP as CubeMLP,
     CUMDFNet as CUMDFNet,
     DiCMoR as DiCMoR,
+    GCNet as GCNet,
     GLoMo as GLoMo,
     MulT as MulT,
     SelfMM as SelfMM,

@@ -90,6 +90,7 @@ TINY: dict[str, dict[str, Any]] = {
         "out_dropout": 0.0,
         "seed": 0,
     },
+    "GCNet": {"dim": 8, "dropout": 0.0, "rate": 0.4, "seed": 0},
     "GLoMo": {
         "dim": 8,
         "heads": 2,
@@ -103,7 +104,7 @@ TINY: dict[str, dict[str, Any]] = {
     },
 }
 NEEDS_CLASSES = {"CausalMER", "CLUE", "MACI"}
-MAKES_VIEWS = {"DiCMoR", "EMTDLFR", "LNLN", "MPLMM"}
+MAKES_VIEWS = {"DiCMoR", "EMTDLFR", "GCNet", "LNLN", "MPLMM"}
 NEEDS_THREE = {"DiCMoR", "MPLMM"}
 NO_HIDDEN_SEQUENCES = {"LFDNN", "LMF", "MISA", "SelfMM", "TFN"}
 READS_PADDING = {

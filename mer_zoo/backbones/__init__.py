@@ -8,6 +8,7 @@ from mer_zoo.backbones.dlf import DLF
 from mer_zoo.backbones.dmd.network import DMD
 from mer_zoo.backbones.eflstm import EFLSTM
 from mer_zoo.backbones.emtdlfr.network import EMTDLFR
+from mer_zoo.backbones.gcnet.network import GCNet
 from mer_zoo.backbones.glomo.network import GLoMo
 from mer_zoo.backbones.lfdnn import LFDNN
 from mer_zoo.backbones.lflstm import LFLSTM
@@ -45,6 +46,7 @@ __all__ = [
     "CUMDFNet",
     "CubeMLP",
     "DiCMoR",
+    "GCNet",
     "GLoMo",
     "MulT",
     "SelfMM",

@@ -17,6 +17,7 @@ from mer_zoo.compat.dicmor import DICMOR
 from mer_zoo.compat.dlf import DLF
 from mer_zoo.compat.dmd import DMD
 from mer_zoo.compat.emtdlfr import EMTDLFR
+from mer_zoo.compat.gcnet import GCNET
 from mer_zoo.compat.gear import GEAR
 from mer_zoo.compat.glomo import GLOMO
 from mer_zoo.compat.keymap import KeyMap
@@ -47,7 +48,7 @@ SOURCES: dict[str, KeyMap] = {
     "selfmm": SELFMM,
     "mplmm": MPLMM,
 }
-SOURCES |= {"mmsa": MMSA, "cubemlp": CUBEMLP, "glomo": GLOMO, "dicmor": DICMOR, "mctn": MCTN}
+SOURCES |= {"mmsa": MMSA, "cubemlp": CUBEMLP, "glomo": GLOMO, "dicmor": DICMOR, "mctn": MCTN, "gcnet": GCNET}
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,20 @@ class Dialogues:
         spoken = torch.zeros_like(order) if batch.speaker is None else batch.speaker.clamp(min=0)
         return cls(rows, mask, torch.where(mask, spoken[rows], 0))
 
+    @classmethod
+    def alone(cls, samples: Tensor) -> Dialogues:
+        """Each of the samples as a dialogue by itself.
+
+        Args:
+            samples: (B, ...), whatever is told of them, for their number and device.
+
+        Example:
+            >>> Dialogues.alone(torch.tensor([7, 9])).rows.tolist()
+            [[0], [1]]
+        """
+        rows = torch.arange(len(samples), device=samples.device)[:, None]
+        return cls(rows, torch.ones_like(rows, dtype=torch.bool), torch.zeros_like(rows))
+
     def pad(self, x: Tensor) -> Tensor:
         """Put rows of the batch into dialogues.
 

@@ -21,6 +21,7 @@ __all__ = [
     "masked_last",
     "masked_mean",
     "masked_resample",
+    "observed_means",
     "pool_text",
     "zero_padding",
 ]
@@ -133,6 +134,26 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """
     total = zero_padding(x, mask).sum(1)
     return total / mask.sum(1, keepdim=True).clamp(min=1)
+
+
+def observed_means(given: Mapping[str, Modality], missing: Tensor) -> dict[str, Tensor]:
+    """One vector of each modality: the mean over the steps that were observed.
+
+    Args:
+        given: Modality to (B, T, d) features.
+        missing: (B, n) bool, of which modalities there is nothing, in their order.
+
+    Returns:
+        Modality to (B, d), zero where it is missing.
+
+    Example:
+        >>> seen = torch.tensor([[True, False], [True, False]])
+        >>> audio = Modality(torch.ones(2, 2, 1), torch.ones_like(seen), seen)
+        >>> observed_means({"audio": audio}, torch.tensor([[False], [True]]))["audio"].squeeze(1).tolist()
+        [1.0, 0.0]
+    """
+    means = {name: masked_mean(modality.x, modality.observed) for name, modality in given.items()}
+    return {name: means[name].masked_fill(gone[:, None], 0.0) for name, gone in zip(given, missing.T, strict=True)}
 
 
 def masked_chunks(x: Tensor, mask: Tensor, count: int) -> Tensor:

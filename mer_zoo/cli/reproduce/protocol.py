@@ -103,6 +103,11 @@ def _causalmer(one: Experiment) -> Iterator[str]:
         )
     if "RMFN" in training.nest:
         yield "No code of RMFN was released; it is written from its paper, and docs say what is inferred."
+    if "GCNet" in training.nest:
+        yield (
+            "GCNet reads whole videos, which the file has to tell; its own paper trains it for each rate of missing"
+            " modalities and on other features, here once."
+        )
     if "CausalMER" in training.nest:
         yield (
             "The paper's text branch starts from the pretrained albert-base-v2; here from random numbers unless"

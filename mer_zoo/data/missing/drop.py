@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mer_zoo.batch import Batch, DataSpec, Modality
 
-__all__ = ["drop", "missing_modalities", "protected", "steps"]
+__all__ = ["drop", "missing_modalities", "protected", "steps", "unobserved"]
 
 
 def steps(modality: Modality) -> Tensor:
@@ -60,7 +60,7 @@ def missing_modalities(given: Mapping[str, Modality], spec: DataSpec) -> Tensor:
     """Find the modalities of which nothing was observed, where [CLS] and [SEP] of token text count for nothing.
 
     Args:
-        given: The modalities in use, as a network is given them: encoded text has its ids beside it.
+        given: The modalities in use, token ids, or as a network is given them: encoded text has its ids beside it.
         spec: Ids of special tokens.
 
     Returns:
@@ -73,12 +73,30 @@ def missing_modalities(given: Mapping[str, Modality], spec: DataSpec) -> Tensor:
         >>> missing_modalities({"audio": audio, "vision": vision}, DataSpec()).tolist()
         [[False, False], [True, False], [False, False]]
     """
+    missing = unobserved(given, spec)
+    return missing & ~missing.all(1, keepdim=True)
+
+
+def unobserved(given: Mapping[str, Modality], spec: DataSpec) -> Tensor:
+    """The same where a sample of which nothing at all was observed lacks every modality.
+
+    Args:
+        given: As for :func:`missing_modalities`.
+        spec: Ids of special tokens.
+
+    Returns:
+        (B, n) bool.
+
+    Example:
+        >>> nothing = Modality(torch.zeros(1, 1, 2), torch.tensor([[True]]), torch.tensor([[False]]))
+        >>> unobserved({"audio": nothing}, DataSpec()).tolist()
+        [[True]]
+    """
     observed = {name: modality.observed for name, modality in given.items()}
-    ids = given["text"].token_ids if "text" in given else None
+    ids = given["text"].ids if "text" in given else None
     if spec.tokens and ids is not None:
         observed["text"] = observed["text"] & ~protected(Modality(ids, given["text"].mask), spec)
-    missing = ~torch.stack([seen.any(1) for seen in observed.values()], 1)
-    return missing & ~missing.all(1, keepdim=True)
+    return ~torch.stack([seen.any(1) for seen in observed.values()], 1)
 
 
 def drop(batch: Batch, kept: Mapping[str, Tensor], spec: DataSpec) -> Batch:
