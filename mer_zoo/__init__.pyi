@@ -43,6 +43,7 @@ from .backbones import (
     GLoMo as GLoMo,
     MulT as MulT,
     SelfMM as SelfMM,
+    TFRNet as TFRNet,
 )
 from .batch import (
     Batch as Batch,

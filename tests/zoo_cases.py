@@ -67,6 +67,16 @@ TINY: dict[str, dict[str, Any]] = {
     "SelfMM": {"lstm_dims": (8, 8), "out_dims": (8, 8), "fusion_dim": 16, "post_dims": (8, 8, 8)},
     "MAGBERT": {"dim": 16, "depth": 1, "heads": 2},
     "MCTN": {"dim": 8},
+    "TFRNet": {
+        "dim": 8,
+        "heads": 2,
+        "depth": 1,
+        "fusion_dims": (8, 8, 8),
+        "gru_depth": 1,
+        "hidden_dim": 8,
+        "rate": 0.5,
+        "seed": 0,
+    },
     "RMFN": {
         "hidden_dims": (8, 8, 8),
         "cross_dim": 8,
@@ -104,7 +114,7 @@ TINY: dict[str, dict[str, Any]] = {
     },
 }
 NEEDS_CLASSES = {"CausalMER", "CLUE", "MACI"}
-MAKES_VIEWS = {"DiCMoR", "EMTDLFR", "GCNet", "LNLN", "MPLMM"}
+MAKES_VIEWS = {"DiCMoR", "EMTDLFR", "GCNet", "LNLN", "MPLMM", "TFRNet"}
 NEEDS_THREE = {"DiCMoR", "MPLMM"}
 NO_HIDDEN_SEQUENCES = {"LFDNN", "LMF", "MISA", "SelfMM", "TFN"}
 READS_PADDING = {

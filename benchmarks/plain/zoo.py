@@ -19,7 +19,8 @@ from benchmarks.plain.emt import PlainEMTDLFR
 from benchmarks.plain.mult import Drop, PlainMulT
 from benchmarks.plain.rmfn import PlainRMFN
 from benchmarks.plain.same import assert_same, backward, in_double
-from mer_zoo.backbones import DLF, DMD, EMTDLFR, RMFN, MulT
+from benchmarks.plain.tfrnet import PlainTFRNet
+from mer_zoo.backbones import DLF, DMD, EMTDLFR, RMFN, MulT, TFRNet
 from mer_zoo.batch import Batch, DataSpec, Modality
 from mer_zoo.compat import load_released
 from mer_zoo.layers.sequence import at_words
@@ -98,6 +99,8 @@ _DECOUPLING = dict.fromkeys(
 )
 _DECOUPLING |= {"attn_dropout_audio": 0.0, "attn_dropout_vision": 0.0}
 _EMT = {"attn_dropout": 0.3, "res_dropout": 0.1, "out_dropout": 0.3}
+_TFRNET = {"text_dropout": 0.2, "attn_dropout": 0.2, "attn_dropout_audio": 0.1, "attn_dropout_vision": 0.0}
+_TFRNET |= {"relu_dropout": 0.2, "res_dropout": 0.2, "embed_dropout": 0.2, "fusion_dropout": 0.2, "out_dropout": 0.0}
 
 CASES = {
     "MulT long": Case("MulT", Sizes((300, 74, 35), (20, 400, 1000), 4), _settings(_MULT, "the paper's dropout")),
@@ -107,6 +110,7 @@ CASES = {
     "EMTDLFR": Case("EMTDLFR", MOSI, _settings(_EMT, "the authors' dropout")),
     "EMTDLFR padded": Case("EMTDLFR", MOSI, _settings(_EMT, "the authors' dropout"), padded=True),
     "RMFN": Case("RMFN", ALIGNED, {"no dropout": dict.fromkeys(("summary_dropout", "out_dropout"), 0.0)}),
+    "TFRNet": Case("TFRNet", MOSI, _settings(_TFRNET, "the authors' dropout")),
 }
 
 
@@ -144,6 +148,9 @@ def build(case: Case, drop: Drop) -> Pair:
         ours = RMFN(case.sizes.spec, TASK, hidden_dims=widths, **options)
         rmfn = PlainRMFN(dims, widths, 64, 3)
         return _same_names(ours, rmfn, lambda batch: _with_task(rmfn(_words(batch)), batch))
+    if case.network == "TFRNet":
+        tfrnet = PlainTFRNet(dims, case.sizes.spec, drop)
+        return _pair(TFRNet(case.sizes.spec, TASK, variant="released", seed=0, **options), tfrnet, tfrnet.losses)
     plain, layers = (PlainDMD, 4) if case.network == "DMD" else (PlainDLF, 2)
     network = DMD if case.network == "DMD" else DLF
     decoupling = plain(dims, lengths, 50, 10, layers, drop)

@@ -24,6 +24,7 @@ from mer_zoo.backbones.pmr.network import PMR
 from mer_zoo.backbones.rmfn import RMFN
 from mer_zoo.backbones.selfmm.network import SelfMM
 from mer_zoo.backbones.tfn import TFN
+from mer_zoo.backbones.tfrnet.network import TFRNet
 
 __all__ = [
     "DLF",
@@ -50,4 +51,5 @@ __all__ = [
     "GLoMo",
     "MulT",
     "SelfMM",
+    "TFRNet",
 ]

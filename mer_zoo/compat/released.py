@@ -29,6 +29,7 @@ from mer_zoo.compat.mmsa import MMSA
 from mer_zoo.compat.mplmm import MPLMM
 from mer_zoo.compat.mult import MULT
 from mer_zoo.compat.selfmm import SELFMM
+from mer_zoo.compat.tfrnet import TFRNET
 from mer_zoo.errors import MERError
 
 __all__ = ["SOURCES", "LoadReport", "load_released"]
@@ -49,6 +50,7 @@ SOURCES: dict[str, KeyMap] = {
     "mplmm": MPLMM,
 }
 SOURCES |= {"mmsa": MMSA, "cubemlp": CUBEMLP, "glomo": GLOMO, "dicmor": DICMOR, "mctn": MCTN, "gcnet": GCNET}
+SOURCES |= {"tfrnet": TFRNET}
 
 
 @dataclass(frozen=True)

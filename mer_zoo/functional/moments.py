@@ -12,7 +12,7 @@ __all__ = ["central_moment_discrepancy", "difference_loss"]
 _EPS = 1e-6
 
 
-def central_moment_discrepancy(x: Tensor, y: Tensor, moments: int = 5) -> Tensor:
+def central_moment_discrepancy(x: Tensor, y: Tensor, moments: int = 5, weights: Tensor | None = None) -> Tensor:
     """Distance between two distributions, CMD: of their means, then of each higher central moment.
 
     The factors 1 / |b - a|^k, for values in [a, b], are left out, as for codes in [0, 1].
@@ -21,9 +21,10 @@ def central_moment_discrepancy(x: Tensor, y: Tensor, moments: int = 5) -> Tensor
         x: (B, d) samples.
         y: (C, d) samples.
         moments: Largest order, at least 1.
+        weights: (B,) how much each sample of both counts; None for all alike.
 
     Returns:
-        Scalar, at least float32, 0 for equal moments; its gradient there is 0, not NaN.
+        Scalar, at least float32, 0 for equal moments and where nothing counts; its gradient there is 0, not NaN.
 
     References:
         Zellinger et al., "Central Moment Discrepancy (CMD) for Domain-Invariant Representation Learning", ICLR 2017.
@@ -34,11 +35,17 @@ def central_moment_discrepancy(x: Tensor, y: Tensor, moments: int = 5) -> Tensor
         (2.0, 3.0)
     """
     x, y = widen(x), widen(y)
-    mean_x, mean_y = x.mean(0), y.mean(0)
+
+    def mean(values: Tensor) -> Tensor:
+        if weights is None:
+            return values.mean(0)
+        return (weights[:, None] * values).sum(0) / weights.sum().clamp(min=1e-6)
+
+    mean_x, mean_y = mean(x), mean(y)
     distances = [torch.linalg.vector_norm(mean_x - mean_y)]
     for order in range(2, moments + 1):
-        moment_x = (x - mean_x).pow(order).mean(0)
-        moment_y = (y - mean_y).pow(order).mean(0)
+        moment_x = mean((x - mean_x).pow(order))
+        moment_y = mean((y - mean_y).pow(order))
         distances.append(torch.linalg.vector_norm(moment_x - moment_y))
     return torch.stack(distances).sum()
 

@@ -40,6 +40,7 @@ from mer_zoo.backbones import (
     GLoMo,
     MulT,
     SelfMM,
+    TFRNet,
 )
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
 from mer_zoo.errors import MERError
@@ -78,6 +79,22 @@ SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
     "CubeMLP": lambda spec, task: CubeMLP(spec, task, dim=8, hidden_dims=((6, 3, 8), (4, 3, 8))),
     "RMFN": lambda spec, task: RMFN(
         spec, task, hidden_dims=(8, 6, 6), cross_dim=5, highlight_dim=4, fuse_dim=4, summary_dim=6, out_dropout=0.0
+    ),
+    "TFRNet": lambda spec, task: TFRNet(
+        spec, task, dim=8, heads=2, depth=1, fusion_dims=(4, 5, 6), gru_depth=1, hidden_dim=6, rate=0.5, seed=1
+    ),
+    "TFRNet released": lambda spec, task: TFRNet(
+        spec,
+        task,
+        dim=8,
+        heads=2,
+        depth=1,
+        fusion_dims=(4, 5, 6),
+        gru_depth=1,
+        hidden_dim=6,
+        rate=0.5,
+        seed=1,
+        variant="released",
     ),
     "MCTN": lambda spec, task: MCTN(spec, task, dim=6),
     "DiCMoR": lambda spec, task: DiCMoR(
