@@ -39,7 +39,7 @@ LADDER = (
     ("sharing",),
     ("module",),
     ("callbacks", "explain", "life"),
-    ("audit",),
+    ("audit", "demo"),
     ("cli",),
     ("__init__", "__main__"),
 )

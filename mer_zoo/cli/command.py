@@ -63,6 +63,7 @@ GROUPS = {
     },
     "Results": {
         "report": Command("compare finished runs in one table and one picture", "reports.report"),
+        "demo": Command("a page on this machine that answers to recordings and sentences", "cli.demo"),
         "explain": Command("what the answer to a sample comes of: modalities, effects, words", "cli.explain"),
         "embeddings": Command("joint representations of tests in two dimensions, with numbers", "explain.embeddings"),
         "reproduce": Command(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mer_zoo.clips.extractor import LONGEST, Settings
-from mer_zoo.clips.speech import Hearing
+from mer_zoo.clips.speech import Hearing, heard_by
 from mer_zoo.errors import MERError
 from mer_zoo.sharing.parts import Recipe
 from mer_zoo.training.checkpoint import read_checkpoint
@@ -43,9 +43,5 @@ def like(checkpoint: Path, longest: float = LONGEST, hearing: Hearing | None = N
     spec = {} if record.recipe is None else Recipe.read(record.recipe).spec
     lengths = {key: spec.get(f"{key}_len") for key in record.made_by}
     settings = Settings.of(record.made_by, longest)
-    if hearing is not None:
-        own = settings.speech
-        if own is not None and replace(own, beside=hearing.beside) != hearing:
-            raise MERError(f"{checkpoint} was trained on words heard by {own.model}; leave the options of speech out")
-        settings = replace(settings, speech=hearing)
+    settings = replace(settings, speech=heard_by(settings.speech, hearing, str(checkpoint)))
     return settings, {key: steps for key, steps in lengths.items() if steps}

@@ -28,6 +28,7 @@ __all__ = ["Extractor", "Settings"]
 T = TypeVar("T")
 LONGEST, FPS, AUDIO_RATE = 60.0, 5.0, 10.0
 NONE = "none"
+UNHEARD, UNTOLD, EMPTY = NO_WORDS = "no speech was heard", "no transcript", "no words"  # faults
 
 
 @dataclass(frozen=True)
@@ -240,8 +241,8 @@ class Extractor:
             times = times_of(heard) if clip.text is None else times_of_transcript(words, heard)
             found.times = between_neighbours(times, found.seconds)
         if self.text is not None:
-            unheard = "no speech was heard" if self._is_heard(clip) else "no transcript"
-            self._keep("text", self.text.encode(words), unheard if clip.text is None else "no words", found)
+            unheard = UNHEARD if self._is_heard(clip) else UNTOLD
+            self._keep("text", self.text.encode(words), unheard if clip.text is None else EMPTY, found)
         if self.settings.speech is not None and self.settings.speech.beside:
             found.heard = " ".join(spoken)
             if self.text is not None and spoken:

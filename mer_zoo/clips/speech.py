@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from mer_zoo.clips.words import Word
 from mer_zoo.errors import MERError
 from mer_zoo.feature_spec import SpeechSpec
 
-__all__ = ["Hearing", "Recogniser", "quiet_place"]
+__all__ = ["Hearing", "Recogniser", "heard_by", "quiet_place"]
 
 Samples = npt.NDArray[np.float32]
 WINDOW, LATEST = 30 * sound.RATE, 10 * sound.RATE  # what Whisper hears at a time, and how much may go to the next
@@ -66,6 +66,26 @@ class Hearing:
             spec: What heard the words that a model was trained on.
         """
         return cls(spec.model, spec.language, spec.beam, spec.vad)
+
+
+def heard_by(own: Hearing | None, given: Hearing | None, model: str) -> Hearing | None:
+    """How words are heard for a model.
+
+    Args:
+        own: How those were that it was trained on; None where it was trained on transcripts.
+        given: How they are to be heard; None leaves that as it was.
+        model: The model, for the message.
+
+    Raises:
+        MERError: If they are to be heard otherwise than they were.
+
+    Example:
+        >>> heard_by(None, Hearing("small"), "best.ckpt").model
+        'small'
+    """
+    if own is not None and given is not None and replace(own, beside=given.beside) != given:
+        raise MERError(f"{model} was trained on words heard by {own.model}; leave the options of speech out")
+    return given or own
 
 
 class Recogniser:

@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from mer_zoo.errors import MERError
 
-__all__ = ["Failed", "run_all"]
+__all__ = ["Failed", "Kept", "run_all"]
 
 T = TypeVar("T")
 Beat = Callable[[float], None]
@@ -179,3 +180,45 @@ class _Worker(Generic[T]):
         self.process.join(1.0)
         if self.process.is_alive():
             self.process.kill()
+
+
+class Kept(Generic[T]):
+    """A process that is kept between things; one that a thing has ended is made anew for the next.
+
+    Args:
+        make: See :func:`run_all`.
+    """
+
+    def __init__(self, make: Make) -> None:
+        self._make, self._lock = make, Lock()
+        self._worker: _Worker[T] | None = None
+
+    def __call__(self, thing: T) -> Any:
+        """Do a thing, one at a time whoever asks.
+
+        Args:
+            thing: What is to be done.
+
+        Returns:
+            Its result, or what it failed by.
+
+        Raises:
+            MERError: If the process could not be started.
+        """
+        with self._lock:
+            if self._worker is None:
+                self._worker = _Worker(self._make, thing)
+            else:
+                self._worker.give(thing)
+            worker = self._worker
+            while (result := worker.result()) is None:
+                wait([worker.connection], POLL)
+            if not worker.is_alive:
+                self.end()
+            return result
+
+    def end(self) -> None:
+        """End the process."""
+        if self._worker is not None:
+            self._worker.end()
+            self._worker = None

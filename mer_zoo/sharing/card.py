@@ -21,7 +21,13 @@ from mer_zoo.text import in_markdown
 from mer_zoo.training.checkpoint import describe_model
 from mer_zoo.training.record import About, DataAbout, Record
 
-__all__ = ["about_model", "model_card", "record_of"]
+__all__ = ["INTENDED_USE", "about_model", "model_card", "record_of"]
+
+INTENDED_USE = (
+    "For research on recordings whose speakers know of it. A prediction is a guess at what other people would read from"
+    " a recording, not what somebody feels. Inferring emotions of people at work or in education is prohibited in the"
+    " European Union (AI Act, Regulation (EU) 2024/1689, Art. 5(1)(f))."
+)
 
 _USE = """```python
 import mer_zoo
@@ -130,6 +136,7 @@ def model_card(recipe: Recipe, about: About, results: RunResults | None, standar
         " numbers, "
         "`model.safetensors` tensors; nothing in this folder is executed.",
         _use(recipe, about.data or DataAbout(), standardized),
+        "## Intended use\n\n" + in_markdown(INTENDED_USE),
         "## Task and data\n\n" + _items(_facts(recipe, about, results)),
         "## Results\n\n" + (_results(results) if results is not None else _NO_RESULTS),
         "## Protocol\n\n" + _items(_protocol(about, results, standardized)),

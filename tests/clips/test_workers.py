@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from mer_zoo.clips.workers import Failed, run_all
+from mer_zoo.clips.workers import Failed, Kept, run_all
 from mer_zoo.errors import MERError
 
 
@@ -43,3 +43,14 @@ def test_what_crashes_or_hangs_is_told_and_the_rest_is_done() -> None:
 def test_a_process_that_cannot_be_started_ends_it() -> None:
     with pytest.raises(MERError, match="__main__"):
         list(run_all(make_nothing, [1], processes=1))
+
+
+def test_a_process_that_is_kept_is_made_anew_when_it_crashed() -> None:
+    kept = Kept[int](make)
+    try:
+        assert kept(4) == 40
+        assert kept(3) == Failed("it is odd")
+        assert kept(1) == Failed("the decoder crashed on it; convert it to another format, or leave it out")
+        assert kept(0) == 0
+    finally:
+        kept.end()

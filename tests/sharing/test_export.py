@@ -99,6 +99,7 @@ def test_the_card_tells_task_data_results_and_protocol(tmp_path: Path, monkeypat
     run = checkpoint.parents[1]
     export_checkpoint(checkpoint, "untested")
     assert "No results were at hand" in Path("untested/README.md").read_text()
+    assert "prohibited in the European Union (AI Act" in Path("untested/README.md").read_text()
     main(
         [
             "test",
