@@ -1,0 +1,214 @@
+"""CMU-MOSI spoken and heard: what a recogniser's words cost a network, and what makes it cost less.
+
+    python -m benchmarks.studies.spoken_mosi make clean_unaligned_50.pkl runs/spoken        # says, hears, reads
+    python -m benchmarks.studies.spoken_mosi run runs/spoken/beam5.pkl --out runs/spoken_mosi
+    python -m benchmarks.studies.spoken_mosi table runs/spoken_mosi
+
+Every network is trained on the true transcripts (plain), with what was heard as the text of half of the samples (heard)
+or of all (heard alone), under MSSD, and both (heard+MSSD), and is tested on what was said, on what was heard, and
+without text. The epoch of the smallest validation MAE on the true transcripts counts. ``make`` needs espeakng-loader,
+faster-whisper and the weights of requirements/clips-demo.txt.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import seed_everything
+
+import mer_zoo.backbones
+from benchmarks.studies import spoken_clips
+from benchmarks.studies.frame import (
+    Job,
+    Plan,
+    Record,
+    Results,
+    Study,
+    add_run_options,
+    by_name,
+    digits,
+    fit,
+    same_samples,
+    score_conditions,
+    simple_jobs,
+    tested,
+)
+from benchmarks.studies.table import (
+    SCALES,
+    Answers,
+    Column,
+    decimals,
+    difference,
+    interval,
+    is_shared,
+    spread,
+    write_tables,
+)
+from benchmarks.studies.zoo_mosi import SIZES
+from mer_zoo.data.datamodule import MOSI, MERDataModule
+from mer_zoo.data.missing import SMM, Condition
+from mer_zoo.model import Model
+from mer_zoo.module import MERModule
+from mer_zoo.reports.tables import ABSENT, Table
+from mer_zoo.scores import Scores, baselines, measure
+from mer_zoo.wrappers import MSSD
+
+NETWORKS = ("LFLSTM", "MulT")
+METHODS: Mapping[str, tuple[float, bool]] = {  # the share of heard texts in training, and whether MSSD stands around
+    "plain": (0.0, False),
+    "heard": (0.5, False),
+    "heard alone": (1.0, False),
+    "MSSD": (0.0, True),
+    "heard+MSSD": (0.5, True),
+}
+SAID, HEARD, WITHOUT = "iid", "asr", "without text"
+CONDITIONS = {SAID: "what was said", HEARD: "what was heard", WITHOUT: WITHOUT}
+SIGNS = Column("Acc2_non0", ("shown",))  # of negative, neutral and positive, neutral ones left out
+
+
+def corpus(options: argparse.Namespace, share: float) -> MERDataModule:
+    """The corpus, tested under all conditions."""
+    modalities = options.modalities.split(",")
+    others = [name for name in modalities if name != "text"]
+    conditions: list[str | Condition] = ["default", "asr"]
+    conditions += [Condition(WITHOUT, "test", SMM(others))] if others else []
+    return MOSI(
+        str(options.path),
+        batch_size=options.batch_size,
+        modalities=modalities,
+        conditions=conditions,
+        heard_share=share,
+    )
+
+
+def train(options: argparse.Namespace, job: Job) -> Results:
+    """Train one network by one method with one seed and test it."""
+    seed_everything(job.seed, verbose=False)
+    (name,) = job.what
+    network, method = name.split(": ")
+    share, is_distilled = METHODS[method]
+    data = corpus(options, share)
+    model: Model = getattr(mer_zoo.backbones, network)(data.spec, data.task, **SIZES[network])
+    found = fit(
+        MSSD(model) if is_distilled else model, data, Plan(options.lr, options.epochs, {"MAE": ("val/MAE", -1)})
+    )
+    return tested(found, lambda module: test(module, data, name))
+
+
+def test(module: MERModule, data: MERDataModule, name: str) -> Results:
+    """Metrics under every condition, and the signs of all scores, 0 for negative and 2 for positive ones."""
+    scores = score_conditions(module.model, data)
+    signs = {c: (2 * (each.logits.flatten() > 0).long()) for c, each in scores.items()}
+    splits = {c: {"metrics": measure(data.task, each), "classes": digits(signs[c])} for c, each in scores.items()}
+    told = {
+        "parameters": sum(p.numel() for p in module.model.parameters()),
+        "constant": baselines(data.task, scores[SAID].target)["constant"],
+        "truth": {c: digits(_signs(each)) for c, each in scores.items()},
+        "ids": same_samples(scores),
+    }
+    return {(name,): {**told, "result": {"splits": splits, "diagnostics": {}}}}
+
+
+def _signs(scores: Scores) -> torch.Tensor:
+    """(N,) 0, 1 and 2 for negative, neutral and positive sentiment."""
+    signs: torch.Tensor = scores.target.sign().long() + 1
+    return signs
+
+
+def under(records: Sequence[Record], condition: str) -> Answers:
+    """Answers under one condition, so that they can be compared with those under another."""
+
+    def only(parts: Mapping[str, Any]) -> dict[str, Any]:
+        return {"shown": parts[condition]}
+
+    shown = []
+    for record in records:
+        choices = {name: {**each, "splits": only(each["splits"])} for name, each in record["choices"].items()}
+        shown.append({**record, "truth": only(record["truth"]), "ids": only(record["ids"]), "choices": choices})
+    return Answers(shown, "MAE")
+
+
+def metrics_table(found: Mapping[str, Sequence[Record]]) -> Table:
+    """Metrics of every method on what was said, on what was heard and without text."""
+    rows = []
+    for name, records in found.items():
+        network, method = name.split(": ")
+        for condition, title in CONDITIONS.items():
+            if condition not in records[0]["truth"]:
+                continue
+            values = [under(records, condition).metric(metric, ["shown"]) for metric in SCALES]
+            cells = [
+                spread([SCALES[m] * value for value in each], decimals(m))
+                for m, each in zip(SCALES, values, strict=True)
+            ]
+            rows.append([network, method, title, str(len(records)), *cells])
+    if rows:
+        last = next(iter(found.values()))[-1]["constant"]
+        shown = [f"{scale * last[m]:.{decimals(m)}f}" if m in last else ABSENT for m, scale in SCALES.items()]
+        rows.append(["the best constant", "", "", "", *shown])
+    return Table("accuracies and F1 in percent", ["network", "trained", "tested on", "seeds", *SCALES], rows)
+
+
+def loss_table(found: Mapping[str, Sequence[Record]]) -> Table:
+    """Acc2_non0 on what was said and heard, what hearing costs, and what a method gains on what was heard."""
+    rows = []
+    for name, records in found.items():
+        network, method = name.split(": ")
+        said, heard = under(records, SAID), under(records, HEARD)
+        row = [network, method, *(spread(each.accuracy(SIGNS)) for each in (said, heard))]
+        row.append(interval(difference(heard, said, SIGNS)))
+        plain = found.get(f"{network}: plain")
+        base = None if plain is None or method == "plain" else under(plain, HEARD)
+        is_compared = base is not None and is_shared(heard, base)
+        rows.append([*row, interval(difference(heard, base, SIGNS)) if base is not None and is_compared else ABSENT])
+    header = ["network", "trained", "said", "heard", "heard - said", "heard: against plain"]
+    return Table("Acc2_non0 (%), 95 % intervals of differences", header, rows)
+
+
+def table(folder: Path) -> None:
+    """What hearing costs, and all metrics."""
+    known = by_name(folder)
+    order = [f"{network}: {method}" for network in NETWORKS for method in METHODS]
+    found = {name: known[name] for name in [*order, *(each for each in known if each not in order)] if name in known}
+    write_tables(folder, [loss_table(found), metrics_table(found)])
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    spoken_clips.add_options(commands.add_parser("make"))
+    runs = commands.add_parser("run")
+    runs.add_argument("path", type=Path, help="a file that make has written")
+    add_run_options(runs, seeds="0,1,2", epochs=15, batch_size=24)
+    runs.add_argument("--networks", default=",".join(NETWORKS))
+    runs.add_argument("--methods", default=",".join(METHODS))
+    runs.add_argument("--modalities", default="text,audio,vision", help="text,audio for a file whose vision leaks")
+    runs.add_argument("--lr", type=float, default=1e-3)
+    shown = commands.add_parser("table")
+    shown.add_argument("folder", type=Path)
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Make the corpus, train on it, or print the tables."""
+    options = parser().parse_args(args)
+    if options.command == "make":
+        spoken_clips.make(options)
+        return
+    if options.command == "table":
+        table(options.folder)
+        return
+    kept = {"file": options.path.name, "modalities": options.modalities, "epochs": options.epochs, "lr": options.lr}
+    kept["batch_size"] = options.batch_size
+    names = [f"{net}: {method}" for net in options.networks.split(",") for method in options.methods.split(",")]
+    Study(options.out, kept, partial(train, options)).run(simple_jobs(names, options.seeds), options.part)
+
+
+if __name__ == "__main__":
+    main()
