@@ -33,6 +33,7 @@ from .backbones import (
     MISA as MISA,
     MPLMM as MPLMM,
     PMR as PMR,
+    RAVEN as RAVEN,
     RMFN as RMFN,
     TFN as TFN,
     CIDerNet as CIDerNet,

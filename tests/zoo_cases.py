@@ -77,6 +77,7 @@ TINY: dict[str, dict[str, Any]] = {
         "rate": 0.5,
         "seed": 0,
     },
+    "RAVEN": {"dim": 8, "nonverbal_dim": 8, "frame_dropout": 0.0, "word_dropout": 0.0},
     "RMFN": {
         "hidden_dims": (8, 8, 8),
         "cross_dim": 8,

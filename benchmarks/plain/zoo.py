@@ -17,10 +17,11 @@ from benchmarks.plain.dlf import PlainDLF
 from benchmarks.plain.dmd import PlainDMD
 from benchmarks.plain.emt import PlainEMTDLFR
 from benchmarks.plain.mult import Drop, PlainMulT
+from benchmarks.plain.raven import PlainRAVEN
 from benchmarks.plain.rmfn import PlainRMFN
 from benchmarks.plain.same import assert_same, backward, in_double
 from benchmarks.plain.tfrnet import PlainTFRNet
-from mer_zoo.backbones import DLF, DMD, EMTDLFR, RMFN, MulT, TFRNet
+from mer_zoo.backbones import DLF, DMD, EMTDLFR, RAVEN, RMFN, MulT, TFRNet
 from mer_zoo.batch import Batch, DataSpec, Modality
 from mer_zoo.compat import load_released
 from mer_zoo.layers.sequence import at_words
@@ -109,6 +110,7 @@ CASES = {
     "DLF": Case("DLF", MOSI, _settings(_DECOUPLING, "our dropout")),
     "EMTDLFR": Case("EMTDLFR", MOSI, _settings(_EMT, "the authors' dropout")),
     "EMTDLFR padded": Case("EMTDLFR", MOSI, _settings(_EMT, "the authors' dropout"), padded=True),
+    "RAVEN": Case("RAVEN", MOSI, {"no dropout": dict.fromkeys(("frame_dropout", "word_dropout"), 0.0)}),
     "RMFN": Case("RMFN", ALIGNED, {"no dropout": dict.fromkeys(("summary_dropout", "out_dropout"), 0.0)}),
     "TFRNet": Case("TFRNet", MOSI, _settings(_TFRNET, "the authors' dropout")),
 }
@@ -143,6 +145,11 @@ def build(case: Case, drop: Drop) -> Pair:
     if case.network == "EMTDLFR":
         emt = PlainEMTDLFR(dims, case.sizes.spec, drop)
         return _pair(EMTDLFR(case.sizes.spec, TASK, text_pool="first", seed=0, **options), emt, emt.losses)
+    if case.network == "RAVEN":
+        raven = PlainRAVEN(dims, 150, 300)
+        return _same_names(
+            RAVEN(case.sizes.spec, TASK, **options), raven, lambda batch: _with_task(raven(batch), batch)
+        )
     if case.network == "RMFN":
         widths = (128, 32, 32)
         ours = RMFN(case.sizes.spec, TASK, hidden_dims=widths, **options)

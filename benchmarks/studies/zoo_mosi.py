@@ -71,6 +71,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "MPLMM": {"dim": 32, "heads": 4, "depth": 2},
     "MulT": {"dim": 32, "heads": 4, "depth": 2},
     "PMR": {"dim": 32, "heads": 4, "depth": 1},
+    "RAVEN": {"dim": 64, "nonverbal_dim": 32},
     "RMFN": {"hidden_dims": (64, 32, 32), "cross_dim": 32, "highlight_dim": 32, "fuse_dim": 32},
     "SelfMM": {},
     "TFRNet": {"dim": 32, "heads": 4, "depth": 2},

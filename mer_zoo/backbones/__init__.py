@@ -21,6 +21,7 @@ from mer_zoo.backbones.misa import MISA
 from mer_zoo.backbones.mplmm.network import MPLMM
 from mer_zoo.backbones.mult import MulT
 from mer_zoo.backbones.pmr.network import PMR
+from mer_zoo.backbones.raven.network import RAVEN
 from mer_zoo.backbones.rmfn import RMFN
 from mer_zoo.backbones.selfmm.network import SelfMM
 from mer_zoo.backbones.tfn import TFN
@@ -41,6 +42,7 @@ __all__ = [
     "MISA",
     "MPLMM",
     "PMR",
+    "RAVEN",
     "RMFN",
     "TFN",
     "CIDerNet",

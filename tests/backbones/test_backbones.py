@@ -30,6 +30,7 @@ from mer_zoo.backbones import (
     MISA,
     MPLMM,
     PMR,
+    RAVEN,
     RMFN,
     TFN,
     CIDerNet,
@@ -77,6 +78,7 @@ SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
     "SelfMM": lambda spec, task: SelfMM(spec, task, fusion_dim=8, post_dims=(6, 4, 6)),
     "MAGBERT": lambda spec, task: MAGBERT(spec, task, dim=8, depth=1, heads=2, embed_dropout=0.0),
     "CubeMLP": lambda spec, task: CubeMLP(spec, task, dim=8, hidden_dims=((6, 3, 8), (4, 3, 8))),
+    "RAVEN": lambda spec, task: RAVEN(spec, task, dim=8, nonverbal_dim=6, steps=2, frame_dropout=0.0),
     "RMFN": lambda spec, task: RMFN(
         spec, task, hidden_dims=(8, 6, 6), cross_dim=5, highlight_dim=4, fuse_dim=4, summary_dim=6, out_dropout=0.0
     ),
@@ -119,7 +121,7 @@ CASES = [
     (name, subset)
     for name in SMALL
     for subset in SUBSETS
-    if (name not in ("MulT text-only", "DLF", "LNLN", "MAGBERT") or "text" in subset)
+    if (name not in ("MulT text-only", "DLF", "LNLN", "MAGBERT", "RAVEN") or "text" in subset)
     and (name not in ("CUMDFNet", "DMD", "DLF", "LNLN", "MAGBERT") or len(subset) > 1)  # they work on pairs
     and (name not in ("DiCMoR", "MPLMM") or len(subset) == 3)
 ]

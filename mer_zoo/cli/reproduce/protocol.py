@@ -101,6 +101,8 @@ def _causalmer(one: Experiment) -> Iterator[str]:
             "A prediction of MCTN reads the text alone, so all sets without text have the same figures here; those that"
             " the paper prints differ, as of a chain for each set (chain)."
         )
+    if "RAVEN" in training.nest:
+        yield "RAVEN has one step a word here, as the file has; its largest shift (beta) is that of the authors' code."
     if "RMFN" in training.nest:
         yield "No code of RMFN was released; it is written from its paper, and docs say what is inferred."
     if "GCNet" in training.nest:

@@ -2,8 +2,9 @@ import pytest
 import torch
 from golden_cases import golden
 
-from mer_zoo.backbones.magbert.mag import MAG, shift_words
+from mer_zoo.backbones.magbert.mag import MAG
 from mer_zoo.compat import load_released
+from mer_zoo.functional.word_shift import shift_words
 
 
 def test_gate_of_the_released_code() -> None:
