@@ -13,7 +13,7 @@ from mer_zoo.text import told
 __all__ = ["FeatureSpec", "SpeechSpec", "differing", "read_specs"]
 
 LONGEST = 1000  # of a name
-OPTIONAL = ("aligned", "speech")
+OPTIONAL = ("aligned", "speech", "faces", "faces_rate")
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class FeatureSpec:
         aligned: Whether its steps, so many a second, were then pooled to the words' times.
         speech: What heard the words, or their times; None where transcripts were given. Heard words go with given ones,
             and not with those that another one heard.
+        faces: What found the faces that it looked at, with the fingerprint of its weights; empty for whole pictures.
+        faces_rate: Pictures a second in which faces were looked for.
 
     Example:
         >>> mel = FeatureSpec("mel", "1", "", "mean", 20.0, 56)
@@ -81,6 +83,8 @@ class FeatureSpec:
     versions: str = ""
     aligned: bool = False
     speech: SpeechSpec | None = None
+    faces: str = ""
+    faces_rate: float = 0.0
 
     def difference(self, other: FeatureSpec) -> tuple[str, Any, Any] | None:
         """The first thing that the other has otherwise: its name, this one's and the other's.
@@ -98,9 +102,10 @@ class FeatureSpec:
     def __str__(self) -> str:
         rate = f", {self.rate:g} steps a second" if self.rate else ""
         layers = f", {self.layers} of its layers" if self.layers else ""
+        faces = f", of faces by {self.faces}, {self.faces_rate:g} times a second" if self.faces else ""
         aligned = ", pooled to words" if self.aligned else ""
         speech = f", heard by {self.speech}" if self.speech is not None else ""
-        return f"{self.encoder} ({self.revision}){layers}{rate}{aligned}{speech}"
+        return f"{self.encoder} ({self.revision}){layers}{rate}{faces}{aligned}{speech}"
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it, without what does not apply."""
@@ -129,12 +134,16 @@ def read_specs(given: Fields, names: Collection[str]) -> dict[str, FeatureSpec]:
         part = given.part(key)
         texts = _short_texts(part, ("encoder", "revision", "layers", "pooling", "versions"))
         heard = part.optional_part("speech")
+        # files from before faces were found do not tell
+        faces = "" if part.optional_text("faces") is None else _short_texts(part, ("faces",))["faces"]
         found[key] = FeatureSpec(
             **texts,
             rate=part.number("rate"),
             dim=part.count("dim"),
             aligned=part.flag("aligned"),
             speech=None if heard is None else _read_speech(heard),
+            faces=faces,
+            faces_rate=part.number("faces_rate") if faces else 0.0,
         )
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,21 @@ def write_media(
     return path
 
 
-def _video_stream(container: Any) -> Any:
-    stream = container.add_stream("mpeg4", rate=10)
-    stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+def write_pictures(path: Path, pictures: Sequence[Any], rate: int = 2) -> Path:
+    """Write pictures (H, W, 3), without sound."""
+    height, width = pictures[0].shape[:2]
+    with av.open(str(path), "w") as container:
+        stream = _video_stream(container, rate, width, height)
+        stream.bit_rate = 2_000_000
+        for place, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts = place
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def _video_stream(container: Any, rate: int = 10, width: int = 64, height: int = 48) -> Any:
+    stream = container.add_stream("mpeg4", rate=rate)
+    stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
     return stream

@@ -11,7 +11,7 @@ from mer_zoo.cli.extract import tell
 from mer_zoo.cli.hearing import add_hearing, hearing_of
 from mer_zoo.cli.trained import like
 from mer_zoo.clips.extract import extract
-from mer_zoo.clips.extractor import LONGEST
+from mer_zoo.clips.settings import LONGEST
 from mer_zoo.errors import MERError
 from mer_zoo.runs.folder import folder_of
 from mer_zoo.text import shown

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from mer_zoo.cli.hearing import add_hearing, hearing_of
-from mer_zoo.clips.extractor import LONGEST
+from mer_zoo.clips.settings import LONGEST
 from mer_zoo.demo.answer import LEVEL
 from mer_zoo.demo.page import serve
 from mer_zoo.demo.predictor import Predictor

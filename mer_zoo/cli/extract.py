@@ -9,14 +9,15 @@ from pathlib import Path
 from mer_zoo.cli.hearing import add_hearing, hearing_of
 from mer_zoo.cli.trained import like
 from mer_zoo.clips.extract import Extraction, extract
-from mer_zoo.clips.extractor import AUDIO_RATE, FPS, LONGEST, Settings
+from mer_zoo.clips.settings import AUDIO_RATE, FACES_FPS, FPS, LONGEST, Settings
 from mer_zoo.errors import MERError
 from mer_zoo.text import shown
 
 __all__ = ["main", "tell"]
 
 TOLD = 5  # faults
-MAKERS = ("text", "audio", "vision", "fps", "layers", "audio_rate", "revision", "aligned")  # what a checkpoint tells
+# what a checkpoint tells
+MAKERS = ("text", "audio", "vision", "fps", "faces", "faces_fps", "layers", "audio_rate", "revision", "aligned")
 NAMES = "none, or name or folder of a pretrained encoder"
 
 
@@ -73,6 +74,8 @@ def _settings(options: argparse.Namespace) -> Settings:
         options.layers,
         options.audio_rate,
         dict(options.revision),
+        faces=options.faces,
+        faces_fps=options.faces_fps,
         speech=hearing_of(options),
         aligned=options.aligned,
     )
@@ -97,8 +100,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("dest", type=Path, help="the pickle to make, such as features.pkl")
     parser.add_argument("--text", default="hash", help=f"hash (no weights), minilm, {NAMES} (default: hash)")
     parser.add_argument("--audio", default="mel", help=f"mel (no weights), {NAMES} (default: mel)")
-    parser.add_argument("--vision", default="frame", help=f"frame (no weights), {NAMES} (default: frame)")
+    parser.add_argument(
+        "--vision", default="frame", help=f"frame (no weights), landmarks (of a face), {NAMES} (default: frame)"
+    )
     parser.add_argument("--fps", type=float, default=FPS, help="pictures a second (default: 5)")
+    parser.add_argument(
+        "--faces",
+        choices=["none", "mtcnn"],
+        default="none",
+        help="look at a face, not at whole pictures (default: none)",
+    )
+    parser.add_argument(
+        "--faces-fps", type=float, default=FACES_FPS, help="pictures a second in which it is looked for (default: 2)"
+    )
     parser.add_argument(
         "--layers", choices=["last", "last4", "all"], default="last", help="of pretrained encoders (default: last)"
     )

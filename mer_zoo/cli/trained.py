@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from mer_zoo.clips.extractor import LONGEST, Settings
+from mer_zoo.clips.settings import LONGEST, Settings
 from mer_zoo.clips.speech import Hearing, heard_by
 from mer_zoo.errors import MERError
 from mer_zoo.sharing.parts import Recipe

@@ -3,5 +3,5 @@ from .clip import ClipFeatures as ClipFeatures
 from .extract import Extraction as Extraction
 from .extract import extract as extract
 from .extractor import Extractor as Extractor
-from .extractor import Settings as Settings
+from .settings import Settings as Settings
 from .synthesise import synthesise as synthesise

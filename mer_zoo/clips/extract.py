@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mer_zoo.clips.clip import Clip, ClipFeatures
-from mer_zoo.clips.extractor import Extractor, Settings
+from mer_zoo.clips.extractor import Extractor
 from mer_zoo.clips.labels import Labelling, read_labelling
 from mer_zoo.clips.listing import SplitBy, list_clips, with_splits
 from mer_zoo.clips.output import write_corpus
 from mer_zoo.clips.parts import Parts
+from mer_zoo.clips.settings import Settings
 from mer_zoo.clips.workers import Failed, run_all
 from mer_zoo.errors import MERError
 from mer_zoo.runs.files import write_rows

@@ -3,144 +3,28 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from mer_zoo.clips.clip import Clip, ClipFeatures
-from mer_zoo.clips.encoders import FrameStatistics, HashedWords, Mel, PictureEncoder, SoundEncoder, WordEncoder
+from mer_zoo.clips.encoders import SoundEncoder, WordEncoder
 from mer_zoo.clips.media import Media, need_av
-from mer_zoo.clips.speech import Hearing, Recogniser
-from mer_zoo.clips.weights import WEIGHTS
+from mer_zoo.clips.settings import NONE, Settings
+from mer_zoo.clips.speech import Recogniser
+from mer_zoo.clips.views import View
 from mer_zoo.clips.words import Times, Word, between_neighbours, pool_to_words, times_of, times_of_transcript
 from mer_zoo.errors import MERError
 from mer_zoo.feature_spec import FeatureSpec
 
-if TYPE_CHECKING:
-    from mer_zoo.clips.pretrained import LayerRule
-
-__all__ = ["Extractor", "Settings"]
+__all__ = ["Extractor"]
 
 T = TypeVar("T")
-LONGEST, FPS, AUDIO_RATE = 60.0, 5.0, 10.0
-NONE = "none"
 UNHEARD, UNTOLD, EMPTY = NO_WORDS = "no speech was heard", "no transcript", "no words"  # faults
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Which encoders make features, and of how much of a clip.
-
-    Args:
-        text: ``hash`` (no weights), ``none``, ``minilm`` (whose weights a package carries), or the name or folder of a
-            pretrained encoder of Hugging Face.
-        audio: ``mel`` (no weights), ``none``, or such a name.
-        vision: ``frame`` (no weights), ``none``, or such a name.
-        longest: Seconds of a clip that are read at most.
-        fps: Pictures a second.
-        layers: Layers of pretrained encoders: ``last``, ``last4`` or ``all`` (the mean of these).
-        audio_rate: Steps a second of pretrained encoders of sound.
-        revisions: Branch, tag or commit of pretrained encoders on the Hub, by modality.
-        speech: How words are heard where there is no transcript; None to leave the text missing there.
-        aligned: Whether audio and vision are pooled to the times of the words, which are heard.
-
-    Raises:
-        MERError: For a number that makes no sense, or for words' times that nothing hears.
-
-    Example:
-        >>> Settings(fps=0)
-        Traceback (most recent call last):
-        mer_zoo.errors.MERError: fps is 0; give pictures a second above 0, at most 60
-    """
-
-    text: str = "hash"
-    audio: str = "mel"
-    vision: str = "frame"
-    longest: float = LONGEST
-    fps: float = FPS
-    layers: LayerRule = "last"
-    audio_rate: float = AUDIO_RATE
-    revisions: Mapping[str, str] = field(default_factory=dict)
-    speech: Hearing | None = None
-    aligned: bool = False
-
-    def __post_init__(self) -> None:
-        if self.aligned and self.speech is None:
-            raise MERError("aligned features need the words' times, which are heard; give speech, as whisper-tiny.en")
-        if self.text == self.audio == self.vision == NONE:
-            raise MERError("text, audio and vision are all none; give an encoder for one of them")
-        if not 0 < self.longest <= 24 * 3600:
-            raise MERError(f"longest is {self.longest:g}; give seconds above 0, at most a day")
-        if not 0 < self.fps <= 60:
-            raise MERError(f"fps is {self.fps:g}; give pictures a second above 0, at most 60")
-        if not 0 < self.audio_rate <= 50:
-            raise MERError(f"audio_rate is {self.audio_rate:g}; give steps a second above 0, at most 50")
-
-    @classmethod
-    def of(cls, specs: Mapping[str, FeatureSpec], longest: float = LONGEST) -> Settings:
-        """Settings that make features as these specs say; what can't be made so is told apart by its own spec.
-
-        Args:
-            specs: By modality; one that is not there is not made.
-            longest: Seconds of a clip that are read at most.
-
-        Example:
-            >>> Settings.of({"audio": Mel().spec})
-            Settings(text='none', audio='mel', vision='none', ...)
-        """
-        names = {key: specs[key].encoder if key in specs else NONE for key in ("text", "audio", "vision")}
-        pretrained = {key: spec for key, spec in specs.items() if spec.layers}
-        layers: Any = next((spec.layers for spec in pretrained.values()), "last")
-        return cls(
-            **names,
-            longest=longest,
-            fps=specs["vision"].rate if "vision" in specs else FPS,
-            layers=layers,
-            audio_rate=pretrained["audio"].rate if "audio" in pretrained else AUDIO_RATE,
-            revisions={key: spec.revision for key, spec in pretrained.items() if _is_on_hub(spec.encoder)},
-            speech=next((Hearing.of(spec.speech) for spec in specs.values() if spec.speech is not None), None),
-            aligned=any(spec.aligned for spec in specs.values()),
-        )
-
-    def text_encoder(self) -> WordEncoder | None:
-        """The encoder of words.
-
-        Raises:
-            MERError: If a pretrained one can't be loaded.
-        """
-        if self.text in (NONE, "hash"):
-            return None if self.text == NONE else HashedWords()
-        from mer_zoo.clips.pretrained import PretrainedWords  # it needs torch, which the others do not
-
-        return PretrainedWords(self.text, self.layers, self.revisions.get("text"))
-
-    def audio_encoder(self) -> SoundEncoder | None:
-        """The encoder of sound.
-
-        Raises:
-            MERError: If a pretrained one can't be loaded.
-        """
-        if self.audio in (NONE, "mel"):
-            return None if self.audio == NONE else Mel()
-        from mer_zoo.clips.pretrained import PretrainedSound
-
-        return PretrainedSound(self.audio, self.layers, self.revisions.get("audio"), self.audio_rate)
-
-    def vision_encoder(self) -> PictureEncoder | None:
-        """The encoder of pictures.
-
-        Raises:
-            MERError: If a pretrained one can't be loaded.
-        """
-        if self.vision in (NONE, "frame"):
-            return None if self.vision == NONE else FrameStatistics(self.fps)
-        from mer_zoo.clips.pretrained import PretrainedPictures
-
-        return PretrainedPictures(self.vision, self.layers, self.revisions.get("vision"), self.fps)
 
 
 class Extractor:
@@ -154,6 +38,7 @@ class Extractor:
         MERError: If what decodes recordings is not installed.
 
     Example:
+        >>> from pathlib import Path
         >>> extractor = Extractor(Settings(audio="none", vision="none"))
         >>> extractor(Clip(Path("hello.mp4"), text="so good")).features["text"].shape
         (2, 128)
@@ -166,12 +51,12 @@ class Extractor:
         self.speech = None if self.settings.speech is None else Recogniser(self.settings.speech)
         self.text = self.settings.text_encoder()
         self.audio = self.settings.audio_encoder()
-        self.vision = self.settings.vision_encoder()
+        self.vision = self.settings.view()
 
     @property
     def specs(self) -> dict[str, FeatureSpec]:
         """What makes the features, by modality."""
-        encoders: dict[str, WordEncoder | SoundEncoder | PictureEncoder | None] = {
+        encoders: dict[str, WordEncoder | SoundEncoder | View | None] = {
             "text": self.text,
             "audio": self.audio,
             "vision": self.vision,
@@ -212,9 +97,9 @@ class Extractor:
         elif self.speech is not None and self._is_heard(clip):
             deque(samples, maxlen=0)
         if self.vision is not None:
-            pictures = media.pictures(self.settings.fps, self.vision.size)
-            x = self.vision.encode(self._undamaged(pictures, "pictures", media, found))
-            self._keep("vision", x, "no pictures", found)
+            guard = partial(self._undamaged, what="pictures", media=media, found=found)
+            x = self.vision.features(media, guard, found.faults)
+            self._keep("vision", x, "no face" if "video" in media.read else "no pictures", found)
         found.seconds = max(media.read.values(), default=0.0)
         self._read(clip, heard, found)
         if self.settings.aligned:
@@ -280,13 +165,9 @@ class Extractor:
         except (av.FFmpegError, ValueError, OverflowError) as error:
             read = media.read.get("audio" if what == "sound" else "video", 0.0)
             reason = getattr(error, "strerror", None) or error
-            found.faults.append(
-                f"its {what} are damaged after {read:.1f} s ({reason})".replace("sound are", "sound is")
-            )
-
-
-def _is_on_hub(name: str) -> bool:
-    return name not in WEIGHTS and not Path(name).is_dir()
+            fault = f"its {what} are damaged after {read:.1f} s ({reason})".replace("sound are", "sound is")
+            if fault not in found.faults:  # of pictures that are decoded twice
+                found.faults.append(fault)
 
 
 def _check_interval(clip: Clip) -> None:

@@ -89,12 +89,13 @@ class Media:
             if self.goes_on:
                 return
 
-    def pictures(self, rate: float, size: int) -> Iterator[Frame]:
+    def pictures(self, rate: float, size: int, whole: bool = False) -> Iterator[Frame]:
         """Pictures at equal distances, upright, their middle (size, size, 3); nothing where there are none.
 
         Args:
             rate: Pictures a second.
             size: Their height and width.
+            whole: The whole pictures instead, made smaller where their longer side is above the size.
 
         Raises:
             MERError: If the file can't be opened, or has pictures that are too large.
@@ -108,7 +109,7 @@ class Media:
             if time >= self.seconds:
                 self.goes_on = True
                 break
-            kept = _upright(frame, size)
+            kept = _upright(frame, size, whole)
             self.read["video"] = last = time
         while kept is not None and (not count or (count + 0.5) / rate < min(last + 0.5 / rate, self.seconds)):
             yield kept
@@ -167,13 +168,21 @@ def _open(av: Any, path: Path) -> Iterator[Any]:
             yield container
 
 
-def _upright(frame: Any, size: int) -> Frame:
-    """The middle square of a picture, turned as it is shown."""
+def _upright(frame: Any, size: int, whole: bool) -> Frame:
+    """A picture, or its middle square, turned as it is shown."""
     if frame.width * frame.height > MOST_PIXELS:
         raise ValueError(f"they are {frame.width} x {frame.height}, too large to be decoded")
+    if whole:
+        scale = min(1, size / max(frame.width, frame.height))
+        width, height = (max(1, round(side * scale)) for side in (frame.width, frame.height))
+        return _turned(frame.to_ndarray(format="rgb24", width=width, height=height), frame)
     short = min(frame.width, frame.height)
     width, height = (min(max(size, round(side * size / short)), 16 * size) for side in (frame.width, frame.height))
     x = frame.to_ndarray(format="rgb24", width=width, height=height)
     left, top = (width - size) // 2, (height - size) // 2
-    turned: Frame = np.ascontiguousarray(np.rot90(x[top : top + size, left : left + size], round(frame.rotation / 90)))
+    return _turned(x[top : top + size, left : left + size], frame)
+
+
+def _turned(x: Frame, frame: Any) -> Frame:
+    turned: Frame = np.ascontiguousarray(np.rot90(x, round(frame.rotation / 90)))
     return turned

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mer_zoo.clips.clip import Clip, ClipFeatures
-from mer_zoo.clips.extractor import LONGEST, NO_WORDS, Extractor, Settings
+from mer_zoo.clips.extractor import NO_WORDS, Extractor
+from mer_zoo.clips.settings import LONGEST, Settings
 from mer_zoo.clips.speech import Hearing, heard_by
 from mer_zoo.clips.workers import Failed, Kept
 from mer_zoo.demo.answer import LEVEL, Answer, answer
