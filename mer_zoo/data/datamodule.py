@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from mer_zoo.batch import MODALITIES, Batch, BatchSource
-from mer_zoo.data.corpus.corpus import Corpus, SplitData, check_compatible, shortened, with_meaning
+from mer_zoo.data.corpus.corpus import Corpus, SplitData, check_compatible, gaps_of, shortened, with_meaning
 from mer_zoo.data.corpus.meaning import LabelKind, Meaning
 from mer_zoo.data.corpus.overlap import check_different, check_unseen
 from mer_zoo.data.dataset import Scaler, SplitDataset, check_labels, check_tokens
@@ -183,7 +183,7 @@ class MERDataModule(LightningDataModule):
                 )
             split = self.corpus.split("train")
             used = {name: split.features[name] for name in self.spec.modalities if name in split.features}
-            self._scaler = Scaler.fit(used, split.spans)
+            self._scaler = Scaler.fit(used, split.spans, gaps_of(self.corpus))
         return self._scaler
 
     def scaler_state(self) -> dict[str, dict[str, Tensor]] | None:
@@ -246,7 +246,7 @@ class MERDataModule(LightningDataModule):
         if self.spec.tokens:
             check_tokens(data, self._vocabulary(), corpus.source)
         fit = self.is_cut or source is not None
-        dataset = SplitDataset(data, self.spec, self.task, self._fitted_scaler(), fit_lengths=fit)
+        dataset = SplitDataset(data, self.spec, self.task, self._fitted_scaler(), fit, gaps_of(corpus))
         if self.batches == "dialogues":
             check_dialogues(dataset.conversation, f"{split} of {corpus.source}")
         return dataset

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -46,15 +46,21 @@ class Scaler:
     limit: float = 10.0
 
     @classmethod
-    def fit(cls, features: dict[str, npt.NDArray[np.float32]], spans: dict[str, npt.NDArray[np.int32]]) -> Scaler:
-        """Fit on (N, T, d) arrays; only positions inside (N, 2) spans count."""
+    def fit(
+        cls,
+        features: dict[str, npt.NDArray[np.float32]],
+        spans: dict[str, npt.NDArray[np.int32]],
+        gaps: Collection[str] = (),
+    ) -> Scaler:
+        """Fit on (N, T, d) arrays; positions inside (N, 2) spans count, of ``gaps`` those that are not zero."""
         mean, std = {}, {}
         for name in features.keys() - {"text"}:
             count, total, square = 0, np.zeros(features[name].shape[-1]), np.zeros(features[name].shape[-1])
             shift = np.zeros_like(total)
             for start in range(0, len(features[name]), CHUNK):
                 rows = np.asarray(features[name][start : start + CHUNK], dtype=np.float64)
-                real = rows[_inside(spans[name][start : start + CHUNK], rows.shape[1])]
+                inside = _inside(spans[name][start : start + CHUNK], rows.shape[1])
+                real = rows[inside & rows.any(2) if name in gaps else inside]
                 if count == 0 and len(real):
                     shift = real.mean(0)  # squares of the raw values would cancel in columns far from zero
                 count, total, square = (
@@ -152,6 +158,7 @@ class SplitDataset(Dataset[Batch]):
         task: Gives samples without labels a target of the right shape.
         scaler: Applied to audio and vision, or None.
         fit_lengths: Pad or cut sequences to the lengths of ``spec``, where these are not the corpus' own.
+        gaps: Modalities whose steps that are wholly zero were not observed, also between others.
 
     Example:
         >>> from mer_zoo.data.synthetic.generate import SyntheticConfig, generate
@@ -163,10 +170,16 @@ class SplitDataset(Dataset[Batch]):
     """
 
     def __init__(
-        self, split: SplitData, spec: DataSpec, task: Task, scaler: Scaler | None = None, fit_lengths: bool = False
+        self,
+        split: SplitData,
+        spec: DataSpec,
+        task: Task,
+        scaler: Scaler | None = None,
+        fit_lengths: bool = False,
+        gaps: Collection[str] = (),
     ) -> None:
         self.split, self.spec, self.task = split, spec, task
-        self.scaler, self.fit_lengths = scaler, fit_lengths
+        self.scaler, self.fit_lengths, self.gaps = scaler, fit_lengths, frozenset(gaps)
 
     def __len__(self) -> int:
         return len(self.split)
@@ -234,6 +247,7 @@ class SplitDataset(Dataset[Batch]):
         ids = self.split.token_ids if name == "text" else None
         token_ids = None if ids is None else torch.from_numpy(np.asarray(ids[rows], dtype=np.int64))
         spans = self.split.spans[name][rows]
+        observed = None
         if name == "text" and self.spec.tokens:
             assert token_ids is not None
             mask = _inside(spans, token_ids.shape[1])
@@ -242,7 +256,8 @@ class SplitDataset(Dataset[Batch]):
             features = self.split.features[name]
             if self.split.token_steps is None or name == "text":
                 mask = _inside(spans, features.shape[1])
-                x = torch.from_numpy(self._features(name, features, rows, mask))
+                observed = mask & np.asarray(features[rows]).any(2) if name in self.gaps else None
+                x = torch.from_numpy(self._features(name, features, rows, mask if observed is None else observed))
             else:
                 steps = np.asarray(self.split.token_steps[rows])
                 mask = (steps >= spans[:, :1]) & (steps < spans[:, 1:])
@@ -250,6 +265,8 @@ class SplitDataset(Dataset[Batch]):
                 x = torch.from_numpy(self._features(name, at_pieces, np.arange(len(rows)), mask))
             token_ids = None if token_ids is None else self._padded(token_ids, mask)
         modality = Modality(x, torch.from_numpy(mask), token_ids=token_ids)
+        if observed is not None:
+            modality = modality.replace(observed=torch.from_numpy(observed))
         length = self.spec.length(name)
         is_other = self.fit_lengths or mask.shape[1] != length  # as what was heard may be longer than any text
         return _fit_length(modality, length, self.spec.pad_id) if is_other else modality
@@ -291,4 +308,5 @@ def _fit_length(modality: Modality, length: int, pad: int) -> Modality:
         return torch.cat([value, value.new_full((len(value), missing, *value.shape[2:]), padding)], 1)
 
     ids = None if modality.token_ids is None else fit(modality.token_ids)
-    return Modality(fit(modality.x), fit(modality.mask), token_ids=ids)
+    fitted = Modality(fit(modality.x), fit(modality.mask), token_ids=ids)
+    return fitted if modality.observed is modality.mask else fitted.replace(observed=fit(modality.observed))
