@@ -14,7 +14,8 @@ from torch import Tensor
 from mer_zoo.audit.runs import Run
 from mer_zoo.batch import MODALITIES, Batch
 from mer_zoo.data.corpus.corpus import SplitData
-from mer_zoo.data.dataset import Scaler, SplitDataset, check_labels
+from mer_zoo.data.dataset import SplitDataset, check_labels
+from mer_zoo.data.scaler import Scaler
 from mer_zoo.data.survey.finding import Finding, NotChecked
 from mer_zoo.data.survey.material import Material, Part
 from mer_zoo.data.survey.moments import Moments

@@ -20,7 +20,7 @@ from mer_zoo.batch import MODALITIES, Batch, BatchSource
 from mer_zoo.data.corpus.corpus import Corpus, SplitData, check_compatible, gaps_of, shortened, with_meaning
 from mer_zoo.data.corpus.meaning import LabelKind, Meaning
 from mer_zoo.data.corpus.overlap import check_different, check_unseen
-from mer_zoo.data.dataset import Scaler, SplitDataset, check_labels, check_tokens
+from mer_zoo.data.dataset import SplitDataset, check_labels, check_tokens
 from mer_zoo.data.dialogues import BatchKind, DialogueBatches, check_dialogues, rows_of_dialogues
 from mer_zoo.data.files.features import check_present
 from mer_zoo.data.heard import HeardInTraining, check_share, with_heard
@@ -28,6 +28,7 @@ from mer_zoo.data.labelling import ClassWeights, build_for, missing_classes, sam
 from mer_zoo.data.loader import PATIENCE, EpochOrder, ResumableLoader, check_shared_memory
 from mer_zoo.data.missing.conditions import Condition, build_conditions, is_test_split
 from mer_zoo.data.missing.pattern import derive_key
+from mer_zoo.data.scaler import Scaler
 from mer_zoo.data.source import MappedSource, SplitSource
 from mer_zoo.data.store.store import open_corpus
 from mer_zoo.data.synthetic.generate import LabelForm, SyntheticConfig, generate

@@ -1,9 +1,8 @@
-"""One split as a dataset that fetches a whole batch at once, and the scaler fitted on the training split."""
+"""One split as a dataset that fetches a whole batch at once, and what it refuses."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -16,80 +15,11 @@ from typing_extensions import override
 from mer_zoo.batch import Batch, DataSpec, Modality
 from mer_zoo.data.corpus.conversation import Conversation
 from mer_zoo.data.corpus.corpus import SplitData
+from mer_zoo.data.scaler import Scaler, inside
 from mer_zoo.errors import MERError
 from mer_zoo.task import Task
 
-__all__ = ["Scaler", "SplitDataset", "check_labels", "check_tokens"]
-
-CHUNK = 256  # samples read at a time while statistics are fitted; bounds memory on mapped corpora
-
-
-@dataclass
-class Scaler:
-    """Standardises audio and vision with the mean and deviation of the training split's real positions.
-
-    Args:
-        mean: (d,) of each modality.
-        std: (d,) of each modality, 1 where a column is constant.
-        limit: Largest absolute value after scaling, in deviations; a column that hardly varies in the training split
-            would otherwise explode elsewhere.
-
-    Example:
-        >>> x = np.array([[[1.0, 7.0], [3.0, 7.0]]], dtype=np.float32)
-        >>> scaler = Scaler.fit({"audio": x}, {"audio": np.array([[0, 2]], dtype=np.int32)})
-        >>> scaler("audio", torch.from_numpy(x)).tolist()
-        [[[-1.0, 0.0], [1.0, 0.0]]]
-    """
-
-    mean: dict[str, Tensor]
-    std: dict[str, Tensor]
-    limit: float = 10.0
-
-    @classmethod
-    def fit(
-        cls,
-        features: dict[str, npt.NDArray[np.float32]],
-        spans: dict[str, npt.NDArray[np.int32]],
-        gaps: Collection[str] = (),
-    ) -> Scaler:
-        """Fit on (N, T, d) arrays; positions inside (N, 2) spans count, of ``gaps`` those that are not zero."""
-        mean, std = {}, {}
-        for name in features.keys() - {"text"}:
-            count, total, square = 0, np.zeros(features[name].shape[-1]), np.zeros(features[name].shape[-1])
-            shift = np.zeros_like(total)
-            for start in range(0, len(features[name]), CHUNK):
-                rows = np.asarray(features[name][start : start + CHUNK], dtype=np.float64)
-                inside = _inside(spans[name][start : start + CHUNK], rows.shape[1])
-                real = rows[inside & rows.any(2) if name in gaps else inside]
-                if count == 0 and len(real):
-                    shift = real.mean(0)  # squares of the raw values would cancel in columns far from zero
-                count, total, square = (
-                    count + len(real),
-                    total + (real - shift).sum(0),
-                    square + ((real - shift) ** 2).sum(0),
-                )
-            center = total / max(count, 1)
-            deviation = np.sqrt(np.maximum(square / max(count, 1) - center**2, 0.0))
-            constant = deviation <= 1e-6 * np.maximum(np.abs(center + shift), 1e-6)
-            mean[name] = torch.from_numpy(center + shift).float()
-            std[name] = torch.from_numpy(np.where(constant, 1.0, deviation)).float()
-        return cls(mean, std)
-
-    def __call__(self, name: str, x: Tensor) -> Tensor:
-        """Scale (..., d) features of a modality; text passes through."""
-        if name not in self.mean:
-            return x
-        return (x - self.mean[name]).div_(self.std[name]).clamp_(-self.limit, self.limit)
-
-    def state(self) -> dict[str, dict[str, Tensor]]:
-        """The statistics as plain tensors, for a checkpoint."""
-        return {"mean": self.mean, "std": self.std}
-
-
-def _inside(spans: npt.NDArray[np.int32], length: int) -> npt.NDArray[np.bool_]:
-    time = np.arange(length, dtype=spans.dtype)
-    inside: npt.NDArray[np.bool_] = (time >= spans[:, :1]) & (time < spans[:, 1:])
-    return inside
+__all__ = ["SplitDataset", "check_labels", "check_tokens"]
 
 
 def check_labels(split: SplitData, task: Task, source: str) -> None:
@@ -139,8 +69,8 @@ def check_tokens(split: SplitData, vocabulary: int, source: str) -> None:
     """
     if split.token_ids is None:
         return
-    inside = _inside(np.asarray(split.spans["text"]), split.token_ids.shape[1])
-    largest = np.where(inside, split.token_ids, 0).max(axis=1)
+    there = inside(np.asarray(split.spans["text"]), split.token_ids.shape[1])
+    largest = np.where(there, split.token_ids, 0).max(axis=1)
     wrong = np.flatnonzero(largest >= vocabulary)
     if len(wrong):
         raise MERError(
@@ -250,12 +180,12 @@ class SplitDataset(Dataset[Batch]):
         observed = None
         if name == "text" and self.spec.tokens:
             assert token_ids is not None
-            mask = _inside(spans, token_ids.shape[1])
+            mask = inside(spans, token_ids.shape[1])
             x, token_ids = self._padded(token_ids, mask), None
         else:
             features = self.split.features[name]
             if self.split.token_steps is None or name == "text":
-                mask = _inside(spans, features.shape[1])
+                mask = inside(spans, features.shape[1])
                 observed = mask & np.asarray(features[rows]).any(2) if name in self.gaps else None
                 x = torch.from_numpy(self._features(name, features, rows, mask if observed is None else observed))
             else:

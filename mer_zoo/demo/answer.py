@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mer_zoo.batch import MODALITIES, Batch
 from mer_zoo.clips.clip import ClipFeatures
-from mer_zoo.data.dataset import Scaler
 from mer_zoo.data.missing.pattern import SMM
+from mer_zoo.data.scaler import Scaler
 from mer_zoo.errors import MERError
 from mer_zoo.explain.explanation import WITHOUT, Block, explain
 from mer_zoo.model import Model

@@ -19,7 +19,7 @@ from mer_zoo.audit.prediction import check_scaler_of
 from mer_zoo.audit.runs import Run, find_runs
 from mer_zoo.backbones import LFLSTM
 from mer_zoo.data.corpus.corpus import Corpus
-from mer_zoo.data.dataset import Scaler
+from mer_zoo.data.scaler import Scaler
 from mer_zoo.data.survey.finding import Finding
 from mer_zoo.data.survey.material import Material, draft_of, read_material
 from mer_zoo.data.synthetic.generate import SyntheticConfig, generate

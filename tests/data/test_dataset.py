@@ -10,7 +10,8 @@ import torch
 
 from mer_zoo.batch import Modality
 from mer_zoo.data.corpus.corpus import Corpus, SplitData
-from mer_zoo.data.dataset import Scaler, SplitDataset, _fit_length, check_labels, check_tokens
+from mer_zoo.data.dataset import SplitDataset, _fit_length, check_labels, check_tokens
+from mer_zoo.data.scaler import Scaler
 from mer_zoo.data.source import SplitSource
 from mer_zoo.errors import MERError
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
