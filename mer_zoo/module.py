@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from typing_extensions import Self, override
 
 from mer_zoo.batch import Batch, BatchSource, Output
-from mer_zoo.confounding import ValidationWeights, Words
+from mer_zoo.confounding import ValidationWeights, Words, WorstGroup
 from mer_zoo.data.datamodule import MERDataModule
 from mer_zoo.data.source import MappedSource
 from mer_zoo.functional.draws import global_seed
@@ -104,8 +104,8 @@ class MERModule(ResumableModule):
         self.automatic_optimization = not self.stepping.by_hand
         monitor = monitor_of(monitor, self.model.task)
         self.scheduling = Scheduling(lr_scheduler, scheduler_interval, monitor, self.stepping.by_hand, self.model.task)
-        asked: bool | Words = deconfounded or any(model.weighs_validation for model in self.model.nest)
-        self.validation_weights = ValidationWeights(self.model, asked)
+        self.validation_weights = ValidationWeights(self.model, deconfounded)
+        self.worst_group = WorstGroup(self.model)
         self.results: dict[str, dict[str, Any]] = {}
         self.test_scores: dict[str, Scores] = {}
         self.kept = KeptScores()
@@ -150,7 +150,7 @@ class MERModule(ResumableModule):
         super().setup(stage)
         keep_whole(self.trainer.strategy)
         if stage == "fit":
-            metrics = [*self.model.task.metrics(), *self.validation_weights.names]
+            metrics = [*self.model.task.metrics(), *self.validation_weights.names, *self.worst_group.names]
             follow_all(self.trainer, self.monitor, self.model.task, metrics)
             self._may_be_open = open_entries(self.state_dict())
             check_training(self.trainer, self.model, self.stepping.clip_norm)
@@ -221,8 +221,8 @@ class MERModule(ResumableModule):
     @override
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         output = self.model.predict(batch)
-        needed = {**needed_effects(self.model, output), **self.validation_weights.effects(batch)}
-        self.kept.keep(0, output, batch, needed)
+        needed = needed_effects(self.model, output) | self.validation_weights.effects(batch)
+        self.kept.keep(0, output, batch, needed | self.worst_group.effects(batch))
 
     @override
     def on_validation_epoch_start(self) -> None:
@@ -235,10 +235,10 @@ class MERModule(ResumableModule):
         if scores is None:
             return
         self.validation_weights.attach(scores)
-        if not self.trainer.sanity_checking:
+        if not (quiet := self.trainer.sanity_checking):
             calibrate(self.model, scores)
-        deconfounded = self.validation_weights.measure(scores, quiet=self.trainer.sanity_checking)
-        for name, value in {**measure(self.model.task, scores), **deconfounded, **self.model.diagnostics()}.items():
+        further = self.worst_group.measure(scores, quiet) | self.validation_weights.measure(scores, quiet)
+        for name, value in {**measure(self.model.task, scores), **further, **self.model.diagnostics()}.items():
             self.log(f"val/{name}", value, prog_bar=name == "loss", batch_size=len(scores))
 
     @override
@@ -266,8 +266,8 @@ class MERModule(ResumableModule):
                 continue
             self.results[name], self.test_scores[name] = results_on(self.model, scores), scores
             prefix = "test" if name == "iid" else f"test/{name}"
-            metrics = {f"{prefix}/{key}": value for key, value in self.results[name]["metrics"].items()}
-            self.log_dict(metrics, batch_size=len(scores))
+            found = self.results[name]["metrics"].items()
+            self.log_dict({f"{prefix}/{key}": value for key, value in found}, batch_size=len(scores))
 
     @override
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:

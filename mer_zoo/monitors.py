@@ -7,12 +7,14 @@ from typing import Literal
 
 from mer_zoo.task import EmotionDetection, NominalClassification, SentimentClassification, SentimentRegression, Task
 
-__all__ = ["AUTO", "DECONFOUNDED", "SIZE", "Direction", "direction", "monitor_of"]
+__all__ = ["ACCURACY", "AUTO", "DECONFOUNDED", "SIZE", "WORST", "Direction", "direction", "monitor_of"]
 
 Direction = Literal["min", "max"]
 
 AUTO = "auto"
 DECONFOUNDED = "_deconfounded"  # behind the name of a metric, or of the loss, under weights
+WORST = "_worst"  # likewise, of the group that is worst
+ACCURACY = "accuracy"  # of a group, whatever the task calls its own
 SIZE = "ess"  # of a sample under such weights: an effective sample size
 
 
@@ -24,16 +26,16 @@ def direction(name: str, task: Task | None = None) -> Direction | None:
         task: The task that is trained for, where it is known; its metrics come before those of the zoo's tasks.
 
     Example:
-        >>> direction("val/MAE"), direction("val/Acc7_deconfounded"), direction("val/loss"), direction("step")
+        >>> direction("val/MAE"), direction("val/Acc7_deconfounded"), direction("val/loss_worst"), direction("step")
         ('min', 'max', 'min', None)
     """
     split, _, metric = name.rpartition("/")
-    plain = metric.removesuffix(DECONFOUNDED)
+    plain = metric.removesuffix(DECONFOUNDED).removesuffix(WORST)
     if split == "train" or split.startswith("train/") or (split and plain == "loss"):
         return "min"  # whatever is logged of training is a loss
     if not split:
         return None
-    if plain == SIZE and plain != metric:
+    if metric in (f"{SIZE}{DECONFOUNDED}", f"{ACCURACY}{WORST}"):
         return "max"
     own = {} if task is None else _directions(task)
     return own[plain] if plain in own else _known().get(plain)

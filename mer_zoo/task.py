@@ -185,6 +185,18 @@ class Task(Recorded, ABC):
             raise MERError(f"{type(self).__name__} is one problem; give one weight a sample")
         return weight * self.criterion(logits, target)
 
+    def losses(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Loss of each sample in each problem.
+
+        Args:
+            logits: (B, *shape).
+            target: Labels as they stand in a Batch.
+
+        Returns:
+            (B,), or (B, E) for E problems.
+        """
+        return self.criterion(logits, target)
+
     @abstractmethod
     def score(self, logits: Tensor) -> Tensor:
         """Real numbers for ranking and correlation: (B,) sentiment, (B, E) or (B, C) probabilities."""
@@ -446,16 +458,16 @@ class EmotionDetection(Task):
 
     @override
     def criterion(self, logits: Tensor, target: Tensor) -> Tensor:
-        return self._losses(logits, target).mean(1)
+        return self.losses(logits, target).mean(1)
 
     @override
     def weighted(self, logits: Tensor, target: Tensor, weight: float | Tensor) -> Tensor:
         if isinstance(weight, Tensor) and weight.dim() == 1:
             weight = weight[:, None]
-        return (weight * self._losses(logits, target)).mean(1)
+        return (weight * self.losses(logits, target)).mean(1)
 
-    def _losses(self, logits: Tensor, target: Tensor) -> Tensor:
-        """(B, E) loss of each emotion."""
+    @override
+    def losses(self, logits: Tensor, target: Tensor) -> Tensor:
         losses = F.cross_entropy(logits.flatten(0, 1), self.encode(target).flatten(), reduction="none")
         return losses.view(target.shape)
 

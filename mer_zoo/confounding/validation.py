@@ -31,8 +31,8 @@ class ValidationWeights:
 
     Args:
         model: The model that is validated.
-        wanted: Whether weights are wanted where the model has no propensities; or by which words, whatever the model
-            goes by.
+        wanted: Whether weights are wanted where the model has no propensities, as they are if a model of the nest
+            weighs validation; or by which words, whatever the model goes by.
 
     Example:
         >>> import torch
@@ -50,6 +50,7 @@ class ValidationWeights:
 
     def __init__(self, model: Model, wanted: bool | Words) -> None:
         self.model = model
+        wanted = wanted or any(part.weighs_validation for part in model.nest)
         if isinstance(wanted, str):
             check_choice("MERModule", "deconfounded", wanted, get_args(Words))
         given = model.offered(Propensity)

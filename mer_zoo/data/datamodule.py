@@ -22,6 +22,7 @@ from mer_zoo.data.corpus.meaning import LabelKind, Meaning
 from mer_zoo.data.corpus.overlap import check_different, check_unseen
 from mer_zoo.data.dataset import SplitDataset, check_labels, check_tokens
 from mer_zoo.data.dialogues import BatchKind, DialogueBatches, check_dialogues, rows_of_dialogues
+from mer_zoo.data.draws import TrainDraws, WeightedBatches
 from mer_zoo.data.files.features import check_present
 from mer_zoo.data.heard import HeardInTraining, check_share, with_heard
 from mer_zoo.data.labelling import ClassWeights, build_for, missing_classes, same_meaning, taken_for, told_by, usually
@@ -296,7 +297,12 @@ class MERDataModule(LightningDataModule):
         return self._dataloader(dataset, shuffle)
 
     def _dataloader(self, dataset: SplitDataset, shuffle: bool = False) -> DataLoader[Batch]:
-        order = self._dialogues(dataset, shuffle) if self.batches == "dialogues" else None
+        draws = self._draws() if shuffle else None
+        order: DialogueBatches | WeightedBatches | None = None
+        if draws is not None:
+            order = self._weighted(draws, dataset)
+        elif self.batches == "dialogues":
+            order = self._dialogues(dataset, shuffle)
         largest = min(self.batch_size, len(dataset)) if order is None else max(self.batch_size, *order.sizes)
         check_shared_memory(self.num_workers, largest * dataset.sample_bytes)
         return ResumableLoader(
@@ -321,6 +327,30 @@ class MERDataModule(LightningDataModule):
             raise MERError("overfit_batches takes samples one by one, not whole dialogues; set data.batches: samples")
         processes, rank = trainer.world_size, trainer.global_rank
         return DialogueBatches(rows, self.batch_size, shuffle, global_seed() or 0, processes, rank)
+
+    def _draws(self) -> TrainDraws | None:
+        """How the model that is trained wants its samples drawn; None for each of them once."""
+        model = getattr(getattr(self.trainer, "lightning_module", None), "model", None)
+        offered = getattr(model, "offered", None)
+        found = None if offered is None else offered(TrainDraws)
+        return found if isinstance(found, TrainDraws) else None
+
+    def _weighted(self, draws: TrainDraws, dataset: SplitDataset) -> WeightedBatches:
+        trainer = self.trainer
+        assert trainer is not None
+        if self.batches == "dialogues" or getattr(trainer, "overfit_batches", 0):
+            taken = "data.batches: dialogues" if self.batches == "dialogues" else "overfit_batches"
+            raise MERError(
+                f"{trainer.lightning_module.model.name} draws training samples one by one, and {taken} takes them as"
+                f" they are; set draw: false, so that the loss is weighted instead"
+            )
+        if draws.weights is None or len(draws.weights) != len(dataset):
+            raise MERError(
+                f"{trainer.lightning_module.model.name} has not read this training split, so it can't say how often"
+                f" each sample is drawn; prepare it with this datamodule"
+            )
+        processes, rank = trainer.world_size, trainer.global_rank
+        return WeightedBatches(draws.weights, self.batch_size, global_seed() or 0, processes, rank)
 
     @override
     def train_dataloader(self) -> DataLoader[Batch]:

@@ -4,8 +4,11 @@ from mer_zoo.wrappers.causalmer.wrapper import CausalMER
 from mer_zoo.wrappers.clue.wrapper import CLUE
 from mer_zoo.wrappers.cumdf.wrapper import CUMDF
 from mer_zoo.wrappers.gear.wrapper import GEAR
+from mer_zoo.wrappers.groupdro import GroupDRO
+from mer_zoo.wrappers.jtt import JTT
 from mer_zoo.wrappers.maci.wrapper import MACI
 from mer_zoo.wrappers.mssd import MSSD
 from mer_zoo.wrappers.propensityweighting import PropensityWeighting
+from mer_zoo.wrappers.rwg import RWG
 
-__all__ = ["CLUE", "CUMDF", "GEAR", "MACI", "MSSD", "CausalMER", "PropensityWeighting"]
+__all__ = ["CLUE", "CUMDF", "GEAR", "JTT", "MACI", "MSSD", "RWG", "CausalMER", "GroupDRO", "PropensityWeighting"]

@@ -1,0 +1,65 @@
+"""What wrappers that look at groups have in common: what they offer, whom they refuse, what a reader must know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mer_zoo.confounding.partition import Partition
+from mer_zoo.errors import MERError
+from mer_zoo.model import Model
+
+__all__ = ["FEW", "check_draws", "check_weighs_alone", "few", "group_parts"]
+
+FEW = 30
+"""Training samples below which a group's loss says little."""
+WEIGHING = ("GroupDRO", "JTT", "PropensityWeighting", "RWG")
+
+
+def check_weighs_alone(owner: Model, inner: Model) -> None:
+    """Refuse an inner model that weighs samples for the same end, since neither would have the weights it asks for.
+
+    Args:
+        owner: The wrapper.
+        inner: The model that it stands around.
+
+    Raises:
+        MERError: Naming both.
+    """
+    own = type(owner).__name__
+    found = [type(model).__name__ for model in inner.nest if type(model).__name__ in WEIGHING]
+    if found:
+        raise MERError(
+            f"{own} and {found[0]} both weigh the training samples of {inner.name}, so that neither gets the weights it"
+            " chooses; keep one of them"
+        )
+
+
+def check_draws(owner: Model, partition: Partition, draw: bool) -> None:
+    """Refuse to draw samples where each has several labels, so that no draw evens the groups of all out.
+
+    Raises:
+        MERError: Naming the option.
+    """
+    if draw and partition.problems > 1:
+        raise MERError(
+            f"{type(owner).__name__} can't draw samples so that the groups of each of {partition.problems} emotions are"
+            " even; set draw: false, so that each emotion's loss has weights of its own"
+        )
+
+
+def group_parts(partition: Partition) -> Sequence[object]:
+    """The partition and its propensities, for validation by the worst group and under weights."""
+    return (partition,) if partition.propensity is None else (partition, partition.propensity)
+
+
+def few(owner: str, partition: Partition) -> list[str]:
+    """A sentence where groups are small."""
+    rows = partition.rows() if partition.fitted else []
+    small = [row for row in rows if row["samples"] < FEW]
+    if not small:
+        return []
+    least = min(small, key=lambda row: row["samples"])
+    return [
+        f"{owner}: {len(small)} of {len(rows)} groups have fewer than {FEW} training samples, {least['group']} with"
+        f" {least['samples']} the fewest"
+    ]

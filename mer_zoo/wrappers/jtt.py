@@ -1,0 +1,211 @@
+r"""JTT ("just train twice"): what a short first training gets wrong weighs more in the second, around any network.
+
+Idea: what a network learns first is the easy attribute that goes along with the label (biased words, say). The samples
+that it still gets wrong then are mostly those where the attribute misleads. Nobody has to name the attribute.
+
+Input and shapes (B batch, N training split, E the error set):
+    training split: a copy of the inner model, with its wrappers and its own losses, is trained on it for ``epochs``
+    epochs and tested on it;
+    each step's task_weight, times :math:`1 + \lambda [i \in E]` with mean 1 over the split; (B,), or (B, E') for E'
+    emotions, each of which has an error set of its own. Forward and predict are the inner model's.
+
+Where things are in the code: counts of the second training set in functional/group_robust.py, error_weights; the first
+training in wrappers/first_training.py.
+
+Differences from the released code:
+    * the error set is that of the network after its last epoch, in evaluation mode; there it is collected while the
+      epoch runs, with dropout on and the weights moving;
+    * weights in place of repeated samples: an epoch has as many steps as before.
+Whether the error set is what one hopes for can be looked at where ``groups`` are given: the run's notes then say how
+many of the samples whose attribute points elsewhere are in it, and how many of it are such.
+
+Nests: anywhere around models that do not weigh samples by themselves; losses that networks and wrappers add themselves
+are as they were. The first training costs ``epochs`` epochs; it is not repeated when training is resumed.
+
+References:
+    Liu et al., "Just Train Twice: Improving Group Robustness without Training Group Information", ICML 2021,
+    arXiv:2107.09044, algorithm 1.
+    Released code: anniesch/jtt (no licence stated); nothing copied.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from mer_zoo.batch import Batch, BatchSource, Step
+from mer_zoo.confounding.partition import NO_FILE, OTHER, Partition
+from mer_zoo.confounding.reader import GroupOption
+from mer_zoo.errors import MERError
+from mer_zoo.functional.group_robust import error_weights
+from mer_zoo.model import Model, Wrapper
+from mer_zoo.options import check_weights
+from mer_zoo.wrappers.first_training import answers_of, train_first
+from mer_zoo.wrappers.group_notes import check_weighs_alone, group_parts
+
+__all__ = ["JTT"]
+
+
+class JTT(Wrapper):
+    """Training twice; see the module's text for the idea.
+
+    Args:
+        backbone: The model to train.
+        epochs: The paper's T, epochs of the first training.
+        upweight: The paper's lambda, how often a sample of the error set is added; None for as many times as make it as
+            heavy as the rest.
+        threshold: For a single real-valued output, the absolute error from which on a sample counts as wrong; None for
+            the median of the training split.
+        lr: Learning rate of the first training, by Adam.
+        weight_decay: Its weight decay.
+        groups: What the error set is compared with, which training does not use: biased ``words``, ``recording``,
+            ``speaker``, ``dialogue``, a CSV file or a mapping; None for nothing.
+
+    Raises:
+        MERError: If samples are weighted by another wrapper inside, or an option is out of range; in ``prepare`` if
+            the first training has no finite loss; when trained before it.
+
+    Example:
+        >>> from mer_zoo.backbones import LFLSTM
+        >>> from mer_zoo.batch import DataSpec
+        >>> from mer_zoo.task import SentimentClassification
+        >>> spec, task = DataSpec(), SentimentClassification(2)
+        >>> batch, model = Batch.random(spec, task, size=8), JTT(LFLSTM(spec, task), epochs=1)
+        >>> model.prepare([batch])
+        >>> (step,) = model.steps(batch)
+        >>> step.task_weight.shape, round(step.task_weight.mean().item(), 4)
+        (torch.Size([8]), 1.0)
+    """
+
+    prepared: Tensor
+    file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"groups": NO_FILE}
+
+    def __init__(
+        self,
+        backbone: Model,
+        epochs: int = 2,
+        upweight: int | None = 20,
+        threshold: float | None = None,
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        groups: GroupOption = None,
+    ) -> None:
+        super().__init__(backbone)
+        check_weighs_alone(self, backbone)
+        check_weights("JTT", {"weight_decay": weight_decay})
+        if epochs < 1:
+            raise MERError(f"epochs of JTT is {epochs}; give the epochs of the first training, at least 1")
+        if upweight is not None and upweight < 0:
+            raise MERError(f"upweight of JTT is {upweight}; give how often errors are added, or null to even them out")
+        if not (math.isfinite(lr) and lr > 0):
+            raise MERError(f"lr of JTT is {lr}; give the learning rate of the first training, above 0")
+        if threshold is not None and self.task.is_classification:
+            raise MERError(
+                f"threshold is {threshold}, but {type(self.task).__name__} has classes, which are right or wrong; leave"
+                " it out"
+            )
+        self.epochs, self.upweight, self.threshold = epochs, upweight, threshold
+        self.lr, self.weight_decay = lr, weight_decay
+        self.partition = None if groups is None else Partition(self.spec, self.task, groups)
+        self.register_buffer("prepared", torch.tensor(False))
+        self.wrong = torch.zeros(0, *self.task.graded_shape[:-1], dtype=torch.bool)  # by index; part of the extra state
+        self._weights = torch.zeros(0)
+
+    def get_extra_state(self) -> Tensor:
+        """The error set, whose size construction does not know."""
+        return self.wrong
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take an error set over."""
+        self.wrong = state.bool().cpu()
+        self._weigh()
+
+    @override
+    def offers(self) -> Sequence[object]:
+        return () if self.partition is None else group_parts(self.partition)
+
+    @override
+    def prepare(self, train: BatchSource) -> None:
+        first = None if self.prepared else copy.deepcopy(self.backbone)  # before anything of it is prepared
+        super().prepare(train)
+        if self.partition is not None:
+            self.partition.fit(train)
+        if first is None:
+            return
+        first.prepare(train)
+        train_first(first, train, self.epochs, self.lr, self.weight_decay)
+        self.wrong = self._errors(*answers_of(first, train))
+        self._weigh()
+        self.prepared.fill_(True)
+
+    def _errors(self, logits: Tensor, target: Tensor) -> Tensor:
+        if self.task.is_classification:
+            return logits.argmax(-1) != self.task.encode(target)
+        error = self.task.losses(logits, target)
+        return error > (error.median() if self.threshold is None else self.threshold)
+
+    def _weigh(self) -> None:
+        columns = [error_weights(column, self.upweight) for column in self.wrong.view(len(self.wrong), -1).T]
+        counts = torch.stack(columns, 1) if len(self.wrong) else torch.zeros(0, 1)
+        self._weights = (counts / counts.mean(0)).float().view(self.wrong.shape)
+
+    @override
+    def steps(self, batch: Batch) -> Iterator[Step]:
+        for step in self.backbone.steps(batch):
+            yield step.reweigh(self.weights(step.batch.index))
+
+    def weights(self, index: Tensor) -> Tensor:
+        """Weights of training samples.
+
+        Args:
+            index: (B,) their places in the training split.
+
+        Returns:
+            (B,), or (B, E) for E emotions, with mean 1 over the split.
+
+        Raises:
+            MERError: Before ``prepare``, or for samples of another split.
+        """
+        if not len(self._weights):
+            raise MERError("JTT has no error set of a training split yet; fit it, or call prepare")
+        if index.device.type == "cpu" and int(index.max()) >= len(self._weights):  # a GPU would have to wait for it
+            raise MERError(
+                f"sample {int(index.max())} is trained on, but JTT was prepared with a training split of"
+                f" {len(self._weights)}; train on that split"
+            )
+        self._weights = self._weights.to(index.device)
+        return self._weights[index]
+
+    @override
+    def diagnostics(self) -> dict[str, float]:
+        shares = self.wrong.view(len(self.wrong), -1).float().mean(0).tolist() if len(self.wrong) else []
+        names = [f"jtt/errors_{name}" if name else "jtt/errors" for name in self.task.problems]
+        return {**super().diagnostics(), **dict(zip(names, shares, strict=bool(shares)))}
+
+    @override
+    def notes(self) -> list[str]:
+        return [*self._found(), *super().notes()]
+
+    def _found(self) -> Iterator[str]:
+        size = len(self.wrong)
+        for p, (name, wrong) in enumerate(zip(self.task.problems, self.wrong.view(size, -1).T, strict=size > 0)):
+            where = f" for {name}" if name else ""
+            errors = int(wrong.sum())
+            yield f"JTT: the first training is wrong on {errors} of {size} training samples{where}"
+            if self.partition is None or not len(self.partition.train_group) or self.partition.kind != "words":
+                continue
+            group = self.partition.train_group[:, p].cpu()
+            label, attribute = self.partition.label[p].cpu()[group], self.partition.attribute[p].cpu()[group]
+            other = (attribute != label) & (attribute != OTHER)
+            both = int((wrong & other).sum())
+            if errors and other.any():
+                yield (
+                    f"JTT{where}: {100 * both / errors:.0f} % of its errors are samples whose words go with another"
+                    f" class, and {100 * both / int(other.sum()):.0f} % of these are among its errors"
+                )
