@@ -82,9 +82,12 @@ from .wrappers import (
     CLUE as CLUE,
     CUMDF as CUMDF,
     GEAR as GEAR,
+    JTT as JTT,
     MACI as MACI,
     MSSD as MSSD,
+    RWG as RWG,
     CausalMER as CausalMER,
+    GroupDRO as GroupDRO,
     PropensityWeighting as PropensityWeighting,
 )
 

@@ -18,7 +18,9 @@ from mer_zoo.data.ood.resplit import split_ood
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:(MACI|CLUE) chose .* by an effective sample size"),
-    pytest.mark.filterwarnings("ignore:(PropensityWeighting|deconfounded metrics)"),  # so few samples tell nothing
+    pytest.mark.filterwarnings(
+        "ignore:(PropensityWeighting|deconfounded metrics|the worst group)"
+    ),  # so few samples tell nothing
 ]
 ROOT = Path(__file__).parents[1] / "configs"
 # Sweeps are run by tests/cli/sweeps, and what stands in base/ by the configurations that name it.

@@ -151,9 +151,12 @@ class JTT(Wrapper):
         return error > (error.median() if self.threshold is None else self.threshold)
 
     def _weigh(self) -> None:
-        columns = [error_weights(column, self.upweight) for column in self.wrong.view(len(self.wrong), -1).T]
-        counts = torch.stack(columns, 1) if len(self.wrong) else torch.zeros(0, 1)
+        counts = torch.stack([error_weights(column, self.upweight) for column in self._columns()], 1)
         self._weights = (counts / counts.mean(0)).float().view(self.wrong.shape)
+
+    def _columns(self) -> Tensor:
+        """(P, N) errors in each problem."""
+        return self.wrong.reshape(len(self.wrong), len(self.task.problems)).T
 
     @override
     def steps(self, batch: Batch) -> Iterator[Step]:
@@ -184,9 +187,9 @@ class JTT(Wrapper):
 
     @override
     def diagnostics(self) -> dict[str, float]:
-        shares = self.wrong.view(len(self.wrong), -1).float().mean(0).tolist() if len(self.wrong) else []
         names = [f"jtt/errors_{name}" if name else "jtt/errors" for name in self.task.problems]
-        return {**super().diagnostics(), **dict(zip(names, shares, strict=bool(shares)))}
+        shares = self._columns().float().mean(1).nan_to_num().tolist()
+        return {**super().diagnostics(), **dict(zip(names, shares, strict=True))}
 
     @override
     def notes(self) -> list[str]:
@@ -194,7 +197,7 @@ class JTT(Wrapper):
 
     def _found(self) -> Iterator[str]:
         size = len(self.wrong)
-        for p, (name, wrong) in enumerate(zip(self.task.problems, self.wrong.view(size, -1).T, strict=size > 0)):
+        for p, (name, wrong) in enumerate(zip(self.task.problems, self._columns() if size else [], strict=False)):
             where = f" for {name}" if name else ""
             errors = int(wrong.sum())
             yield f"JTT: the first training is wrong on {errors} of {size} training samples{where}"

@@ -29,7 +29,7 @@ from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.model import Model
 from mer_zoo.module import MERModule
 from mer_zoo.runs.folder import newest_run
-from mer_zoo.wrappers import CLUE, CUMDF, GEAR, MACI, MSSD, CausalMER, PropensityWeighting
+from mer_zoo.wrappers import CLUE, CUMDF, GEAR, JTT, MACI, MSSD, CausalMER, GroupDRO, PropensityWeighting
 
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{text}") for text in ("the run goes on otherwise", "Checkpoint directory")
@@ -106,11 +106,13 @@ STATEFUL: dict[str, Net] = {
     "CLUE": of(LFLSTM, partial(CLUE, lstm_dim=4, dim=8)),
     "CausalMER(GEAR)": of(LFLSTM, partial(GEAR, dim=8, branch_dim=8, swap_epochs=1), CausalMER),
     "PropensityWeighting": of(LFLSTM, PropensityWeighting),
+    "GroupDRO": of(LFLSTM, partial(GroupDRO, step_size=1.0, min_group=1)),
+    "JTT": of(LFLSTM, partial(JTT, epochs=1)),
     "EMTDLFR": of(EMTDLFR, out_dropout=0.1, seed=None),
 }
 
 
-@pytest.mark.filterwarnings("ignore:.*effective sample size")
+@pytest.mark.filterwarnings("ignore:.*effective sample size", "ignore:the worst group")
 @pytest.mark.parametrize("name", STATEFUL)
 def test_resuming_keeps_what_models_remember(tmp_path: Path, name: str) -> None:
     size = 100 if name == "PropensityWeighting" else 16
