@@ -330,24 +330,23 @@ class MERDataModule(LightningDataModule):
 
     def _draws(self) -> TrainDraws | None:
         """How the model that is trained wants its samples drawn; None for each of them once."""
-        model = getattr(getattr(self.trainer, "lightning_module", None), "model", None)
-        offered = getattr(model, "offered", None)
-        found = None if offered is None else offered(TrainDraws)
+        model: Any = getattr(getattr(self.trainer, "lightning_module", None), "model", None)
+        found = model.offered(TrainDraws) if hasattr(model, "offered") else None
         return found if isinstance(found, TrainDraws) else None
 
     def _weighted(self, draws: TrainDraws, dataset: SplitDataset) -> WeightedBatches:
-        trainer = self.trainer
-        assert trainer is not None
-        if self.batches == "dialogues" or getattr(trainer, "overfit_batches", 0):
+        trainer: Any = self.trainer
+        name = trainer.lightning_module.model.name
+        if self.batches == "dialogues" or getattr(trainer, "overfit_batches", False):
             taken = "data.batches: dialogues" if self.batches == "dialogues" else "overfit_batches"
             raise MERError(
-                f"{trainer.lightning_module.model.name} draws training samples one by one, and {taken} takes them as"
-                f" they are; set draw: false, so that the loss is weighted instead"
+                f"{name} draws training samples one by one, and {taken} takes them as they are; set draw: false, so"
+                f" that the loss is weighted instead"
             )
         if draws.weights is None or len(draws.weights) != len(dataset):
             raise MERError(
-                f"{trainer.lightning_module.model.name} has not read this training split, so it can't say how often"
-                f" each sample is drawn; prepare it with this datamodule"
+                f"{name} has not read this training split, so it can't say how often each sample is drawn; prepare it"
+                f" with this datamodule"
             )
         processes, rank = trainer.world_size, trainer.global_rank
         return WeightedBatches(draws.weights, self.batch_size, global_seed() or 0, processes, rank)

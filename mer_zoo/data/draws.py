@@ -71,6 +71,7 @@ class WeightedBatches(DistributedSampler[list[int]]):
         # By hand: torch.multinomial takes at most 2^24 weights.
         edges = self.weights.cumsum(0)
         chances = torch.rand(len(edges), generator=generator, dtype=torch.float64) * edges[-1]
-        batches = torch.searchsorted(edges, chances, right=True).clamp(max=len(edges) - 1).split(self.batch_size)
+        drawn = torch.searchsorted(edges, chances, right=True).clamp(max=len(edges) - 1).tolist()
         for place in range(self.rank, self.total_size, self.num_replicas):
-            yield batches[place % len(batches)].tolist()
+            start = place % len(self.sizes) * self.batch_size
+            yield drawn[start : start + self.batch_size]

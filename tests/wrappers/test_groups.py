@@ -260,14 +260,14 @@ def test_nests_inside_and_outside(factory: Any, other: Any) -> None:
     spec = DataSpec(tokens=True, vocab_size=200)
     batch = Batch.random(spec, TWO, size=10).replace(target=LABELS)
     options: dict[str, Any] = {"epochs": 1} if factory is JTT else {"groups": SPEAKERS, "min_group": 1, "draw": False}
-    for nest in (lambda net: factory(other(net), **options), lambda net: other(factory(net, **options))):
+    for outer, inner in ((partial(factory, **options), other), (other, partial(factory, **options))):
         torch.manual_seed(0)
-        model = nest(LFLSTM(spec, TWO, dim=4))
+        model: Model = outer(inner(LFLSTM(spec, TWO, dim=4)))
         model.prepare([batch])
         for step in model.steps(batch):
             assert isinstance(step.task_weight, Tensor)
             loss = step_loss(model, step)
-            loss.backward()
+            torch.autograd.backward(loss)
             assert loss.isfinite()
 
 
