@@ -31,6 +31,7 @@ from .backbones import (
     MCTN as MCTN,
     MFN as MFN,
     MISA as MISA,
+    MMIN as MMIN,
     MPLMM as MPLMM,
     PMR as PMR,
     RAVEN as RAVEN,

@@ -10,6 +10,7 @@ import torch
 from toys import step_loss
 from zoo_cases import (
     BACKBONES,
+    MAKES_VIEWS,
     NO_HIDDEN_SEQUENCES,
     READS_PADDING,
     SPECS,
@@ -80,7 +81,7 @@ def test_refused_with_the_reason(backbone: str, wrapper: str | None, task: str, 
         nest(backbone, wrapper, task, spec)
 
 
-@pytest.mark.parametrize("backbone", sorted(NO_HIDDEN_SEQUENCES))
+@pytest.mark.parametrize("backbone", sorted(NO_HIDDEN_SEQUENCES - MAKES_VIEWS))
 def test_self_distillation_without_hidden_sequences(backbone: str) -> None:
     model = nest(backbone, "MSSD", alpha=0.0)
     batch = Batch.random(SPECS["features"], TASKS["three"], size=6)

@@ -88,6 +88,7 @@ TINY: dict[str, dict[str, Any]] = {
         "summary_dropout": 0.0,
         "out_dropout": 0.0,
     },
+    "MMIN": {"dim": 8, "cascade_dims": (16, 8), "blocks": 2, "head_dims": (16,), "out_dropout": 0.0, "seed": 0},
     "DiCMoR": {
         "dim": 32,
         "heads": 2,
@@ -115,9 +116,9 @@ TINY: dict[str, dict[str, Any]] = {
     },
 }
 NEEDS_CLASSES = {"CausalMER", "CLUE", "MACI"}
-MAKES_VIEWS = {"DiCMoR", "EMTDLFR", "GCNet", "LNLN", "MPLMM", "TFRNet"}
+MAKES_VIEWS = {"DiCMoR", "EMTDLFR", "GCNet", "LNLN", "MMIN", "MPLMM", "TFRNet"}
 NEEDS_THREE = {"DiCMoR", "MPLMM"}
-NO_HIDDEN_SEQUENCES = {"LFDNN", "LMF", "MISA", "SelfMM", "TFN"}
+NO_HIDDEN_SEQUENCES = {"LFDNN", "LMF", "MISA", "MMIN", "SelfMM", "TFN"}
 READS_PADDING = {
     "CIDerNet",
     "CubeMLP",

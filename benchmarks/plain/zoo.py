@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from benchmarks.plain.dlf import PlainDLF
 from benchmarks.plain.dmd import PlainDMD
 from benchmarks.plain.emt import PlainEMTDLFR
+from benchmarks.plain.mmin import PlainMMIN
 from benchmarks.plain.mult import Drop, PlainMulT
 from benchmarks.plain.raven import PlainRAVEN
 from benchmarks.plain.rmfn import PlainRMFN
 from benchmarks.plain.same import assert_same, backward, in_double
 from benchmarks.plain.tfrnet import PlainTFRNet
-from mer_zoo.backbones import DLF, DMD, EMTDLFR, RAVEN, RMFN, MulT, TFRNet
+from mer_zoo.backbones import DLF, DMD, EMTDLFR, MMIN, RAVEN, RMFN, MulT, TFRNet
 from mer_zoo.batch import Batch, DataSpec, Modality
 from mer_zoo.compat import load_released
 from mer_zoo.layers.sequence import at_words
@@ -102,6 +103,10 @@ _DECOUPLING |= {"attn_dropout_audio": 0.0, "attn_dropout_vision": 0.0}
 _EMT = {"attn_dropout": 0.3, "res_dropout": 0.1, "out_dropout": 0.3}
 _TFRNET = {"text_dropout": 0.2, "attn_dropout": 0.2, "attn_dropout_audio": 0.1, "attn_dropout_vision": 0.0}
 _TFRNET |= {"relu_dropout": 0.2, "res_dropout": 0.2, "embed_dropout": 0.2, "fusion_dropout": 0.2, "out_dropout": 0.0}
+_IMAGINATION = {
+    "no dropout": {"text_dropout": 0.0, "out_dropout": 0.0},
+    "the authors' dropout": {"text_dropout": 0.5, "out_dropout": 0.5},
+}
 
 CASES = {
     "MulT long": Case("MulT", Sizes((300, 74, 35), (20, 400, 1000), 4), _settings(_MULT, "the paper's dropout")),
@@ -109,6 +114,7 @@ CASES = {
     "DMD": Case("DMD", MOSI, _settings(_DECOUPLING, "our dropout")),
     "DLF": Case("DLF", MOSI, _settings(_DECOUPLING, "our dropout")),
     "EMTDLFR": Case("EMTDLFR", MOSI, _settings(_EMT, "the authors' dropout")),
+    "MMIN": Case("MMIN", MOSI, _IMAGINATION),
     "EMTDLFR padded": Case("EMTDLFR", MOSI, _settings(_EMT, "the authors' dropout"), padded=True),
     "RAVEN": Case("RAVEN", MOSI, {"no dropout": dict.fromkeys(("frame_dropout", "word_dropout"), 0.0)}),
     "RMFN": Case("RMFN", ALIGNED, {"no dropout": dict.fromkeys(("summary_dropout", "out_dropout"), 0.0)}),
@@ -158,6 +164,9 @@ def build(case: Case, drop: Drop) -> Pair:
     if case.network == "TFRNet":
         tfrnet = PlainTFRNet(dims, case.sizes.spec, drop)
         return _pair(TFRNet(case.sizes.spec, TASK, variant="released", seed=0, **options), tfrnet, tfrnet.losses)
+    if case.network == "MMIN":
+        mmin = PlainMMIN(dims, case.sizes.spec, drop)
+        return _pair(MMIN(case.sizes.spec, TASK, seed=0, **options), mmin, mmin.terms)
     plain, layers = (PlainDMD, 4) if case.network == "DMD" else (PlainDLF, 2)
     network = DMD if case.network == "DMD" else DLF
     decoupling = plain(dims, lengths, 50, 10, layers, drop)

@@ -68,6 +68,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "MCTN": {},
     "MFN": {"hidden_dims": (64, 32, 32), "memory_dim": 64},
     "MISA": {"dim": 64, "ffn_dim": 256},
+    "MMIN": {"dim": 32, "cascade_dims": (64, 32, 16), "head_dims": (32, 32)},
     "MPLMM": {"dim": 32, "heads": 4, "depth": 2},
     "MulT": {"dim": 32, "heads": 4, "depth": 2},
     "PMR": {"dim": 32, "heads": 4, "depth": 1},

@@ -18,6 +18,7 @@ from mer_zoo.backbones.magbert.network import MAGBERT
 from mer_zoo.backbones.mctn.network import MCTN
 from mer_zoo.backbones.mfn import MFN
 from mer_zoo.backbones.misa import MISA
+from mer_zoo.backbones.mmin.network import MMIN
 from mer_zoo.backbones.mplmm.network import MPLMM
 from mer_zoo.backbones.mult import MulT
 from mer_zoo.backbones.pmr.network import PMR
@@ -40,6 +41,7 @@ __all__ = [
     "MCTN",
     "MFN",
     "MISA",
+    "MMIN",
     "MPLMM",
     "PMR",
     "RAVEN",

@@ -25,6 +25,7 @@ from mer_zoo.compat.lnln import LNLN
 from mer_zoo.compat.magbert import MAGBERT
 from mer_zoo.compat.mctn import MCTN
 from mer_zoo.compat.misa import MISA
+from mer_zoo.compat.mmin import MMIN
 from mer_zoo.compat.mmsa import MMSA
 from mer_zoo.compat.mplmm import MPLMM
 from mer_zoo.compat.mult import MULT
@@ -50,7 +51,7 @@ SOURCES: dict[str, KeyMap] = {
     "mplmm": MPLMM,
 }
 SOURCES |= {"mmsa": MMSA, "cubemlp": CUBEMLP, "glomo": GLOMO, "dicmor": DICMOR, "mctn": MCTN, "gcnet": GCNET}
-SOURCES |= {"tfrnet": TFRNET}
+SOURCES |= {"tfrnet": TFRNET, "mmin": MMIN}
 
 
 @dataclass(frozen=True)
