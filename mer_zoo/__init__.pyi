@@ -19,6 +19,8 @@ from . import (
     wrappers as wrappers,
 )
 from .backbones import (
+    DCCA as DCCA,
+    DCCAE as DCCAE,
     DLF as DLF,
     DMD as DMD,
     EFLSTM as EFLSTM,

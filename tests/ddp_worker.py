@@ -40,7 +40,7 @@ LIGHTNINGS_SAMPLER = "CausalMER(MulT), Lightning's sampler"
 # What stands in the way of equality, and the same network without it.
 EXCEPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     **dict.fromkeys(
-        ("TFN", "LMF", "LFDNN", "EMTDLFR"),
+        ("DCCA", "DCCAE", "TFN", "LMF", "LFDNN", "EMTDLFR"),
         ("batch norm takes the statistics of the samples of a process", {"frozen_norms": True}),
     ),
     "MISA": (

@@ -102,6 +102,8 @@ TINY: dict[str, dict[str, Any]] = {
         "out_dropout": 0.0,
         "seed": 0,
     },
+    "DCCA": {"dim": 4, "hidden_dim": 16},
+    "DCCAE": {"dim": 4, "hidden_dim": 16},
     "GCNet": {"dim": 8, "dropout": 0.0, "rate": 0.4, "seed": 0},
     "GLoMo": {
         "dim": 8,
@@ -118,7 +120,7 @@ TINY: dict[str, dict[str, Any]] = {
 NEEDS_CLASSES = {"CausalMER", "CLUE", "MACI"}
 MAKES_VIEWS = {"DiCMoR", "EMTDLFR", "GCNet", "LNLN", "MMIN", "MPLMM", "TFRNet"}
 NEEDS_THREE = {"DiCMoR", "MPLMM"}
-NO_HIDDEN_SEQUENCES = {"LFDNN", "LMF", "MISA", "MMIN", "SelfMM", "TFN"}
+NO_HIDDEN_SEQUENCES = {"DCCA", "DCCAE", "LFDNN", "LMF", "MISA", "MMIN", "SelfMM", "TFN"}
 READS_PADDING = {
     "CIDerNet",
     "CubeMLP",

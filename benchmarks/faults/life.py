@@ -145,6 +145,14 @@ NAMED = [
         " likely, its flow learns no more, and goes on making guesses",
         always=False,
     ),
+    Named(
+        "DCCAE",
+        "gradient",
+        "decoders.*",
+        "errors of reconstructions weigh a thousandth (kept from the code of the baselines), so that their gradients"
+        " are small from the start; with reconstruction_weight: 1 they live",
+        always=False,
+    ),
     *(
         Named("MCTN", sign, part, _FIRST_STEP, later=True)
         for sign, part in (("*", "encoder?.fc*"), ("training swap", "decoder?[[]0.1]"))

@@ -53,6 +53,8 @@ SIZES: dict[str, dict[str, Any]] = {
     "CIDerNet": CROSSMODAL,
     "CUMDFNet": {"dim": 32},
     "CubeMLP": {"dim": 32, "hidden_dims": ((50, 3, 32), (10, 3, 16))},
+    "DCCA": {"hidden_dim": 64},
+    "DCCAE": {"hidden_dim": 64},
     "DLF": {**CROSSMODAL, "kernels": (1, 1, 1)},
     "DMD": {**CROSSMODAL, "kernels": (1, 1, 1)},
     "DiCMoR": {**CROSSMODAL, "kernels": (1, 1, 1), "flow_steps": 8, "flow_dim": 32, "refinement_depth": 2},

@@ -3,6 +3,8 @@
 from mer_zoo.backbones.cidernet import CIDerNet
 from mer_zoo.backbones.cubemlp.network import CubeMLP
 from mer_zoo.backbones.cumdfnet import CUMDFNet
+from mer_zoo.backbones.dcca.autoencoder import DCCAE
+from mer_zoo.backbones.dcca.network import DCCA
 from mer_zoo.backbones.dicmor.network import DiCMoR
 from mer_zoo.backbones.dlf import DLF
 from mer_zoo.backbones.dmd.network import DMD
@@ -29,6 +31,8 @@ from mer_zoo.backbones.tfn import TFN
 from mer_zoo.backbones.tfrnet.network import TFRNet
 
 __all__ = [
+    "DCCA",
+    "DCCAE",
     "DLF",
     "DMD",
     "EFLSTM",

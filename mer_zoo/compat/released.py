@@ -13,6 +13,7 @@ from mer_zoo.compat.causalmer import CAUSALMER
 from mer_zoo.compat.cider import CIDER
 from mer_zoo.compat.clue import CLUE
 from mer_zoo.compat.cubemlp import CUBEMLP
+from mer_zoo.compat.dcca import DCCA
 from mer_zoo.compat.dicmor import DICMOR
 from mer_zoo.compat.dlf import DLF
 from mer_zoo.compat.dmd import DMD
@@ -52,6 +53,7 @@ SOURCES: dict[str, KeyMap] = {
 }
 SOURCES |= {"mmsa": MMSA, "cubemlp": CUBEMLP, "glomo": GLOMO, "dicmor": DICMOR, "mctn": MCTN, "gcnet": GCNET}
 SOURCES |= {"tfrnet": TFRNET, "mmin": MMIN}
+SOURCES |= {"dcca": DCCA, "dccae": DCCA}
 
 
 @dataclass(frozen=True)

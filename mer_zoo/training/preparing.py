@@ -31,6 +31,6 @@ class NoSource:
 
     def __iter__(self) -> Iterator[Batch]:
         raise MERError(
-            "a wrapper or deconfounded metrics read the training split before the first epoch; pass a MERDataModule to"
-            " the Trainer"
+            "a network, a wrapper or deconfounded metrics read the training split before the first epoch; pass a"
+            " MERDataModule to the Trainer"
         )

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 
 from mer_zoo import backbones
 from mer_zoo.backbones import (
+    DCCA,
+    DCCAE,
     DLF,
     DMD,
     EFLSTM,
@@ -108,6 +110,8 @@ SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
     "DiCMoR": lambda spec, task: DiCMoR(
         spec, task, dim=8, heads=2, depth=1, kernels=(1, 3, 1), flow_steps=2, flow_dim=4, refinement_depth=1, seed=1
     ),
+    "DCCA": lambda spec, task: DCCA(spec, task, dim=3, hidden_dim=16),
+    "DCCAE": lambda spec, task: DCCAE(spec, task, dim=3, hidden_dim=16),
     "GCNet": lambda spec, task: GCNet(spec, task, dim=8, dropout=0.0, seed=1),
     "GLoMo": lambda spec, task: GLoMo(
         spec, task, dim=8, heads=2, depth=1, experts=(2, 2, 2), fusion_depth=1, ffn_dim=16, pool_dropout=0.0

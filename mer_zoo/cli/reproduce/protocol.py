@@ -105,6 +105,11 @@ def _causalmer(one: Experiment) -> Iterator[str]:
         yield "RAVEN has one step a word here, as the file has; its largest shift (beta) is that of the authors' code."
     if "RMFN" in training.nest:
         yield "No code of RMFN was released; it is written from its paper, and docs say what is inferred."
+    if "DCCA" in training.nest:
+        yield (
+            "Those who use DCCA and DCCAE as baselines train without labels first, for each rate of missing modalities,"
+            " and classify by an SVM; here labels and correlations are learnt at once."
+        )
     if "GCNet" in training.nest:
         yield (
             "GCNet reads whole videos, which the file has to tell; its own paper trains it for each rate of missing"
