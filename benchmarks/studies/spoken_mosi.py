@@ -42,10 +42,10 @@ from benchmarks.studies.table import (
     SCALES,
     Answers,
     Column,
+    cell,
     decimals,
     difference,
     interval,
-    is_shared,
     spread,
     write_tables,
 )
@@ -155,19 +155,20 @@ def metrics_table(found: Mapping[str, Sequence[Record]]) -> Table:
 
 
 def loss_table(found: Mapping[str, Sequence[Record]]) -> Table:
-    """Acc2_non0 on what was said and heard, what hearing costs, and what a method gains on what was heard."""
+    """Acc2_non0 on what was said and on what was heard, each against plain training, and what hearing costs."""
     rows = []
     for name, records in found.items():
         network, method = name.split(": ")
+        plain = None if method == "plain" else found.get(f"{network}: plain")
         said, heard = under(records, SAID), under(records, HEARD)
-        row = [network, method, *(spread(each.accuracy(SIGNS)) for each in (said, heard))]
-        row.append(interval(difference(heard, said, SIGNS)))
-        plain = found.get(f"{network}: plain")
-        base = None if plain is None or method == "plain" else under(plain, HEARD)
-        is_compared = base is not None and is_shared(heard, base)
-        rows.append([*row, interval(difference(heard, base, SIGNS)) if base is not None and is_compared else ABSENT])
-    header = ["network", "trained", "said", "heard", "heard - said", "heard: against plain"]
-    return Table("Acc2_non0 (%), 95 % intervals of differences", header, rows)
+        cells = [
+            cell(under(records, condition), None if plain is None else under(plain, condition), SIGNS)
+            for condition in (SAID, HEARD)
+        ]
+        rows.append([network, method, str(len(records)), *cells, interval(difference(heard, said, SIGNS))])
+    header = ["network", "trained", "seeds", CONDITIONS[SAID], CONDITIONS[HEARD], "heard - said"]
+    note = "In brackets: against plain training, with 95 % intervals that count samples and seeds."
+    return Table("Acc2_non0 in percent", header, rows, [note], names=2)
 
 
 def table(folder: Path) -> None:
