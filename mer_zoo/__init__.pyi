@@ -7,6 +7,7 @@ from . import (
     compat as compat,
     confounding as confounding,
     data as data,
+    demo as demo,
     explain as explain,
     functional as functional,
     layers as layers,

@@ -64,7 +64,7 @@ class Desk:
                 found = self.predictor.features(file, text.strip() or None)
             held = Held(found, file.name, text.strip())
         except MERError as error:
-            return held, complaint(f"{file.name}: {error}")
+            return held, complaint(f"recording {file.name}: {error}")
         except Exception as error:
             return held, self._failed(error)
         finally:

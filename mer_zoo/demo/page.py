@@ -14,6 +14,7 @@ import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
+from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
@@ -24,9 +25,10 @@ from mer_zoo.errors import MERError
 from mer_zoo.sharing.card import INTENDED_USE
 from mer_zoo.text import in_html, shown
 
-__all__ = ["application", "serve"]
+__all__ = ["application", "listening", "room", "serve"]
 
 HOST = "127.0.0.1"
+ROOM = "GRADIO_TEMP_DIR"  # of the environment
 LARGEST = "500mb"  # of a recording
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline';"
@@ -145,25 +147,47 @@ def serve(
     Raises:
         MERError: If gradio is not installed, or the port is taken.
     """
-    room = mkdtemp(prefix="mer-zoo-demo-")
-    os.environ.update(ENVIRONMENT, GRADIO_TEMP_DIR=room)
-    try:
+    with room(), listening(port) as line:
         app = application(predictor)
-        import uvicorn
+        import uvicorn  # gradio's, like what it serves with
 
-        with _listening(port) as line:
-            address = f"http://{HOST}:{line.getsockname()[1]}/"
-            tell(f"the page is at {address}, for this machine alone; Ctrl+C ends it")
-            sys.stdout.flush()
-            if browser:
-                webbrowser.open(address)
-            uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[line])
-    finally:
-        shutil.rmtree(room, ignore_errors=True)
+        address = f"http://{HOST}:{line.getsockname()[1]}/"
+        tell(f"the page is at {address}, for this machine alone; Ctrl+C ends it")
+        sys.stdout.flush()
+        if browser:
+            webbrowser.open(address)
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[line])
 
 
 @contextmanager
-def _listening(port: int) -> Iterator[socket.socket]:
+def room(folder: Path | None = None) -> Iterator[None]:
+    """Have uploads put into a folder of their own, which is gone in the end.
+
+    Args:
+        folder: The folder; None for a new one.
+    """
+    place = folder or Path(mkdtemp(prefix="mer-zoo-demo-"))
+    before = os.environ.get(ROOM)
+    os.environ[ROOM] = str(place)
+    try:
+        yield
+    finally:
+        os.environ.pop(ROOM)
+        if before is not None:
+            os.environ[ROOM] = before
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@contextmanager
+def listening(port: int) -> Iterator[socket.socket]:
+    """A socket of this machine alone.
+
+    Args:
+        port: Where; 0 for any that is free.
+
+    Raises:
+        MERError: If it is taken.
+    """
     with socket.socket() as line:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
