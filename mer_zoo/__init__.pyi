@@ -49,6 +49,7 @@ from .backbones import (
     MulT as MulT,
     SelfMM as SelfMM,
     TFRNet as TFRNet,
+    TransM as TransM,
 )
 from .batch import (
     Batch as Batch,

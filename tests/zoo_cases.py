@@ -78,6 +78,16 @@ TINY: dict[str, dict[str, Any]] = {
         "seed": 0,
     },
     "RAVEN": {"dim": 8, "nonverbal_dim": 8, "frame_dropout": 0.0, "word_dropout": 0.0},
+    "TransM": {
+        "dim": 8,
+        "rnn_dim": 8,
+        "heads": 2,
+        "ffn_dim": (8, 8),
+        "encoder_depth": 1,
+        "rnn_dropout": 0.0,
+        "map_dropout": 0.0,
+        "dropout": 0.0,
+    },
     "RMFN": {
         "hidden_dims": (8, 8, 8),
         "cross_dim": 8,

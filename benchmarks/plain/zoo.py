@@ -22,7 +22,8 @@ from benchmarks.plain.raven import PlainRAVEN
 from benchmarks.plain.rmfn import PlainRMFN
 from benchmarks.plain.same import assert_same, backward, in_double
 from benchmarks.plain.tfrnet import PlainTFRNet
-from mer_zoo.backbones import DLF, DMD, EMTDLFR, MMIN, RAVEN, RMFN, MulT, TFRNet
+from benchmarks.plain.transm import PlainTransM
+from mer_zoo.backbones import DLF, DMD, EMTDLFR, MMIN, RAVEN, RMFN, MulT, TFRNet, TransM
 from mer_zoo.batch import Batch, DataSpec, Modality
 from mer_zoo.compat import load_released
 from mer_zoo.layers.sequence import at_words
@@ -117,6 +118,7 @@ CASES = {
     "MMIN": Case("MMIN", MOSI, _IMAGINATION),
     "EMTDLFR padded": Case("EMTDLFR", MOSI, _settings(_EMT, "the authors' dropout"), padded=True),
     "RAVEN": Case("RAVEN", MOSI, {"no dropout": dict.fromkeys(("frame_dropout", "word_dropout"), 0.0)}),
+    "TransM": Case("TransM", ALIGNED, {"no dropout": dict.fromkeys(("rnn_dropout", "map_dropout", "dropout"), 0.0)}),
     "RMFN": Case("RMFN", ALIGNED, {"no dropout": dict.fromkeys(("summary_dropout", "out_dropout"), 0.0)}),
     "TFRNet": Case("TFRNet", MOSI, _settings(_TFRNET, "the authors' dropout")),
 }
@@ -156,6 +158,11 @@ def build(case: Case, drop: Drop) -> Pair:
         return _same_names(
             RAVEN(case.sizes.spec, TASK, **options), raven, lambda batch: _with_task(raven(batch), batch)
         )
+    if case.network == "TransM":
+        transm = PlainTransM(dims, 40, 64, 5, (60, 100))
+        return _same_names(
+            TransM(case.sizes.spec, TASK, **options), transm, lambda batch: transm(_words(batch)), transm.name_of
+        )
     if case.network == "RMFN":
         widths = (128, 32, 32)
         ours = RMFN(case.sizes.spec, TASK, hidden_dims=widths, **options)
@@ -178,10 +185,16 @@ def _pair(ours: Backbone, plain: nn.Module, terms: Callable[[Batch], tuple[Tenso
     return Pair(ours, plain, terms, report.used)
 
 
-def _same_names(ours: Backbone, plain: nn.Module, terms: Callable[[Batch], tuple[Tensor, Terms]]) -> Pair:
-    """A pair without a released code, whose transcription has our names."""
-    plain.load_state_dict(ours.state_dict())
-    return Pair(ours, plain, terms, {name: name for name, _ in plain.named_parameters()})
+def _same_names(
+    ours: Backbone,
+    plain: nn.Module,
+    terms: Callable[[Batch], tuple[Tensor, Terms]],
+    name_of: Callable[[str], str] = str,
+) -> Pair:
+    """A pair without a released code, whose transcription has our names, or what ``name_of`` makes of them."""
+    names = {name_of(name): name for name in ours.state_dict()}
+    plain.load_state_dict({theirs: ours.state_dict()[mine] for theirs, mine in names.items()})
+    return Pair(ours, plain, terms, names)
 
 
 def _words(batch: Batch) -> Batch:

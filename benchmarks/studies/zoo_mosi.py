@@ -78,6 +78,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "RMFN": {"hidden_dims": (64, 32, 32), "cross_dim": 32, "highlight_dim": 32, "fuse_dim": 32},
     "SelfMM": {},
     "TFRNet": {"dim": 32, "heads": 4, "depth": 2},
+    "TransM": {"dim": 40, "rnn_dim": 32},
     "TFN": {"hidden_dims": (32, 16, 32), "text_out": 16, "fusion_dim": 32},
 }
 WRAPPERS: dict[str, Callable[[Model], Model]] = {"plain": lambda model: model, "MACI": MACI, "CausalMER": CausalMER}

@@ -29,6 +29,7 @@ from mer_zoo.backbones.rmfn import RMFN
 from mer_zoo.backbones.selfmm.network import SelfMM
 from mer_zoo.backbones.tfn import TFN
 from mer_zoo.backbones.tfrnet.network import TFRNet
+from mer_zoo.backbones.transm.network import TransM
 
 __all__ = [
     "DCCA",
@@ -60,4 +61,5 @@ __all__ = [
     "MulT",
     "SelfMM",
     "TFRNet",
+    "TransM",
 ]

@@ -11,7 +11,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.functional.padding import left_align, undo_left_align
 from mer_zoo.layers.sequence import masked_last
 
-__all__ = ["BiLSTMEncoder", "LSTMEncoder", "masked_rnn"]
+__all__ = ["BiGRU", "BiLSTMEncoder", "LSTMEncoder", "masked_rnn"]
 
 
 def masked_rnn(rnn: nn.GRU | nn.LSTM, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,3 +116,32 @@ class BiLSTMEncoder(nn.Module):
         second = masked_rnn(self.lstm2, self.norm(states), mask)[1]
         pairs = zip(first.chunk(2, 1), second.chunk(2, 1), strict=True)
         return torch.cat([final for pair in pairs for final in pair], 1)
+
+
+class BiGRU(nn.Module):
+    """A GRU over the real steps and another one over them from the last to the first, without packing, which is slow.
+
+    Args:
+        input_dim: Width of the input.
+        dim: Width h of each direction.
+
+    Example:
+        >>> x, mask = torch.randn(2, 5, 3), torch.tensor([[False, True, True, True, False], [False] * 5])
+        >>> states = BiGRU(3, 4)(x, mask)
+        >>> states.shape, states[1].any().item()
+        (torch.Size([2, 5, 8]), False)
+    """
+
+    def __init__(self, input_dim: int, dim: int) -> None:
+        super().__init__()
+        self.ahead, self.back = (nn.GRU(input_dim, dim, batch_first=True) for _ in range(2))
+
+    @override
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """States (B, T, 2h) of (B, T, input_dim) under a mask (B, T), zero at padding."""
+        aligned, real, order = left_align(x, mask)
+        place = torch.arange(x.shape[1], device=x.device)
+        turned = torch.where(real, real.sum(1, keepdim=True) - 1 - place, place)[..., None]
+        back = self.back(aligned.gather(1, turned.expand_as(aligned)))[0]
+        states = torch.cat([self.ahead(aligned)[0], back.gather(1, turned.expand_as(back))], 2)
+        return undo_left_align(torch.where(real[..., None], states, 0.0), order)

@@ -45,6 +45,7 @@ from mer_zoo.backbones import (
     MulT,
     SelfMM,
     TFRNet,
+    TransM,
 )
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
 from mer_zoo.errors import MERError
@@ -85,6 +86,7 @@ SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
     "MAGBERT": lambda spec, task: MAGBERT(spec, task, dim=8, depth=1, heads=2, embed_dropout=0.0),
     "CubeMLP": lambda spec, task: CubeMLP(spec, task, dim=8, hidden_dims=((6, 3, 8), (4, 3, 8))),
     "RAVEN": lambda spec, task: RAVEN(spec, task, dim=8, nonverbal_dim=6, steps=2, frame_dropout=0.0),
+    "TransM": lambda spec, task: TransM(spec, task, dim=8, rnn_dim=6, heads=2, ffn_dim=(6, 6), encoder_depth=1),
     "RMFN": lambda spec, task: RMFN(
         spec, task, hidden_dims=(8, 6, 6), cross_dim=5, highlight_dim=4, fuse_dim=4, summary_dim=6, out_dropout=0.0
     ),
@@ -121,7 +123,7 @@ SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
     ),
     "MPLMM": lambda spec, task: MPLMM(spec, task, dim=8, heads=2, depth=1, prompt_length=2, drop_rate=1.0),
 }
-PAIRS = {"CUMDFNet", "DMD", "DLF", "LNLN", "MAGBERT", "MMIN"}  # they work on two modalities or more
+PAIRS = {"CUMDFNet", "DMD", "DLF", "LNLN", "MAGBERT", "MMIN", "TransM"}  # they work on two modalities or more
 # The released behaviour and these networks read padding; they say so by fixed_length and are exempt from invariance to
 # padding.
 FIXED = {"DMD", "DLF", "DiCMoR", "LNLN", "CubeMLP", "MPLMM"}
@@ -132,7 +134,7 @@ CASES = [
     (name, subset)
     for name in SMALL
     for subset in SUBSETS
-    if (name not in ("MulT text-only", "DLF", "LNLN", "MAGBERT", "RAVEN") or "text" in subset)
+    if (name not in ("MulT text-only", "DLF", "LNLN", "MAGBERT", "RAVEN", "TransM") or "text" in subset)
     and (name.split()[0] not in PAIRS or len(subset) > 1)
     and (name not in ("DiCMoR", "MPLMM") or len(subset) == 3)
 ]

@@ -143,5 +143,10 @@ def _cumdf(one: Experiment) -> Iterator[str]:
             "The manuscript does not print the settings of the models that it compares with; here those of the model's"
             " own paper or code, on GloVe text in place of BERT."
         )
+    if "TransM" in one.training.nest:
+        yield (
+            "TransM's decoders read the modality that they translate into; where it is missing, positions alone. Words"
+            " are its steps here, the utterances of a video in its paper."
+        )
     if "MRMS" in one.patterns:
         yield "Frames are missing with the ratio of MRMS in each modality, and never all of a sample (inferred)."
