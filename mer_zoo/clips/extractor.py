@@ -17,7 +17,15 @@ from mer_zoo.clips.media import Media, need_av
 from mer_zoo.clips.settings import NONE, Settings
 from mer_zoo.clips.speech import Recogniser
 from mer_zoo.clips.views import View
-from mer_zoo.clips.words import Times, Word, between_neighbours, pool_to_words, times_of, times_of_transcript
+from mer_zoo.clips.words import (
+    Times,
+    Word,
+    between_neighbours,
+    pool_to_words,
+    seen_during,
+    times_of,
+    times_of_transcript,
+)
 from mer_zoo.errors import MERError
 from mer_zoo.feature_spec import FeatureSpec
 
@@ -141,6 +149,8 @@ class Extractor:
         for key, encoder in (("audio", self.audio), ("vision", self.vision)):
             if encoder is not None and key in found.features:
                 pooled = pool_to_words(found.features[key], encoder.spec.rate, times)
+                if key == "vision" and self.vision is not None and self.vision.seen is not None:
+                    pooled[~seen_during(times, *self.vision.seen)] = 0
                 if pooled.any():
                     found.features[key] = pooled
                 else:

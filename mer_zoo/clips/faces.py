@@ -15,7 +15,7 @@ from mer_zoo.clips.encoders import Features, PictureEncoder
 from mer_zoo.clips.media import Media
 from mer_zoo.clips.mtcnn import MTCNN
 from mer_zoo.clips.tracks import SeenFace, Sighting, follow
-from mer_zoo.clips.views import Guard
+from mer_zoo.clips.views import Guard, Seen
 from mer_zoo.clips.weights import WEIGHTS, weights_folder
 from mer_zoo.feature_spec import FeatureSpec
 
@@ -144,6 +144,7 @@ class Landmarks:
 
     def __init__(self, finder: FaceFinder) -> None:
         self.finder = finder
+        self.seen: Seen | None = None
         self.spec = finder.told(FeatureSpec("landmarks", "1", "", "none", finder.rate, POINTS, _versions()))
 
     def features(self, media: Media, guard: Guard, faults: list[str]) -> Features:
@@ -152,6 +153,7 @@ class Landmarks:
         if face is None:
             return np.zeros((0, POINTS), np.float32)
         faults += face.faults
+        self.seen = face.times, self.finder.rate
         return landmarks(face, self.finder.rate)
 
 
@@ -166,6 +168,7 @@ class FaceCrops:
 
     def __init__(self, encoder: PictureEncoder, finder: FaceFinder, rate: float) -> None:
         self.encoder, self.finder, self.rate = encoder, finder, rate
+        self.seen: Seen | None = None
         self.spec = finder.told(encoder.spec)
 
     def features(self, media: Media, guard: Guard, faults: list[str]) -> Features:
@@ -174,6 +177,7 @@ class FaceCrops:
         if face is None:
             return np.zeros((0, self.spec.dim), np.float32)
         faults += face.faults
+        self.seen = face.times, self.finder.rate
         return self.encoder.encode(self._crops(guard(media.pictures(self.rate, SHARP, whole=True)), face))
 
     def _crops(self, frames: Iterator[Frame], face: SeenFace) -> Iterator[Frame]:

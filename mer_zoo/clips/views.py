@@ -5,20 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from mer_zoo.clips.encoders import Features, PictureEncoder
 from mer_zoo.clips.media import Media
 from mer_zoo.feature_spec import FeatureSpec
 
-__all__ = ["Guard", "View", "WholePictures"]
+__all__ = ["Guard", "Seen", "View", "WholePictures"]
 
 Guard = Callable[[Iterator[Any]], Iterator[Any]]
 """Lets pieces through up to a damage, of which it tells."""
+Seen = tuple[npt.NDArray[np.float64], float]
+"""Seconds at which something was seen, and how many times a second it was looked for."""
 
 
 class View(Protocol):
-    """Turns what is to be seen of a clip into steps."""
+    """Turns what is to be seen of a clip into steps.
+
+    Attributes:
+        seen: When something was seen in the last clip; None where all of it is seen.
+    """
 
     spec: FeatureSpec
+    seen: Seen | None
 
     def features(self, media: Media, guard: Guard, faults: list[str]) -> Features:
         """(T, d); T is 0 where there is nothing to be seen.
@@ -41,6 +51,7 @@ class WholePictures:
 
     def __init__(self, encoder: PictureEncoder, rate: float) -> None:
         self.encoder, self.rate, self.spec = encoder, rate, encoder.spec
+        self.seen: Seen | None = None
 
     def features(self, media: Media, guard: Guard, faults: list[str]) -> Features:  # noqa: ARG002  # the contract's
         """See :class:`View`."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Times", "Word", "between_neighbours", "pool_to_words", "times_of", "times_of_transcript"]
+__all__ = ["Times", "Word", "between_neighbours", "pool_to_words", "seen_during", "times_of", "times_of_transcript"]
 
 Times = npt.NDArray[np.float64]
 """(n, 2) seconds at which words begin and end, from the beginning of a clip on; NaN where that is not known."""
@@ -113,6 +113,24 @@ def between_neighbours(times: Times, seconds: float) -> Times:
             right = times[behind, 0] if behind < len(times) else max(seconds, left)
             edges: Times = np.linspace(left, max(left, right), behind - before)
             found[before + 1 : behind] = np.stack([edges[:-1], edges[1:]], 1)
+    return found
+
+
+def seen_during(times: Times, seen: npt.NDArray[np.float64], rate: float) -> npt.NDArray[np.bool_]:
+    """(n,) whether something was seen during each word, where it was looked for so many times a second.
+
+    Args:
+        times: (n, 2).
+        seen: (S,) seconds at which it was seen, rising.
+        rate: How many times a second it was looked for.
+
+    Example:
+        >>> seen_during(np.array([[0.0, 0.4], [1.0, 1.4], [2.0, 2.4]]), np.array([0.25, 1.8]), 2.0).tolist()
+        [True, False, True]
+    """
+    reach = 0.5 / rate
+    first, stop = np.searchsorted(seen, times[:, 0] - reach, "right"), np.searchsorted(seen, times[:, 1] + reach)
+    found: npt.NDArray[np.bool_] = stop > first
     return found
 
 

@@ -21,6 +21,7 @@ from mer_zoo.clips import Clip, Extractor, Settings, extract
 from mer_zoo.clips.encoders import HashedWords
 from mer_zoo.clips.output import TIMES
 from mer_zoo.clips.speech import Hearing, Recogniser
+from mer_zoo.clips.views import Seen
 from mer_zoo.clips.words import Word
 from mer_zoo.data import open_corpus
 from mer_zoo.errors import MERError
@@ -212,3 +213,19 @@ def test_words_of_two_models_are_not_mixed_but_with_transcripts() -> None:
         differing({"text": TEXT}, {"text": FeatureSpec("minilm", "c1", "last", "mean", 0.0, 384, speech=SPEECH)})
         is None
     )
+
+
+class Glimpses:
+    """A view that sees something at 0.75 and 2.25 s alone, and says how things look in between."""
+
+    spec = FeatureSpec("glimpses", "1", "", "none", 4.0, 2, faces="mtcnn", faces_rate=2.0)
+    seen: Seen | None = (np.array([0.75, 2.25]), 2.0)
+
+    def features(self, media: Any, guard: Any, faults: list[str]) -> np.ndarray:
+        return np.ones((12, 2), np.float32)
+
+
+def test_a_word_during_which_no_face_was_seen_is_missing(whisper: str, clips: Path) -> None:
+    extractor = Extractor(Settings(text="none", audio="none", speech=Hearing(whisper), aligned=True))
+    extractor.vision = Glimpses()
+    assert extractor(Clip(clips / "spoken.wav")).features["vision"].tolist() == [[1, 1], [0, 0], [1, 1]]
