@@ -70,7 +70,7 @@ def list_clips(source: Path) -> list[Clip]:
             told = {clip.path for clip in clips}
             clips += [Clip(path, place=f"{TABLE} has no row for it") for path in files if path not in told]
         else:
-            clips = [Clip(path, ".".join(path.relative_to(source).with_suffix("").parts)) for path in files]
+            clips = [Clip(path, _id_of(path.relative_to(source))) for path in files]
     elif source.suffix.lower() in SUFFIXES:
         clips = [Clip(source)]
     else:
@@ -81,10 +81,19 @@ def list_clips(source: Path) -> list[Clip]:
     return clips
 
 
+def _id_of(path: Path) -> str:
+    """The name of a file as an id, in which line ends and the like have no place."""
+    return NOT_IN_IDS.sub("_", ".".join(path.with_suffix("").parts))
+
+
 def _rows(table: Path, files: dict[str, Path]) -> list[Clip]:
     rows = csv.DictReader(io.StringIO(_text(table), newline=""), strict=True)
     try:
-        written = {re.sub(r"\W+", "_", str(name).strip().lower()).strip("_"): name for name in rows.fieldnames or []}
+        names = [re.sub(r"\W+", "_", str(name).strip().lower()).strip("_") for name in rows.fieldnames or []]
+        twice = next((name for name in names if name and names.count(name) > 1), None)
+        if twice is not None:
+            raise MERError(f"{table} has two columns {twice}; leave one of them out")
+        written = dict(zip(names, rows.fieldnames or [], strict=True))
         columns = {key: written[name] for key, names in COLUMNS.items() for name in names if name in written}
         labels = {key: written[name] for key, names in SINGLE_LABELS.items() for name in names if name in written}
         labels |= {key: name for key, name in written.items() if key.startswith(EMOTION)}
@@ -125,6 +134,8 @@ def _clip(table: Path, number: int, values: dict[str, str], labels: dict[str, st
     text = values.get("text")
     if text and NOT_IN_TEXT.search(text):
         raise MERError(f"{table}, {place} has a text with zeros or halves of characters; mend it")
+    if NOT_IN_TEXT.search(path):
+        raise MERError(f"{table}, {place} has a path with zeros or halves of characters; mend it")
     if not path and not name:
         raise MERError(f"{table}, {place} names no file; give its path")
     if not name:

@@ -108,9 +108,11 @@ class Media:
                 count += 1
             if time >= self.seconds:
                 self.goes_on = True
+                if kept is not None:  # it is seen until then
+                    self.read["video"] = self.seconds
                 break
             kept = _upright(frame, size, whole)
-            self.read["video"] = last = time
+            self.read["video"] = last = max(0.0, time)
         while kept is not None and (not count or (count + 0.5) / rate < min(last + 0.5 / rate, self.seconds)):
             yield kept
             count += 1
@@ -128,6 +130,8 @@ class Media:
                 return
             best = container.streams.best(kind)
             stream = best if best in streams else streams[0]
+            if stream.codec_context is None:
+                raise ValueError("of an unknown codec")
             stream.codec_context.thread_count = 1  # several clips are decoded at a time, each by a process
             stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
             length = (container.duration or 0) / av.time_base

@@ -13,7 +13,7 @@ import torch
 
 pytest.importorskip("av")
 
-import matplotlib
+from damaged_clips import beside, portrait
 from media_toys import write_media, write_pictures
 from PIL import Image
 
@@ -29,21 +29,6 @@ from mer_zoo.fields import Fields
 needs_weights = pytest.mark.skipif(
     importlib.util.find_spec("facenet_pytorch") is None, reason="weights of facenet-pytorch are not installed"
 )
-
-
-def portrait(width: int) -> Any:
-    """The photograph that matplotlib brings."""
-    image = Image.open(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg").convert("RGB")
-    return np.asarray(image.resize((width, round(image.height * width / image.width))))
-
-
-def beside(*portraits: Any, width: int = 640, height: int = 360) -> Any:
-    """Portraits on grey, each from its left edge on."""
-    picture = np.full((height, width, 3), 110, np.uint8)
-    for left, own in portraits:
-        rows, columns = min(height, own.shape[0]), min(width - left, own.shape[1])
-        picture[:rows, left : left + columns] = own[:rows, :columns]
-    return picture
 
 
 @needs_weights
