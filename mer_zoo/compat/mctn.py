@@ -1,8 +1,8 @@
-"""Key map of MCTN as in thuiar/MMSA, which stores each part under the name of every place where it is used."""
+"""Key maps of MCTN as in thuiar/MMSA, which stores a part under the name of every place of its use, and MultiBench."""
 
 from mer_zoo.compat.keymap import KeyMap
 
-__all__ = ["MCTN"]
+__all__ = ["MCTN", "MULTIBENCH"]
 
 MCTN = KeyMap(
     rules=(
@@ -15,4 +15,17 @@ MCTN = KeyMap(
         (r"^regression\.linear2\.", "head."),
     ),
     dropped={r"decoder[12]?\.rnn\.weight_hh": "the decoders run one step from zero states, on which it has no effect"},
+)
+
+MULTIBENCH = KeyMap(
+    rules=(
+        (r"^seq2seq0\.", "first."),
+        (r"^seq2seq1\.", "second."),
+        (r"\.encoder\.gru\.", ".encoder."),
+        (r"\.decoder\.attention\.", ".decoder."),
+        (r"(\.decoder\.gru\..*)_l0$", r"\1"),
+        (r"^regression\.", "rnn."),
+        (r"^head\.fc\.", "head.0."),
+        (r"^head\.fc2\.", "head.2."),
+    ),
 )

@@ -24,7 +24,7 @@ from mer_zoo.compat.glomo import GLOMO
 from mer_zoo.compat.keymap import KeyMap
 from mer_zoo.compat.lnln import LNLN
 from mer_zoo.compat.magbert import MAGBERT
-from mer_zoo.compat.mctn import MCTN
+from mer_zoo.compat.mctn import MCTN, MULTIBENCH
 from mer_zoo.compat.misa import MISA
 from mer_zoo.compat.mmin import MMIN
 from mer_zoo.compat.mmsa import MMSA
@@ -53,7 +53,7 @@ SOURCES: dict[str, KeyMap] = {
 }
 SOURCES |= {"mmsa": MMSA, "cubemlp": CUBEMLP, "glomo": GLOMO, "dicmor": DICMOR, "mctn": MCTN, "gcnet": GCNET}
 SOURCES |= {"tfrnet": TFRNET, "mmin": MMIN}
-SOURCES |= {"dcca": DCCA, "dccae": DCCA}
+SOURCES |= {"dcca": DCCA, "dccae": DCCA, "mctn_multibench": MULTIBENCH}
 
 
 @dataclass(frozen=True)

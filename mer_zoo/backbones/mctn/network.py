@@ -31,7 +31,8 @@ Differences from the usual code (MMSA), and why; options bring its behaviour bac
       its losses; here steps that are real and observed, in the columns of their modality;
     * no gradient runs into what is translated into, which matters behind a text encoder (fixed);
     * recurrent weights of the decoders, of which nothing hangs on one step from zero states, are not built (fixed).
-The authors' own code, whose decoders see no true step, and the port of MultiBench are other networks, not here.
+The port of MultiBench is another network, multibench.py; the authors' own code, whose decoders see no true step, is not
+here.
 
 Reproduction: outputs, losses and gradients of the usual code (MMSA), over the batch and over time, to 1e-5. Scores not
 yet run.
