@@ -26,6 +26,7 @@ from .backbones import (
     DMD as DMD,
     EFLSTM as EFLSTM,
     EMTDLFR as EMTDLFR,
+    FDMER as FDMER,
     LFDNN as LFDNN,
     LFLSTM as LFLSTM,
     LMF as LMF,

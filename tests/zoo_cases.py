@@ -88,6 +88,7 @@ TINY: dict[str, dict[str, Any]] = {
         "map_dropout": 0.0,
         "dropout": 0.0,
     },
+    "FDMER": {"dim": 8, "heads": 2, "attn_dropout": 0.0, "relu_dropout": 0.0, "res_dropout": 0.0, "out_dropout": 0.0},
     "RMFN": {
         "hidden_dims": (8, 8, 8),
         "cross_dim": 8,
@@ -130,7 +131,7 @@ TINY: dict[str, dict[str, Any]] = {
 NEEDS_CLASSES = {"CausalMER", "CLUE", "MACI"}
 MAKES_VIEWS = {"DiCMoR", "EMTDLFR", "GCNet", "LNLN", "MMIN", "MPLMM", "TFRNet"}
 NEEDS_THREE = {"DiCMoR", "MPLMM"}
-NO_HIDDEN_SEQUENCES = {"DCCA", "DCCAE", "LFDNN", "LMF", "MISA", "MMIN", "SelfMM", "TFN"}
+NO_HIDDEN_SEQUENCES = {"DCCA", "DCCAE", "FDMER", "LFDNN", "LMF", "MISA", "MMIN", "SelfMM", "TFN"}
 READS_PADDING = {
     "CIDerNet",
     "CubeMLP",

@@ -129,14 +129,13 @@ _FIRST_STEP = (
     "where a decoder starts is seen by the attention of its first step alone, which at first looks at everything alike,"
     " so that rounding hides it; after 96 steps both encoders' maps act"
 )
+_SAME_LABEL = (
+    "its loss is a mean over vectors that bear the same label, which is the same in whichever order they come; its"
+    " gradient shows that it acts"
+)
 NAMED = [
-    Named(
-        "LNLN",
-        "training swap",
-        "discriminator*",
-        "its loss is a mean over vectors that bear the same label, which is the same in whichever order they come; its"
-        " gradient shows that it acts",
-    ),
+    Named("LNLN", "training swap", "discriminator*", _SAME_LABEL),
+    Named("FDMER", "training swap", "discriminator.fc*", _SAME_LABEL),
     Named(
         "DiCMoR",
         "gradient",

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from benchmarks.plain.dlf import PlainDLF
 from benchmarks.plain.dmd import PlainDMD
 from benchmarks.plain.emt import PlainEMTDLFR
+from benchmarks.plain.fdmer import PlainFDMER
 from benchmarks.plain.mmin import PlainMMIN
 from benchmarks.plain.mult import Drop, PlainMulT
 from benchmarks.plain.raven import PlainRAVEN
@@ -23,7 +24,7 @@ from benchmarks.plain.rmfn import PlainRMFN
 from benchmarks.plain.same import assert_same, backward, in_double
 from benchmarks.plain.tfrnet import PlainTFRNet
 from benchmarks.plain.transm import PlainTransM
-from mer_zoo.backbones import DLF, DMD, EMTDLFR, MMIN, RAVEN, RMFN, MulT, TFRNet, TransM
+from mer_zoo.backbones import DLF, DMD, EMTDLFR, FDMER, MMIN, RAVEN, RMFN, MulT, TFRNet, TransM
 from mer_zoo.batch import Batch, DataSpec, Modality
 from mer_zoo.compat import load_released
 from mer_zoo.layers.sequence import at_words
@@ -109,6 +110,8 @@ _IMAGINATION = {
     "the authors' dropout": {"text_dropout": 0.5, "out_dropout": 0.5},
 }
 
+_FDMER = ("attn_dropout", "relu_dropout", "res_dropout", "out_dropout")
+
 CASES = {
     "MulT long": Case("MulT", Sizes((300, 74, 35), (20, 400, 1000), 4), _settings(_MULT, "the paper's dropout")),
     "MulT short": Case("MulT", Sizes((300, 74, 35), (20, 20, 20), 32), _settings(_MULT, "the paper's dropout")),
@@ -117,6 +120,7 @@ CASES = {
     "EMTDLFR": Case("EMTDLFR", MOSI, _settings(_EMT, "the authors' dropout")),
     "MMIN": Case("MMIN", MOSI, _IMAGINATION),
     "EMTDLFR padded": Case("EMTDLFR", MOSI, _settings(_EMT, "the authors' dropout"), padded=True),
+    "FDMER": Case("FDMER", MOSI, {"no dropout": dict.fromkeys(_FDMER, 0.0)}),
     "RAVEN": Case("RAVEN", MOSI, {"no dropout": dict.fromkeys(("frame_dropout", "word_dropout"), 0.0)}),
     "TransM": Case("TransM", ALIGNED, {"no dropout": dict.fromkeys(("rnn_dropout", "map_dropout", "dropout"), 0.0)}),
     "RMFN": Case("RMFN", ALIGNED, {"no dropout": dict.fromkeys(("summary_dropout", "out_dropout"), 0.0)}),
@@ -153,6 +157,9 @@ def build(case: Case, drop: Drop) -> Pair:
     if case.network == "EMTDLFR":
         emt = PlainEMTDLFR(dims, case.sizes.spec, drop)
         return _pair(EMTDLFR(case.sizes.spec, TASK, text_pool="first", seed=0, **options), emt, emt.losses)
+    if case.network == "FDMER":
+        fdmer = PlainFDMER(dims, 64, 4)
+        return _same_names(FDMER(case.sizes.spec, TASK, **options), fdmer, fdmer)
     if case.network == "RAVEN":
         raven = PlainRAVEN(dims, 150, 300)
         return _same_names(

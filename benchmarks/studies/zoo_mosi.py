@@ -61,6 +61,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "EFLSTM": {"dim": 64},
     "EMTDLFR": {"dim": 32, "depth": 2, "fusion_dim": 64, "predictor_dims": (32, 64, 8, 16)},
     "GCNet": {"dim": 32},
+    "FDMER": {"dim": 32},
     "GLoMo": {"dim": 32, "heads": 4, "depth": 2, "ffn_dim": 128},
     "LFDNN": {},
     "LFLSTM": {"dim": 32},

@@ -10,6 +10,7 @@ from mer_zoo.backbones.dlf import DLF
 from mer_zoo.backbones.dmd.network import DMD
 from mer_zoo.backbones.eflstm import EFLSTM
 from mer_zoo.backbones.emtdlfr.network import EMTDLFR
+from mer_zoo.backbones.fdmer import FDMER
 from mer_zoo.backbones.gcnet.network import GCNet
 from mer_zoo.backbones.glomo.network import GLoMo
 from mer_zoo.backbones.lfdnn import LFDNN
@@ -38,6 +39,7 @@ __all__ = [
     "DMD",
     "EFLSTM",
     "EMTDLFR",
+    "FDMER",
     "LFDNN",
     "LFLSTM",
     "LMF",

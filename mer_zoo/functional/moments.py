@@ -1,4 +1,4 @@
-"""Losses on a batch of codes that pull distributions together (central moments) or subspaces apart (difference)."""
+"""Losses on a batch of codes that pull distributions together (central moments), or subspaces or codes apart."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mer_zoo.functional.precision import widen
 
-__all__ = ["central_moment_discrepancy", "difference_loss"]
+__all__ = ["central_moment_discrepancy", "difference_loss", "independence_criterion"]
 
 _EPS = 1e-6
 
@@ -74,6 +74,38 @@ def difference_loss(x: Tensor, y: Tensor) -> Tensor:
     # Autocast would round the products, which are near 0 where subspaces are apart.
     with torch.autocast(x.device.type, enabled=False):
         return (_unit_rows(widen(x)).T @ _unit_rows(widen(y))).square().mean()
+
+
+def independence_criterion(x: Tensor, y: Tensor) -> Tensor:
+    r"""Hilbert-Schmidt independence criterion, :math:`\operatorname{tr}(K H L H) / (B - 1)^2`, with Gaussian kernels.
+
+    H centres over the batch; each kernel is as wide as the mean squared distance of its codes, through which no
+    gradient goes, so that codes gain nothing by shrinking.
+
+    Args:
+        x: (B, d) codes.
+        y: (B, e) codes of the same samples.
+
+    Returns:
+        Scalar, at least float32; 0 for one sample, near 0 for independent codes of many.
+
+    References:
+        Gretton, Bousquet, Smola, Schölkopf, "Measuring Statistical Dependence with Hilbert-Schmidt Norms", ALT 2005.
+
+    Example:
+        >>> x = torch.tensor([[1.0], [-1.0]])
+        >>> round(independence_criterion(x, x).item(), 4), independence_criterion(x[:1], x[:1]).item()
+        (0.1869, 0.0)
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        k, kernel = _centred_kernel(widen(x)), _centred_kernel(widen(y))
+        return (k * kernel).sum() / max(len(x) - 1, 1) ** 2
+
+
+def _centred_kernel(x: Tensor) -> Tensor:
+    squares = (x[:, None] - x).square().sum(2)
+    k = torch.exp(-squares / (squares.mean().detach() + _EPS))
+    return k - k.mean(0) - k.mean(1, keepdim=True) + k.mean()
 
 
 def _unit_rows(x: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from mer_zoo.backbones import (
     DMD,
     EFLSTM,
     EMTDLFR,
+    FDMER,
     LFDNN,
     LFLSTM,
     LMF,
@@ -87,6 +88,7 @@ SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
     "CubeMLP": lambda spec, task: CubeMLP(spec, task, dim=8, hidden_dims=((6, 3, 8), (4, 3, 8))),
     "RAVEN": lambda spec, task: RAVEN(spec, task, dim=8, nonverbal_dim=6, steps=2, frame_dropout=0.0),
     "TransM": lambda spec, task: TransM(spec, task, dim=8, rnn_dim=6, heads=2, ffn_dim=(6, 6), encoder_depth=1),
+    "FDMER": lambda spec, task: FDMER(spec, task, dim=8, heads=2),
     "RMFN": lambda spec, task: RMFN(
         spec, task, hidden_dims=(8, 6, 6), cross_dim=5, highlight_dim=4, fuse_dim=4, summary_dim=6, out_dropout=0.0
     ),
