@@ -59,6 +59,7 @@ class ClipFeatures:
         seconds: How long it is, as far as it was read.
         heard: What was heard in it beside its transcript.
         heard_features: (T, d) of that; None where none were made.
+        pictures: Some of those that were looked at, where that is asked for.
         times: (n, 2) seconds at which its n words begin and end; None where that was not heard.
     """
 
@@ -69,3 +70,4 @@ class ClipFeatures:
     heard: str = ""
     heard_features: npt.NDArray[np.float32] | None = None
     times: npt.NDArray[np.float64] | None = None
+    pictures: list[npt.NDArray[np.uint8]] = field(default_factory=list)

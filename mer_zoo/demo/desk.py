@@ -104,7 +104,7 @@ class Desk:
         try:
             answer = self.predictor.answer(held.found, available)
             whole = None if answer.used == answer.there else self.predictor.answer(held.found)
-            return page_of(Given(held.found, held.name, bool(held.text)), answer, whole)
+            return page_of(Given(held.found, held.name, bool(held.text), self.predictor.looks_at), answer, whole)
         except MERError as error:
             return complaint(str(error))
         except Exception as error:

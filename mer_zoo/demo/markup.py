@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mer_zoo.clips.clip import ClipFeatures
 from mer_zoo.demo.answer import Answer, Sureness
+from mer_zoo.demo.seen import as_address
 from mer_zoo.explain.explanation import Block
 from mer_zoo.reports.page.markup import element
 from mer_zoo.reports.tables import ABSENT
@@ -21,10 +22,11 @@ class Given:
         found: Its features.
         name: The name of the file; empty for a sentence.
         was_typed: Whether the person said what the words are.
+        looks_at: What the pictures are that the model was shown.
     """
 
-    def __init__(self, found: ClipFeatures, name: str = "", was_typed: bool = False) -> None:
-        self.found, self.name, self.was_typed = found, name, was_typed
+    def __init__(self, found: ClipFeatures, name: str = "", was_typed: bool = False, looks_at: str = "") -> None:
+        self.found, self.name, self.was_typed, self.looks_at = found, name, was_typed, looks_at
 
 
 def complaint(sentence: str) -> str:
@@ -130,7 +132,19 @@ def _given(given: Given, answer: Answer) -> str:
     if found.faults:
         faults = "".join(element("li", in_html(fault)) for fault in found.faults)
         lines.append(element("dt", "Lacking") + element("dd", element("ul", faults)))
-    return element("section", element("h3", "What you gave") + element("dl", "".join(lines)))
+    return element("section", element("h3", "What you gave") + element("dl", "".join(lines)) + _pictures(given))
+
+
+def _pictures(given: Given) -> str:
+    pictures = given.found.pictures
+    if not pictures:
+        return ""
+    shown = [
+        f'<img src="{as_address(picture)}" alt="picture {place} of {len(pictures)} that the model was shown">'
+        for place, picture in enumerate(pictures, 1)
+    ]
+    caption = element("figcaption", in_html(f"{given.looks_at}, as the model was shown them."))
+    return element("figure", "".join(shown) + caption, class_="seen")
 
 
 def _reasons(answer: Answer) -> list[str]:

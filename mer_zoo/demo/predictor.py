@@ -14,6 +14,7 @@ from mer_zoo.clips.settings import LONGEST, Settings
 from mer_zoo.clips.speech import Hearing, heard_by
 from mer_zoo.clips.workers import Failed, Kept
 from mer_zoo.demo.answer import LEVEL, Answer, answer
+from mer_zoo.demo.seen import Watched, watch
 from mer_zoo.errors import MERError
 from mer_zoo.feature_spec import differing
 from mer_zoo.model import Model
@@ -136,6 +137,12 @@ class Predictor:
         """
         return answer(self.model, found, available, self.level)
 
+    @property
+    def looks_at(self) -> str:
+        """What it sees of a recording, in words."""
+        vision = self.model.made_by.get("vision")
+        return "The face that was found" if vision is not None and vision.faces else "The middle of its pictures"
+
     def close(self) -> None:
         """End the process that decodes."""
         if self._process is not None:
@@ -154,14 +161,17 @@ class _Maker:
     def __init__(self, settings: Settings, beat: Callable[[float], None]) -> None:
         self._settings, self._beat = settings, beat
         self._extractor: Extractor | None = None
+        self._watched: Watched | None = None
 
     def __call__(self, clip: Clip | None) -> Any:
         if self._extractor is None:  # not before something can be told of encoders that are not there
             self._extractor = Extractor(self._settings, self._beat)
+            self._watched = watch(self._extractor.vision)
         if clip is None:
             return self._extractor.specs
         if clip.path != NO_FILE or self._extractor.text is None:
-            return self._extractor(clip)
+            found = self._extractor(clip)
+            return found if self._watched is None else replace(found, pictures=self._watched.taken())
         words = (clip.text or "").split()
         return ClipFeatures({"text": self._extractor.text.encode(words)}, text=" ".join(words))
 

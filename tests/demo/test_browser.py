@@ -97,6 +97,10 @@ def test_a_dropped_recording_is_answered_to(browser: Browser, watch: Watch, uplo
     assert "no transcript" in told
     assert "without audio" in told
     assert browser.ask("document.querySelectorAll('#answer .bar').length") > 2
+    assert (
+        browser.ask("[...document.querySelectorAll('#answer img')].map(i => i.naturalWidth > 0 && !!i.alt)")
+        == [True] * 4
+    )
     before = browser.ask(SCORE)
 
     browser.ask("document.querySelector('#modalities input').focus()")

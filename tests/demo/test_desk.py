@@ -32,6 +32,8 @@ ALL = ["text", "audio", "vision"]
 class Toy:
     """A predictor of one recording."""
 
+    looks_at = "The middle of its pictures"
+
     def __init__(self, model: Model) -> None:
         self.model = model.eval()
 

@@ -80,6 +80,15 @@ def test_what_is_switched_off_changes_the_answer(predictor: Predictor, clip: Pat
         predictor.answer(predictor.features(clip), ["text"])
 
 
+def test_some_of_what_the_model_is_shown_is_kept(predictor: Predictor, clip: Path) -> None:
+    shown = predictor.features(clip).pictures
+    assert len(shown) == 4
+    brightness = [float(picture.mean()) for picture in shown]
+    assert brightness == sorted(brightness)
+    assert brightness[0] < brightness[-1]
+    assert predictor.features(write_media(clip.with_suffix(".wav"), brightness=None)).pictures == []
+
+
 def test_words_may_be_given_afterwards(predictor: Predictor, clip: Path) -> None:
     at_once, later = predictor.features(clip, "so good"), predictor.with_words(predictor.features(clip), "so  good")
     assert at_once.features.keys() == later.features.keys()
