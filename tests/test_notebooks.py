@@ -15,7 +15,8 @@ NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 CONFOUNDED = "03_is_my_model_confounded"
 POSSIBLE = "04_is_this_number_possible"
 EXPLAINED = "05_what_does_each_modality_do"
-NAMES = ["01_quickstart", "02_wrap_your_own_backbone", CONFOUNDED, POSSIBLE, EXPLAINED]
+RECORDED = "06_from_recordings"
+NAMES = ["01_quickstart", "02_wrap_your_own_backbone", CONFOUNDED, POSSIBLE, EXPLAINED, RECORDED]
 MAX_BYTES = 300_000
 read: Any = nbformat.read  # it has no types
 

@@ -143,7 +143,7 @@ def _pictures(given: Given) -> str:
         f'<img src="{as_address(picture)}" alt="picture {place} of {len(pictures)} that the model was shown">'
         for place, picture in enumerate(pictures, 1)
     ]
-    caption = element("figcaption", in_html(f"{given.looks_at}, as the model was shown them."))
+    caption = element("figcaption", in_html(f"{given.looks_at}, as the model was shown it."))
     return element("figure", "".join(shown) + caption, class_="seen")
 
 
