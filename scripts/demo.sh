@@ -16,7 +16,7 @@ mer_zoo() {
 }
 
 [ -f "$OUT/clips/clips.csv" ] || mer_zoo synthesise "$OUT/clips" --clips "$CLIPS"
-mer_zoo extract "$OUT/clips/clips.csv" "$OUT/features.pkl" --processes 2
+mer_zoo extract "$OUT/clips/clips.csv" "$OUT/features.pkl" --overwrite --processes 2
 mer_zoo fit --data MERDataModule --data.path "$OUT/features.pkl" --data.task binary --model.backbone LFLSTM \
   --model.backbone.dim 16 --model.wrappers+=CausalMER --trainer.max_epochs "$EPOCHS" --trainer.accelerator cpu \
   --trainer.enable_progress_bar false --trainer.logger.save_dir "$OUT" --trainer.logger.name run \

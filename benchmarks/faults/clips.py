@@ -231,7 +231,7 @@ def _table(found: Sequence[Came]) -> Table:
 def _figures(found: Sequence[Came], commit: str) -> Iterator[Measured]:
     for group, counts in _counts(found):
         for metric, value in counts.items():
-            told = {"device": "CPU", "commit": commit, "command": COMMAND}
+            told = {"device": "CPU, 2 cores", "commit": commit, "command": COMMAND}
             yield Measured("damaged recordings", group, "", metric, value, **told)
 
 

@@ -47,6 +47,7 @@ def predict_clips(args: list[str]) -> int:
         progress=True,
         lengths=lengths,
         for_prediction=True,
+        overwrite=True,
     )
     tell(result, file)
     if result.exit_code == 2:

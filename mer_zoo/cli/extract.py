@@ -44,7 +44,14 @@ def main(args: list[str]) -> int:
         settings, lengths = like(options.like, options.longest, hearing_of(options))
     split = {"split_by": options.split_by, "seed": options.seed}
     result = extract(
-        options.source, options.dest, settings, processes=options.processes, progress=True, lengths=lengths, **split
+        options.source,
+        options.dest,
+        settings,
+        processes=options.processes,
+        progress=True,
+        lengths=lengths,
+        **split,
+        overwrite=options.overwrite,
     )
     tell(result, options.dest)
     return result.exit_code
@@ -144,5 +151,6 @@ def _parser() -> argparse.ArgumentParser:
         "--split-by", choices=["video", "speaker", "clip"], help="make train, valid and test, these kept together"
     )
     parser.add_argument("--seed", type=int, default=0, help="of these splits (default: 0)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file that is there")
     parser.add_argument("--processes", type=int, default=1, help="how many work at a time (default: 1)")
     return parser

@@ -59,6 +59,7 @@ def extract(
     progress: bool = False,
     lengths: Mapping[str, int] | None = None,
     for_prediction: bool = False,
+    overwrite: bool = False,
 ) -> Extraction:
     """Make a corpus file of recordings; what is done already is not done again.
 
@@ -73,9 +74,10 @@ def extract(
         progress: Whether to show a progress bar.
         lengths: Steps of each modality, as a model takes them; by default those of the longest clip.
         for_prediction: Put all clips into one split, and leave their labels out.
+        overwrite: Replace the file that is there.
 
     Raises:
-        MERError: If the list can't be used. Of single clips the result tells.
+        MERError: If the list can't be used, or the file is there. Of single clips the result tells.
 
     Example:
         >>> extract("nowhere", "features.pkl")
@@ -85,6 +87,8 @@ def extract(
     source, dest, settings = Path(source).expanduser(), Path(dest).expanduser(), settings or Settings()
     if dest.is_dir() or dest.suffix not in (".pkl", ".pickle"):
         raise MERError(f"{dest} is no name of a pickle; call it features.pkl")
+    if dest.exists() and not overwrite:
+        raise MERError(f"{dest} exists; give another name, or replace it by --overwrite")
     clips = list_clips(source)
     if for_prediction:
         clips = [replace(clip, split="", labels={}) for clip in clips]

@@ -145,7 +145,8 @@ def test_a_long_clip_is_cut(tmp_path: Path) -> None:
     assert load(tmp_path / "features.pkl")["test"]["audio"].shape == (1, 20, 56)
     write_media(tmp_path / "long.wav", brightness=None, seconds=1.0)
     (tmp_path / "long.mp4").unlink()
-    assert extract(tmp_path, tmp_path / "features.pkl", Settings("none", vision="none", longest=1.0)).sound == 1
+    settings = Settings("none", vision="none", longest=1.0)
+    assert extract(tmp_path, tmp_path / "features.pkl", settings, overwrite=True).sound == 1
 
 
 def test_other_rates_and_channels_are_heard_alike(tmp_path: Path) -> None:
@@ -279,6 +280,18 @@ def test_mutated_files_end_as_one_of_three(tmp_path: Path) -> None:
     assert result.sound + len(result.faulty) + len(result.failed) == 32
     assert not [fault for _, fault in result.failed + result.faulty if "Error:" in fault]
     assert MERDataModule(str(tmp_path / "features.pkl"), modalities=["audio"], standardize=False)
+
+
+def test_a_file_that_is_there_is_kept(tmp_path: Path) -> None:
+    write_media(tmp_path / "a.wav", brightness=None)
+    (tmp_path / "features.pkl").write_bytes(b"mine")
+    with pytest.raises(MERError, match="exists; give another name, or replace it by --overwrite"):
+        extract(tmp_path, tmp_path / "features.pkl", Settings(vision="none"))
+    assert (tmp_path / "features.pkl").read_bytes() == b"mine"
+    command = ["extract", str(tmp_path), str(tmp_path / "features.pkl"), "--vision", "none", "--processes", "0"]
+    with pytest.raises(SystemExit):
+        main([*command, "--overwrite"])
+    assert load(tmp_path / "features.pkl")["test"]["id"] == ["a"]
 
 
 def test_without_the_extra_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
