@@ -27,6 +27,7 @@ from .backbones import (
     EFLSTM as EFLSTM,
     EMTDLFR as EMTDLFR,
     FDMER as FDMER,
+    IFMMIN as IFMMIN,
     LFDNN as LFDNN,
     LFLSTM as LFLSTM,
     LMF as LMF,

@@ -99,6 +99,7 @@ TINY: dict[str, dict[str, Any]] = {
         "summary_dropout": 0.0,
         "out_dropout": 0.0,
     },
+    "IFMMIN": {"dim": 8, "cascade_dims": (16, 8), "blocks": 2, "head_dims": (16,), "out_dropout": 0.0, "seed": 0},
     "MMIN": {"dim": 8, "cascade_dims": (16, 8), "blocks": 2, "head_dims": (16,), "out_dropout": 0.0, "seed": 0},
     "DiCMoR": {
         "dim": 32,
@@ -129,9 +130,9 @@ TINY: dict[str, dict[str, Any]] = {
     },
 }
 NEEDS_CLASSES = {"CausalMER", "CLUE", "MACI"}
-MAKES_VIEWS = {"DiCMoR", "EMTDLFR", "GCNet", "LNLN", "MMIN", "MPLMM", "TFRNet"}
+MAKES_VIEWS = {"DiCMoR", "EMTDLFR", "GCNet", "IFMMIN", "LNLN", "MMIN", "MPLMM", "TFRNet"}
 NEEDS_THREE = {"DiCMoR", "MPLMM"}
-NO_HIDDEN_SEQUENCES = {"DCCA", "DCCAE", "FDMER", "LFDNN", "LMF", "MISA", "MMIN", "SelfMM", "TFN"}
+NO_HIDDEN_SEQUENCES = {"DCCA", "DCCAE", "FDMER", "IFMMIN", "LFDNN", "LMF", "MISA", "MMIN", "SelfMM", "TFN"}
 READS_PADDING = {
     "CIDerNet",
     "CubeMLP",

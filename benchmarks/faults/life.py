@@ -133,7 +133,12 @@ _SAME_LABEL = (
     "its loss is a mean over vectors that bear the same label, which is the same in whichever order they come; its"
     " gradient shows that it acts"
 )
+_INVARIANT = (
+    "the error of the invariant features, with the weight of 100 that the authors' script names, has nearly all of the"
+    " gradient; what is swapped at their inputs changes the scores as before"
+)
 NAMED = [
+    *(Named("IFMMIN", "gradient", part, _INVARIANT, always=False) for part in ("cascade.decoders.*", "head.out")),
     Named("LNLN", "training swap", "discriminator*", _SAME_LABEL),
     Named("FDMER", "training swap", "discriminator.fc*", _SAME_LABEL),
     Named(

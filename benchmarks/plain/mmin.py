@@ -1,4 +1,4 @@
-"""MMIN that teaches itself, and its training losses, written from their equations, to be compared with."""
+"""MMIN and IF-MMIN that teach themselves, with their training losses, written from their equations, for comparison."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mer_zoo.batch import Batch, DataSpec
 from mer_zoo.data.missing.sets import RandomSMM
 from mer_zoo.data.missing.views import IncompleteViews
 
-__all__ = ["PlainMMIN"]
+__all__ = ["PlainIFMMIN", "PlainMMIN"]
 
 DIM, CASCADE, BLOCKS, HEAD = 128, (256, 128, 64), 5, (128, 128)
 WIDTH = 3 * DIM
@@ -70,6 +70,14 @@ class PlainCascade(nn.Module):
             out = self.get_submodule(f"decoder_{i}")(latents[-1])
         return self.transition(x + out), torch.cat(latents, 1)
 
+    def with_invariant(self, x: Tensor, common: Tensor) -> tuple[Tensor, Tensor]:
+        """What is imagined, and the codes, where each autoencoder reads what the one before made."""
+        latents = []
+        for i in range(BLOCKS):
+            latents.append(self.get_submodule(f"encoder_{i}")(x + common))
+            x = self.get_submodule(f"decoder_{i}")(latents[-1])
+        return self.transition(x), torch.cat(latents, 1)
+
 
 class PlainClassifier(nn.Module):
     """Two maps with ReLU and dropout, and one to the score."""
@@ -121,6 +129,64 @@ class PlainMMIN(nn.Module):
             "task": F.l1_loss(scores, batch.target[:, None]),
             "imagination": 4 * F.mse_loss(imagined, target),
             "cycle": 2 * F.mse_loss(back, f.detach()),
+        }
+        return scores, losses
+
+    def _encode(self, x: list[Tensor]) -> Tensor:
+        text, audio, vision = x
+        return torch.cat([self.netA(audio), self.netL(text), self.netV(vision)], 1)
+
+
+class PlainShared(nn.Module):
+    """The invariant encoder."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared_1, self.shared_2 = nn.Linear(DIM, DIM), nn.Linear(DIM, DIM)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, WIDTH) of (B, WIDTH), each modality by itself."""
+        parts = [F.leaky_relu(self.shared_2(F.leaky_relu(self.shared_1(part)))) for part in x.chunk(3, 1)]
+        return torch.cat(parts, 1)
+
+
+class PlainInvariant(nn.Module):
+    """The invariant encoder, where its parameters stand in the released code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.netshared = PlainShared()
+
+
+class PlainIFMMIN(nn.Module):
+    """The encoders, the invariant one, the cascade and the classifier; the view is drawn as ours is."""
+
+    def __init__(self, dims: tuple[int, int, int], spec: DataSpec, drop: Drop) -> None:
+        super().__init__()
+        self.spec, self.views = spec, IncompleteViews(RandomSMM(1.0), 0)
+        text, audio, vision = dims
+        self.netA, self.netL, self.netV = PlainLSTM(audio), PlainTextCNN(text, drop["text_dropout"]), PlainLSTM(vision)
+        self.netinvariant = PlainInvariant()
+        self.netAE = PlainCascade()
+        self.netC = PlainClassifier(LATENT, drop["out_dropout"])
+
+    def terms(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Scores and losses."""
+        view = self.views(batch, self.spec)
+        f = self._encode(zeroed(batch, view, True))
+        common = self.netinvariant.netshared(f)
+        imagined, latent = self.netAE.with_invariant(f, common)
+        scores = self.netC(latent)
+        training = self.training
+        self.eval()
+        with torch.no_grad():
+            target = self._encode(zeroed(batch, view, False))
+            everything = self.netinvariant.netshared(self._encode([batch.text.x, batch.audio.x, batch.vision.x]))
+        self.train(training)
+        losses = {
+            "task": F.l1_loss(scores, batch.target[:, None]),
+            "imagination": F.mse_loss(imagined, target),
+            "invariant": 100 * F.mse_loss(common, everything),
         }
         return scores, losses
 

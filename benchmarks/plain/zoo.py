@@ -17,14 +17,14 @@ from benchmarks.plain.dlf import PlainDLF
 from benchmarks.plain.dmd import PlainDMD
 from benchmarks.plain.emt import PlainEMTDLFR
 from benchmarks.plain.fdmer import PlainFDMER
-from benchmarks.plain.mmin import PlainMMIN
+from benchmarks.plain.mmin import PlainIFMMIN, PlainMMIN
 from benchmarks.plain.mult import Drop, PlainMulT
 from benchmarks.plain.raven import PlainRAVEN
 from benchmarks.plain.rmfn import PlainRMFN
 from benchmarks.plain.same import assert_same, backward, in_double
 from benchmarks.plain.tfrnet import PlainTFRNet
 from benchmarks.plain.transm import PlainTransM
-from mer_zoo.backbones import DLF, DMD, EMTDLFR, FDMER, MMIN, RAVEN, RMFN, MulT, TFRNet, TransM
+from mer_zoo.backbones import DLF, DMD, EMTDLFR, FDMER, IFMMIN, MMIN, RAVEN, RMFN, MulT, TFRNet, TransM
 from mer_zoo.batch import Batch, DataSpec, Modality
 from mer_zoo.compat import load_released
 from mer_zoo.layers.sequence import at_words
@@ -118,6 +118,7 @@ CASES = {
     "DMD": Case("DMD", MOSI, _settings(_DECOUPLING, "our dropout")),
     "DLF": Case("DLF", MOSI, _settings(_DECOUPLING, "our dropout")),
     "EMTDLFR": Case("EMTDLFR", MOSI, _settings(_EMT, "the authors' dropout")),
+    "IFMMIN": Case("IFMMIN", MOSI, _IMAGINATION),
     "MMIN": Case("MMIN", MOSI, _IMAGINATION),
     "EMTDLFR padded": Case("EMTDLFR", MOSI, _settings(_EMT, "the authors' dropout"), padded=True),
     "FDMER": Case("FDMER", MOSI, {"no dropout": dict.fromkeys(_FDMER, 0.0)}),
@@ -178,6 +179,9 @@ def build(case: Case, drop: Drop) -> Pair:
     if case.network == "TFRNet":
         tfrnet = PlainTFRNet(dims, case.sizes.spec, drop)
         return _pair(TFRNet(case.sizes.spec, TASK, variant="released", seed=0, **options), tfrnet, tfrnet.losses)
+    if case.network == "IFMMIN":
+        ifmmin = PlainIFMMIN(dims, case.sizes.spec, drop)
+        return _pair(IFMMIN(case.sizes.spec, TASK, seed=0, **options), ifmmin, ifmmin.terms)
     if case.network == "MMIN":
         mmin = PlainMMIN(dims, case.sizes.spec, drop)
         return _pair(MMIN(case.sizes.spec, TASK, seed=0, **options), mmin, mmin.terms)

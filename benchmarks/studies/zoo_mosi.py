@@ -63,6 +63,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "GCNet": {"dim": 32},
     "FDMER": {"dim": 32},
     "GLoMo": {"dim": 32, "heads": 4, "depth": 2, "ffn_dim": 128},
+    "IFMMIN": {"dim": 32, "cascade_dims": (64, 32, 16), "head_dims": (32, 32)},
     "LFDNN": {},
     "LFLSTM": {"dim": 32},
     "LMF": {},

@@ -21,6 +21,7 @@ from mer_zoo.backbones.magbert.network import MAGBERT
 from mer_zoo.backbones.mctn.network import MCTN
 from mer_zoo.backbones.mfn import MFN
 from mer_zoo.backbones.misa import MISA
+from mer_zoo.backbones.mmin.invariant import IFMMIN
 from mer_zoo.backbones.mmin.network import MMIN
 from mer_zoo.backbones.mplmm.network import MPLMM
 from mer_zoo.backbones.mult import MulT
@@ -40,6 +41,7 @@ __all__ = [
     "EFLSTM",
     "EMTDLFR",
     "FDMER",
+    "IFMMIN",
     "LFDNN",
     "LFLSTM",
     "LMF",

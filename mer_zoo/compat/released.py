@@ -26,7 +26,7 @@ from mer_zoo.compat.lnln import LNLN
 from mer_zoo.compat.magbert import MAGBERT
 from mer_zoo.compat.mctn import MCTN, MULTIBENCH
 from mer_zoo.compat.misa import MISA
-from mer_zoo.compat.mmin import MMIN
+from mer_zoo.compat.mmin import IFMMIN, MMIN
 from mer_zoo.compat.mmsa import MMSA
 from mer_zoo.compat.mplmm import MPLMM
 from mer_zoo.compat.mult import MULT
@@ -52,7 +52,7 @@ SOURCES: dict[str, KeyMap] = {
     "mplmm": MPLMM,
 }
 SOURCES |= {"mmsa": MMSA, "cubemlp": CUBEMLP, "glomo": GLOMO, "dicmor": DICMOR, "mctn": MCTN, "gcnet": GCNET}
-SOURCES |= {"tfrnet": TFRNET, "mmin": MMIN}
+SOURCES |= {"tfrnet": TFRNET, "mmin": MMIN, "ifmmin": IFMMIN}
 SOURCES |= {"dcca": DCCA, "dccae": DCCA, "mctn_multibench": MULTIBENCH}
 
 

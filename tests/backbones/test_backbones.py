@@ -23,6 +23,7 @@ from mer_zoo.backbones import (
     EFLSTM,
     EMTDLFR,
     FDMER,
+    IFMMIN,
     LFDNN,
     LFLSTM,
     LMF,
@@ -109,6 +110,7 @@ SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
         variant="released",
     ),
     "MCTN": lambda spec, task: MCTN(spec, task, dim=6),
+    "IFMMIN": lambda spec, task: IFMMIN(spec, task, **IMAGINATION),
     "MMIN": lambda spec, task: MMIN(spec, task, **IMAGINATION),
     "MMIN released": lambda spec, task: MMIN(spec, task, **IMAGINATION, variant="released"),
     "DiCMoR": lambda spec, task: DiCMoR(
@@ -125,7 +127,7 @@ SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
     ),
     "MPLMM": lambda spec, task: MPLMM(spec, task, dim=8, heads=2, depth=1, prompt_length=2, drop_rate=1.0),
 }
-PAIRS = {"CUMDFNet", "DMD", "DLF", "LNLN", "MAGBERT", "MMIN", "TransM"}  # they work on two modalities or more
+PAIRS = {"CUMDFNet", "DMD", "DLF", "IFMMIN", "LNLN", "MAGBERT", "MMIN", "TransM"}  # they work on two modalities or more
 # The released behaviour and these networks read padding; they say so by fixed_length and are exempt from invariance to
 # padding.
 FIXED = {"DMD", "DLF", "DiCMoR", "LNLN", "CubeMLP", "MPLMM"}
