@@ -33,6 +33,8 @@ def main(args: list[str]) -> None:
     predictor = Predictor(options.run, options.module, options.longest, hearing, options.level, apart=True)
     try:
         serve(predictor, options.port, options.browser, lambda told: sys.stdout.write(f"{told}\n"))
+    except KeyboardInterrupt:
+        sys.stdout.write("the page is closed\n")  # which is how it is meant to end
     finally:
         predictor.close()
 

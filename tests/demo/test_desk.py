@@ -130,6 +130,26 @@ def test_without_gradio_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         application(desk().predictor)
 
 
+def test_ctrl_c_is_how_it_ends(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    ended: list[str] = []
+
+    class Closing(Toy):
+        def close(self) -> None:
+            ended.append("closed")
+
+    def interrupted(*_given: object) -> None:
+        raise KeyboardInterrupt
+
+    made = Closing(LFLSTM(DataSpec(), SentimentClassification(3)))
+    monkeypatch.setattr("mer_zoo.cli.demo.Predictor", lambda *_given, **_named: made)
+    monkeypatch.setattr("mer_zoo.cli.demo.serve", interrupted)
+    with pytest.raises(SystemExit) as leaving:
+        main(["demo", "RUN"])
+    assert leaving.value.code == 0
+    assert ended == ["closed"]
+    assert capsys.readouterr().out == "the page is closed\n"
+
+
 def test_a_run_that_is_not_there_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["demo", "nowhere", "--no-browser"])
