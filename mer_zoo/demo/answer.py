@@ -77,7 +77,7 @@ class Answer:
         """By how much the probability of what is predicted, or the score, falls without a modality.
 
         Args:
-            name: One of :attr:`without`.
+            name: One of ``without``.
         """
         other = self.without[name]
         if self.score is not None and other.score is not None:
