@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import pickle
-import random
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ import pytest
 
 pytest.importorskip("av")
 
+from clips_fuzz import mutated_list, mutated_recording
+from damaged_clips import Sources, write_pair
 from lightning.pytorch import Trainer
 from media_toys import write_media
 
@@ -259,27 +260,30 @@ def test_splits_keep_videos_together(tmp_path: Path) -> None:
 
 
 def test_mutated_files_end_as_one_of_three(tmp_path: Path) -> None:
-    """Cut, overwritten, and with odd numbers in their headers; the fuzz outside the suite has more of them."""
-    rng = random.Random(0)
-    sources = [write_media(tmp_path / name) for name in ("a.mp4", "a.mkv", "a.avi")]
-    sources.append(write_media(tmp_path / "a.wav", brightness=None))
-    for source in sources:
-        whole = source.read_bytes()
-        for place in range(8):
-            data, at = bytearray(whole), rng.randrange(min(len(whole), 600))
-            if place % 4 == 0:
-                del data[rng.randrange(len(data)) :]
-            elif place % 4 == 1:
-                for spot in rng.choices(range(len(data)), k=50):
-                    data[spot] = rng.randrange(256)
-            else:
-                data[at : at + 4] = bytes(4) if place % 4 == 2 else b"\xff" * 4
-            (tmp_path / "mutated" / f"{source.suffix[1:]}{place}{source.suffix}").parent.mkdir(exist_ok=True)
-            (tmp_path / "mutated" / f"{source.suffix[1:]}{place}{source.suffix}").write_bytes(bytes(data))
+    """Cut, overwritten, and with odd numbers in their headers; benchmarks/faults/fuzz_clips.py has more of them."""
+    sources = Sources(tmp_path)
+    (tmp_path / "mutated").mkdir()
+    for number in range(160):
+        name, data = mutated_recording(number, sources)
+        (tmp_path / "mutated" / name).write_bytes(data)
     result = extract(tmp_path / "mutated", tmp_path / "features.pkl", Settings(text="none"))
-    assert result.sound + len(result.faulty) + len(result.failed) == 32
+    assert result.sound + len(result.faulty) + len(result.failed) == 160
     assert not [fault for _, fault in result.failed + result.faulty if "Error:" in fault]
     assert MERDataModule(str(tmp_path / "features.pkl"), modalities=["audio"], standardize=False)
+
+
+def test_mutated_lists_are_read_or_refused(tmp_path: Path) -> None:
+    write_pair(tmp_path)
+    outcomes = set()
+    for number in range(40):
+        (tmp_path / "clips.csv").write_bytes(mutated_list(number))
+        try:
+            result = extract(tmp_path / "clips.csv", tmp_path / "f.pkl", Settings(vision="none"), overwrite=True)
+            assert not [fault for _, fault in result.failed + result.faulty if "Error:" in fault]
+            outcomes.add("read")
+        except MERError:
+            outcomes.add("refused")
+    assert outcomes == {"read", "refused"}
 
 
 def test_a_file_that_is_there_is_kept(tmp_path: Path) -> None:
