@@ -48,6 +48,7 @@ from .backbones import (
     DiCMoR as DiCMoR,
     GCNet as GCNet,
     GLoMo as GLoMo,
+    IMDer as IMDer,
     MulT as MulT,
     SelfMM as SelfMM,
     TFRNet as TFRNet,

@@ -67,6 +67,21 @@ TINY: dict[str, dict[str, Any]] = {
     "SelfMM": {"lstm_dims": (8, 8), "out_dims": (8, 8), "fusion_dim": 16, "post_dims": (8, 8, 8)},
     "MAGBERT": {"dim": 16, "depth": 1, "heads": 2},
     "MCTN": {"dim": 8},
+    "IMDer": {
+        "dim": 64,
+        "heads": 2,
+        "depth": 1,
+        "kernels": (1, 1, 1),
+        "channels": (8, 8, 8),
+        "time_dim": 8,
+        "score_heads": 2,
+        "score_depth": 1,
+        "groups": (4, 4),
+        "sampler_steps": 2,
+        "refinement_depth": 1,
+        "drop_rate": 1.0,
+        "seed": 0,
+    },
     "TFRNet": {
         "dim": 8,
         "heads": 2,
@@ -130,8 +145,8 @@ TINY: dict[str, dict[str, Any]] = {
     },
 }
 NEEDS_CLASSES = {"CausalMER", "CLUE", "MACI"}
-MAKES_VIEWS = {"DiCMoR", "EMTDLFR", "GCNet", "IFMMIN", "LNLN", "MMIN", "MPLMM", "TFRNet"}
-NEEDS_THREE = {"DiCMoR", "MPLMM"}
+MAKES_VIEWS = {"DiCMoR", "EMTDLFR", "GCNet", "IFMMIN", "IMDer", "LNLN", "MMIN", "MPLMM", "TFRNet"}
+NEEDS_THREE = {"DiCMoR", "IMDer", "MPLMM"}
 NO_HIDDEN_SEQUENCES = {"DCCA", "DCCAE", "FDMER", "IFMMIN", "LFDNN", "LMF", "MISA", "MMIN", "SelfMM", "TFN"}
 READS_PADDING = {
     "CIDerNet",
@@ -139,6 +154,7 @@ READS_PADDING = {
     "DLF",
     "DMD",
     "DiCMoR",
+    "IMDer",
     "LNLN",
     "MPLMM",
     "MSSD",

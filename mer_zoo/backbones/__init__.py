@@ -13,6 +13,7 @@ from mer_zoo.backbones.emtdlfr.network import EMTDLFR
 from mer_zoo.backbones.fdmer import FDMER
 from mer_zoo.backbones.gcnet.network import GCNet
 from mer_zoo.backbones.glomo.network import GLoMo
+from mer_zoo.backbones.imder.network import IMDer
 from mer_zoo.backbones.lfdnn import LFDNN
 from mer_zoo.backbones.lflstm import LFLSTM
 from mer_zoo.backbones.lmf import LMF
@@ -62,6 +63,7 @@ __all__ = [
     "DiCMoR",
     "GCNet",
     "GLoMo",
+    "IMDer",
     "MulT",
     "SelfMM",
     "TFRNet",

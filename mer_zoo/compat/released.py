@@ -21,6 +21,7 @@ from mer_zoo.compat.emtdlfr import EMTDLFR
 from mer_zoo.compat.gcnet import GCNET
 from mer_zoo.compat.gear import GEAR
 from mer_zoo.compat.glomo import GLOMO
+from mer_zoo.compat.imder import IMDER
 from mer_zoo.compat.keymap import KeyMap
 from mer_zoo.compat.lnln import LNLN
 from mer_zoo.compat.magbert import MAGBERT
@@ -52,7 +53,7 @@ SOURCES: dict[str, KeyMap] = {
     "mplmm": MPLMM,
 }
 SOURCES |= {"mmsa": MMSA, "cubemlp": CUBEMLP, "glomo": GLOMO, "dicmor": DICMOR, "mctn": MCTN, "gcnet": GCNET}
-SOURCES |= {"tfrnet": TFRNET, "mmin": MMIN, "ifmmin": IFMMIN}
+SOURCES |= {"tfrnet": TFRNET, "imder": IMDER, "mmin": MMIN, "ifmmin": IFMMIN}
 SOURCES |= {"dcca": DCCA, "dccae": DCCA, "mctn_multibench": MULTIBENCH}
 
 

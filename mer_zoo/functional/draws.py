@@ -7,7 +7,7 @@ import os
 import torch
 from torch import Tensor
 
-__all__ = ["dropped_at", "dropped_block", "global_seed", "uniform"]
+__all__ = ["dropped_at", "dropped_block", "global_seed", "normal", "uniform"]
 
 GOLDEN, FIRST, SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
@@ -50,6 +50,17 @@ def uniform(key: int, index: Tensor, counter: Tensor) -> Tensor:
     state = _mix(index.long() * golden + _signed(key))
     state = _mix(state[:, None] + (counter.long() + 1) * golden)
     return _shift(state, 40).float() * 2.0**-24
+
+
+def normal(key: int, index: Tensor, counter: Tensor) -> Tensor:
+    """Draw normal numbers without a state, as :func:`uniform` draws uniform ones; arguments and shape are its.
+
+    Example:
+        >>> draws = normal(7, torch.arange(100), torch.arange(100))
+        >>> abs(draws.mean().item()) < 0.05, abs(draws.std().item() - 1) < 0.05
+        (True, True)
+    """
+    return torch.special.ndtri(uniform(key, index, counter).clamp(2.0**-25, 1 - 2.0**-24))
 
 
 def dropped_at(rate: float | Tensor, draws: Tensor) -> Tensor:

@@ -44,6 +44,7 @@ from mer_zoo.backbones import (
     DiCMoR,
     GCNet,
     GLoMo,
+    IMDer,
     MulT,
     SelfMM,
     TFRNet,
@@ -109,6 +110,22 @@ SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
         seed=1,
         variant="released",
     ),
+    "IMDer": lambda spec, task: IMDer(
+        spec,
+        task,
+        dim=8,
+        heads=2,
+        depth=1,
+        kernels=(1, 3, 1),
+        channels=(8, 8, 8),
+        time_dim=8,
+        score_heads=2,
+        score_depth=1,
+        groups=(4, 2),
+        sampler_steps=2,
+        refinement_depth=1,
+        seed=1,
+    ),
     "MCTN": lambda spec, task: MCTN(spec, task, dim=6),
     "IFMMIN": lambda spec, task: IFMMIN(spec, task, **IMAGINATION),
     "MMIN": lambda spec, task: MMIN(spec, task, **IMAGINATION),
@@ -130,7 +147,7 @@ SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
 PAIRS = {"CUMDFNet", "DMD", "DLF", "IFMMIN", "LNLN", "MAGBERT", "MMIN", "TransM"}  # they work on two modalities or more
 # The released behaviour and these networks read padding; they say so by fixed_length and are exempt from invariance to
 # padding.
-FIXED = {"DMD", "DLF", "DiCMoR", "LNLN", "CubeMLP", "MPLMM"}
+FIXED = {"DMD", "DLF", "DiCMoR", "IMDer", "LNLN", "CubeMLP", "MPLMM"}
 SANE = [name for name in SMALL if "released" not in name and name not in FIXED]
 TASKS: list[Task] = [SentimentRegression(), SentimentClassification(7), EmotionDetection()]
 SUBSETS = [subset for size in (1, 2, 3) for subset in itertools.combinations(MODALITIES, size)]
@@ -140,7 +157,7 @@ CASES = [
     for subset in SUBSETS
     if (name not in ("MulT text-only", "DLF", "LNLN", "MAGBERT", "RAVEN", "TransM") or "text" in subset)
     and (name.split()[0] not in PAIRS or len(subset) > 1)
-    and (name not in ("DiCMoR", "MPLMM") or len(subset) == 3)
+    and (name not in ("DiCMoR", "IMDer", "MPLMM") or len(subset) == 3)
 ]
 
 

@@ -67,10 +67,9 @@ from mer_zoo.data.missing.sets import RandomSMM
 from mer_zoo.data.missing.views import IncompleteViews
 from mer_zoo.distributed import distributed_mean
 from mer_zoo.errors import MERError
-from mer_zoo.functional.dropout import dropout
-from mer_zoo.layers.convolution import TemporalConv
 from mer_zoo.layers.crossmodal import CrossmodalBody
 from mer_zoo.layers.dropouts import Dropouts
+from mer_zoo.layers.projection import Projections, check_recoverable
 from mer_zoo.layers.sequence import check_lengths
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.model import Backbone
@@ -164,20 +163,18 @@ class DiCMoR(Backbone):
         kind: FlowKind = ("couplings" if released else "glow") if flow is None else flow
         check_choice("DiCMoR", "flow", kind, get_args(FlowKind))
         check_weights("DiCMoR", {"likelihood_weight": likelihood_weight, "recovery_weight": recovery_weight})
-        _check_sizes(spec, dim, kernels, released)
-        self.pretrained, self.released, self.text_dropout = pretrained, released, text_dropout
+        check_recoverable("DiCMoR", spec, kernels, shorter=released)
+        if dim < 8 or dim % 2:
+            raise MERError(
+                f"dim of DiCMoR is {dim}, but a flow halves it and a refinement needs at least 8; give an even one"
+            )
+        self.pretrained, self.released = pretrained, released
         self.reads_padding = True
         self.weights = {"likelihood": likelihood_weight, "recovery": recovery_weight}
         self.lengths = {name: spec.length(name) for name in MODALITIES}
         self.views = IncompleteViews(RandomSMM(drop_rate), seed)
 
-        self.project = nn.ModuleDict(
-            {
-                name: TemporalConv(self.input_dims[name], dim, kernel, same_length=not released)
-                for name, kernel in zip(MODALITIES, kernels, strict=True)
-                if not released or self.input_dims[name] != dim
-            }
-        )
+        self.project = Projections(self.input_dims, dim, kernels, text_dropout, same_length=not released)
         graded = task.graded_shape
         classes = graded[-1] if len(graded) == 1 else 1
         self.recovery = Recovery(dim, classes, flow_steps, flow_dim, kind, refinement_depth)
@@ -186,19 +183,13 @@ class DiCMoR(Backbone):
         self.body = CrossmodalBody(list(MODALITIES), dim, heads, depth, by_source, dropouts, out_dropout)
         self.feature_dim = self.body.feature_dim
         self.head = nn.Linear(self.feature_dim, task.num_outputs)
-        shorter = {name: self._shorter(name) for name in MODALITIES}
-        self.hidden_shape = {name: (self.lengths[name] - shorter[name], 2 * dim) for name in MODALITIES}
+        self.hidden_shape = {
+            name: (length - self.project.shorter(name), 2 * dim) for name, length in self.lengths.items()
+        }
         if released:
             self.project.requires_grad_(False)
             if self.text_encoder is not None:
                 self.text_encoder.requires_grad_(False)
-
-    def _shorter(self, name: str) -> int:
-        if not self.released or name not in self.project:
-            return 0
-        conv = self.project[name]
-        assert isinstance(conv, TemporalConv)
-        return int(conv.kernel_size[0]) - 1
 
     @override
     def prepare(self, train: BatchSource) -> None:
@@ -214,7 +205,8 @@ class DiCMoR(Backbone):
         view: Batch = self.views(batch, self.spec)
         output: Output = self(view)
         given = self.in_use(self.encode_text(batch.text), batch.audio, batch.vision)
-        complete = {name: sequence.detach() for name, sequence in self._project(given).items()}
+        projected = self.project({name: modality.x for name, modality in given.items()})
+        complete = {name: sequence.detach() for name, sequence in projected.items()}
         output = output.replace(aux=output.aux._replace(complete=complete))
         yield Step(view, output, self.losses(output, view))
 
@@ -223,7 +215,7 @@ class DiCMoR(Backbone):
         given = self.in_use(text, audio, vision)
         check_lengths("DiCMoR", {name: modality.x for name, modality in given.items()}, self.lengths)
         missing = missing_modalities(given, self.spec)
-        p = self._project(given)
+        p = self.project({name: modality.x for name, modality in given.items()})
         recovered: dict[str, Tensor] = {}
         # In training always, so that every parameter is in the graph of every batch.
         if self.training or bool(missing.any()):
@@ -234,12 +226,6 @@ class DiCMoR(Backbone):
         }
         joint, hidden = self.body({name: sequence.transpose(1, 2) for name, sequence in sequences.items()})
         return Output(self.classify(joint), joint, hidden, aux=Recovered(recovered, missing))
-
-    def _project(self, given: Mapping[str, Modality]) -> dict[str, Tensor]:
-        """Each modality as (B, d, T')."""
-        x = {name: modality.x for name, modality in given.items()}
-        x["text"] = dropout(x["text"], self.text_dropout, self.training)
-        return {name: (self.project[name](s) if name in self.project else s).transpose(1, 2) for name, s in x.items()}
 
     @override
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
@@ -253,18 +239,3 @@ class DiCMoR(Backbone):
             "recovery": distributed_mean(recovery_error(recovered)),
         }
         return {f"dicmor/{name}": self.weights[name] * loss for name, loss in losses.items()}
-
-
-def _check_sizes(spec: DataSpec, dim: int, kernels: tuple[int, int, int], released: bool) -> None:
-    if len(spec.modalities) < len(MODALITIES):
-        raise MERError(
-            "DiCMoR recovers each of text, audio and vision from the others and needs all three, but the data is used"
-            f" with {', '.join(spec.modalities)}; take another network"
-        )
-    if dim < 8 or dim % 2:
-        raise MERError(
-            f"dim of DiCMoR is {dim}, but a flow halves it and a refinement needs at least 8; give an even one"
-        )
-    longest = min(spec.length(name) for name in MODALITIES) if released else max(kernels)
-    if not 1 <= min(kernels) <= max(kernels) <= longest:
-        raise MERError(f"kernels of DiCMoR is {list(kernels)}; each is at least 1 and fits into the sequences")
