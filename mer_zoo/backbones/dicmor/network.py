@@ -38,7 +38,8 @@ Differences from the authors' code, and why; ``variant="released"`` brings its b
     * convolutions and text encoder are never trained there; here they are, by the loss of the task;
     * its convolutions shorten the sequences, and a width that is d already has none; here lengths stay;
     * which modalities are missing it draws for a whole batch, by shares of an epoch that only add up to the rate for
-      many batches, in tests too, from the random state; here for each sample by a seed, and test conditions name it.
+      many batches, in tests too, from the random state; here for each sample by a seed, and test conditions name it
+      (`drop_by: batches` draws these shares in training).
 Kept are: padding that takes part, the causal mask, positions that miss where the first channel is 0, and that a
 likelihood above 1 is no loss, so that flows whose sequences are that likely learn no more.
 
@@ -63,7 +64,7 @@ from mer_zoo.backbones.dicmor.flow import FlowKind
 from mer_zoo.backbones.dicmor.recovery import Recovered, Recovery, recovery_error
 from mer_zoo.batch import MODALITIES, Batch, BatchSource, DataSpec, Modality, Output, Step
 from mer_zoo.data.missing.drop import missing_modalities
-from mer_zoo.data.missing.sets import RandomSMM
+from mer_zoo.data.missing.sets import BatchShares, DropBy, RandomSMM
 from mer_zoo.data.missing.views import IncompleteViews
 from mer_zoo.distributed import distributed_mean
 from mer_zoo.errors import MERError
@@ -91,6 +92,8 @@ class DiCMoR(Backbone):
         text_encoder: See :class:`~mer_zoo.model.Backbone`.
         pretrained: Checkpoint of a run of DiCMoR on complete data, whose weights training starts with.
         drop_rate: Share of the training samples that lose one or two modalities, drawn anew every time.
+        drop_by: Whether each of the "samples" loses them by itself, or all of the "batches", by shares of an epoch; see
+            :class:`~mer_zoo.data.missing.sets.BatchShares`.
         dim: Width d, even, at least 8; 32 for MOSI, 64 for MOSEI in the paper.
         heads: Heads of every encoder.
         depth: Layers of a cross-modal encoder; 4 for MOSI, 6 for MOSEI in the paper.
@@ -136,6 +139,7 @@ class DiCMoR(Backbone):
         text_encoder: TextEncoderSpec = None,
         pretrained: str | None = None,
         drop_rate: float = 0.7,
+        drop_by: DropBy = "samples",
         dim: int = 32,
         heads: int = 8,
         depth: int = 4,
@@ -158,6 +162,7 @@ class DiCMoR(Backbone):
         seed: int | None = None,
     ) -> None:
         super().__init__(spec, task, text_encoder)
+        check_choice("DiCMoR", "drop_by", drop_by, get_args(DropBy))
         check_choice("DiCMoR", "variant", variant, get_args(Variant))
         released = variant == "released"
         kind: FlowKind = ("couplings" if released else "glow") if flow is None else flow
@@ -172,7 +177,7 @@ class DiCMoR(Backbone):
         self.reads_padding = True
         self.weights = {"likelihood": likelihood_weight, "recovery": recovery_weight}
         self.lengths = {name: spec.length(name) for name in MODALITIES}
-        self.views = IncompleteViews(RandomSMM(drop_rate), seed)
+        self.views = IncompleteViews(BatchShares(drop_rate) if drop_by == "batches" else RandomSMM(drop_rate), seed)
 
         self.project = Projections(self.input_dims, dim, kernels, text_dropout, same_length=not released)
         graded = task.graded_shape
@@ -193,6 +198,7 @@ class DiCMoR(Backbone):
 
     @override
     def prepare(self, train: BatchSource) -> None:
+        self.views.learn(train)
         # Not at construction: a trained model has all its weights and predicts without the file of stage 1.
         if self.pretrained is not None:
             first = "train DiCMoR with drop_rate: 0 first, and give the checkpoint of its run"

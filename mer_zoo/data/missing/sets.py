@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,9 +15,21 @@ from mer_zoo.data.missing.pattern import AVAILABILITY, MissingPattern, check_rat
 from mer_zoo.errors import MERError
 from mer_zoo.functional.draws import dropped_at, uniform
 
-__all__ = ["AtLeastOne", "RandomSMM", "draw_sets"]
+__all__ = ["AtLeastOne", "BatchSMM", "BatchShares", "DropBy", "RandomSMM", "draw_sets"]
 
+DropBy = Literal["samples", "batches"]
 CHOICE_KEY = 0x1B873593CC9E2D51  # keeps the draw of the set apart from the draw of whether there is one
+# For a rate in tenths: of ten batches so many keep one modality, and so many two.
+SHARES: dict[float, tuple[int, int]] = {
+    0: (0, 0),
+    1: (1, 1),
+    2: (2, 2),
+    3: (3, 3),
+    4: (5, 2),
+    5: (7, 1),
+    6: (9, 0),
+    7: (10, 0),
+}
 
 
 def draw_sets(key: int, index: Tensor, sets: Sequence[Sequence[bool]]) -> Tensor:
@@ -120,3 +134,84 @@ def _check_several(pattern: MissingPattern, spec: DataSpec) -> None:
         raise MERError(
             f"{pattern!r} takes some of several modalities away, but the data is used with {spec.modalities[0]} only"
         )
+
+
+class BatchSMM(MissingPattern):
+    """The same whole modalities are missing in all samples of a batch; which ones stay is drawn, all with equal chance.
+
+    Args:
+        number: How many stay.
+
+    Raises:
+        MERError: If none is to stay; when called, if the data has fewer.
+
+    Example:
+        >>> from mer_zoo.task import SentimentRegression
+        >>> batch = Batch.random(DataSpec(), SentimentRegression(), size=3)
+        >>> view = BatchSMM(1)(batch, DataSpec(), key=5)
+        >>> sum(bool(view.modality(name).observed.any()) for name in DataSpec().modalities)
+        1
+    """
+
+    rate_arguments = ()
+
+    def __init__(self, number: int) -> None:
+        if number < 1:
+            raise MERError(f"number of modalities that stay is {number}, but must be at least 1")
+        self.number = number
+
+    @override
+    def check(self, spec: DataSpec) -> None:
+        if len(spec.modalities) < self.number:
+            raise MERError(f"{self!r} keeps more modalities than the {', '.join(spec.modalities)} of the data")
+
+    @override
+    def kept(self, batch: Batch, spec: DataSpec, key: int) -> dict[str, Tensor]:
+        sets = [[name in chosen for name in spec.modalities] for chosen in combinations(spec.modalities, self.number)]
+        first = torch.zeros(1, dtype=torch.long, device=batch.index.device)
+        keep = draw_sets(key, first, sets)
+        return {name: keep[:, [i]] for i, name in enumerate(spec.modalities)}
+
+
+class BatchShares:
+    """How many modalities the batches of an epoch keep by the code of DiCMoR and IMDer: first one, then two, then all.
+
+    The shares add up to the rate for a number of batches that ten divides, see ``SHARES``; other numbers are rounded to
+    one, of five or fewer nothing is missing, and what is met differs from the rate.
+
+    Args:
+        rate: 0, or one of 0.1, 0.2, ... 0.7.
+
+    Raises:
+        MERError: For another rate; when called, if the number of batches is not known.
+
+    References:
+        Wang, Cui, Li, "Distribution-Consistent Modal Recovering for Incomplete Multimodal Learning", ICCV 2023, the
+        authors' code.
+
+    Example:
+        >>> shares = BatchShares(0.4)
+        >>> shares.batches = 10
+        >>> [shares.kept(number) for number in range(10)]
+        [1, 1, 1, 1, 1, 2, 2, 3, 3, 3]
+    """
+
+    def __init__(self, rate: float) -> None:
+        self.rate, self.batches = check_rate(rate), 0
+        if round(10 * rate, 6) not in SHARES:
+            raise MERError(f"drop_rate is {rate}, but shares of batches are given for 0, 0.1, 0.2, ... 0.7; choose one")
+
+    def kept(self, number: int) -> int:
+        """How many modalities the batch of a number keeps, counted over epochs."""
+        ones, twos = (tenths * round(self.batches / 10) for tenths in SHARES[round(10 * self.rate, 6)])
+        place = number % self.batches
+        return 1 if place < ones else 2 if place < ones + twos else 3
+
+    def __repr__(self) -> str:
+        return f"BatchShares(rate={self.rate})"
+
+    def __call__(self, number: int) -> MissingPattern:
+        """What is missing in the batch of a number."""
+        if not self.batches:
+            raise MERError("the number of batches of an epoch is not known yet; fit the model, or call prepare")
+        return BatchSMM(self.kept(number))

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mer_zoo.batch import Batch, DataSpec
+from mer_zoo.batch import Batch, BatchSource, DataSpec
 from mer_zoo.data.missing.pattern import MissingPattern, derive_key
+from mer_zoo.data.missing.sets import BatchShares
 from mer_zoo.errors import MERError
 from mer_zoo.functional.draws import global_seed
 from mer_zoo.model import Model
@@ -23,7 +24,7 @@ class IncompleteViews(nn.Module):
     evaluation mode the number stays as it is, and the same batch gives the same view again.
 
     Args:
-        pattern: What is missing.
+        pattern: What is missing; or shares of batches, of which the number of a batch says what.
         seed: Seed of the views; None for the global seed of Lightning's ``seed_everything``, or 0 without one.
 
     Example:
@@ -36,7 +37,7 @@ class IncompleteViews(nn.Module):
         (False, 2)
     """
 
-    def __init__(self, pattern: MissingPattern, seed: int | None = None) -> None:
+    def __init__(self, pattern: MissingPattern | BatchShares, seed: int | None = None) -> None:
         super().__init__()
         self.pattern = pattern
         self.seed = (global_seed() or 0) if seed is None else seed
@@ -44,10 +45,16 @@ class IncompleteViews(nn.Module):
 
     @override
     def forward(self, batch: Batch, spec: DataSpec) -> Batch:
-        key = derive_key(self.seed, self.count, self.pattern)
+        pattern = self.pattern(self.count) if isinstance(self.pattern, BatchShares) else self.pattern
+        key = derive_key(self.seed, self.count, pattern)
         # A plain number: a buffer would lie on the device, and every batch would wait for it.
         self.count += self.training
-        return self.pattern(batch, spec, key)
+        return pattern(batch, spec, key)
+
+    def learn(self, train: BatchSource) -> None:
+        """Count the batches of an epoch, where what is missing hangs on their number."""
+        if isinstance(self.pattern, BatchShares) and not self.pattern.batches:
+            self.pattern.batches = sum(1 for _ in train)
 
     @override
     def get_extra_state(self) -> Tensor:

@@ -5,7 +5,8 @@ import torch
 
 from mer_zoo.batch import MODALITIES, Batch, DataSpec
 from mer_zoo.data.missing.pattern import MissingPattern, derive_key
-from mer_zoo.data.missing.sets import AtLeastOne, RandomSMM, draw_sets
+from mer_zoo.data.missing.sets import AtLeastOne, BatchShares, BatchSMM, RandomSMM, draw_sets
+from mer_zoo.data.missing.views import IncompleteViews
 from mer_zoo.errors import MERError
 from mer_zoo.task import SentimentRegression
 
@@ -85,3 +86,41 @@ def test_refusals(kind: Callable[[float], MissingPattern]) -> None:
     spec = DataSpec(modalities=["audio"])
     with pytest.raises(MERError, match="takes some of several modalities away, but the data is used with audio only"):
         kind(0.5)(Batch.random(spec, TASK), spec, 0)
+
+
+def test_batches_lose_modalities_by_shares_of_an_epoch() -> None:
+    for rate, ones, twos in ((0.1, 2, 2), (0.5, 14, 2), (0.7, 20, 0)):
+        shares = BatchShares(rate)
+        shares.batches = 22  # taken for 20
+        kept = [shares.kept(number) for number in range(44)]
+        assert kept[:22] == [1] * ones + [2] * twos + [3] * (22 - ones - twos)
+        assert kept[22:] == kept[:22]
+    shares.batches = 5
+    assert {shares.kept(number) for number in range(5)} == {3}
+
+
+def test_a_batch_of_shares_keeps_one_set_of_modalities() -> None:
+    spec, task = DataSpec(), SentimentRegression()
+    batch, seen = Batch.random(spec, task, size=4), set()
+    for key in range(60):
+        observed = torch.stack([BatchSMM(2)(batch, spec, key).modality(n).observed.any(1) for n in spec.modalities], 1)
+        assert (observed == observed[0]).all()
+        seen.add(tuple(observed[0].tolist()))
+    assert seen == {(True, True, False), (True, False, True), (False, True, True)}
+
+
+def test_shares_need_the_number_of_batches_and_know_rates_in_tenths() -> None:
+    views = IncompleteViews(BatchShares(0.7), seed=0)
+    batch = Batch.random(DataSpec(), SentimentRegression(), size=4)
+    with pytest.raises(MERError, match="the number of batches of an epoch is not known yet"):
+        views(batch, DataSpec())
+    views.learn([batch] * 8)
+    view = views(batch, DataSpec())
+    assert sum(bool(view.modality(name).observed.any()) for name in MODALITIES) == 1
+    for rate in (0.75, 0.8):
+        with pytest.raises(MERError, match=f"drop_rate is {rate}, but shares of batches are given for"):
+            BatchShares(rate)
+    with pytest.raises(MERError, match="must be at least 1"):
+        BatchSMM(0)
+    with pytest.raises(MERError, match="keeps more modalities than the text, audio of the data"):
+        BatchSMM(3)(batch, DataSpec(modalities=["text", "audio"]), key=0)
