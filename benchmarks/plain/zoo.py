@@ -6,7 +6,7 @@ A transcription is what a competent author would write from the equations: atten
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +17,7 @@ from benchmarks.plain.dlf import PlainDLF
 from benchmarks.plain.dmd import PlainDMD
 from benchmarks.plain.emt import PlainEMTDLFR
 from benchmarks.plain.fdmer import PlainFDMER
+from benchmarks.plain.imder import STEPS, PlainIMDer
 from benchmarks.plain.mmin import PlainIFMMIN, PlainMMIN
 from benchmarks.plain.mult import Drop, PlainMulT
 from benchmarks.plain.raven import PlainRAVEN
@@ -24,7 +25,7 @@ from benchmarks.plain.rmfn import PlainRMFN
 from benchmarks.plain.same import assert_same, backward, in_double
 from benchmarks.plain.tfrnet import PlainTFRNet
 from benchmarks.plain.transm import PlainTransM
-from mer_zoo.backbones import DLF, DMD, EMTDLFR, FDMER, IFMMIN, MMIN, RAVEN, RMFN, MulT, TFRNet, TransM
+from mer_zoo.backbones import DLF, DMD, EMTDLFR, FDMER, IFMMIN, MMIN, RAVEN, RMFN, IMDer, MulT, TFRNet, TransM
 from mer_zoo.batch import Batch, DataSpec, Modality
 from mer_zoo.compat import load_released
 from mer_zoo.layers.sequence import at_words
@@ -125,6 +126,7 @@ CASES = {
     "RAVEN": Case("RAVEN", MOSI, {"no dropout": dict.fromkeys(("frame_dropout", "word_dropout"), 0.0)}),
     "TransM": Case("TransM", ALIGNED, {"no dropout": dict.fromkeys(("rnn_dropout", "map_dropout", "dropout"), 0.0)}),
     "RMFN": Case("RMFN", ALIGNED, {"no dropout": dict.fromkeys(("summary_dropout", "out_dropout"), 0.0)}),
+    "IMDer": Case("IMDer", ALIGNED, {"no dropout": dict.fromkeys(_MULT | {"text_dropout": 0.0}, 0.0)}),
     "TFRNet": Case("TFRNet", MOSI, _settings(_TFRNET, "the authors' dropout")),
 }
 
@@ -176,6 +178,12 @@ def build(case: Case, drop: Drop) -> Pair:
         ours = RMFN(case.sizes.spec, TASK, hidden_dims=widths, **options)
         rmfn = PlainRMFN(dims, widths, 64, 3)
         return _same_names(ours, rmfn, lambda batch: _with_task(rmfn(_words(batch)), batch))
+    if case.network == "IMDer":
+        drawn = IMDer(case.sizes.spec, TASK, variant="released", sampler_steps=STEPS, seed=0, **options)
+        plain_imder = PlainIMDer(dims, case.sizes.spec, drop, _noise)
+        drawn.noise = lambda name, like, index: _noise(like)  # type: ignore[method-assign]  # noqa: ARG005
+        drawn.score_draws = lambda name, like: _score_draws(like)  # type: ignore[method-assign]  # noqa: ARG005
+        return _pair(drawn, plain_imder, plain_imder.losses)
     if case.network == "TFRNet":
         tfrnet = PlainTFRNet(dims, case.sizes.spec, drop)
         return _pair(TFRNet(case.sizes.spec, TASK, variant="released", seed=0, **options), tfrnet, tfrnet.losses)
@@ -212,6 +220,19 @@ def _words(batch: Batch) -> Batch:
     """Audio and vision at the words of the text."""
     others = {name: at_words(batch.modality(name), batch.text.mask, aligned=False) for name in ("audio", "vision")}
     return batch.replace(**{name: Modality(x, batch.text.mask) for name, x in others.items()})
+
+
+def _noise(like: Tensor) -> Iterator[Tensor]:
+    """The same normal draws every time."""
+    generator = torch.Generator().manual_seed(0)
+    while True:
+        yield torch.randn(like.shape, generator=generator).to(like.dtype)
+
+
+def _score_draws(like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    draws = _noise(like)
+    noise = next(draws)
+    return next(draws)[:, 0, 0].sigmoid(), noise, noise
 
 
 def _with_task(scores: Tensor, batch: Batch) -> tuple[Tensor, Terms]:

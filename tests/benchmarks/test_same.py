@@ -13,6 +13,7 @@ from mer_zoo.batch import Batch, DataSpec
 from mer_zoo.task import SentimentRegression
 
 SMALL = {name: case._replace(sizes=Sizes((6, 5, 4), (5, 7, 9), 4)) for name, case in CASES.items()}
+SMALL["IMDer"] = SMALL["IMDer"]._replace(sizes=Sizes((6, 5, 4), (18, 18, 18), 4))  # halved three times
 SMALL = {
     name: case._replace(sizes=case.sizes._replace(size=16)) if case.padded else case for name, case in SMALL.items()
 }
