@@ -13,10 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.plain.dcca import PlainDCCA
 from benchmarks.plain.dlf import PlainDLF
 from benchmarks.plain.dmd import PlainDMD
 from benchmarks.plain.emt import PlainEMTDLFR
 from benchmarks.plain.fdmer import PlainFDMER
+from benchmarks.plain.gcnet import PlainGCNet
 from benchmarks.plain.imder import STEPS, PlainIMDer
 from benchmarks.plain.mmin import PlainIFMMIN, PlainMMIN
 from benchmarks.plain.mult import Drop, PlainMulT
@@ -25,7 +27,23 @@ from benchmarks.plain.rmfn import PlainRMFN
 from benchmarks.plain.same import assert_same, backward, in_double
 from benchmarks.plain.tfrnet import PlainTFRNet
 from benchmarks.plain.transm import PlainTransM
-from mer_zoo.backbones import DLF, DMD, EMTDLFR, FDMER, IFMMIN, MMIN, RAVEN, RMFN, IMDer, MulT, TFRNet, TransM
+from mer_zoo.backbones import (
+    DCCA,
+    DCCAE,
+    DLF,
+    DMD,
+    EMTDLFR,
+    FDMER,
+    IFMMIN,
+    MMIN,
+    RAVEN,
+    RMFN,
+    GCNet,
+    IMDer,
+    MulT,
+    TFRNet,
+    TransM,
+)
 from mer_zoo.batch import Batch, DataSpec, Modality
 from mer_zoo.compat import load_released
 from mer_zoo.layers.sequence import at_words
@@ -123,6 +141,11 @@ CASES = {
     "MMIN": Case("MMIN", MOSI, _IMAGINATION),
     "EMTDLFR padded": Case("EMTDLFR", MOSI, _settings(_EMT, "the authors' dropout"), padded=True),
     "FDMER": Case("FDMER", MOSI, {"no dropout": dict.fromkeys(_FDMER, 0.0)}),
+    "DCCA": Case("DCCA", MOSI, {"no dropout": {}}, padded=True),
+    "DCCAE": Case("DCCAE", MOSI, {"no dropout": {}}, padded=True),
+    "GCNet": Case(
+        "GCNet", MOSI._replace(size=96), {"no dropout": {"dropout": 0.0}, "the authors' dropout": {"dropout": 0.5}}
+    ),
     "RAVEN": Case("RAVEN", MOSI, {"no dropout": dict.fromkeys(("frame_dropout", "word_dropout"), 0.0)}),
     "TransM": Case("TransM", ALIGNED, {"no dropout": dict.fromkeys(("rnn_dropout", "map_dropout", "dropout"), 0.0)}),
     "RMFN": Case("RMFN", ALIGNED, {"no dropout": dict.fromkeys(("summary_dropout", "out_dropout"), 0.0)}),
@@ -144,7 +167,11 @@ def make_batch(case: Case, size: int | None = None) -> Batch:
 
     text, audio, vision = map(modality, lengths, dims)
     target = torch.randint(-3, 4, (size,)).float()  # scores that occur twice, for the margin loss
-    return Batch(text, audio, vision, target=target, index=torch.arange(size)).trim()
+    index = torch.arange(size)
+    batch = Batch(text, audio, vision, target=target, index=index).trim()
+    if case.network == "GCNet":  # five dialogues of two speakers
+        batch = batch.replace(dialogue=index // 3 % 5, speaker=index % 2)
+    return batch
 
 
 def build(case: Case, drop: Drop) -> Pair:
@@ -190,6 +217,13 @@ def build(case: Case, drop: Drop) -> Pair:
     if case.network == "IFMMIN":
         ifmmin = PlainIFMMIN(dims, case.sizes.spec, drop)
         return _pair(IFMMIN(case.sizes.spec, TASK, seed=0, **options), ifmmin, ifmmin.terms)
+    if case.network == "GCNet":
+        gcnet = PlainGCNet(dims, case.sizes.spec, 100, 2, drop)
+        return _pair(GCNet(case.sizes.spec, TASK, seed=0, **options), gcnet, gcnet)
+    if case.network in ("DCCA", "DCCAE"):
+        views = PlainDCCA(dims, 10, 256, case.network == "DCCAE")
+        correlated: Backbone = (DCCAE if views.decodes else DCCA)(case.sizes.spec, TASK, **options)
+        return _pair(correlated, views, views)
     if case.network == "MMIN":
         mmin = PlainMMIN(dims, case.sizes.spec, drop)
         return _pair(MMIN(case.sizes.spec, TASK, seed=0, **options), mmin, mmin.terms)
