@@ -208,3 +208,14 @@ def test_refusals() -> None:
         make(time_dim=5)
     with pytest.raises(MERError, match=r"kernels of IMDer is \[1, 1, 99\]"):
         make(kernels=(1, 1, 99), variant="released")
+
+
+def test_batches_may_lose_modalities_together() -> None:
+    batch, model = Batch.random(DataSpec(), TASK, size=4), make(drop_by="batches", drop_rate=0.7)
+    with pytest.raises(MERError, match="the number of batches of an epoch is not known yet"):
+        next(model.steps(batch))
+    model.prepare([batch] * 8)
+    (step,) = model.steps(batch)
+    missing = step.output.aux.recovered.missing
+    assert missing.sum(1).tolist() == [2] * 4
+    assert (missing == missing[0]).all()
