@@ -25,7 +25,10 @@ def batch_of(case: Case) -> tuple[DataSpec, Task, Batch]:
     """The samples of a case; a vector of an utterance is a sequence of one step."""
     given = {name: x if x.dim() == 3 else x[:, None] for name, x in case.inputs.items() if name in MODALITIES}
     shapes = [given[name].shape for name in MODALITIES]
-    spec = DataSpec(*(shape[2] for shape in shapes), *(shape[1] for shape in shapes))
+    (text_dim, audio_dim, vision_dim), (text_len, audio_len, vision_len) = zip(
+        *((s[2], s[1]) for s in shapes), strict=True
+    )
+    spec = DataSpec(text_dim, audio_dim, vision_dim, text_len, audio_len, vision_len)
     text, audio, vision = (Modality(given[n], torch.ones(given[n].shape[:2], dtype=torch.bool)) for n in MODALITIES)
     labels = case.inputs["labels"]
     task: Task = TASK if case.config["output_dim"] == 1 else NominalClassification([*"abcd"])

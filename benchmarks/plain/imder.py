@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +50,7 @@ class PlainScore(nn.Module):
                 norm = nn.GroupNorm(GROUPS[number - 1] if number < 5 else GROUPS[1], width)
                 self.add_module(f"tgnorm{name[1]}" if name[0] == "t" else f"gnorm{name}", norm)
         self.conv1 = nn.Conv1d(DIM, CHANNELS[0], 3, padding=1, bias=False)
-        double = {"stride": 2, "padding": 1, "output_padding": 1, "bias": False}
+        double: dict[str, Any] = {"stride": 2, "padding": 1, "output_padding": 1, "bias": False}
         for i in (2, 3, 4):
             above, below = CHANNELS[i - 2], CHANNELS[i - 1]
             for name in (f"conv{i}", f"conv{i}_cond"):
@@ -62,7 +63,8 @@ class PlainScore(nn.Module):
     def attend(self, name: str, u: Tensor, q: Tensor) -> Tensor:
         """U + A(u, q)."""
         mixed = getattr(self, f"attention_{name}")(u.permute(2, 0, 1), q.permute(2, 0, 1))
-        return u + mixed.permute(1, 2, 0)
+        added: Tensor = u + mixed.permute(1, 2, 0)
+        return added
 
     def level(self, name: str, number: int, u: Tensor, q: Tensor, e: Tensor) -> Tensor:
         """Attention, time, norm and swish."""
@@ -145,7 +147,7 @@ class PlainIMDer(nn.Module):
 
     def condition(self, a: str, p: dict[str, Tensor], missing: dict[str, Tensor]) -> Tensor:
         """What a modality is drawn by."""
-        first, second = CONDITIONS[a]
+        first, second = CONDITIONS[a][0], CONDITIONS[a][1]
         joined = getattr(self, f"cat_{CONDITIONS[a]}")(torch.cat([p[first], p[second]], 1))
         alone = torch.where(missing[first][:, None, None], p[second], p[first])
         return torch.where((missing[first] | missing[second])[:, None, None], alone, joined)

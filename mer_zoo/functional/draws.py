@@ -60,7 +60,8 @@ def normal(key: int, index: Tensor, counter: Tensor) -> Tensor:
         >>> abs(draws.mean().item()) < 0.05, abs(draws.std().item() - 1) < 0.05
         (True, True)
     """
-    return torch.special.ndtri(uniform(key, index, counter).clamp(2.0**-25, 1 - 2.0**-24))
+    drawn: Tensor = torch.special.ndtri(uniform(key, index, counter).clamp(2.0**-25, 1 - 2.0**-24))
+    return drawn
 
 
 def dropped_at(rate: float | Tensor, draws: Tensor) -> Tensor:

@@ -121,6 +121,7 @@ class TextCNN(nn.Module):
         x = F.pad(x, (0, 0, 0, max(max(KERNELS) - x.shape[1], 0))).transpose(1, 2)
         largest = []
         for conv in self.convs:
+            assert isinstance(conv, nn.Conv2d)
             maps = F.conv1d(x, conv.weight.squeeze(1).transpose(1, 2), conv.bias)
             last = (lengths - conv.weight.shape[2]).clamp(min=0)
             inside = torch.arange(maps.shape[2], device=x.device) <= last[:, None]

@@ -158,7 +158,11 @@ class IFMMIN(Backbone):
     ) -> None:
         super().__init__(spec, task, text_encoder)
         self.kind = check_stage(self, stage, pretrained, teacher)
-        choices = {"encoder": (encoder, EncoderKind), "pool": (pool, Pool), "cascade": (cascade, InvariantCascade)}
+        choices: dict[str, tuple[str, Any]] = {
+            "encoder": (encoder, EncoderKind),
+            "pool": (pool, Pool),
+            "cascade": (cascade, InvariantCascade),
+        }
         choices |= {"target": (target, Targets), "variant": (variant, Variant)}
         for name, (given, known) in choices.items():
             check_choice("IFMMIN", name, given, get_args(known))
@@ -217,7 +221,7 @@ class IFMMIN(Backbone):
 
     def _invariant_of(self, vectors: Tensor, invariant: Any) -> Tensor:
         """The invariant features (B, n e) of the vectors of all modalities."""
-        parts = vectors.unflatten(1, (len(self.spec.modalities), -1))
+        parts = vectors.view(len(vectors), len(self.spec.modalities), -1)
         return F.leaky_relu(invariant(parts)).flatten(1)
 
     @override

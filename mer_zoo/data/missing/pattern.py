@@ -57,13 +57,13 @@ def check_rate(rate: float) -> float:
     return float(rate)
 
 
-def derive_key(seed: int, split_or_step: str | int, pattern: MissingPattern | str) -> int:
+def derive_key(seed: int, split_or_step: str | int, pattern: object) -> int:
     """Key the random choices of a pattern, in evaluation by the split, in training by the global step.
 
     Args:
         seed: Seed of the experiment.
         split_or_step: Name of the split, or number of the step.
-        pattern: The pattern, whose arguments take part in the key, or the name of what else is drawn.
+        pattern: The pattern, whose arguments take part in the key by its ``repr``, or the name of what else is drawn.
 
     Returns:
         A key in [0, 2^63).
