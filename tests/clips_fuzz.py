@@ -30,6 +30,8 @@ def mutated_recording(number: int, sources: Sources) -> tuple[str, bytes]:
 
 def _mutate(data: bytearray, rng: random.Random, sources: Sources) -> None:
     size = len(data)
+    if not size:  # all of it was cut off
+        return
     # headers are at the beginning, or at the end as those of mp4
     at = rng.choice(
         (rng.randrange(size), rng.randrange(min(size, 600)), max(0, size - 1 - rng.randrange(min(size, 1500))))
