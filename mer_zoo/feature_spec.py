@@ -13,7 +13,8 @@ from mer_zoo.text import told
 __all__ = ["FeatureSpec", "SpeechSpec", "differing", "read_specs"]
 
 LONGEST = 1000  # of a name
-OPTIONAL = ("aligned", "speech", "faces", "faces_rate")
+OPTIONAL = ("aligned", "speech", "faces", "faces_rate", "joined")
+NOT_TOLD_APART = ("versions", "speech", "joined")  # by themselves
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class FeatureSpec:
             and not with those that another one heard.
         faces: What found the faces that it looked at, with the fingerprint of its weights; empty for whole pictures.
         faces_rate: Pictures a second in which faces were looked for.
+        joined: How many pictures the encoder makes a step of; 0 where that is one, or none. The encoder tells it.
 
     Example:
         >>> mel = FeatureSpec("mel", "1", "", "mean", 20.0, 56)
@@ -85,6 +87,7 @@ class FeatureSpec:
     speech: SpeechSpec | None = None
     faces: str = ""
     faces_rate: float = 0.0
+    joined: int = 0
 
     def difference(self, other: FeatureSpec) -> tuple[str, Any, Any] | None:
         """The first thing that the other has otherwise: its name, this one's and the other's.
@@ -92,7 +95,7 @@ class FeatureSpec:
         Args:
             other: Another spec of the same modality.
         """
-        names = (f.name for f in fields(self) if f.name not in ("versions", "speech"))
+        names = (f.name for f in fields(self) if f.name not in NOT_TOLD_APART)
         pairs = [(name, getattr(self, name), getattr(other, name)) for name in names]
         if self.speech is not None and other.speech is not None:
             told = str(self.speech), str(other.speech)
@@ -144,6 +147,7 @@ def read_specs(given: Fields, names: Collection[str]) -> dict[str, FeatureSpec]:
             speech=None if heard is None else _read_speech(heard),
             faces=faces,
             faces_rate=part.number("faces_rate") if faces else 0.0,
+            joined=0 if part.optional_count("joined") is None else part.count("joined"),
         )
     return found
 

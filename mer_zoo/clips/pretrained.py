@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -263,7 +264,8 @@ class PretrainedPictures:
         self.size = int(config.image_size)
         self.together = int(config.num_frames) if self.loaded.type == "videomae" else 1
         pooling = "mean of tokens" if self.loaded.type in WITHOUT_CLS else "first token"
-        self.spec = self.loaded.spec(pooling, fps / self.together, int(config.hidden_size))
+        spec = self.loaded.spec(pooling, fps / self.together, int(config.hidden_size))
+        self.spec = replace(spec, joined=self.together if self.together > 1 else 0)
 
     def encode(self, frames: Iterator[npt.NDArray[np.uint8]]) -> Features:
         """See :class:`~mer_zoo.clips.encoders.PictureEncoder`."""
@@ -271,7 +273,7 @@ class PretrainedPictures:
         held: list[npt.NDArray[np.uint8]] = []
         for frame in frames:
             held.append(frame)
-            if len(held) == max(PICTURES, self.together):
+            if len(held) == -(-PICTURES // self.together) * self.together:
                 found.append(self._encode(held))
                 held = []
         if held:

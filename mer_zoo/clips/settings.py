@@ -102,11 +102,14 @@ class Settings:
         pretrained = {key: spec for key, spec in specs.items() if spec.layers}
         vision = specs.get("vision")
         found = vision is not None and bool(vision.faces)
+        fps = FPS
+        if vision is not None and vision.encoder != LANDMARKS:  # rounded, so that what was divided comes back as it was
+            fps = round(vision.rate * max(1, vision.joined), 6)
         layers: Any = next((spec.layers for spec in pretrained.values()), "last")
         return cls(
             **names,
             longest=longest,
-            fps=FPS if vision is None or vision.encoder == LANDMARKS else vision.rate,
+            fps=fps,
             layers=layers,
             audio_rate=pretrained["audio"].rate if "audio" in pretrained else AUDIO_RATE,
             revisions={key: spec.revision for key, spec in pretrained.items() if _is_on_hub(spec.encoder)},

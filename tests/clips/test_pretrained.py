@@ -13,6 +13,8 @@ import transformers
 from mer_zoo.clips import Settings
 from mer_zoo.clips.pretrained import PretrainedPictures, PretrainedSound, PretrainedWords
 from mer_zoo.errors import MERError
+from mer_zoo.feature_spec import read_specs
+from mer_zoo.fields import Fields
 
 LIBRARY: Any = transformers  # whose stubs do not tell of all its names
 TINY: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
@@ -100,6 +102,18 @@ def test_pictures_have_steps(name: str, tmp_path: Path) -> None:
     assert encoder.encode(iter(pictures)).shape == (steps, 16)
     assert encoder.spec.rate == (1.0 if frames else 4.0)
     assert encoder.size == 16
+
+
+@pytest.mark.parametrize(("joined", "fps"), [(4, 8.0), (6, 5.0)])
+def test_pictures_that_are_joined_come_at_the_same_rate_again(joined: int, fps: float, tmp_path: Path) -> None:
+    folder = made("VideoMAE", tmp_path, **TINY, **PICTURES, num_frames=joined)
+    settings = Settings("none", "none", str(folder), fps=fps)
+    encoder = PretrainedPictures(settings.vision, fps=fps)
+    told = read_specs(Fields({"vision": encoder.spec.plain()}, "file", "extract again"), ["vision"])
+    assert Settings.of(told) == settings
+    pictures = np.random.default_rng(0).integers(0, 255, (4 * joined, 16, 16, 3), dtype=np.uint8)
+    apart = [encoder.encode(iter(pictures[at : at + joined])) for at in range(0, 4 * joined, joined)]
+    assert np.allclose(encoder.encode(iter(pictures)), np.concatenate(apart), atol=1e-5)
 
 
 def test_the_spec_tells_weights_apart(tmp_path: Path) -> None:
