@@ -100,7 +100,11 @@ class Media:
         Raises:
             MERError: If the file can't be opened, or has pictures that are too large.
         """
-        count, last = 0, 0.0
+        count, last, held = (
+            0,
+            0.0,
+            0.5 / rate,
+        )  # until when the last picture is seen: half a step, or as long as that before
         kept: Frame | None = None
         for time, frame in self._decoded("video"):
             while kept is not None and (count + 0.5) / rate < min(time, self.seconds):
@@ -112,8 +116,9 @@ class Media:
                     self.read["video"] = self.seconds
                 break
             kept = _upright(frame, size, whole)
+            held = max(0.5 / rate, min(time - last, 1 / rate))
             self.read["video"] = last = max(0.0, time)
-        while kept is not None and (not count or (count + 0.5) / rate < min(last + 0.5 / rate, self.seconds)):
+        while kept is not None and (not count or (count + 0.5) / rate < min(last + held, self.seconds)):
             yield kept
             count += 1
 

@@ -16,11 +16,12 @@ pytest.importorskip("av")
 from clips_fuzz import mutated_list, mutated_recording
 from damaged_clips import Sources, write_pair
 from lightning.pytorch import Trainer
-from media_toys import write_media
+from media_toys import write_media, write_pictures
 
 from mer_zoo import LFLSTM, MERDataModule, MERModule
 from mer_zoo.cli import main
-from mer_zoo.clips import Extraction, Settings, extract
+from mer_zoo.clips import Clip, Extraction, Settings, extract
+from mer_zoo.clips.media import Media
 from mer_zoo.errors import MERError
 
 SPLITS = ["train"] * 4 + ["valid"] * 2 + ["test"] * 2
@@ -148,6 +149,17 @@ def test_a_long_clip_is_cut(tmp_path: Path) -> None:
     (tmp_path / "long.mp4").unlink()
     settings = Settings("none", vision="none", longest=1.0)
     assert extract(tmp_path, tmp_path / "features.pkl", settings, overwrite=True).sound == 1
+
+
+@pytest.mark.parametrize(
+    ("pictures", "own", "rate", "steps"), [(6, 2, 2.0, 6), (6, 2, 1.0, 3), (6, 2, 4.0, 11), (1, 2, 2.0, 1)]
+)
+def test_the_last_picture_is_seen_as_long_as_the_others(
+    pictures: int, own: int, rate: float, steps: int, tmp_path: Path
+) -> None:
+    """For a step at most, so that a long picture before says nothing of the end."""
+    file = write_pictures(tmp_path / "a.mp4", [np.zeros((48, 64, 3), np.uint8)] * pictures, own)
+    assert len(list(Media(Clip(file), 60.0).pictures(rate, 16))) == steps
 
 
 def test_other_rates_and_channels_are_heard_alike(tmp_path: Path) -> None:
