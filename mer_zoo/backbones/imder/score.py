@@ -51,13 +51,13 @@ class Level(nn.Module):
         self.norm = None if time_dim is None else nn.GroupNorm(groups, dim)
 
     @override
-    def forward(self, u: Tensor, q: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
-        """State and condition (B, dim, T') of those before, at an embedded time (B, E)."""
+    def forward(self, u: Tensor, q: Tensor, e: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """State and condition (B, dim, T') of those before, at an embedded time (B, E); the last level needs none."""
         q = q if self.condition is None else self.condition(q)
         u = self.conv(u)
         queries, source = (embed_positions(x.transpose(1, 2), None, "released") for x in (u, q))
         u = u + self.attention(queries, source).transpose(1, 2)
-        if self.time is not None and self.norm is not None:
+        if e is not None and self.time is not None and self.norm is not None:
             u = F.silu(self.norm(u + self.time(e)[..., None]))
         return u, q
 
@@ -129,7 +129,8 @@ class ScoreNetwork(nn.Module):
             u, q = level(u, q, e)
             passed.append(u)
         for i, level in enumerate(self.up):
-            u, q = level(u if i == 0 else torch.cat([u, passed[-1 - i]], 1), q, e)
+            times = (e,) if i + 1 < len(self.up) else ()
+            u, q = level(u if i == 0 else torch.cat([u, passed[-1 - i]], 1), q, *times)
         return u[..., :length] / deviation(t)[:, None, None]
 
 
