@@ -36,5 +36,8 @@ IMDER = KeyMap(
         r"^text_model\.model\.pooler\.": "token states are used, so the pooler is never run",
     },
     optional=MULT.optional,
-    own={r"^views\._extra_state$": "seed and number of the incomplete views"},
+    own={
+        r"^views\._extra_state$": "seed and number of the incomplete views",
+        r"^prepared$": "whether the weights of the first stage are there",
+    },
 )

@@ -11,7 +11,9 @@ from mer_zoo.model import Model
 from mer_zoo.text import shown
 from mer_zoo.training.checkpoint import check_state, read_checkpoint
 
-__all__ = ["read_stage_one"]
+__all__ = ["continue_stage_one", "read_stage_one"]
+
+OWN = ("views.", "head.", "prepared")  # draws and classifier are of the second stage
 
 
 def read_stage_one(path: str, model: Model, first: str, of: str, handed: Callable[[str], bool]) -> dict[str, Tensor]:
@@ -48,3 +50,28 @@ def read_stage_one(path: str, model: Model, first: str, of: str, handed: Callabl
     )
     check_state(theirs, mine, f"{model.name} as its pretrained {path}")
     return theirs
+
+
+def continue_stage_one(path: str, model: Model, setting: str) -> None:
+    """Give a network the weights of a run of the same network, but for its classifier and its draws.
+
+    Args:
+        path: Checkpoint of that run.
+        model: The network.
+        setting: What makes its training the first stage.
+
+    Raises:
+        MERError: As :func:`read_stage_one`.
+
+    Example:
+        >>> from mer_zoo.backbones import DCCA
+        >>> from mer_zoo.batch import DataSpec
+        >>> from mer_zoo.task import SentimentRegression
+        >>> continue_stage_one("nowhere.ckpt", DCCA(DataSpec(), SentimentRegression()), "task_weight: 0")
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: pretrained nowhere.ckpt does not exist; train DCCA with task_weight: 0 first, ...
+    """
+    name = type(model).__name__
+    first = f"train {name} with {setting} first, and give the checkpoint of its run"
+    found = read_stage_one(path, model, first, name, lambda key: not key.startswith(OWN))
+    model.load_state_dict(found, strict=False)

@@ -26,7 +26,7 @@ from mer_zoo.model import Backbone
 from mer_zoo.options import check_choice, check_weights
 from mer_zoo.task import Task
 from mer_zoo.training.modes import evaluating
-from mer_zoo.training.stage_one import read_stage_one
+from mer_zoo.training.stage_one import continue_stage_one
 
 __all__ = ["Correlated", "Projected", "Variant", "perceptron"]
 
@@ -145,10 +145,7 @@ class Correlated(Backbone, ABC):
         if self.prepared:
             return
         if self.pretrained is not None:
-            first = f"train {self.name} with task_weight: 0 first, and give the checkpoint of its run"
-            own = ("views.", "head.")  # draws and classifier are of the second stage
-            found = read_stage_one(self.pretrained, self, first, self.name, lambda name: not name.startswith(own))
-            self.load_state_dict(found, strict=False)
+            continue_stage_one(self.pretrained, self, "task_weight: 0")
         else:
             self._average(train)
         self.prepared.fill_(True)

@@ -61,7 +61,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.backbones.dicmor.flow import FlowKind
-from mer_zoo.backbones.dicmor.recovery import Recovered, Recovery, recovery_error
+from mer_zoo.backbones.dicmor.recovery import Recovered, Recovery, projected_targets, recovery_error
 from mer_zoo.batch import MODALITIES, Batch, BatchSource, DataSpec, Modality, Output, Step
 from mer_zoo.data.missing.drop import missing_modalities
 from mer_zoo.data.missing.sets import BatchShares, DropBy, RandomSMM
@@ -76,7 +76,7 @@ from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.model import Backbone
 from mer_zoo.options import check_choice, check_weights
 from mer_zoo.task import Task
-from mer_zoo.training.stage_one import read_stage_one
+from mer_zoo.training.stage_one import continue_stage_one
 
 __all__ = ["DiCMoR"]
 
@@ -129,6 +129,7 @@ class DiCMoR(Backbone):
         (torch.Size([3, 48]), ['dicmor/likelihood', 'dicmor/recovery'])
     """
 
+    prepared: Tensor
     fixed_length = True
     file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"pretrained": ()}
 
@@ -191,6 +192,7 @@ class DiCMoR(Backbone):
         self.hidden_shape = {
             name: (length - self.project.shorter(name), 2 * dim) for name, length in self.lengths.items()
         }
+        self.register_buffer("prepared", torch.tensor(False))
         if released:
             self.project.requires_grad_(False)
             if self.text_encoder is not None:
@@ -198,21 +200,20 @@ class DiCMoR(Backbone):
 
     @override
     def prepare(self, train: BatchSource) -> None:
+        if self.prepared:
+            return
         self.views.learn(train)
         # Not at construction: a trained model has all its weights and predicts without the file of stage 1.
         if self.pretrained is not None:
-            first = "train DiCMoR with drop_rate: 0 first, and give the checkpoint of its run"
-            own = ("views.", "head.")  # draws and classifier are of the second stage
-            found = read_stage_one(self.pretrained, self, first, "DiCMoR", lambda name: not name.startswith(own))
-            self.load_state_dict(found, strict=False)
+            continue_stage_one(self.pretrained, self, "drop_rate: 0")
+        self.prepared.fill_(True)
 
     @override
     def steps(self, batch: Batch) -> Iterator[Step]:
         view: Batch = self.views(batch, self.spec)
         output: Output = self(view)
         given = self.in_use(self.encode_text(batch.text), batch.audio, batch.vision)
-        projected = self.project({name: modality.x for name, modality in given.items()})
-        complete = {name: sequence.detach() for name, sequence in projected.items()}
+        complete = projected_targets(self.project, given)
         output = output.replace(aux=output.aux._replace(complete=complete))
         yield Step(view, output, self.losses(output, view))
 

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.backbones.dicmor.flow import ClassPriors, Flow, FlowKind
-from mer_zoo.batch import MODALITIES
+from mer_zoo.batch import MODALITIES, Modality
 from mer_zoo.distributed import global_count, global_sum
 from mer_zoo.functional.precision import widen
 from mer_zoo.layers.channel_attention import Refinement
 
-__all__ = ["Recovered", "Recovery", "recovery_error"]
+__all__ = ["Recovered", "Recovery", "projected_targets", "recovery_error"]
 
 _ORDER = ("text", "vision", "audio")  # of two guesses that are joined
 
@@ -104,6 +104,24 @@ class Recovery(nn.Module):
         total = global_sum((self.priors(z, classes) + logdet).sum())
         count = global_count(len(p), p.device)
         return (-total / (math.log(2) * p[0].numel() * count)).clamp(min=0)
+
+
+def projected_targets(project: nn.Module, given: Mapping[str, Modality]) -> dict[str, Tensor]:
+    """What a recovery is to find, modality to (B, d, T'): projected sequences of complete samples, without gradient.
+
+    Args:
+        project: Maps sequences (B, T, D) by modality to such (B, d, T').
+        given: Sequences of the complete batch.
+
+    Example:
+        >>> from mer_zoo.layers.projection import Projections
+        >>> one = Modality(torch.randn(2, 5, 3), torch.ones(2, 5, dtype=torch.bool))
+        >>> project = Projections(dict.fromkeys(MODALITIES, 3), 4, (3, 1, 1))
+        >>> projected_targets(project, dict.fromkeys(MODALITIES, one))["audio"].shape
+        torch.Size([2, 4, 5])
+    """
+    projected = project({name: modality.x for name, modality in given.items()})
+    return {name: sequence.detach() for name, sequence in projected.items()}
 
 
 def recovery_error(recovered: Recovered) -> Tensor:

@@ -57,7 +57,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mer_zoo.backbones.dicmor.recovery import Recovered, recovery_error
+from mer_zoo.backbones.dicmor.recovery import Recovered, projected_targets, recovery_error
 from mer_zoo.backbones.imder.recovery import Drawn, Recovery
 from mer_zoo.batch import MODALITIES, Batch, BatchSource, DataSpec, Modality, Output, Step
 from mer_zoo.data.missing.drop import missing_modalities
@@ -76,7 +76,7 @@ from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.model import Backbone
 from mer_zoo.options import check_choice, check_weights
 from mer_zoo.task import Task
-from mer_zoo.training.stage_one import read_stage_one
+from mer_zoo.training.stage_one import continue_stage_one
 
 __all__ = ["IMDer"]
 
@@ -133,6 +133,7 @@ class IMDer(Backbone):
         (torch.Size([3, 48]), ['imder/recovery', 'imder/score'])
     """
 
+    prepared: Tensor
     fixed_length = True
     file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"pretrained": ()}
 
@@ -190,6 +191,7 @@ class IMDer(Backbone):
         self.head = nn.Linear(self.feature_dim, task.num_outputs)
         shorter = self.project.shorter
         self.hidden_shape = {name: (length - shorter(name), 2 * dim) for name, length in self.lengths.items()}
+        self.register_buffer("prepared", torch.tensor(False))
         if self.released:
             self.project.requires_grad_(False)
             if self.text_encoder is not None:
@@ -197,21 +199,20 @@ class IMDer(Backbone):
 
     @override
     def prepare(self, train: BatchSource) -> None:
+        if self.prepared:
+            return
         self.views.learn(train)
         # Not at construction: a trained model has all its weights and predicts without the file of stage 1.
         if self.pretrained is not None:
-            first = "train IMDer with drop_rate: 0 first, and give the checkpoint of its run"
-            own = ("views.", "head.")  # draws and classifier are of the second stage
-            found = read_stage_one(self.pretrained, self, first, "IMDer", lambda name: not name.startswith(own))
-            self.load_state_dict(found, strict=False)
+            continue_stage_one(self.pretrained, self, "drop_rate: 0")
+        self.prepared.fill_(True)
 
     @override
     def steps(self, batch: Batch) -> Iterator[Step]:
         view: Batch = self.views(batch, self.spec)
         output: Output = self(view)
         given = self.in_use(self.encode_text(batch.text), batch.audio, batch.vision)
-        projected = self.project({name: modality.x for name, modality in given.items()})
-        complete = {name: sequence.detach() for name, sequence in projected.items()}
+        complete = projected_targets(self.project, given)
         aux: Drawn = output.aux
         output = output.replace(aux=aux._replace(recovered=aux.recovered._replace(complete=complete)))
         yield Step(view, output, self.losses(output, view))
@@ -242,9 +243,8 @@ class IMDer(Backbone):
             for name, s in p.items()
         }
         joint, hidden = self.body({name: sequence.transpose(1, 2) for name, sequence in sequences.items()})
-        return Output(
-            self.classify(joint), joint, hidden, aux=Drawn(samples, Recovered(recovered, missing), conditions)
-        )
+        aux = Drawn(samples, Recovered(recovered, missing), conditions)
+        return Output(self.classify(joint), joint, hidden, aux=aux)
 
     def _draw(self, name: str, condition: Tensor, missing: Tensor, index: Tensor | None) -> Tensor:
         """Samples (B, d, T') of a modality where it is missing, zeros elsewhere."""

@@ -20,8 +20,9 @@ class IncompleteViews(nn.Module):
     """Makes an incomplete view of each training batch, a new one every time a batch comes.
 
     What is missing depends on the seed, the number of the batch and the sample, so it is the same on one process as on
-    several. Seed and number are saved with the model: a resumed run goes on with the views that it would have seen. In
-    evaluation mode the number stays as it is, and the same batch gives the same view again.
+    several. Seed and number are saved with the model, and how many batches an epoch has where shares of them lose
+    something: a resumed run goes on with the views that it would have seen. In evaluation mode the number stays as it
+    is, and the same batch gives the same view again.
 
     Args:
         pattern: What is missing; or shares of batches, of which the number of a batch says what.
@@ -58,13 +59,19 @@ class IncompleteViews(nn.Module):
 
     @override
     def get_extra_state(self) -> Tensor:
-        return torch.tensor([self.seed, self.count])
+        known = [self.pattern.batches] if isinstance(self.pattern, BatchShares) else []
+        return torch.tensor([self.seed, self.count, *known])
 
     @override
     def set_extra_state(self, state: Tensor) -> None:
-        if state.shape != (2,) or state.is_floating_point() or state.is_complex():
-            raise MERError("the checkpoint holds other than two whole numbers for seed and count of incomplete views")
-        self.seed, self.count = map(int, state.tolist())
+        # Of samples or batches, and as they may have been drawn in a first stage.
+        if state.shape not in ((2,), (3,)) or state.is_floating_point() or state.is_complex():
+            raise MERError(
+                "the checkpoint holds other than two or three whole numbers for the draws of incomplete views"
+            )
+        self.seed, self.count, *known = map(int, state.tolist())
+        if known and isinstance(self.pattern, BatchShares):
+            self.pattern.batches = known[0]
 
     @override
     def extra_repr(self) -> str:

@@ -64,7 +64,7 @@ def released() -> tuple[DiCMoR, Batch, dict[str, str]]:
     sizes |= {"flow_dim": config["coupling_width"], "refinement_depth": config["rcan_blocks"]}
     model = DiCMoR(spec, TASK, **sizes, kernels=(3, 3, 3), drop_rate=0.0, variant="released").eval()
     report = load_released(model, CASE.params, "dicmor")
-    assert set(report.kept) == {"views._extra_state"}
+    assert set(report.kept) == {"views._extra_state", "prepared"}
     mask = torch.ones(config["B"], steps, dtype=torch.bool)
     text, audio, vision = (Modality(given[name], mask) for name in MODALITIES)
     return model, Batch(text, audio, vision, given["labels"].squeeze(1), torch.arange(len(mask))), report.used
@@ -173,11 +173,13 @@ def test_losses_reach_what_they_are_to_teach() -> None:
     assert [key for key in rest if not key.startswith(("recovery.flows.", "recovery.priors."))] == []
 
 
-def fit(folder: Path, model: Model, source: SyntheticMER) -> Path:
+def fit(folder: Path, model: Model, source: SyntheticMER, start: Path | None = None) -> Path:
     module = MERModule(model, optimizer=lambda p: torch.optim.Adam(p, lr=0.01))
     saving = ModelCheckpoint(folder, filename="one")
     quiet: dict[str, Any] = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False)
-    Trainer(accelerator="cpu", max_epochs=1, num_sanity_val_steps=0, callbacks=[saving], **quiet).fit(module, source)
+    epochs = 1 if start is None else 2
+    trainer = Trainer(accelerator="cpu", max_epochs=epochs, num_sanity_val_steps=0, callbacks=[saving], **quiet)
+    trainer.fit(module, source, ckpt_path=start)
     return folder / "one.ckpt"
 
 
@@ -189,11 +191,25 @@ def test_stage_two_starts_with_the_weights_of_stage_one(tmp_path: Path) -> None:
     model = make(source.spec, source.task, pretrained=str(path))
     model.prepare([])
     for key, value in model.state_dict().items():
-        if not key.startswith(("head.", "views.")):
+        if not key.startswith(("head.", "views.", "prepared")):
             assert torch.equal(value, saved[f"model.{key}"]), key
+    options: dict[str, Any] = {"pretrained": str(path), "drop_by": "batches"}
+    run = fit(tmp_path / "2", make(source.spec, source.task, **options), source)
+    path.unlink()  # a run that goes on has what it read
+    fit(tmp_path / "3", make(source.spec, source.task, **options), source, run)
     other = fit(tmp_path / "other", LFLSTM(source.spec, source.task, dim=4), source)
     with pytest.raises(MERError, match="holds LFLSTM; give the checkpoint of a run of DiCMoR without wrappers"):
         make(source.spec, source.task, pretrained=str(other)).prepare([])
+
+
+def test_batches_may_lose_modalities_together() -> None:
+    batch, model = Batch.random(DataSpec(), TASK, size=4), make(drop_by="batches", drop_rate=0.5)
+    with pytest.raises(MERError, match="the number of batches of an epoch is not known yet"):
+        next(model.steps(batch))
+    model.prepare([batch] * 10)
+    missing = [step.output.aux.missing for _ in range(10) for step in model.steps(batch)]
+    assert [rows.sum(1).tolist() for rows in missing] == [[2] * 4] * 7 + [[1] * 4] + [[0] * 4] * 2
+    assert all((rows == rows[0]).all() for rows in missing)
 
 
 def test_refusals() -> None:

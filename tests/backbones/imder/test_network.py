@@ -1,12 +1,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from golden_cases import golden, gradients
+from lightning.pytorch import Trainer
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from mer_zoo.backbones import IMDer
 from mer_zoo.backbones.imder.score import ScoreNetwork
@@ -14,6 +17,7 @@ from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
 from mer_zoo.compat import load_released
 from mer_zoo.errors import MERError
 from mer_zoo.functional.diffusion import deviation, sample
+from mer_zoo.module import MERModule
 from mer_zoo.task import SentimentRegression
 
 TASK = SentimentRegression()
@@ -68,7 +72,7 @@ def released() -> tuple[IMDer, Batch, dict[str, str]]:
     for there, gone in SHORTENED.items():
         params |= {k.replace(there, gone): v for k, v in CASE.params.items() if k.startswith(there)}
     report = load_released(model, params, "imder")
-    assert set(report.kept) == {"views._extra_state"}
+    assert set(report.kept) == {"views._extra_state", "prepared"}
     mask = torch.ones(config["B"], steps, dtype=torch.bool)
     text, audio, vision = (Modality(given[name], mask) for name in MODALITIES)
     return model, Batch(text, audio, vision, given["labels"].squeeze(1), torch.arange(len(mask))), report.used
@@ -195,6 +199,30 @@ def test_a_norm_of_single_channels_loses_the_time_and_ours_does_not() -> None:
         x, e = torch.randn(2, 16, 4), torch.randn(2, 4)
         now, later = (level(x, x[:, :8], each)[0] for each in (e, e + 1))
         assert torch.allclose(now, later, atol=1e-5) == by_channel
+
+
+def test_stage_two_starts_with_the_weights_of_stage_one(tmp_path: Path) -> None:
+    batch, model = Batch.random(DataSpec(), TASK, size=4), make(drop_rate=0.0)
+    path = str(tmp_path / "one.ckpt")
+    quiet: dict[str, Any] = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False)
+    trainer = Trainer(accelerator="cpu", max_epochs=1, **quiet)
+    trainer.fit(MERModule(model), DataLoader([batch], batch_size=None))
+    trainer.save_checkpoint(path)
+    second = make(pretrained=path, seed=1)
+    with torch.no_grad():
+        for parameter in second.parameters():
+            parameter.add_(1)
+    head = second.head.weight.clone()
+    second.prepare([batch])
+    state = second.state_dict()
+    for key, value in model.state_dict().items():
+        if not key.startswith(("head.", "views.", "prepared")):
+            assert torch.equal(state[key], value), key
+    assert torch.equal(second.head.weight, head)
+    assert not second.needs_preparing  # a run that goes on does not read the file again
+    other = make(pretrained=path, dim=16)
+    with pytest.raises(MERError, match="the checkpoint does not fit this IMDer as its pretrained"):
+        other.prepare([batch])
 
 
 def test_refusals() -> None:

@@ -155,6 +155,7 @@ def test_stage_two_has_the_encoders_of_stage_one_and_keeps_them(tmp_path: Path) 
     moved = [name for name in state if name.startswith("encoders.") and not torch.equal(trained[name], state[name])]
     assert moved
     assert all(torch.equal(trained[name], value) for name, value in state.items() if name.startswith("teacher."))
+    path.unlink()
     again = fit(tmp_path / "3", make(source.spec, source.task, pretrained=str(path)), source, str(run))
     resumed = torch.load(again, weights_only=True)["state_dict"]
     assert not torch.equal(resumed[f"model.{moved[0]}"], trained[moved[0]])

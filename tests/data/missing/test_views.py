@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
 from mer_zoo.data.missing.pattern import RMM, MissingPattern
+from mer_zoo.data.missing.sets import BatchShares
 from mer_zoo.data.missing.views import IncompleteViews, view_maker
 from mer_zoo.model import Model, Wrapper
 from mer_zoo.task import SentimentClassification
@@ -94,6 +95,16 @@ def test_seed_and_number_travel_with_the_state(tmp_path: Path) -> None:
     other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     for _ in range(2):
         assert torch.equal(observed(views(batch, SPEC)), observed(other(batch, SPEC)))
+
+
+def test_the_number_of_batches_travels_with_the_state() -> None:
+    views, batch = IncompleteViews(BatchShares(0.5), seed=5), whole()
+    views.learn([batch] * 10)
+    other = IncompleteViews(BatchShares(0.5), seed=0)
+    other.load_state_dict(views.state_dict())
+    assert torch.equal(observed(views(batch, SPEC)), observed(other(batch, SPEC)))
+    other.load_state_dict(IncompleteViews(RMM(0.5), seed=1).state_dict())  # of a first stage, say
+    assert (other.seed, other.pattern.batches) == (1, 10)
 
 
 class Maker(Wrapper):
