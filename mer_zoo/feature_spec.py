@@ -10,7 +10,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.fields import Fields
 from mer_zoo.text import told
 
-__all__ = ["FeatureSpec", "SpeechSpec", "differing", "read_specs"]
+__all__ = ["FeatureSpec", "SpeechSpec", "differing", "gaps_of", "read_specs"]
 
 LONGEST = 1000  # of a name
 OPTIONAL = ("aligned", "speech", "faces", "faces_rate", "joined")
@@ -113,6 +113,20 @@ class FeatureSpec:
     def plain(self) -> dict[str, Any]:
         """As JSON has it, without what does not apply."""
         return {name: value for name, value in asdict(self).items() if name not in OPTIONAL or value}
+
+
+def gaps_of(made_by: Mapping[str, FeatureSpec]) -> frozenset[str]:
+    """Modalities whose steps that are zero were not observed: those pooled to words, during which nothing was seen.
+
+    Args:
+        made_by: Specs by modality.
+
+    Example:
+        >>> mel = FeatureSpec("mel", "1", "", "mean", 20.0, 56, aligned=True)
+        >>> sorted(gaps_of({"audio": mel, "vision": FeatureSpec("frame", "1", "", "", 5.0, 50)}))
+        ['audio']
+    """
+    return frozenset(key for key, spec in made_by.items() if spec.aligned)
 
 
 def read_specs(given: Fields, names: Collection[str]) -> dict[str, FeatureSpec]:

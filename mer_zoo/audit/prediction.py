@@ -20,11 +20,12 @@ from mer_zoo.data.survey.finding import Finding, NotChecked
 from mer_zoo.data.survey.material import Material, Part
 from mer_zoo.data.survey.moments import Moments
 from mer_zoo.errors import MERError
+from mer_zoo.feature_spec import gaps_of
 from mer_zoo.model import Model
 from mer_zoo.sharing.pretrained import load_model
 from mer_zoo.sharing.recipe import Modules
 
-__all__ = ["check_checkpoint", "check_prediction", "check_scaler_of"]
+__all__ = ["check_checkpoint", "check_prediction", "check_scaler_of", "first_samples"]
 
 ASKED = 64  # samples that are predicted
 SCALED_ALIKE = 1e-3  # deviations
@@ -48,7 +49,7 @@ def check_checkpoint(run: Run, material: Material, modules: Modules = ()) -> Ite
         return
     try:
         model, _ = load_model(run.checkpoint, modules)
-        batch = _batch(model, part, material.source)
+        batch = first_samples(model, part, material.source)
     except MERError as error:
         yield NotChecked(what, str(error), run.name)
         return
@@ -104,8 +105,17 @@ def _moved(one: Tensor, other: Tensor) -> float:
     return float((one - other).abs().nan_to_num(torch.inf, torch.inf).max())
 
 
-def _batch(model: Model, part: Part, source: str) -> Batch:
-    """The first samples of a split, as the model's own training had them."""
+def first_samples(model: Model, part: Part, source: str) -> Batch:
+    """The first samples of a split, as the model's own training had them.
+
+    Args:
+        model: The model, of a checkpoint.
+        part: The split.
+        source: Of which file, for messages.
+
+    Raises:
+        MERError: If the split has not what the model reads.
+    """
     split, spec = _head(part, ASKED), model.spec
     for name in spec.modalities:
         if name == "text" and spec.tokens:
@@ -122,7 +132,8 @@ def _batch(model: Model, part: Part, source: str) -> Batch:
     state = model.scaler_state
     scaler = None if state is None else Scaler(state["mean"], state["std"])
     with torch.random.fork_rng(devices=[]):
-        return SplitDataset(split, spec, model.task, scaler, fit_lengths=True).__getitems__(range(len(split)))
+        dataset = SplitDataset(split, spec, model.task, scaler, fit_lengths=True, gaps=gaps_of(model.made_by))
+        return dataset.__getitems__(range(len(split)))
 
 
 def _head(part: Part, most: int) -> SplitData:

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from mer_zoo.batch import MODALITIES, Batch, BatchSource
-from mer_zoo.data.corpus.corpus import Corpus, SplitData, check_compatible, gaps_of, shortened, with_meaning
+from mer_zoo.data.corpus.corpus import Corpus, SplitData, check_compatible, shortened, with_meaning
 from mer_zoo.data.corpus.meaning import LabelKind, Meaning
 from mer_zoo.data.corpus.overlap import check_different, check_unseen
 from mer_zoo.data.dataset import SplitDataset, check_labels, check_tokens
@@ -35,7 +35,7 @@ from mer_zoo.data.store.store import open_corpus
 from mer_zoo.data.synthetic.generate import LabelForm, SyntheticConfig, generate
 from mer_zoo.data.tokenizer import TokenizerOption, token_conventions, with_token_ids
 from mer_zoo.errors import MERError
-from mer_zoo.feature_spec import FeatureSpec, differing
+from mer_zoo.feature_spec import FeatureSpec, differing, gaps_of
 from mer_zoo.functional.draws import global_seed
 from mer_zoo.layers.text_encoder import TextEncoder
 from mer_zoo.metrics import Convention
@@ -185,7 +185,7 @@ class MERDataModule(LightningDataModule):
                 )
             split = self.corpus.split("train")
             used = {name: split.features[name] for name in self.spec.modalities if name in split.features}
-            self._scaler = Scaler.fit(used, split.spans, gaps_of(self.corpus))
+            self._scaler = Scaler.fit(used, split.spans, gaps_of(self.corpus.made_by))
         return self._scaler
 
     def scaler_state(self) -> dict[str, dict[str, Tensor]] | None:
@@ -248,7 +248,7 @@ class MERDataModule(LightningDataModule):
         if self.spec.tokens:
             check_tokens(data, self._vocabulary(), corpus.source)
         fit = self.is_cut or source is not None
-        dataset = SplitDataset(data, self.spec, self.task, self._fitted_scaler(), fit, gaps_of(corpus))
+        dataset = SplitDataset(data, self.spec, self.task, self._fitted_scaler(), fit, gaps_of(corpus.made_by))
         if self.batches == "dialogues":
             check_dialogues(dataset.conversation, f"{split} of {corpus.source}")
         return dataset

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mer_zoo.batch import MODALITIES, Batch
 from mer_zoo.clips.clip import ClipFeatures
+from mer_zoo.data.corpus.corpus import SplitData
+from mer_zoo.data.dataset import SplitDataset
 from mer_zoo.data.missing.pattern import SMM
 from mer_zoo.data.scaler import Scaler
 from mer_zoo.errors import MERError
 from mer_zoo.explain.explanation import WITHOUT, Block, explain
+from mer_zoo.feature_spec import gaps_of
 from mer_zoo.model import Model
 from mer_zoo.uncertainty import Answers, Thresholds
 
@@ -105,16 +109,12 @@ def batch_of(found: ClipFeatures, model: Model) -> Batch:
         ([2], [3], torch.Size([1, 8, 5]))
     """
     state, spec = model.scaler_state, model.spec
-    scaler = Scaler({}, {}) if state is None else Scaler(state["mean"], state["std"])
-    batch = Batch.random(spec, model.task, size=1)  # for its shapes
-    for name in MODALITIES:
-        modality = batch.modality(name)
-        x, mask = torch.zeros_like(modality.x), torch.zeros_like(modality.mask)
-        if name in spec.modalities and name in found.features:
-            steps = torch.from_numpy(found.features[name][: x.shape[1]].copy())
-            x[0, : len(steps)], mask[0, : len(steps)] = scaler(name, steps), True
-        batch = batch.replace(**{name: modality.replace(x=x, mask=mask, observed=mask)})
-    return batch.replace(target=model.task.unknown_target(1), ids=["clip"], raw_text=[found.text])
+    scaler = None if state is None else Scaler(state["mean"], state["std"])
+    nothing = {name: np.zeros((0, spec.dim(name)), np.float32) for name in MODALITIES}
+    features = {name: found.features.get(name, x) for name, x in nothing.items()}
+    spans = {name: np.array([[0, len(x)]], np.int32) for name, x in features.items()}
+    split = SplitData({name: x[None] for name, x in features.items()}, spans, None, None, ["clip"], [found.text])
+    return SplitDataset(split, spec, model.task, scaler, fit_lengths=True, gaps=gaps_of(model.made_by))[0]
 
 
 def answer(model: Model, found: ClipFeatures, available: Sequence[str] | None = None, level: float = LEVEL) -> Answer:

@@ -10,13 +10,17 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from mer_zoo import MERDataModule, MERModule
+from mer_zoo import LFLSTM, MERDataModule, MERModule, SentimentRegression
+from mer_zoo.audit.prediction import first_samples
 from mer_zoo.backbones import EFLSTM, MFN, DiCMoR
 from mer_zoo.clips.clip import Clip, ClipFeatures
 from mer_zoo.clips.encoders import FrameStatistics, HashedWords, Mel
 from mer_zoo.clips.labels import read_labelling
 from mer_zoo.clips.output import write_corpus
 from mer_zoo.clips.parts import Parts
+from mer_zoo.data.survey.material import draft_of, read_material
+from mer_zoo.demo.answer import batch_of
+from mer_zoo.explain.samples import complete_condition
 from mer_zoo.feature_spec import FeatureSpec
 
 WORDS, UNSEEN = 6, 2
@@ -61,6 +65,25 @@ def test_a_word_without_a_face_is_missing_there(file: Path) -> None:
     assert not batch.vision.observed[absent].any()
     assert torch.equal(batch.audio.observed, batch.audio.mask)
     assert abs(batch.vision.x[batch.vision.observed].mean()) < 1e-5  # the gap moves no statistics
+
+
+def test_the_page_and_the_audit_take_it_for_missing_too(file: Path) -> None:
+    data = MERDataModule(str(file), batch_size=8, standardize=False)
+    trained = data.samples(complete_condition(data, "train"), range(8))
+    model = LFLSTM(data.spec, SentimentRegression())
+    model.made_by = data.corpus.made_by
+    material = read_material(draft_of(data.corpus), "f.pkl")
+    audited = first_samples(model, material.parts["train"], "f.pkl")
+    split = data.corpus.split("train")
+    for place in range(3):
+        spans = {key: range(*split.spans[key][place].tolist()) for key in SPECS}
+        x = {key: split.features[key][place, list(there)] for key, there in spans.items() if there}
+        asked = batch_of(ClipFeatures(x), model)
+        for key in SPECS:
+            wanted = trained.modality(key)
+            assert audited.modality(key).observed[place].equal(wanted.observed[place]), (key, place)
+            assert asked.modality(key).observed[0].equal(wanted.observed[place]), (key, place)
+            torch.testing.assert_close(asked.modality(key).x[0], wanted.x[place])
 
 
 @pytest.mark.parametrize("network", [EFLSTM, MFN, DiCMoR])

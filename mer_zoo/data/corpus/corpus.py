@@ -19,7 +19,7 @@ from mer_zoo.data.corpus.tokens import BERT, SpecialTokens, TokenIds, found_toke
 from mer_zoo.errors import MERError
 from mer_zoo.feature_spec import FeatureSpec, differing
 
-__all__ = ["Corpus", "SplitData", "check_compatible", "empty_note", "gaps_of", "shortened", "with_meaning"]
+__all__ = ["Corpus", "SplitData", "check_compatible", "empty_note", "shortened", "with_meaning"]
 
 
 @dataclass(frozen=True)
@@ -163,15 +163,6 @@ class Corpus:
             vocab_size=max(self.vocab_size, known),
             **special.options(),
         )
-
-
-def gaps_of(corpus: Corpus) -> frozenset[str]:
-    """Modalities whose steps that are zero were not observed: those pooled to words, during which nothing was seen.
-
-    Args:
-        corpus: The corpus.
-    """
-    return frozenset(key for key, spec in corpus.made_by.items() if spec.aligned)
 
 
 def empty_note(split: str) -> str:
