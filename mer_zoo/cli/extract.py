@@ -65,7 +65,8 @@ def tell(result: Extraction, dest: Path) -> None:
         dest: The file of their features.
     """
     for clip, fault in (result.failed + result.faulty)[:TOLD]:
-        sys.stderr.write(f"{shown(clip.id)}: {shown(fault)}\n")
+        place = f"{shown(clip.place)}, " if clip.place else ""
+        sys.stderr.write(f"{place}{shown(clip.id)}: {shown(fault)}\n")
     has_faults = bool(result.failed or result.faulty)
     listed = f"; all faults are in {shown(str(dest.with_name(f'{dest.stem}.faults.csv')))}" if has_faults else ""
     sys.stdout.write(f"{result}{listed}\n")

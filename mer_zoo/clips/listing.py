@@ -98,7 +98,7 @@ def _rows(table: Path, files: dict[str, Path]) -> list[Clip]:
         labels = {key: written[name] for key, names in SINGLE_LABELS.items() for name in names if name in written}
         labels |= {key: name for key, name in written.items() if key.startswith(EMOTION)}
         if "path" not in columns and not (files and "id" in columns):
-            raise MERError(f"{table} has no column path; add one with the file of each clip")
+            raise MERError(f"{table} has no column path; add one with the file of each clip{_hint(written.values())}")
         clips = []
         for number, row in enumerate(rows, 2):
             if number > MAX_SAMPLES:
@@ -110,7 +110,14 @@ def _rows(table: Path, files: dict[str, Path]) -> list[Clip]:
             clips.append(_clip(table, number, values, own, files))
     except csv.Error as error:
         raise MERError(f"{table}, row {rows.line_num} cannot be read as CSV ({error}); save it again") from None
+    if not clips:
+        raise MERError(f"{table} has no row of a clip; add one for each")
     return clips
+
+
+def _hint(written: Iterable[str]) -> str:
+    """What else may be meant, where a table in another form of CSV looks as if it had one column."""
+    return ", and keep columns apart by commas" if any(re.search(r"[;\t|]", str(name)) for name in written) else ""
 
 
 def _text(table: Path) -> str:

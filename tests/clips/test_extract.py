@@ -207,6 +207,9 @@ BAD = {
     "a time": (["path,start", "a.wav,soon"], "row 2 has the time 'soon'"),
     "a split": (["path,split", "a.wav,other"], "row 2 is of the split 'other'"),
     "no path": (["text", "so"], "has no column path"),
+    "semicolons": (["path;text", "a.wav;so"], "has no column path.*columns apart by commas"),
+    "tabs": (["path\ttext", "a.wav\tso"], "has no column path.*columns apart by commas"),
+    "the first row alone": (["path,text"], "has no row of a clip"),
     "columns": (["path,text", "a.wav,so,good"], "row 2 has another number of columns"),
     "labels": (["path,label", "a.wav,1", "b.wav,good"], "row 3 has 'good' in label"),
     "some splits": (["path,split", "a.wav,train", "b.wav,"], "row 3 has no split"),
@@ -325,7 +328,15 @@ def test_the_command_tells_what_became_of_the_clips(tmp_path: Path, capsys: pyte
     assert ended.value.code == 3
     told = capsys.readouterr()
     assert "0 extracted, 1 extracted with faults, 1 failed" in told.out
-    assert "b: it is empty; copy it again" in told.err
+    assert "\nb: it is empty; copy it again" in f"\n{told.err}"
+
+
+def test_the_command_tells_of_which_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    listed = table(tmp_path, "path,id", "gone.wav,x")
+    with pytest.raises(SystemExit) as ended:
+        main(["extract", str(listed), str(tmp_path / "features.pkl"), "--processes", "0"])
+    assert ended.value.code == 2
+    assert "row 2, x: there is no file" in capsys.readouterr().err
 
 
 def test_what_makes_the_features_goes_into_the_data(corpus: tuple[Path, Extraction]) -> None:
