@@ -158,6 +158,8 @@ class MERModule(ResumableModule):
             end_together(self.trainer)
             return
         check_evaluation(self.trainer, stage)
+        if self.datamodule is not None:
+            self.datamodule.check_features(self.model.made_by, "the model")
         if self.model.scaler_state is not None and self.datamodule is not None:
             self.datamodule.load_scaler_state(self.model.scaler_state)  # of a model from load_pretrained
 

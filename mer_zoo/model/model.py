@@ -81,8 +81,8 @@ class Model(Recorded, nn.Module, ABC):
         scaler_state: Statistics by which the data of a model from :func:`mer_zoo.load_pretrained` are to be
             standardised, for :meth:`~mer_zoo.data.MERDataModule.load_scaler_state`.
         uncertainty: What validation data told of how sure its predictions are; None while the weights are trained on.
-        made_by: What made the features, by modality, that a model from a run's checkpoint was trained on, where that is
-            told, for :meth:`~mer_zoo.data.MERDataModule.check_features`.
+        made_by: What made the features, by modality, that a model of a checkpoint or of an export was trained on, where
+            that is told, for :meth:`~mer_zoo.data.MERDataModule.check_features`.
 
     Example:
         >>> from mer_zoo import CLUE, LFLSTM, SentimentClassification

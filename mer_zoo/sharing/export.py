@@ -44,7 +44,7 @@ from mer_zoo.training.checkpoint import (
     needed_state,
     read_checkpoint,
 )
-from mer_zoo.training.record import RECORD, REMEDY, About, Record, ScalerState, check_scaler
+from mer_zoo.training.record import RECORD, REMEDY, About, DataAbout, Record, ScalerState, check_scaler
 
 __all__ = ["export_checkpoint", "load_exported", "main", "save_pretrained"]
 
@@ -59,7 +59,7 @@ def save_pretrained(model: Model, dest: str | Path, licence: str | None = None, 
     """Write a model into a folder from which :func:`mer_zoo.load_pretrained` builds it again.
 
     Args:
-        model: The model. What its ``scaler_state`` and ``uncertainty`` hold is written too.
+        model: The model. What its ``scaler_state``, ``uncertainty`` and ``made_by`` hold is written too.
         dest: The folder, new or without an export; it gets all files or none.
         licence: Name of the licence, for the model card.
         overwrite: Replace the export that is there.
@@ -82,7 +82,8 @@ def save_pretrained(model: Model, dest: str | Path, licence: str | None = None, 
     recipe = describe(model)
     said = vars(describe_model(model))
     record = Record(**said, scaler=model.scaler_state, recipe=recipe.plain(), uncertainty=model.uncertainty)
-    about = replace(about_model(model), licence=licence)
+    data = DataAbout(modalities=tuple(model.spec.modalities), made_by=model.made_by) if model.made_by else None
+    about = replace(about_model(model), licence=licence, data=data)
     state = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
     return _write(dest, recipe, foreign_modules(recipe), state, record, about, None, "the model")
 

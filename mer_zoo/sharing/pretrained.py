@@ -18,7 +18,10 @@ from huggingface_hub.errors import (
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from mer_zoo.batch import MODALITIES
 from mer_zoo.errors import MERError
+from mer_zoo.feature_spec import FeatureSpec, read_specs
+from mer_zoo.fields import Fields
 from mer_zoo.foreign.trees import strict_json
 from mer_zoo.model import Model
 from mer_zoo.sharing.export import CONFIG, SCALER, WEIGHTS, load_exported
@@ -33,6 +36,7 @@ __all__ = ["load_model", "load_pretrained"]
 _LARGEST_CONFIG = 2**20  # bytes
 _BESIDE = (SCALER, CALIBRATION)  # in front of the names of what is no weight
 _MOST_TENSORS = 10_000  # the building of a model is stopped by their number
+_REMEDY = "export again"
 _SPARE = 2**24  # elements that a model may have beside those of its file
 
 
@@ -50,7 +54,8 @@ def load_pretrained(path: str | Path, modules: Modules = (), revision: str | Non
 
     Returns:
         The model. Its ``scaler_state`` holds the statistics by which its data are to be standardised, if any, and its
-        ``uncertainty`` what validation data told of how sure its predictions are.
+        ``uncertainty`` what validation data told of how sure its predictions are, and its ``made_by`` what made the
+        features that it was trained on; data of other features are refused.
 
     Raises:
         MERError: If there is no such folder or repository, or it holds no export, or anything that is not allowed
@@ -67,7 +72,7 @@ def load_pretrained(path: str | Path, modules: Modules = (), revision: str | Non
     """
     folder = _folder(path, revision)
     config, weights = _file(folder, CONFIG), _file(folder, WEIGHTS)
-    content = _read(config)
+    content, made_by = _read(config)
     shapes = _shapes(weights)
     try:
         recipe = Recipe.read(content)
@@ -76,7 +81,7 @@ def load_pretrained(path: str | Path, modules: Modules = (), revision: str | Non
             model = build(recipe, modules)
     except MERError as error:
         raise MERError(f"{config} is refused: {error}") from error
-    model.scaler_state = load_exported(model, folder)
+    model.scaler_state, model.made_by = load_exported(model, folder), made_by
     return model.eval()
 
 
@@ -168,16 +173,20 @@ def _file(folder: Path, name: str) -> Path:
     return path
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, FeatureSpec]]:
+    """How the model is built, and what made the features that it was trained on."""
     if path.stat().st_size > _LARGEST_CONFIG:
         raise MERError(f"{path} is larger than any description of a model; export again")
     try:
         config = strict_json(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
         raise MERError(f"{path} can't be read as JSON ({error}); export again") from error
-    if not isinstance(config, dict) or not isinstance(config.pop("about", {}), dict):
+    about = config.pop("about", {}) if isinstance(config, dict) else None
+    if not isinstance(about, dict):
         raise MERError(f"{path} holds no description of a model; export again")
-    return config
+    data = Fields(about, f"{path}: about", _REMEDY).optional_part("data")
+    made_by = None if data is None else data.optional_part("made_by")
+    return config, {} if made_by is None else read_specs(made_by, MODALITIES)
 
 
 def _shapes(path: Path) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import pickle
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from damaged_clips import Sources, write_pair
 from lightning.pytorch import Trainer
 from media_toys import write_media, write_pictures
 
-from mer_zoo import LFLSTM, MERDataModule, MERModule
+from mer_zoo import LFLSTM, MERDataModule, MERModule, load_pretrained, save_pretrained
 from mer_zoo.cli import main
 from mer_zoo.clips import Clip, Extraction, Settings, extract
 from mer_zoo.clips.media import Media
@@ -360,6 +361,34 @@ def test_features_of_another_maker_are_refused(corpus: tuple[Path, Extraction], 
     other = {**told.data.made_by, "vision": replace(told.data.made_by["vision"], rate=10.0)}
     with pytest.raises(MERError, match=r"vision of rate 10\.0 and 5\.0; extract"):
         data.check_features(other)
+
+
+def test_an_export_refuses_features_of_another_maker(corpus: tuple[Path, Extraction], tmp_path: Path) -> None:
+    data = MERDataModule(str(corpus[0]))
+    model = LFLSTM(data.spec, data.task, dim=4)
+    model.made_by, model.scaler_state = data.corpus.made_by, data.scaler_state()
+    save_pretrained(model, tmp_path / "shared")
+    tree = load(corpus[0])
+    tree["about"]["features"]["vision"]["rate"] = 10.0
+    (tmp_path / "other.pkl").write_bytes(pickle.dumps(tree))
+    other = MERDataModule(str(tmp_path / "other.pkl"))
+    trainer = Trainer(logger=False, enable_progress_bar=False, enable_model_summary=False)
+
+    module = MERModule(load_pretrained(tmp_path / "shared"))
+    trainer.test(module, data, verbose=False)
+    for run in (trainer.test, trainer.predict):
+        with pytest.raises(MERError, match=r"the model and .*other\.pkl have vision of rate 5\.0 and 10\.0; extract"):
+            run(module, datamodule=other)
+
+    config = tmp_path / "shared" / "config.json"
+    told = json.loads(config.read_text())
+    told["about"]["data"]["made_by"]["vision"]["rate"] = "often"
+    config.write_text(json.dumps(told))
+    with pytest.raises(MERError, match=r"rate is 'often'.*export again"):
+        load_pretrained(tmp_path / "shared")
+    del told["about"]["data"]["made_by"]  # as exports from before
+    config.write_text(json.dumps(told))
+    trainer.test(MERModule(load_pretrained(tmp_path / "shared")), other, verbose=False)
 
 
 def test_odd_makers_are_refused(corpus: tuple[Path, Extraction], tmp_path: Path) -> None:
