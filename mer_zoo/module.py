@@ -1,4 +1,7 @@
-"""MERModule: the one LightningModule, which trains any model of the zoo for its task and tests it under conditions."""
+"""MERModule: the one LightningModule, which trains any model of the zoo for its task and tests it under conditions.
+
+More than 300 lines, because Lightning calls its hooks on one class; what they do stands in :mod:`mer_zoo.training`.
+"""
 
 from __future__ import annotations
 
