@@ -118,6 +118,13 @@ def test_a_folder_alone_serves_predictions(tmp_path: Path) -> None:
     assert rows_of(tmp_path / "features.faults.csv")["silent"]["fault"] == "nothing but silence"
 
 
+def test_a_file_without_what_no_clip_has_tells_how_to_make_it_for_a_model(tmp_path: Path) -> None:
+    write_media(tmp_path / "clips" / "a.wav", brightness=None)
+    extract(tmp_path / "clips", tmp_path / "features.pkl", Settings(vision="none"))
+    with pytest.raises(MERError, match="has no text features.*or make it by mer-zoo extract --like"):
+        MERDataModule(str(tmp_path / "features.pkl")).setup("test")
+
+
 def test_an_interval_is_cut_out(tmp_path: Path) -> None:
     write_media(tmp_path / "long.mp4", seconds=4.0)
     file = table(

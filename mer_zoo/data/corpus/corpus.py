@@ -145,8 +145,9 @@ class Corpus:
             array = first.features.get(name)
             if name in modalities and array is None and not (name == "text" and tokens):
                 have = ", ".join(first.features) or "none"
+                like = ", or make it by mer-zoo extract --like CHECKPOINT" if self.made_by else ""
                 raise MERError(
-                    f"{self.source} has no {name} features (it has {have}); set data.modalities to what it has"
+                    f"{self.source} has no {name} features (it has {have}); set data.modalities to what it has{like}"
                 )
             shapes[f"{name}_len"], shapes[f"{name}_dim"] = (1, 1) if array is None else array.shape[1:]
         if tokens and first.token_ids is not None:
