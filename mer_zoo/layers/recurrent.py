@@ -14,14 +14,13 @@ from mer_zoo.layers.sequence import masked_last
 __all__ = ["BiGRU", "BiLSTMEncoder", "LSTMEncoder", "masked_rnn"]
 
 
-def masked_rnn(rnn: nn.GRU | nn.LSTM, x: Tensor, mask: Tensor, behind: bool = False) -> tuple[Tensor, Tensor]:
+def masked_rnn(rnn: nn.GRU | nn.LSTM, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Run a GRU or LSTM over the real steps of each sample.
 
     Args:
         rnn: A network with ``batch_first=True``, any number of layers, one direction or two.
         x: (B, T, d) sequences.
         mask: (B, T) bool, True at real steps; padding may stand anywhere, and a sample may have no real step.
-        behind: Whether all padding is known to stand behind, so that nothing has to be moved.
 
     Returns:
         The states of the last layer (B, T, D) at the places of their steps, zero at padding; and the final state (B,
@@ -40,7 +39,7 @@ def masked_rnn(rnn: nn.GRU | nn.LSTM, x: Tensor, mask: Tensor, behind: bool = Fa
     """
     if not rnn.batch_first:
         raise MERError(f"{type(rnn).__name__} expects time first; build it with batch_first=True")
-    aligned, real, order = (x, mask, None) if behind else left_align(x, mask)
+    aligned, real, order = left_align(x, mask)
     # Behind the real steps a forward network may run on: nothing of it reaches them, and packing is 2-6 times slower.
     states = _packed(rnn, aligned, real) if rnn.bidirectional else rnn(aligned)[0]
     states = torch.where(real[..., None], states, 0.0)
@@ -48,7 +47,7 @@ def masked_rnn(rnn: nn.GRU | nn.LSTM, x: Tensor, mask: Tensor, behind: bool = Fa
     if rnn.bidirectional:
         half = states.shape[-1] // 2
         final = torch.cat([final[:, :half], states[:, 0, half:]], 1)
-    return states if order is None else undo_left_align(states, order), final
+    return undo_left_align(states, order), final
 
 
 def _packed(rnn: nn.GRU | nn.LSTM, x: Tensor, real: Tensor) -> Tensor:

@@ -174,5 +174,5 @@ class GraphNetwork(nn.Module):
 
 def run_rnn(rnn: nn.LSTM, x: Tensor, mask: Tensor, packed: bool) -> Tensor:
     """States (D, S, 2h) of a recurrent network over dialogues, padding hidden or read as utterances of zeros."""
-    states: Tensor = masked_rnn(rnn, x, mask, behind=True)[0] if packed else rnn(x)[0]
+    states: Tensor = masked_rnn(rnn, x, mask)[0] if packed else rnn(x)[0]
     return states
