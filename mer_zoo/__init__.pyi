@@ -34,6 +34,7 @@ from .backbones import (
     LNLN as LNLN,
     MAGBERT as MAGBERT,
     MCTN as MCTN,
+    MFM as MFM,
     MFN as MFN,
     MISA as MISA,
     MMIN as MMIN,

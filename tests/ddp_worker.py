@@ -47,6 +47,10 @@ EXCEPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
         "moments and differences are those of the samples of a process",
         {"options": {"similarity": "adversarial", "difference_weight": 0.0}},
     ),
+    "MFM": (
+        "codes are compared with draws of a process, those of its samples with each other",
+        {"options": {"mmd_weight": 0.0}},
+    ),
     "DLF": ("the margin loss compares pairs of samples of a process", {"options": {"disentanglement_weight": 0.0}}),
     "DMD": (
         "the margin loss compares pairs of samples, and edges are compared with their prior and with each other by"

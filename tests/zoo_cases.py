@@ -54,6 +54,18 @@ TINY: dict[str, dict[str, Any]] = {
     "TFN": {"hidden_dims": (8, 8, 8), "text_out": 8, "fusion_dim": 8, "embed_dropout": 0.0, "out_dropout": 0.0},
     "LMF": {"hidden_dims": (8, 8, 8), "embed_dropout": 0.0},
     "LFDNN": {"hidden_dims": (8, 8, 8), "text_out": 8, "fusion_dim": 8, "embed_dropout": 0.0, "out_dropout": 0.0},
+    "MFM": {
+        "hidden_dims": (8, 8, 8),
+        "memory_dim": 8,
+        "attention_dim": 8,
+        "candidate_dim": 8,
+        "gate_dims": (8, 8),
+        "code_dims": (8, 8, 8, 8),
+        "factor_dims": (8, 8, 8, 16),
+        "dropouts": (0.0, 0.0, 0.0, 0.0),
+        "factor_dropouts": (0.0, 0.0, 0.0, 0.0),
+        "generation_weights": (1.0, 1.0, 1.0),  # so small a network hardly acts on audio at a hundredth
+    },
     "MFN": {
         "hidden_dims": (8, 8, 8),
         "memory_dim": 8,

@@ -20,6 +20,7 @@ from benchmarks.plain.emt import PlainEMTDLFR
 from benchmarks.plain.fdmer import PlainFDMER
 from benchmarks.plain.gcnet import PlainGCNet
 from benchmarks.plain.imder import STEPS, PlainIMDer
+from benchmarks.plain.mfm import PlainMFM
 from benchmarks.plain.mmin import PlainIFMMIN, PlainMMIN
 from benchmarks.plain.mult import Drop, PlainMulT
 from benchmarks.plain.raven import PlainRAVEN
@@ -35,6 +36,7 @@ from mer_zoo.backbones import (
     EMTDLFR,
     FDMER,
     IFMMIN,
+    MFM,
     MMIN,
     RAVEN,
     RMFN,
@@ -138,6 +140,7 @@ CASES = {
     "DLF": Case("DLF", MOSI, _settings(_DECOUPLING, "our dropout")),
     "EMTDLFR": Case("EMTDLFR", MOSI, _settings(_EMT, "the authors' dropout")),
     "IFMMIN": Case("IFMMIN", MOSI, _IMAGINATION),
+    "MFM": Case("MFM", ALIGNED, {"no dropout": {}}),
     "MMIN": Case("MMIN", MOSI, _IMAGINATION),
     "EMTDLFR padded": Case("EMTDLFR", MOSI, _settings(_EMT, "the authors' dropout"), padded=True),
     "FDMER": Case("FDMER", MOSI, {"no dropout": dict.fromkeys(_FDMER, 0.0)}),
@@ -211,6 +214,12 @@ def build(case: Case, drop: Drop) -> Pair:
         drawn.noise = lambda name, like, index: _noise(like)  # type: ignore[method-assign]  # noqa: ARG005
         drawn.score_draws = lambda name, like: _score_draws(like)  # type: ignore[method-assign]  # noqa: ARG005
         return _pair(drawn, plain_imder, plain_imder.losses)
+    if case.network == "MFM":
+        nothing = (0.0, 0.0, 0.0, 0.0)
+        factored = MFM(case.sizes.spec, TASK, dropouts=nothing, factor_dropouts=nothing, mmd_weight=0.1)
+        factored.draws = lambda name, like: next(_noise(like))  # type: ignore[method-assign]  # noqa: ARG005
+        plain_mfm = PlainMFM(dims, lambda like: next(_noise(like)), 0.1)
+        return _pair(factored, plain_mfm, plain_mfm)
     if case.network == "TFRNet":
         tfrnet = PlainTFRNet(dims, case.sizes.spec, drop)
         return _pair(TFRNet(case.sizes.spec, TASK, variant="released", seed=0, **options), tfrnet, tfrnet.losses)

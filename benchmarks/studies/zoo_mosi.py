@@ -80,6 +80,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "LNLN": {"dim": 32, "heads": 4, "hyper_heads": 4},
     "MAGBERT": {"dim": 64},
     "MCTN": {},
+    "MFM": {"hidden_dims": (64, 32, 32), "code_dims": (32, 32, 32, 32), "factor_dims": (16, 16, 16, 32)},
     "MFN": {"hidden_dims": (64, 32, 32), "memory_dim": 64},
     "MISA": {"dim": 64, "ffn_dim": 256},
     "MMIN": {"dim": 32, "cascade_dims": (64, 32, 16), "head_dims": (32, 32)},

@@ -20,6 +20,7 @@ from mer_zoo.backbones.lmf import LMF
 from mer_zoo.backbones.lnln.network import LNLN
 from mer_zoo.backbones.magbert.network import MAGBERT
 from mer_zoo.backbones.mctn.network import MCTN
+from mer_zoo.backbones.mfm.network import MFM
 from mer_zoo.backbones.mfn import MFN
 from mer_zoo.backbones.misa import MISA
 from mer_zoo.backbones.mmin.invariant import IFMMIN
@@ -49,6 +50,7 @@ __all__ = [
     "LNLN",
     "MAGBERT",
     "MCTN",
+    "MFM",
     "MFN",
     "MISA",
     "MMIN",

@@ -26,6 +26,7 @@ from mer_zoo.compat.keymap import KeyMap
 from mer_zoo.compat.lnln import LNLN
 from mer_zoo.compat.magbert import MAGBERT
 from mer_zoo.compat.mctn import MCTN, MULTIBENCH
+from mer_zoo.compat.mfm import MFM
 from mer_zoo.compat.misa import MISA
 from mer_zoo.compat.mmin import IFMMIN, MMIN
 from mer_zoo.compat.mmsa import MMSA
@@ -53,7 +54,7 @@ SOURCES: dict[str, KeyMap] = {
     "mplmm": MPLMM,
 }
 SOURCES |= {"mmsa": MMSA, "cubemlp": CUBEMLP, "glomo": GLOMO, "dicmor": DICMOR, "mctn": MCTN, "gcnet": GCNET}
-SOURCES |= {"tfrnet": TFRNET, "imder": IMDER, "mmin": MMIN, "ifmmin": IFMMIN}
+SOURCES |= {"tfrnet": TFRNET, "imder": IMDER, "mmin": MMIN, "ifmmin": IFMMIN, "mfm": MFM}
 SOURCES |= {"dcca": DCCA, "dccae": DCCA, "mctn_multibench": MULTIBENCH}
 
 

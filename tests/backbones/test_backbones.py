@@ -30,6 +30,7 @@ from mer_zoo.backbones import (
     LNLN,
     MAGBERT,
     MCTN,
+    MFM,
     MFN,
     MISA,
     MMIN,
@@ -58,6 +59,8 @@ from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentReg
 # With this seed each modality is there in one of four samples, so that every encoder reads something.
 IMAGINATION: dict[str, Any] = {"dim": 8, "cascade_dims": (24, 12), "blocks": 2, "head_dims": (16,), "seed": 1}
 IMAGINATION |= {"out_dropout": 0.0, "text_dropout": 0.0}
+FACTORS: dict[str, Any] = {"hidden_dims": (8, 6, 6), "memory_dim": 8, "code_dims": (6, 7, 8, 9)}
+FACTORS |= {"factor_dims": (8, 9, 10, 16), "dropouts": (0.0,) * 4, "factor_dropouts": (0.0,) * 4}
 SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
     "MulT": lambda spec, task: MulT(spec, task, dim=8, heads=2, depth=2, kernels=(1, 3, 2)),
     "MulT causal": lambda spec, task: MulT(spec, task, dim=8, heads=2, depth=1, causal=True),
@@ -82,6 +85,8 @@ SMALL: dict[str, Callable[[DataSpec, Task], Backbone]] = {
     ),
     "LMF": lambda spec, task: LMF(spec, task, hidden_dims=(8, 6, 6)),
     "LFDNN": lambda spec, task: LFDNN(spec, task, hidden_dims=(8, 6, 6), text_out=4, fusion_dim=8),
+    "MFM": lambda spec, task: MFM(spec, task, **FACTORS, guesses=len(spec.modalities) == 3),
+    "MFM released": lambda spec, task: MFM(spec, task, **FACTORS, variant="released"),
     "MFN": lambda spec, task: MFN(spec, task, hidden_dims=(8, 6, 6), memory_dim=8),
     "MFN released": lambda spec, task: MFN(spec, task, hidden_dims=(8, 6, 6), memory_dim=8, mask_padding=False),
     "MISA": lambda spec, task: MISA(spec, task, dim=8, ffn_dim=16),
