@@ -51,6 +51,14 @@ EXCEPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
         "codes are compared with draws of a process, those of its samples with each other",
         {"options": {"mmd_weight": 0.0}},
     ),
+    "FDMER": (
+        "moments and dependences are those of the samples of a process",
+        {"options": {"consistency_weight": 0.0, "disparity_weight": 0.0}},
+    ),
+    "TFRNet": (
+        "moments are those of the frames, and batch norm takes the statistics of the samples, of a process",
+        {"frozen_norms": True, "options": {"similarity_weight": 0.0}},
+    ),
     "DLF": ("the margin loss compares pairs of samples of a process", {"options": {"disentanglement_weight": 0.0}}),
     "DMD": (
         "the margin loss compares pairs of samples, and edges are compared with their prior and with each other by"

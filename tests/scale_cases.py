@@ -55,6 +55,8 @@ class Case:
 
 
 PLAIN = {name: Case(name) for name in BACKBONES} | {"SelfMM, regression": Case("SelfMM", task="regression")}
+# Two steps of its sampler leap far, and so do unclipped ones of plain gradient descent after them.
+PLAIN["IMDer"] = Case("IMDer", options={"sampler_steps": 20}, training={"clip_norm": 0.5})
 WEIGHTED = partial(PropensityWeighting, words="maci", gate=False)  # so few samples would leave its weights at 1
 WRAPPED = {
     "CausalMER(MulT)": Case("MulT", (CausalMER,)),

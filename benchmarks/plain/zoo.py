@@ -212,7 +212,7 @@ def build(case: Case, drop: Drop) -> Pair:
         drawn = IMDer(case.sizes.spec, TASK, variant="released", sampler_steps=STEPS, seed=0, **options)
         plain_imder = PlainIMDer(dims, case.sizes.spec, drop, _noise)
         drawn.noise = lambda name, like, index: _noise(like)  # type: ignore[method-assign]  # noqa: ARG005
-        drawn.score_draws = lambda name, like: _score_draws(like)  # type: ignore[method-assign]  # noqa: ARG005
+        drawn.score_draws = lambda name, like, index: _score_draws(like)  # type: ignore[method-assign]  # noqa: ARG005
         return _pair(drawn, plain_imder, plain_imder.losses)
     if case.network == "MFM":
         nothing = (0.0, 0.0, 0.0, 0.0)

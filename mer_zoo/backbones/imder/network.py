@@ -61,13 +61,13 @@ from mer_zoo.backbones.dicmor.recovery import Recovered, projected_targets, reco
 from mer_zoo.backbones.imder.recovery import Drawn, Recovery
 from mer_zoo.batch import MODALITIES, Batch, BatchSource, DataSpec, Modality, Output, Step
 from mer_zoo.data.missing.drop import missing_modalities
-from mer_zoo.data.missing.pattern import SMM, derive_key
+from mer_zoo.data.missing.pattern import derive_key
 from mer_zoo.data.missing.sets import BatchShares, DropBy, RandomSMM
 from mer_zoo.data.missing.views import IncompleteViews
 from mer_zoo.distributed import distributed_mean
 from mer_zoo.errors import MERError
 from mer_zoo.functional.diffusion import score_error
-from mer_zoo.functional.draws import normal
+from mer_zoo.functional.draws import normal, uniform
 from mer_zoo.layers.crossmodal import CrossmodalBody
 from mer_zoo.layers.dropouts import Dropouts
 from mer_zoo.layers.projection import Projections, check_recoverable
@@ -116,7 +116,7 @@ class IMDer(Backbone):
         text_dropout: Dropout of the text input.
         out_dropout: Dropout inside the block before the classifier.
         variant: "ours", or "released" for what the released code does.
-        seed: Seed of what is missing in training, and of the draws of predictions; None for the global one.
+        seed: Seed of what is missing in training, and of all draws; None for the global one.
 
     Raises:
         MERError: If a modality is not in use, for an option out of range, heads that do not divide a width; when
@@ -258,18 +258,24 @@ class IMDer(Backbone):
 
     def noise(self, name: str, like: Tensor, index: Tensor) -> Iterator[Tensor]:
         """Normal draws of the shape of sequences (B, d, T') for samples at some places (B,) of their split."""
-        counter = torch.arange(like[0].numel(), device=like.device)
         for number in count():
-            if self.training:
-                yield torch.randn_like(like)
-            else:
-                key = derive_key(self.views.seed, f"{name} {number}", SMM([name]))
-                yield normal(key, index, counter).view_as(like).to(like.dtype)
+            yield self._normal(f"{name} {number}", like, index)
 
-    def score_draws(self, name: str, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ARG002
+    def _key(self, what: str) -> int:
+        """Of draws, which are others in each training step, and alike however samples are dealt out to processes."""
+        step = f", step {self.views.count}" if self.training else ""
+        return derive_key(self.views.seed, f"{what}{step}", "IMDer")
+
+    def _normal(self, what: str, like: Tensor, index: Tensor) -> Tensor:
+        counter = torch.arange(like[0].numel(), device=like.device)
+        return normal(self._key(what), index, counter).view_as(like).to(like.dtype)
+
+    def score_draws(self, name: str, like: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What the error of a score needs: (B,) uniform, and the normal draws of sequences and of conditions."""
-        noise = torch.randn_like(like)
-        return torch.rand(len(like), device=like.device), noise, noise if self.released else torch.randn_like(like)
+        first = torch.zeros(1, dtype=torch.long, device=like.device)
+        t = uniform(self._key(f"time of {name}"), index, first).squeeze(1).to(like.dtype)
+        noise = self._normal(f"noise of {name}", like, index)
+        return t, noise, noise if self.released else self._normal(f"noise of the condition of {name}", like, index)
 
     @override
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
@@ -284,7 +290,7 @@ class IMDer(Backbone):
         losses = {"recovery": distributed_mean(recovery)}
         errors = []
         for i, (name, condition) in enumerate(drawn.conditions.items()):
-            draws = self.score_draws(name, complete[name])
+            draws = self.score_draws(name, complete[name], batch.index)
             error = score_error(self.recovery.scores[name], complete[name], condition, *draws)
             errors.append(distributed_mean(error * missing[:, i]))
         losses["score"] = torch.stack(errors).sum() if errors else torch.zeros_like(losses["recovery"])

@@ -84,7 +84,7 @@ def given_noise(name: str, *_: Any) -> Iterator[Tensor]:
     return chain([noise["init"]], chain(*zip(noise["condition"], noise["step"], strict=True)))
 
 
-def given_draws(name: str, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def given_draws(name: str, like: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Those for the error of a score, the same noise on both."""
     key = f"noise.{LETTERS[name]}."
     noise = CASE.inputs.get(f"{key}z", torch.zeros_like(like))
