@@ -58,14 +58,13 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.backbones.dicmor.recovery import Recovered, projected_targets, recovery_error
-from mer_zoo.backbones.imder.recovery import Drawn, Recovery
+from mer_zoo.backbones.imder.recovery import Drawn, Recovery, check_sizes
 from mer_zoo.batch import MODALITIES, Batch, BatchSource, DataSpec, Modality, Output, Step
 from mer_zoo.data.missing.drop import missing_modalities
 from mer_zoo.data.missing.pattern import derive_key
 from mer_zoo.data.missing.sets import BatchShares, DropBy, RandomSMM
 from mer_zoo.data.missing.views import IncompleteViews
 from mer_zoo.distributed import distributed_mean
-from mer_zoo.errors import MERError
 from mer_zoo.functional.diffusion import score_error
 from mer_zoo.functional.draws import normal, uniform
 from mer_zoo.layers.crossmodal import CrossmodalBody
@@ -175,7 +174,7 @@ class IMDer(Backbone):
         check_weights("IMDer", {"score_weight": score_weight, "recovery_weight": recovery_weight})
         self.pretrained, self.released = pretrained, variant == "released"
         check_recoverable("IMDer", spec, kernels, shorter=self.released)
-        _check_sizes(dim, sampler_steps, time_dim, groups)
+        check_sizes(dim, sampler_steps, time_dim, groups)
         self.reads_padding = True
         self.weights = {"score": score_weight, "recovery": recovery_weight}
         self.lengths = {name: spec.length(name) for name in MODALITIES}
@@ -295,12 +294,3 @@ class IMDer(Backbone):
             errors.append(distributed_mean(error * missing[:, i]))
         losses["score"] = torch.stack(errors).sum() if errors else torch.zeros_like(losses["recovery"])
         return {f"imder/{name}": self.weights[name] * loss for name, loss in losses.items()}
-
-
-def _check_sizes(dim: int, steps: int, time_dim: int, groups: tuple[int, int]) -> None:
-    if dim < 8:
-        raise MERError(f"dim of IMDer is {dim}, but a refinement needs at least 8; give a larger one")
-    if steps < 2:
-        raise MERError(f"sampler_steps of IMDer is {steps}, but a draw takes at least 2")
-    if time_dim < 2 or time_dim % 2 or min(groups) < 1:
-        raise MERError(f"time_dim of IMDer is {time_dim}, groups {list(groups)}; an even time_dim, groups of 1 or more")

@@ -13,10 +13,11 @@ from typing_extensions import override
 from mer_zoo.backbones.dicmor.recovery import Recovered
 from mer_zoo.backbones.imder.score import ScoreNetwork
 from mer_zoo.batch import MODALITIES
+from mer_zoo.errors import MERError
 from mer_zoo.functional.diffusion import sample
 from mer_zoo.layers.channel_attention import Refinement
 
-__all__ = ["Drawn", "Recovery"]
+__all__ = ["Drawn", "Recovery", "check_sizes"]
 
 _ORDER = ("text", "vision", "audio")  # of two modalities that are joined
 
@@ -102,3 +103,17 @@ class Recovery(nn.Module):
     def sample(self, name: str, condition: Tensor, noise: Iterator[Tensor]) -> Tensor:
         """Sequences (B, d, T') of a modality by its condition; see :func:`~mer_zoo.functional.diffusion.sample`."""
         return sample(self.scores[name], condition, noise, self.steps)
+
+
+def check_sizes(dim: int, steps: int, time_dim: int, groups: tuple[int, int]) -> None:
+    """Refuse sizes that no network can have.
+
+    Raises:
+        MERError: Naming the option.
+    """
+    if dim < 8:
+        raise MERError(f"dim of IMDer is {dim}, but a refinement needs at least 8; give a larger one")
+    if steps < 2:
+        raise MERError(f"sampler_steps of IMDer is {steps}, but a draw takes at least 2")
+    if time_dim < 2 or time_dim % 2 or min(groups) < 1:
+        raise MERError(f"time_dim of IMDer is {time_dim}, groups {list(groups)}; an even time_dim, groups of 1 or more")

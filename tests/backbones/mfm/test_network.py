@@ -26,7 +26,9 @@ def released(name: str) -> tuple[MFM, Batch, dict[str, str]]:
     """The network of a case, with its draws, and its batch."""
     case = golden(name)
     config, given = case.config, case.inputs
-    spec = DataSpec(*config["feature_dims"], config["T"], config["T"], config["T"], aligned=True)
+    text_dim, audio_dim, vision_dim = config["feature_dims"]
+    steps = config["T"]
+    spec = DataSpec(text_dim, audio_dim, vision_dim, steps, steps, steps, aligned=True)
     model = MFM(
         spec,
         TASK,
@@ -45,7 +47,7 @@ def released(name: str) -> tuple[MFM, Batch, dict[str, str]]:
     report = load_released(model, case.params, "mfm")
     assert not report.kept
     noise = {part: given[f"noise.z{letter}"] for part, letter in (LETTERS | {"joint": "y"}).items()}
-    model.draws = lambda part, like: noise[part]  # type: ignore[method-assign]
+    model.draws = lambda part, like: noise[part]  # type: ignore[method-assign,assignment]
     mask = torch.ones(given["text"].shape[:2], dtype=torch.bool)
     text, audio, vision = (Modality(given[part], mask) for part in MODALITIES)
     return model, Batch(text, audio, vision, given["labels"], torch.arange(len(mask))), report.used
@@ -100,13 +102,13 @@ def test_the_released_guesses() -> None:
     names = ("all", "nol", "noa", "nov")
     for step, name in zip(steps, names, strict=True):
         close(step.output.logits, out[f"{name}.output"])
-    tasks = sum((step.output.logits.squeeze(1) - batch.target).abs().mean() for step in steps)
+    tasks = torch.stack([(step.output.logits.squeeze(1) - batch.target).abs().mean() for step in steps]).sum()
     losses = steps[0].losses
     close(tasks, out["loss.disc"])
     close(losses["mfm/generation"], out["loss.gen"])
     close(losses["mfm/mmd"], model.mmd_weight * out["loss.mmd"])
     close(losses["mfm/guess"], out["loss.missing"])
-    total = tasks + sum(losses.values())
+    total = torch.stack([tasks, *losses.values()]).sum()
     close(total, out["loss.total"])
     check_gradients("mfm_missing", model, used, total)
 

@@ -104,6 +104,7 @@ def test_the_number_of_batches_travels_with_the_state() -> None:
     other.load_state_dict(views.state_dict())
     assert torch.equal(observed(views(batch, SPEC)), observed(other(batch, SPEC)))
     other.load_state_dict(IncompleteViews(RMM(0.5), seed=1).state_dict())  # of a first stage, say
+    assert isinstance(other.pattern, BatchShares)
     assert (other.seed, other.pattern.batches) == (1, 10)
 
 
