@@ -10,12 +10,15 @@ from mer_zoo.cli.hearing import add_hearing, hearing_of
 from mer_zoo.cli.trained import like
 from mer_zoo.clips.extract import Extraction, extract
 from mer_zoo.clips.settings import AUDIO_RATE, FACES_FPS, FPS, LONGEST, Settings
+from mer_zoo.data.convert import convert
+from mer_zoo.data.store import is_store
 from mer_zoo.errors import MERError
 from mer_zoo.text import shown
 
 __all__ = ["main", "tell"]
 
 TOLD = 5  # faults
+NOTHING = 2  # the exit code where no clip is left
 # what a checkpoint tells
 MAKERS = ("text", "audio", "vision", "fps", "faces", "faces_fps", "layers", "audio_rate", "revision", "aligned")
 NAMES = "none, or name or folder of a pretrained encoder"
@@ -43,9 +46,10 @@ def main(args: list[str]) -> int:
                 raise MERError(f"--like takes {name} from the checkpoint; leave --{name.replace('_', '-')} out")
         settings, lengths = like(options.like, options.longest, hearing_of(options))
     split = {"split_by": options.split_by, "seed": options.seed}
+    file = _file_of(options.dest, options.overwrite)
     result = extract(
         options.source,
-        options.dest,
+        file,
         settings,
         processes=options.processes,
         progress=True,
@@ -53,8 +57,22 @@ def main(args: list[str]) -> int:
         **split,
         overwrite=options.overwrite,
     )
+    if file != options.dest and result.exit_code != NOTHING:
+        convert(file, options.dest, progress=False, overwrite=options.overwrite)
+        file.unlink()
     tell(result, options.dest)
     return result.exit_code
+
+
+def _file_of(dest: Path, overwrite: bool) -> Path:
+    """The pickle to make: the destination itself, or one beside the folder of a store, made on the way to it."""
+    if dest.suffix:
+        return dest
+    if dest.exists() and not is_store(dest):
+        raise MERError(f"{dest} exists, and is no store; give another name, or call it {dest.name}.pkl")
+    if dest.exists() and not overwrite:
+        raise MERError(f"{dest} exists; give another name, or replace it by --overwrite")
+    return dest.with_name(f"{dest.name}.pkl")
 
 
 def tell(result: Extraction, dest: Path) -> None:
@@ -105,7 +123,9 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("source", type=Path, help="a folder of recordings, or a CSV file with a column path")
-    parser.add_argument("dest", type=Path, help="the pickle to make, such as features.pkl")
+    parser.add_argument(
+        "dest", type=Path, help="the pickle to make, such as features.pkl; a name without an ending makes a store"
+    )
     parser.add_argument("--text", default="hash", help=f"hash (no weights), minilm, {NAMES} (default: hash)")
     parser.add_argument("--audio", default="mel", help=f"mel (no weights), {NAMES} (default: mel)")
     parser.add_argument(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("av")
 
@@ -17,6 +18,8 @@ from media_toys import write_media
 from mer_zoo.cli import main
 from mer_zoo.cli.opening import open_run
 from mer_zoo.clips import Settings, extract
+from mer_zoo.data import MOSI
+from mer_zoo.data.store import is_store
 from mer_zoo.errors import MERError
 from mer_zoo.feature_spec import FeatureSpec
 
@@ -104,3 +107,26 @@ def test_none_that_can_be_used_is_told(run: Path, clips: Path, capsys: pytest.Ca
     checkpoint = next((run / "checkpoints").glob("best*.ckpt"))
     assert done("predict", f"--ckpt_path={checkpoint}", f"--clips={clips}", "--processes=0") == 2
     assert "none of the clips can be used" in capsys.readouterr().err
+
+
+def test_a_name_without_an_ending_makes_a_store(clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["extract", str(clips), "made", "--fps=4", "--processes=0"]
+    assert done(*asked) == 0
+    assert is_store(Path("made"))
+    assert not Path("made.pkl").exists()
+    assert not Path("made.pkl.parts").exists()
+    extract(clips, "file.pkl", Settings(fps=4))
+    batches = []
+    for source in ("made", "file.pkl"):
+        data = MOSI(source, modalities=["audio", "vision"], conditions=[], standardize=False)
+        assert data.corpus.made_by["vision"].rate == 4
+        batches.append(list(data.batch_source("test")))
+    ((one,), (other,)) = batches
+    assert torch.equal(one.audio.x, other.audio.x)
+    assert torch.equal(one.vision.observed, other.vision.observed)
+    assert done(*asked) == 2
+    assert "made exists; give another name, or replace it by --overwrite" in capsys.readouterr().err
+    assert done(*asked, "--overwrite") == 0
+    Path("folder").mkdir()
+    assert done("extract", str(clips), "folder") == 2
+    assert "folder exists, and is no store; give another name, or call it folder.pkl" in capsys.readouterr().err
