@@ -57,7 +57,7 @@ maximum_signature_line_length = 88
 nitpick_ignore_regex = [
     # Objects of other packages, which a build without network can't look up; classes of ours begin with a capital.
     ("py:.*", r"(?!mer_zoo\b)[a-z_]\w*\..*"),
-    ("py:class", r"mer_zoo\..*\.T"),  # a type variable
+    ("py:(class|obj)", r"mer_zoo\..*\.T"),  # a type variable
 ]
 
 

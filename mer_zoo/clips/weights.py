@@ -32,7 +32,7 @@ class Weights:
 
     @property
     def revision(self) -> str:
-        """What tells them apart from other weights: 16 digits of the SHA-256 of all files' ones."""
+        """16 digits of the SHA-256 of all files' ones, which tell them apart from other weights."""
         return hashlib.sha256("".join(self.files.values()).encode()).hexdigest()[:16]
 
 

@@ -24,7 +24,7 @@ What is decided here:
       once and for all; none by default.
 Batches are to be large, some hundred samples: those of 2 k or fewer tell nothing of correlations.
 
-Differences from the usual code (of GCNet's authors), and why; `variant: released` brings its behaviour back:
+Differences from the usual code (of GCNet's authors), and why; ``variant="released"`` brings its behaviour back:
     * text goes through the network of vision there, and its own is never used; here each has its own;
     * the mean that stands for a missing modality is taken over training, validation and test data there; here over
       training data (fixed).

@@ -27,7 +27,7 @@ What is decided here:
       that dialogues of many have relations, too; who is not told is the first;
     * modalities that the complete batch lacks are no targets.
 
-Differences from the released code, and why; `variant: released` brings its behaviour back:
+Differences from the released code, and why; ``variant="released"`` brings its behaviour back:
     * recurrent networks run over padding, so that scores hang on the longest dialogue of the batch; here not;
     * its reconstruction loss takes the mask of utterances in the order of dialogues for one in the order of turns, so
       that with unequal lengths some utterances drop out and padding counts; here utterances count;

@@ -10,7 +10,7 @@ Input and shapes (B batch, T steps of the source, D_m features of modality m, P 
     output.features (B, r), the last state of a recurrent network over what the second encoder says; output.hidden[m]
     (B, T, h), under all names what the second encoder says of each step.
 
-Differences from the released code, and why; `variant: released` brings its behaviour back:
+Differences from the released code, and why; ``variant="released"`` brings its behaviour back:
     * in a test it hands on the two final states of the first encoder in place of its sequence, and so again behind the
       second, so that training and test compute different functions (`test: states`); here sequences in both;
     * what is predicted goes through a log-softmax, though targets are features of any sign; here not (`log_softmax`);

@@ -8,7 +8,7 @@ is what is classified.
 Input and shapes (B batch, T_m steps and D_m features of modality m, d width, P prompt length):
     batch.text (B, T_t, D_t), batch.audio (B, T_a, D_a), batch.vision (B, T_v, D_v), padded to the lengths of the spec;
     output.features (B, 6d), the joint representation; output.hidden[m] (B, T_m, 2d), what the memory of m says at each
-    step; output.aux, a :class:`Completion`: the completed sequences (B, T_m, d) and the missing-type matrix (B, d, 2d).
+    step; output.aux, a ``Completion``: the completed sequences (B, T_m, d) and the missing-type matrix (B, d, 2d).
 
 Two stages:
     1. MulT on complete data, ``MulT(variant="released")`` of the same width, heads and layers; in the paper on MOSEI;
