@@ -92,6 +92,8 @@ def options_of(config: Path, files: dict[str, Path]) -> list[str]:
     options += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
     if content["data"]["class_path"] == "SyntheticMER":
         return [*options, "--data.scm.train=4", "--data.scm.valid=4", "--data.scm.test=4"]
+    if content["model"]["backbone"].get("class_path") == "IMDer":
+        options.append("--model.backbone.sampler_steps=4")  # the same widths; a hundred take minutes
     if content["model"]["backbone"].get("init_args", {}).get("text_encoder"):
         options.append(f"--model.backbone.text_encoder={TINY_BERT}")
     return [*options, f"--data.path={corpus_of(config, content, files)}"]
