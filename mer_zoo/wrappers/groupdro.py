@@ -129,7 +129,7 @@ class GroupDRO(Wrapper):
         resumed = bool(self.q.any())
         self.partition.fit(train)
         known = self.partition.count > 0
-        if not resumed or not torch.equal(self.q > 0, known):
+        if not resumed or self.q[~known].any():  # weights of another split's groups
             self.q.copy_(known / known.sum(1, keepdim=True))
         if self.draws is not None:
             self.draws.weights = balanced_weights(self.partition.train_group[:, 0], known.shape[1])

@@ -130,6 +130,14 @@ def test_losses_that_are_not_finite_leave_the_weights() -> None:
     assert torch.equal(model.q[0, :4], torch.full((4,), 0.25))
 
 
+def test_weights_that_fell_to_zero_are_kept_when_training_is_resumed() -> None:
+    model, again = wrap(GroupDRO), GroupDRO(MeanNet(SPEC, TWO), groups=SPEAKERS, min_group=1)
+    model.q[0, :4] = torch.tensor([0.0, 0.5, 0.25, 0.25])
+    again.load_state_dict(model.state_dict())
+    again.prepare([split()])
+    assert torch.equal(again.q, model.q)
+
+
 @pytest.mark.parametrize("factory", [RWG, GroupDRO])
 def test_each_emotion_has_groups_of_its_own(factory: Any) -> None:
     task = EmotionDetection()
