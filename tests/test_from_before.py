@@ -1,6 +1,6 @@
 """What was written before modules moved and options got other names still loads, and gives the numbers of then.
 
-The files, and how they came about, are described in ``golden/before/README.md``. They can't be made again.
+The files, and how they came about, are described in ``before/README.md``. They can't be made again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:(MACI|CLUE) chose .* by an effective sample size"),
     pytest.mark.filterwarnings("ignore:(PropensityWeighting|deconfounded metrics)"),  # so few samples tell nothing
 ]
-BEFORE = Path(__file__).parent / "golden" / "before"
+BEFORE = Path(__file__).parent / "before"
 EXPORTS = sorted(path.name for path in (BEFORE / "exports").glob("*"))
 RUNS = sorted(path.name for path in BEFORE.glob("run_*"))
 RESUMED = [name for name in RUNS if (BEFORE / name / "checkpoints" / "last.ckpt").exists()]

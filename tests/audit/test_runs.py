@@ -168,7 +168,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path, make: Any) -> None:
 
 
 def test_runs_of_before_are_audited(tmp_path: Path) -> None:
-    before = Path(__file__).parents[1] / "golden" / "before"
+    before = Path(__file__).parents[1] / "before"
     page = audit(before / "run_mult" / "config.yaml", [before / "run_mult"])
     assert [one for one in page.findings if one.severity == "leak"] == []
     assert not [one for one in page.not_checked if "labels are read" in one.check]
