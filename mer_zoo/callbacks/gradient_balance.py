@@ -16,6 +16,9 @@ from typing_extensions import override
 from mer_zoo.batch import MODALITIES
 from mer_zoo.errors import MERError
 from mer_zoo.functional.shapley import gradient_imbalance
+from mer_zoo.model import Model
+from mer_zoo.module import MERModule
+from mer_zoo.training.owners import owners
 
 __all__ = ["GradientBalance"]
 
@@ -28,8 +31,9 @@ class GradientBalance(Callback):
     trained alike; ``train/gradient_text`` and the others are the means of the n_m, as far as a modality has a gradient.
 
     Args:
-        parts: Glob pattern of parameter names by modality. By default a parameter is a modality's own whose name has
-            the word text, audio or vision in it, and of these only one.
+        parts: Glob pattern of parameter names by modality. By default a parameter of a model of the zoo is a modality's
+            own that the scores depend on by way of this modality alone, see :func:`mer_zoo.training.owners.owners`; in
+            another module one whose name has the word text, audio or vision in it, and of these only one.
 
     Raises:
         MERError: When training begins, if fewer than two modalities have parameters of their own.
@@ -66,11 +70,17 @@ class GradientBalance(Callback):
             module: The network.
         """
         found: dict[str, list[nn.Parameter]] = {}
+        if isinstance(module, MERModule) and self.parts is None:
+            module = module.model
+        whose = owners(module) if isinstance(module, Model) and self.parts is None else self._named(module)
         for name, parameter in module.named_parameters():
-            owners = [modality for modality in MODALITIES if self._is_of(name, modality)]
-            if len(owners) == 1 and parameter.requires_grad:
-                found.setdefault(owners[0], []).append(parameter)
+            if name in whose and parameter.requires_grad:
+                found.setdefault(whose[name], []).append(parameter)
         return {modality: found[modality] for modality in MODALITIES if modality in found}
+
+    def _named(self, module: nn.Module) -> dict[str, str]:
+        named = {name: [m for m in MODALITIES if self._is_of(name, m)] for name, _ in module.named_parameters()}
+        return {name: modalities[0] for name, modalities in named.items() if len(modalities) == 1}
 
     def _is_of(self, name: str, modality: str) -> bool:
         if self.parts is None:

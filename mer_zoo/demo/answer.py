@@ -13,7 +13,7 @@ from mer_zoo.batch import MODALITIES, Batch
 from mer_zoo.clips.clip import ClipFeatures
 from mer_zoo.data.corpus.corpus import SplitData
 from mer_zoo.data.dataset import SplitDataset
-from mer_zoo.data.missing.pattern import SMM
+from mer_zoo.data.missing.drop import blanked
 from mer_zoo.data.scaler import Scaler
 from mer_zoo.errors import MERError
 from mer_zoo.explain.explanation import WITHOUT, Block, explain
@@ -136,7 +136,7 @@ def answer(model: Model, found: ClipFeatures, available: Sequence[str] | None = 
         has = f"the clip has {' and '.join(there)} alone" if there else "the clip has nothing that the model reads"
         raise MERError(f"{has}, which leaves the model nothing to go by; switch on what the clip has, or give another")
     said = _said(model, found, there, used, level)
-    batch = _seen(model, found, there, used)
+    batch = _seen(model, found, used)
     blocks = [block for block in explain(model, batch)[0].blocks if block.title != WITHOUT]
     without = {
         name: _said(model, found, there, tuple(other for other in used if other != name), level)
@@ -145,15 +145,13 @@ def answer(model: Model, found: ClipFeatures, available: Sequence[str] | None = 
     return replace(said, without=without, effects=blocks)
 
 
-def _seen(model: Model, found: ClipFeatures, there: tuple[str, ...], used: tuple[str, ...]) -> Batch:
-    batch = batch_of(found, model)
-    if used != there:
-        batch = SMM(used)(batch, model.spec, key=0)
+def _seen(model: Model, found: ClipFeatures, used: tuple[str, ...]) -> Batch:
+    batch = blanked(batch_of(found, model), used, model.spec)
     return batch if model.fixed_length else batch.trim()
 
 
 def _said(model: Model, found: ClipFeatures, there: tuple[str, ...], used: tuple[str, ...], level: float) -> Answer:
-    task, batch = model.task, _seen(model, found, there, used)
+    task, batch = model.task, _seen(model, found, used)
     with torch.no_grad():
         logits = model.predict(batch).logits
     score = None if task.is_classification else float(task.score(logits)[0])

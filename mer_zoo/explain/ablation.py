@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from mer_zoo.batch import Batch, available_modalities
-from mer_zoo.data import SMM
+from mer_zoo.data.missing.drop import blanked
 from mer_zoo.model import Model
 
 __all__ = ["answer_with", "left_out"]
@@ -22,9 +22,7 @@ def answer_with(model: Model, batch: Batch, available: tuple[str, ...]) -> Tenso
     Returns:
         (B, *task shape).
     """
-    if available == model.spec.modalities:
-        return model.predict(batch).logits
-    return model.predict(SMM(available)(batch, model.spec, key=0)).logits
+    return model.predict(blanked(batch, available, model.spec)).logits
 
 
 def left_out(model: Model, batch: Batch) -> dict[str, Tensor]:

@@ -2,7 +2,8 @@ import pytest
 import torch
 from lightning import Trainer
 
-from mer_zoo import LFLSTM, DataSpec, MulT, SentimentRegression
+from mer_zoo import LFLSTM, CausalMER, CUMDFNet, DataSpec, MulT, SentimentClassification, SentimentRegression
+from mer_zoo.batch import MODALITIES
 from mer_zoo.callbacks import GradientBalance
 from mer_zoo.errors import MERError
 from mer_zoo.module import MERModule
@@ -28,9 +29,18 @@ def test_norms_are_those_of_the_modalities_own_parameters() -> None:
 def test_what_two_modalities_share_is_no_ones() -> None:
     net = MulT(DataSpec(), SentimentRegression())
     names = {id(parameter): name for name, parameter in net.named_parameters()}
-    for modality, parameters in GradientBalance().own(net).items():
-        for parameter in parameters:
-            assert not any(other in names[id(parameter)] for other in {"text", "audio", "vision"} - {modality})
+    named = torch.nn.ModuleDict({"net": net})  # no model of the zoo, so that names must tell
+    for module in (MERModule(net), named):
+        for modality, parameters in GradientBalance().own(module).items():
+            for parameter in parameters:
+                assert not any(other in names[id(parameter)] for other in {"text", "audio", "vision"} - {modality})
+
+
+def test_names_need_not_tell() -> None:
+    net = MERModule(CausalMER(CUMDFNet(DataSpec(), SentimentClassification(3), dim=8, heads=2)))
+    by_graph, by_name = GradientBalance().own(net), GradientBalance({m: f"*{m}*" for m in MODALITIES}).own(net)
+    assert list(by_graph) == list(MODALITIES)
+    assert {id(p) for p in by_graph["text"]} != {id(p) for p in by_name["text"]}
 
 
 def test_parts_are_named_where_names_do_not_tell() -> None:

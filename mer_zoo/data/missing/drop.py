@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import torch
 from torch import Tensor
 
 from mer_zoo.batch import Batch, DataSpec, Modality
 
-__all__ = ["drop", "missing_modalities", "protected", "steps", "unobserved"]
+__all__ = ["blanked", "drop", "missing_modalities", "protected", "steps", "unobserved"]
 
 
 def steps(modality: Modality) -> Tensor:
@@ -123,6 +123,27 @@ def drop(batch: Batch, kept: Mapping[str, Tensor], spec: DataSpec) -> Batch:
         ([True, False], 0.0)
     """
     return batch.replace(**{name: _drop(batch.modality(name), keep, name, spec) for name, keep in kept.items()})
+
+
+def blanked(batch: Batch, keep: Container[str], spec: DataSpec) -> Batch:
+    """Take whole modalities away from every sample; what is missing already stays so.
+
+    Args:
+        batch: The batch.
+        keep: The modalities that stay; it may be none.
+        spec: Modalities in use, and ids of special tokens.
+
+    Returns:
+        The view; it shares what is unchanged.
+
+    Example:
+        >>> from mer_zoo.task import build_task
+        >>> view = blanked(Batch.random(DataSpec(), build_task("seven")), {"text"}, DataSpec())
+        >>> [bool(view.modality(name).observed.any()) for name in DataSpec().modalities]
+        [True, False, False]
+    """
+    missing = [name for name in spec.modalities if name not in keep]
+    return drop(batch, {name: torch.zeros_like(batch.modality(name).mask) for name in missing}, spec)
 
 
 def _drop(modality: Modality, keep: Tensor, name: str, spec: DataSpec) -> Modality:

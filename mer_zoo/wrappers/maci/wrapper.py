@@ -68,7 +68,7 @@ from typing_extensions import override
 
 from mer_zoo.batch import Batch, BatchSource, Output, Step
 from mer_zoo.confounding.strength import Selection
-from mer_zoo.data.missing.pattern import SMM
+from mer_zoo.data.missing.drop import blanked
 from mer_zoo.errors import MERError
 from mer_zoo.functional.backdoor import class_means, class_prior, class_sums
 from mer_zoo.functional.language_bias import debias, intervened
@@ -199,8 +199,7 @@ class MACI(Wrapper):
         weighted = self.calibrating and self.language_bias.selection == "deconfounded"
         named = {"counterfactual": views} if self.counterfactual == "text" else {}
         if weighted or self.counterfactual == "text_alone":
-            text_alone = SMM(("text",))
-            named["bias"] = [text_alone(view, self.spec, key=0) for view in views]
+            named["bias"] = [blanked(view, ("text",), self.spec) for view in views]
         scores = {}
         for name, versions in named.items():
             features = [self.backbone.predict(version).features for version in versions]
