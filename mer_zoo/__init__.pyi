@@ -90,6 +90,7 @@ from .training import LastCheckpoint as LastCheckpoint, WarmupCosine as WarmupCo
 from .wrappers import (
     CLUE as CLUE,
     CUMDF as CUMDF,
+    DFR as DFR,
     GEAR as GEAR,
     JTT as JTT,
     MACI as MACI,

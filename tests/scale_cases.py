@@ -26,7 +26,7 @@ from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.model import Backbone
 from mer_zoo.module import MERModule
 from mer_zoo.task import Task
-from mer_zoo.wrappers import CLUE, CUMDF, GEAR, JTT, MACI, MSSD, RWG, CausalMER, GroupDRO, PropensityWeighting
+from mer_zoo.wrappers import CLUE, CUMDF, DFR, GEAR, JTT, MACI, MSSD, RWG, CausalMER, GroupDRO, PropensityWeighting
 
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 SMALL_CLUE = partial(CLUE, lstm_dim=4, dim=8)
@@ -74,6 +74,7 @@ WRAPPED = {
     "RWG(LFLSTM)": Case("LFLSTM", (partial(RWG, draw=False),)),
     "GroupDRO(LFLSTM)": Case("LFLSTM", (partial(GroupDRO, draw=False, step_size=0.5, min_group=1),)),
     "JTT(LFLSTM)": Case("LFLSTM", (partial(JTT, epochs=1),)),
+    "DFR(LFLSTM)": Case("LFLSTM", (partial(DFR, retrains=1, strengths=[0.3], min_group=1),)),
     "MSSD(MACI(CIDerNet))": Case("CIDerNet", (MACI, MSSD)),
     "CausalMER(MSSD(LFLSTM))": Case("LFLSTM", (MSSD, CausalMER)),
 }

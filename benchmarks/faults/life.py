@@ -186,6 +186,13 @@ NAMED = [
         Named(nest, "attention", "backbone.mct.layers.*.attention", _UNIFORM, always=False)
         for nest in ("MSSD(CIDerNet)", "MSSD(CIDerNet, variant=paper), variant=paper")
     ),
+    Named(
+        "DFR(LFLSTM)",
+        "swap",
+        "backbone.head*",
+        "trains the network, and at test time the layer that was fitted again stands in its place, as it is to",
+        always=False,
+    ),
 ]
 # Forms of other parts, or of other losses, than the defaults.
 FORMS = [

@@ -54,7 +54,7 @@ def from_inside(default: object = _MISSING) -> Any:
 class Model(Recorded, nn.Module, ABC):
     """Maps a Batch to an Output; what it offers is known at construction, so that a wrapper can check.
 
-    The attributes from ``spec`` to ``trains_other_logits`` are, for a wrapper, those of the model inside it, until the
+    The attributes from ``spec`` to ``refits_logits`` are, for a wrapper, those of the model inside it, until the
     wrapper sets its own, in its constructor or on its class.
 
     Attributes:
@@ -70,6 +70,7 @@ class Model(Recorded, nn.Module, ABC):
         fixed_length: Whether batches must keep the padding of the spec; otherwise padding that no sample needs is cut.
         accumulates_stages: Whether gradients are kept from one stage of a batch to its next.
         trains_other_logits: Whether training steps have logits that forward does not give.
+        refits_logits: Whether test-time logits are of a layer that is fitted on validation data.
         weighs_validation: Whether :meth:`calibrate` needs ``Scores.weights``.
         calibrating: Off while a split is tested or predicted: what only :meth:`calibrate` needs may then be left out.
         explaining: On while a split is predicted: effects that the scores do not need are then given too.
@@ -106,6 +107,7 @@ class Model(Recorded, nn.Module, ABC):
     fixed_length: bool = from_inside(False)
     accumulates_stages: bool = from_inside(False)
     trains_other_logits: bool = from_inside(False)
+    refits_logits: bool = from_inside(False)
     weighs_validation: bool = False
     calibrating: bool = True
     explaining: bool = False

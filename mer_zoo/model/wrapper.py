@@ -109,7 +109,9 @@ class Wrapper(Model):
 
 
 def check_final_logits(owner: str, backbone: Model) -> None:
-    """Refuse an inner model whose training logits are meant for the loss, where a wrapper goes on computing with them.
+    """Refuse an inner model whose logits are not the same in training and at test time, where a wrapper fuses them.
+
+    Those of training may be meant for the loss alone, and those of a test be of a layer that training does not know.
 
     Args:
         owner: The wrapper.
@@ -124,6 +126,12 @@ def check_final_logits(owner: str, backbone: Model) -> None:
             f"{owner} fuses the scores of {backbone.name}, but in training {inner} has added to them what only the"
             f" final scores may be"
             f" added; put {inner} outside, as in {inner}({owner}(...))"
+        )
+    if backbone.refits_logits:
+        inner = next(type(model).__name__ for model in reversed(backbone.nest) if model.refits_logits)
+        raise MERError(
+            f"{owner} learns with the scores of {backbone.name} as training knows them, but {inner} fits them anew on"
+            " validation data; leave one of them out"
         )
 
 

@@ -3,6 +3,7 @@
 from mer_zoo.wrappers.causalmer.wrapper import CausalMER
 from mer_zoo.wrappers.clue.wrapper import CLUE
 from mer_zoo.wrappers.cumdf.wrapper import CUMDF
+from mer_zoo.wrappers.dfr import DFR
 from mer_zoo.wrappers.gear.wrapper import GEAR
 from mer_zoo.wrappers.groupdro import GroupDRO
 from mer_zoo.wrappers.jtt import JTT
@@ -11,4 +12,4 @@ from mer_zoo.wrappers.mssd import MSSD
 from mer_zoo.wrappers.propensityweighting import PropensityWeighting
 from mer_zoo.wrappers.rwg import RWG
 
-__all__ = ["CLUE", "CUMDF", "GEAR", "JTT", "MACI", "MSSD", "RWG", "CausalMER", "GroupDRO", "PropensityWeighting"]
+__all__ = ["CLUE", "CUMDF", "DFR", "GEAR", "JTT", "MACI", "MSSD", "RWG", "CausalMER", "GroupDRO", "PropensityWeighting"]
