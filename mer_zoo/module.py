@@ -20,6 +20,7 @@ from mer_zoo.confounding import ValidationWeights, Words, WorstGroup
 from mer_zoo.data.datamodule import MERDataModule
 from mer_zoo.data.source import MappedSource
 from mer_zoo.functional.draws import global_seed
+from mer_zoo.layers.text_encoder import remember_texts
 from mer_zoo.model import Model, WrapperFactory, check_model
 from mer_zoo.monitors import AUTO, monitor_of
 from mer_zoo.scores import Scores, measure
@@ -42,6 +43,7 @@ from mer_zoo.training.scheduling import SchedulerFactory, Scheduling
 from mer_zoo.training.settings import Settings, optimisation, settings_of
 from mer_zoo.training.signals import end_together
 from mer_zoo.training.stepping import Stepping
+from mer_zoo.training.texts import read_once
 
 __all__ = ["MERModule"]
 
@@ -168,6 +170,7 @@ class MERModule(ResumableModule):
 
     @override
     def teardown(self, stage: str) -> None:
+        remember_texts(self.model, wanted=False)
         if stage == "fit":
             self.stepping.tear_down(self.trainer)
 
@@ -197,6 +200,7 @@ class MERModule(ResumableModule):
         content = self.trainer._checkpoint_connector._loaded_checkpoint
         taken_over = "optimizer" in self.stretches.may_differ
         check_optimizers(content, self.trainer, self.optimizer_factory, "the checkpoint", taken_over)
+        read_once(self.trainer, self.model)
 
     def _train_source(self) -> BatchSource:
         data, convert = self.datamodule, self.trainer.precision_plugin.convert_input
@@ -254,6 +258,7 @@ class MERModule(ResumableModule):
     def on_test_epoch_start(self) -> None:
         self.kept.start(self.model, calibrating=False)
         self.results, self.test_scores = {}, {}
+        read_once(self.trainer, self.model)
         if self.datamodule is None:
             warn_of_plain_loaders(self.trainer)
 

@@ -24,7 +24,7 @@ LADDER = (
     ("runs",),
     ("foreign",),
     ("options", "arguments", "fields", "functional", "compat"),
-    ("batch", "feature_spec"),
+    ("batch", "feature_spec", "layers.text_states"),
     ("metrics", "layers.encoder_config", "layers.text_encoder", "data.corpus"),
     ("task",),
     ("scores", "layers", "data.files"),

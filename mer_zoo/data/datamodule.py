@@ -26,6 +26,7 @@ from mer_zoo.data.draws import TrainDraws, WeightedBatches
 from mer_zoo.data.files.features import check_present
 from mer_zoo.data.heard import HeardInTraining, check_share, with_heard
 from mer_zoo.data.labelling import ClassWeights, build_for, missing_classes, same_meaning, taken_for, told_by, usually
+from mer_zoo.data.lengths import LengthBatches, by_length
 from mer_zoo.data.loader import PATIENCE, EpochOrder, ResumableLoader, check_shared_memory
 from mer_zoo.data.missing.conditions import Condition, build_conditions, is_test_split
 from mer_zoo.data.missing.pattern import derive_key
@@ -82,7 +83,8 @@ class MERDataModule(LightningDataModule):
             the training split, or one number a class; by default all weigh the same.
         batches: Whether batches are of ``samples``, or of whole ``dialogues`` (videos, where nothing else tells them)
             in the order of their turns, for networks that read a sample among those around it; ``batch_size`` is then
-            the most samples of a batch that holds several.
+            the most samples of a batch that holds several. ``lengths`` trains on batches of samples of like length,
+            which is faster where padding is cut, and evaluates like ``samples``: in the order of lengths.
         splits: Which splits of the file are taken for train, valid or a test split instead of those of these names,
             such as ``{train: train_mix}``.
         heard_share: Which share of the training samples takes what was heard (``heard_text`` of the file) as its text,
@@ -288,7 +290,7 @@ class MERDataModule(LightningDataModule):
     def _under(self, condition: Condition, batch: Batch) -> Batch:
         if condition.pattern is None:
             return batch
-        return condition.pattern(batch, self.spec, derive_key(self.seed, condition.split, condition.pattern))
+        return condition.pattern(batch, self.spec, derive_key(self.seed, condition.split, condition.pattern.draws))
 
     def _loader(self, split: str, source: str | None = None, shuffle: bool = False) -> DataLoader[Batch]:
         dataset = self.dataset(split, source)
@@ -298,11 +300,13 @@ class MERDataModule(LightningDataModule):
 
     def _dataloader(self, dataset: SplitDataset, shuffle: bool = False) -> DataLoader[Batch]:
         draws = self._draws() if shuffle else None
-        order: DialogueBatches | WeightedBatches | None = None
+        order: DialogueBatches | LengthBatches | WeightedBatches | None = None
         if draws is not None:
             order = self._weighted(draws, dataset)
         elif self.batches == "dialogues":
             order = self._dialogues(dataset, shuffle)
+        elif self.batches == "lengths" if shuffle else self._any_order():
+            order = self._lengths(dataset, shuffle)
         largest = min(self.batch_size, len(dataset)) if order is None else max(self.batch_size, *order.sizes)
         check_shared_memory(self.num_workers, largest * dataset.sample_bytes)
         return ResumableLoader(
@@ -328,6 +332,21 @@ class MERDataModule(LightningDataModule):
         processes, rank = trainer.world_size, trainer.global_rank
         return DialogueBatches(rows, self.batch_size, shuffle, global_seed() or 0, processes, rank)
 
+    def _any_order(self) -> bool:
+        """Whether an evaluation may read samples in the order of lengths: it gains by it, and reads all of them."""
+        trainer: Any = self.trainer
+        if trainer is None or self._keeps_padding() or trainer.predicting or trainer.overfit_batches:
+            return False
+        part = trainer.limit_test_batches if trainer.testing else trainer.limit_val_batches
+        return isinstance(part, float) and part == 1.0  # else whoever asks for a part means the first of the file
+
+    def _lengths(self, dataset: SplitDataset, shuffle: bool) -> LengthBatches:
+        trainer: Any = self.trainer
+        processes, rank = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
+        if shuffle and trainer is not None and trainer.overfit_batches:
+            raise MERError("overfit_batches takes samples as they come, not by length; set data.batches: samples")
+        return LengthBatches(by_length(dataset), self.batch_size, shuffle, global_seed() or 0, processes, rank)
+
     def _draws(self) -> TrainDraws | None:
         """How the model that is trained wants its samples drawn; None for each of them once."""
         model: Any = getattr(getattr(self.trainer, "lightning_module", None), "model", None)
@@ -337,8 +356,8 @@ class MERDataModule(LightningDataModule):
     def _weighted(self, draws: TrainDraws, dataset: SplitDataset) -> WeightedBatches:
         trainer: Any = self.trainer
         name = trainer.lightning_module.model.name
-        if self.batches == "dialogues" or getattr(trainer, "overfit_batches", False):
-            taken = "data.batches: dialogues" if self.batches == "dialogues" else "overfit_batches"
+        if self.batches != "samples" or getattr(trainer, "overfit_batches", False):
+            taken = f"data.batches: {self.batches}" if self.batches != "samples" else "overfit_batches"
             raise MERError(
                 f"{name} draws training samples one by one, and {taken} takes them as they are; set draw: false, so"
                 f" that the loss is weighted instead"
@@ -385,9 +404,12 @@ class MERDataModule(LightningDataModule):
         if self._in_training is not None and self.trainer is not None and self.trainer.training:
             batch = self._in_training(batch, self.trainer.current_epoch)
         # Cut on the CPU: finding the longest sample would make a GPU wait.
+        return batch if self._keeps_padding() else batch.trim()
+
+    def _keeps_padding(self) -> bool:
+        """Whether the model, as far as one is there, needs the padding that no sample of a batch does."""
         model = getattr(self.trainer, "lightning_module", None)
-        keep = model is None or getattr(getattr(model, "model", None), "fixed_length", True)
-        return batch if keep else batch.trim()
+        return model is None or bool(getattr(getattr(model, "model", None), "fixed_length", True))
 
     @override
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:

@@ -19,7 +19,7 @@ from mer_zoo.errors import MERError
 
 __all__ = ["BatchKind", "DialogueBatches", "check_dialogues", "dealt_out", "first_fit", "rows_of_dialogues"]
 
-BatchKind = Literal["samples", "dialogues"]
+BatchKind = Literal["samples", "dialogues", "lengths"]
 ROOM = 1.1  # batches for each that is needed, so that chance has some room
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,8 +15,9 @@ from typing_extensions import Self, override
 from mer_zoo.batch import DataSpec
 from mer_zoo.errors import MERError
 from mer_zoo.functional.padding import left_align, undo_left_align
+from mer_zoo.layers.text_states import TextStates
 
-__all__ = ["EMBEDDING_DIM", "TextEncoder", "TextEncoderSpec", "build_text_encoder"]
+__all__ = ["EMBEDDING_DIM", "TextEncoder", "TextEncoderSpec", "build_text_encoder", "remember_texts"]
 
 EMBEDDING_DIM = 64  # width of the trained embedding of token ids where no encoder is asked for
 TextEncoderSpec = str | dict[str, Any] | PretrainedConfig | None
@@ -64,6 +66,7 @@ class TextEncoder(nn.Module):
         if getattr(self.model, "pooler", None) is not None:
             self.model.pooler = None
         self.embedding_dim = int(self.model.config.hidden_size)
+        self.states: TextStates | None = None  # of texts read before, while the weights stay as they are
         self.frozen = frozen
         if frozen:
             self.model.requires_grad_(False).eval()
@@ -105,12 +108,21 @@ class TextEncoder(nn.Module):
         ids, real, order = left_align(ids, mask)
         entering = nullcontext() if embedded is None else self._entering(left_align(embedded, mask)[0])
         with torch.set_grad_enabled(torch.is_grad_enabled() and not (self.frozen and embedded is None)), entering:
-            found = self.model(input_ids=ids, attention_mask=real.long(), output_hidden_states=layers > 1)
-            states: Tensor = found.last_hidden_state
-            if layers > 1:
-                states = torch.cat([states, *reversed(found.hidden_states[-layers:-1])], -1)
+            if self.states is not None and embedded is None and self._repeats():
+                states = self.states(ids, real, partial(self._read, layers=layers), keep_padding, layers)
+            else:
+                states = self._read(ids, real, layers)
         states = undo_left_align(states, order)
         return states if keep_padding else states * mask[..., None]
+
+    def _read(self, ids: Tensor, real: Tensor, layers: int) -> Tensor:
+        found = self.model(input_ids=ids, attention_mask=real.long(), output_hidden_states=layers > 1)
+        states: Tensor = found.last_hidden_state
+        return states if layers == 1 else torch.cat([states, *reversed(found.hidden_states[-layers:-1])], -1)
+
+    def _repeats(self) -> bool:
+        """Whether a text that is read twice has the same states, which nobody wants a gradient of."""
+        return not (torch.is_grad_enabled() or self.model.training or torch.compiler.is_compiling())
 
     @contextmanager
     def _entering(self, embedded: Tensor) -> Iterator[None]:
@@ -120,6 +132,22 @@ class TextEncoder(nn.Module):
             yield
         finally:
             handle.remove()
+
+
+def remember_texts(model: nn.Module, wanted: bool = True, trained: bool = True) -> None:
+    """Let text encoders keep the states of the texts that they read, or forget them.
+
+    Args:
+        model: Whatever contains the encoders.
+        wanted: Whether states are kept from now on; those of before are forgotten in any case.
+        trained: Whether encoders whose weights are trained keep them, too, which is right while nobody trains them.
+
+    Example:
+        >>> remember_texts(torch.nn.Linear(1, 1))
+    """
+    for part in model.modules():
+        if isinstance(part, TextEncoder):
+            part.states = TextStates() if wanted and (trained or part.frozen) else None
 
 
 def build_text_encoder(spec: DataSpec, options: TextEncoderSpec) -> TextEncoder | None:

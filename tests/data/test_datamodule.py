@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from toys import MeanNet
 from typing_extensions import override
 
 from mer_zoo.backbones import LFLSTM
+from mer_zoo.batch import MODALITIES
 from mer_zoo.cli import main as cli
 from mer_zoo.data import RMFM, SMM, Condition, loader
 from mer_zoo.data.datamodule import IEMOCAP, MOSEI, MOSI, MERDataModule, SyntheticMER
@@ -221,6 +223,16 @@ def test_predict_reads_the_first_test_split_by_default() -> None:
 def test_robustness_covers_every_rate() -> None:
     names = [condition.name for condition in SyntheticMER(SMALL, conditions="robustness").conditions]
     assert names == ["iid", *(f"RMFM {rate / 10}" for rate in range(1, 11))]
+
+
+@pytest.mark.parametrize("pattern", ["RMFM", "TraditionalRMFM", "RMM"])
+def test_what_is_missing_at_a_rate_is_missing_at_every_larger_one(pattern: str) -> None:
+    data = SyntheticMER(SMALL, conditions=f"robustness:{pattern}")
+    views = [next(iter(data.condition_source(condition))) for condition in data.conditions]
+    for less, more in pairwise(views):
+        for name in MODALITIES:
+            assert not (more.modality(name).observed & ~less.modality(name).observed).any()
+    assert views[-1].audio.observed.sum() == 0 < views[5].audio.observed.sum() < views[0].audio.observed.sum()
 
 
 def test_conditions_that_do_not_suit_the_data_fail_early(corpus_files: dict[str, Path]) -> None:

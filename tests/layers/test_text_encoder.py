@@ -11,7 +11,8 @@ from transformers import BertConfig
 
 from mer_zoo.batch import Batch, DataSpec
 from mer_zoo.errors import MERError
-from mer_zoo.layers.text_encoder import TextEncoder, build_text_encoder
+from mer_zoo.layers.text_encoder import TextEncoder, build_text_encoder, remember_texts
+from mer_zoo.layers.text_states import TextStates
 from mer_zoo.task import SentimentClassification
 
 TINY = {**TINY_BERT, "vocab_size": 210}
@@ -122,3 +123,63 @@ def test_every_form_of_a_configuration() -> None:
 def test_encoders_that_do_not_fit(options: dict[str, Any], message: str) -> None:
     with pytest.raises(MERError, match=message):
         build_text_encoder(TOKENS, options)
+
+
+class Counted(TextEncoder):
+    """Counts the token states that it computes."""
+
+    computed = 0
+
+    def _read(self, ids: torch.Tensor, real: torch.Tensor, layers: int) -> torch.Tensor:
+        self.computed += ids.numel()
+        return super()._read(ids, real, layers)
+
+
+@pytest.mark.parametrize("keep_padding", [False, True])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_texts_that_were_read_are_not_read_again(keep_padding: bool, layers: int) -> None:
+    encoder = Counted(config={**TINY, "num_hidden_layers": 2}).eval()
+    rows = [[0, 101, 150, 151, 102], [101, 151, 102, 0, 0], [101, 150, 151, 102, 0], [0, 0, 0, 0, 0]]
+    ids = torch.tensor(rows)
+
+    def read(ids: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            states: torch.Tensor = encoder(ids, ids > 0, keep_padding=keep_padding, layers=layers)
+        return states
+
+    expected, again = read(ids), read(ids.flip(0))
+    encoder.computed = 0
+    remember_texts(encoder)
+    torch.testing.assert_close(read(ids), expected, atol=1e-6, rtol=0)
+    assert 0 < encoder.computed <= 3 * 5  # one of the three texts stands there twice
+    encoder.computed = 0
+    torch.testing.assert_close(read(ids.flip(0)), again, atol=1e-6, rtol=0)
+    torch.testing.assert_close(read(ids[1:2]), expected[1:2], atol=1e-6, rtol=0)
+    assert encoder.computed == 0
+    with torch.no_grad():
+        encoder(ids, ids > 0, layers=layers, keep_padding=not keep_padding)
+    assert encoder.computed > 0
+    remember_texts(encoder, wanted=False)
+    assert torch.equal(read(ids), expected)
+
+
+def test_states_are_not_kept_while_weights_move_or_beyond_the_budget() -> None:
+    ids = torch.tensor([[101, 150, 102], [101, 151, 102]])
+    encoder = Counted(config=TINY).eval()
+    remember_texts(encoder, trained=False)
+    assert encoder.states is None
+    encoder.states = TextStates(budget=3 * encoder.embedding_dim * 4)  # one text
+    for expected in (6, 9):
+        with torch.no_grad():
+            encoder(ids, ids > 0)
+        assert encoder.computed == expected
+    encoder(ids, ids > 0).sum().backward()  # with gradients all are read
+    assert encoder.computed == 15
+    encoder.train()
+    with torch.no_grad():
+        encoder(ids, ids > 0)  # as in dropout
+    assert encoder.computed == 21
+    frozen = Counted(config=TINY, frozen=True).train()
+    remember_texts(frozen, trained=False)
+    assert torch.equal(frozen(ids, ids > 0), frozen(ids, ids > 0))
+    assert frozen.computed == 6
