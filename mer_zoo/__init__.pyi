@@ -98,6 +98,7 @@ from .wrappers import (
     RWG as RWG,
     CausalMER as CausalMER,
     GroupDRO as GroupDRO,
+    MulDeF as MulDeF,
     PropensityWeighting as PropensityWeighting,
 )
 

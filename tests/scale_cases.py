@@ -26,10 +26,24 @@ from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.model import Backbone
 from mer_zoo.module import MERModule
 from mer_zoo.task import Task
-from mer_zoo.wrappers import CLUE, CUMDF, DFR, GEAR, JTT, MACI, MSSD, RWG, CausalMER, GroupDRO, PropensityWeighting
+from mer_zoo.wrappers import (
+    CLUE,
+    CUMDF,
+    DFR,
+    GEAR,
+    JTT,
+    MACI,
+    MSSD,
+    RWG,
+    CausalMER,
+    GroupDRO,
+    MulDeF,
+    PropensityWeighting,
+)
 
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 SMALL_CLUE = partial(CLUE, lstm_dim=4, dim=8)
+SMALL_MULDEF = partial(MulDeF, heads=2, dim=8, gru_dim=4)
 SMALL_GEAR = partial(GEAR, dim=8, branch_dim=8, swap_epochs=1)
 
 
@@ -62,6 +76,7 @@ WRAPPED = {
     "CausalMER(MulT)": Case("MulT", (CausalMER,)),
     "MACI(MulT)": Case("MulT", (MACI,)),
     "CLUE(MulT)": Case("MulT", (SMALL_CLUE,)),
+    "MulDeF(MulT)": Case("MulT", (SMALL_MULDEF,)),
     "GEAR(MulT)": Case("MulT", (SMALL_GEAR,)),
     "MSSD(MulT)": Case("MulT", (MSSD,)),
     "MSSD(MulT), one step": Case("MulT", (partial(MSSD, two_stage=False),)),

@@ -16,10 +16,10 @@ from zoo_cases import (
     SPECS,
     TASKS,
     TINY,
-    WRAPPERS,
     build,
     combinations,
     nest,
+    pairs,
     refusal,
 )
 
@@ -31,7 +31,7 @@ from mer_zoo.model import Model, Wrapper
 from mer_zoo.training.param_groups import group_parameters
 
 ALL_TASKS, ALL_SPECS = list(TASKS), list(SPECS)
-WORKS = [(b, w) for b in BACKBONES for w in WRAPPERS if refusal(b, w) is None]
+WORKS = [(b, w) for b, w in pairs() if refusal(b, w) is None]
 
 
 def test_every_backbone_has_a_tiny_size() -> None:

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 from toys import loss_of
-from zoo_cases import BACKBONES, READS_PADDING, SPECS, TASKS, WRAPPERS, build, combinations, refusal
+from zoo_cases import READS_PADDING, SPECS, TASKS, build, combinations, pairs, refusal
 
 import mer_zoo.backbones
 from mer_zoo.batch import MODALITIES, Batch, Modality
 from mer_zoo.model import Model
 
-WORKS = [(b, w) for b in BACKBONES for w in WRAPPERS if refusal(b, w) is None]
+WORKS = [(b, w) for b, w in pairs() if refusal(b, w) is None]
 EVERY_SPEC = [(b, w, s) for b, w, _, s in combinations(["three"], list(SPECS))]
 FREE = [(b, w) for b, w in WORKS if not READS_PADDING & {b, w}]
 

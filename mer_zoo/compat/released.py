@@ -31,6 +31,7 @@ from mer_zoo.compat.misa import MISA
 from mer_zoo.compat.mmin import IFMMIN, MMIN
 from mer_zoo.compat.mmsa import MMSA
 from mer_zoo.compat.mplmm import MPLMM
+from mer_zoo.compat.muldef import MULDEF
 from mer_zoo.compat.mult import MULT
 from mer_zoo.compat.selfmm import SELFMM
 from mer_zoo.compat.tfrnet import TFRNET
@@ -55,7 +56,7 @@ SOURCES: dict[str, KeyMap] = {
 }
 SOURCES |= {"mmsa": MMSA, "cubemlp": CUBEMLP, "glomo": GLOMO, "dicmor": DICMOR, "mctn": MCTN, "gcnet": GCNET}
 SOURCES |= {"tfrnet": TFRNET, "imder": IMDER, "mmin": MMIN, "ifmmin": IFMMIN, "mfm": MFM}
-SOURCES |= {"dcca": DCCA, "dccae": DCCA, "mctn_multibench": MULTIBENCH}
+SOURCES |= {"muldef": MULDEF, "dcca": DCCA, "dccae": DCCA, "mctn_multibench": MULTIBENCH}
 
 
 @dataclass(frozen=True)

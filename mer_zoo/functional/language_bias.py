@@ -20,7 +20,7 @@ from torch import Tensor
 from mer_zoo.functional.precision import widen
 from mer_zoo.functional.variants import Variant
 
-__all__ = ["BiasWords", "bias_words", "counterfactual_ids", "debias", "intervened", "split_words"]
+__all__ = ["BiasWords", "bias_words", "counterfactual_ids", "debias", "intervened", "split_words", "uneven_words"]
 
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
 
@@ -88,6 +88,31 @@ def bias_words(
         variation = _fill_forward(_variation(counts[:, [0, 2]] if num_classes == 3 else counts))
     top = order[variation[order] >= threshold][:num_words]  # NaN, of a word without a variation, is not kept
     return BiasWords(words[top], total[top], variation[top])
+
+
+def uneven_words(ids: Tensor, classes: Tensor, num_classes: int, least: int) -> BiasWords:
+    """Find the frequent words whose counts differ between the classes at all, MulDeF's rule.
+
+    Args:
+        ids: (M,) token ids.
+        classes: (M,) class of the sample that each token stands in; -1 for one that counts as none, such as neutral
+            where there are two classes.
+        num_classes: Number of classes.
+        least: Fewest occurrences of a word, in samples of any class or none.
+
+    Returns:
+        Every such word.
+
+    Example:
+        >>> ids, classes = torch.tensor([7, 8, 7, 9, 9, 8]), torch.tensor([0, 0, 1, 1, -1, 0])
+        >>> uneven_words(ids, classes, 2, least=2)
+        BiasWords(ids=tensor([8, 9]), total=tensor([2, 2]), variation=tensor([1., 1.], dtype=torch.float64))
+    """
+    words, counts = _class_counts(ids, classes + 1, num_classes + 1)
+    total, variation = counts.sum(1), _variation(counts[:, 1:])
+    order = total.argsort(descending=True, stable=True)
+    found = order[(total[order] >= least) & (variation[order] > 0)]  # NaN, of a word without a variation, is not above
+    return BiasWords(words[found], total[found], variation[found])
 
 
 def _class_counts(ids: Tensor, classes: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Two linear maps with an activation between them, alone or beside what they read."""
+"""Two linear maps with an activation between them, alone or beside what they read; more of them with layer norm."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from mer_zoo.functional.dropout import dropout
 
-__all__ = ["MLP", "ResidualBlock"]
+__all__ = ["MLP", "ResidualBlock", "normed_classifier"]
 
 
 class MLP(nn.Module):
@@ -82,3 +82,23 @@ class ResidualBlock(nn.Module):
         inner = F.relu(self.fc1(x))
         mapped = self.fc2(dropout(inner, self.dropout, self.training))
         return x + mapped if self.adds_input else mapped, inner
+
+
+def normed_classifier(input_dim: int, dim: int, outputs: int, depth: int = 3) -> nn.Sequential:
+    """``depth`` linear layers, each with ReLU and then layer norm, and a linear layer behind them.
+
+    Args:
+        input_dim: Width of the input.
+        dim: Width between the layers.
+        outputs: Number of logits.
+        depth: How many layers stand before the last.
+
+    Example:
+        >>> import torch
+        >>> normed_classifier(4, 8, 3)(torch.zeros(2, 4)).shape
+        torch.Size([2, 3])
+    """
+    layers: list[nn.Module] = []
+    for width in [input_dim, *[dim] * (depth - 1)]:
+        layers += [nn.Linear(width, dim), nn.ReLU(), nn.LayerNorm(dim)]
+    return nn.Sequential(*layers, nn.Linear(dim, outputs))

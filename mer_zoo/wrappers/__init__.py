@@ -9,7 +9,21 @@ from mer_zoo.wrappers.groupdro import GroupDRO
 from mer_zoo.wrappers.jtt import JTT
 from mer_zoo.wrappers.maci.wrapper import MACI
 from mer_zoo.wrappers.mssd import MSSD
+from mer_zoo.wrappers.muldef.wrapper import MulDeF
 from mer_zoo.wrappers.propensityweighting import PropensityWeighting
 from mer_zoo.wrappers.rwg import RWG
 
-__all__ = ["CLUE", "CUMDF", "DFR", "GEAR", "JTT", "MACI", "MSSD", "RWG", "CausalMER", "GroupDRO", "PropensityWeighting"]
+__all__ = [
+    "CLUE",
+    "CUMDF",
+    "DFR",
+    "GEAR",
+    "JTT",
+    "MACI",
+    "MSSD",
+    "RWG",
+    "CausalMER",
+    "GroupDRO",
+    "MulDeF",
+    "PropensityWeighting",
+]

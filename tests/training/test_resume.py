@@ -29,7 +29,7 @@ from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.model import Model
 from mer_zoo.module import MERModule
 from mer_zoo.runs.folder import newest_run
-from mer_zoo.wrappers import CLUE, CUMDF, DFR, GEAR, JTT, MACI, MSSD, CausalMER, GroupDRO, PropensityWeighting
+from mer_zoo.wrappers import CLUE, CUMDF, DFR, GEAR, JTT, MACI, MSSD, CausalMER, GroupDRO, MulDeF, PropensityWeighting
 
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{text}") for text in ("the run goes on otherwise", "Checkpoint directory")
@@ -104,6 +104,7 @@ STATEFUL: dict[str, Net] = {
     "MSSD(MACI(CIDerNet))": of(CIDerNet, MACI, MSSD),
     "CUMDF(CUMDFNet)": of(CUMDFNet, CUMDF, out_dropout=0.1),
     "CLUE": of(LFLSTM, partial(CLUE, lstm_dim=4, dim=8)),
+    "MSSD(MulDeF)": of(LFLSTM, partial(MulDeF, heads=2, dim=8, gru_dim=4), MSSD),
     "CausalMER(GEAR)": of(LFLSTM, partial(GEAR, dim=8, branch_dim=8, swap_epochs=1), CausalMER),
     "PropensityWeighting": of(LFLSTM, PropensityWeighting),
     "GroupDRO": of(LFLSTM, partial(GroupDRO, step_size=1.0, min_group=1)),

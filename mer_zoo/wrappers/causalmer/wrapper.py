@@ -73,6 +73,7 @@ from mer_zoo.model import Model, Shown, Wrapper, check_final_logits
 from mer_zoo.options import check_choice, check_weights
 from mer_zoo.scores import Scores, keep_inner
 from mer_zoo.wrappers.causalmer.branches import AlbertBranch, BranchKind, build_branches, reads_mask
+from mer_zoo.wrappers.subtraction import check_subtracts_once
 
 __all__ = ["CausalMER"]
 
@@ -143,6 +144,7 @@ class CausalMER(Wrapper):
                 "task with classes, such as seven"
             )
         check_final_logits("CausalMER", backbone)
+        check_subtracts_once(self, backbone)
         check_choice("CausalMER", "fusion", fusion, get_args(Fusion))
         check_choice("CausalMER", "variant", variant, get_args(Variant))
         if len(nde_weights) != len(MODALITIES):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 from typing_extensions import override
 
+from mer_zoo.layers.mlp import normed_classifier
 from mer_zoo.layers.recurrent import BiLSTMEncoder
 
 __all__ = ["TextBranch"]
-
-_LAYERS = 3
 
 
 class TextBranch(nn.Module):
@@ -30,11 +29,7 @@ class TextBranch(nn.Module):
     def __init__(self, input_dim: int, outputs: int, lstm_dim: int = 64, dim: int = 128) -> None:
         super().__init__()
         self.encoder = BiLSTMEncoder(input_dim, lstm_dim)
-        widths = [4 * lstm_dim, *[dim] * _LAYERS]
-        layers: list[nn.Module] = []
-        for width in widths[:-1]:
-            layers += [nn.Linear(width, dim), nn.ReLU(), nn.LayerNorm(dim)]
-        self.classifier = nn.Sequential(*layers, nn.Linear(dim, outputs))
+        self.classifier = normed_classifier(4 * lstm_dim, dim, outputs)
 
     @override
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:

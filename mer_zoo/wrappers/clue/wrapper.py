@@ -68,6 +68,7 @@ from mer_zoo.model import Model, Shown, Wrapper, check_final_logits
 from mer_zoo.options import check_choice, check_weights
 from mer_zoo.scores import Scores, keep_inner
 from mer_zoo.wrappers.clue.text_branch import TextBranch
+from mer_zoo.wrappers.subtraction import check_subtracts_once
 
 __all__ = ["CLUE"]
 
@@ -127,6 +128,7 @@ class CLUE(Wrapper):
     ) -> None:
         super().__init__(backbone)
         _check_inner(backbone)
+        check_subtracts_once(self, backbone)
         check_choice("CLUE", "fusion", fusion, get_args(TextFusion))
         weights = {"main_weight": main_weight, "text_weight": text_weight, "divergence_weight": divergence_weight}
         check_weights("CLUE", weights)

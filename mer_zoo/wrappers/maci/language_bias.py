@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from mer_zoo.batch import Batch, DataSpec, Modality
+from mer_zoo.batch import Batch, DataSpec
 from mer_zoo.confounding.strength import Selection, Strength
 from mer_zoo.errors import MERError
 from mer_zoo.functional.deconfounding import TAUS
 from mer_zoo.functional.language_bias import bias_words, counterfactual_ids
 from mer_zoo.functional.variants import Variant
+from mer_zoo.wrappers.kept_words import special_ids, with_ids
 
 __all__ = ["LanguageBias"]
 
@@ -46,8 +47,7 @@ class LanguageBias(Strength):
         self, spec: DataSpec, problems: Sequence[int], num_words: int, selection: Selection, fixed_tau: float
     ) -> None:
         super().__init__("MACI", "tau", problems, selection, fixed_tau, TAUS)
-        self.special = (spec.pad_id, spec.unk_id, spec.cls_id, spec.sep_id, spec.mask_id)
-        self.mask_id, self.num_words = spec.mask_id, num_words
+        self.special, self.mask_id, self.num_words = special_ids(spec), spec.mask_id, num_words
         self.register_buffer("on", torch.tensor(False))
         self.register_buffer("words", torch.full((*problems, num_words), -1))
 
@@ -84,9 +84,9 @@ class LanguageBias(Strength):
         rows = self.words.view(-1, self.num_words)
         texts = torch.stack([counterfactual_ids(ids, row, self.special, self.mask_id) for row in rows])
         if len(texts) == 1:  # looking for equal texts would make a GPU wait
-            return [batch.replace(text=_with_ids(batch.text, ids, texts[0]))], [0]
+            return [batch.replace(text=with_ids(batch.text, ids, texts[0]))], [0]
         distinct, which = torch.unique(texts, dim=0, return_inverse=True)
-        return [batch.replace(text=_with_ids(batch.text, ids, changed)) for changed in distinct], which.tolist()
+        return [batch.replace(text=with_ids(batch.text, ids, changed)) for changed in distinct], which.tolist()
 
     @property
     @override
@@ -98,10 +98,3 @@ class LanguageBias(Strength):
         if not self.is_on:
             return ["MACI removed the label bias only: the language was switched off, or there were no token ids"]
         return super().notes()
-
-
-def _with_ids(text: Modality, ids: Tensor, changed: Tensor) -> Modality:
-    """The text with other token ids; features of those that differ become zero vectors."""
-    if text.is_tokens:
-        return text.replace(x=changed)
-    return text.replace(x=text.x.masked_fill((changed != ids)[..., None], 0.0), token_ids=changed)
