@@ -82,6 +82,8 @@ def tell(result: Extraction, dest: Path) -> None:
         result: What became of them.
         dest: The file of their features.
     """
+    for note in result.notes:
+        sys.stderr.write(f"{shown(note)}\n")
     for clip, fault in (result.failed + result.faulty)[:TOLD]:
         place = f"{shown(clip.place)}, " if clip.place else ""
         sys.stderr.write(f"{place}{shown(clip.id)}: {shown(fault)}\n")
@@ -127,7 +129,9 @@ def _parser() -> argparse.ArgumentParser:
         "dest", type=Path, help="the pickle to make, such as features.pkl; a name without an ending makes a store"
     )
     parser.add_argument("--text", default="hash", help=f"hash (no weights), minilm, {NAMES} (default: hash)")
-    parser.add_argument("--audio", default="mel", help=f"mel (no weights), {NAMES} (default: mel)")
+    parser.add_argument(
+        "--audio", default="mel", help=f"mel (no weights), egemaps (by openSMILE), {NAMES} (default: mel)"
+    )
     parser.add_argument(
         "--vision", default="frame", help=f"frame (no weights), landmarks (of a face), {NAMES} (default: frame)"
     )

@@ -26,6 +26,7 @@ class Clip:
         video: The recording that it is of; empty where that is not known.
         labels: Values by the names of their columns, as they are written.
         place: Where it was listed, for messages, as ``row 4``.
+        faults: What is wrong with how it was listed, one sentence each.
 
     Example:
         >>> Clip(Path("hello.mp4")).id
@@ -42,6 +43,7 @@ class Clip:
     video: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     place: str = ""
+    faults: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.id:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mer_zoo.clips.clip import Clip, ClipFeatures
 from mer_zoo.clips.extractor import Extractor
 from mer_zoo.clips.labels import Labelling, read_labelling
-from mer_zoo.clips.listing import SplitBy, list_clips, with_splits
+from mer_zoo.clips.listing import SplitBy, list_clips, notes_on, with_splits
 from mer_zoo.clips.output import write_corpus
 from mer_zoo.clips.parts import Parts
 from mer_zoo.clips.settings import Settings
@@ -33,11 +33,13 @@ class Extraction:
         sound: How many have no fault.
         faulty: Clips with what is wrong with them.
         failed: Clips that are not in the file, with the reason.
+        notes: What is to be told of the list itself, one sentence each.
     """
 
     sound: int = 0
     faulty: list[tuple[Clip, str]] = field(default_factory=list)
     failed: list[tuple[Clip, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
@@ -98,6 +100,7 @@ def extract(
     beside = settings.speech is not None and settings.speech.beside
     parts = Parts(dest.with_name(f"{dest.name}.parts"), specs, settings.longest, beside)
     result = _extract_all(clips, parts, settings, labelling, processes, progress, lengths or {})
+    result.notes += notes_on(source)
     lost = {clip.id for clip, _ in result.failed}
     kept = [clip for clip in clips if clip.id not in lost]
     if kept:
@@ -154,7 +157,7 @@ def _refusal(clip: Clip, labelling: Labelling) -> str:
 
 
 def _sort_in(result: Extraction, clip: Clip, found: ClipFeatures, lengths: Mapping[str, int]) -> None:
-    faults = list(found.faults)
+    faults = [*clip.faults, *found.faults]
     for key, x in found.features.items():
         if len(x) > lengths.get(key, len(x)):
             faults.append(f"its {key} has {len(x)} steps, of which the model takes the first {lengths[key]}")

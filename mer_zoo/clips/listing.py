@@ -13,29 +13,21 @@ from pathlib import Path
 from typing import Literal
 
 from mer_zoo.clips.clip import Clip
+from mer_zoo.clips.columns import columns_of
 from mer_zoo.clips.media import SUFFIXES
 from mer_zoo.data.corpus.checks import MAX_ID, MAX_SAMPLES, NOT_IN_IDS, NOT_IN_TEXT, SPLIT_NAME
 from mer_zoo.data.files.splits import ALIASES
-from mer_zoo.data.files.tables import COLUMNS as TABLE_COLUMNS
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import read_regular
 
-__all__ = ["SplitBy", "list_clips", "with_splits"]
+__all__ = ["SplitBy", "list_clips", "notes_on", "with_splits"]
 
 SplitBy = Literal["video", "speaker", "clip"]
 
 TABLE = "labels.csv"
 LARGEST = 64 * 2**20
 SHARES = {"train": 0.7, "valid": 0.1, "test": 0.2}
-COLUMNS = {
-    "path": ("path", "file_path", "media"),
-    "start": ("start", "start_time", "begin"),
-    "end": ("end", "end_time", "stop"),
-    "text": TABLE_COLUMNS["raw_text"],
-    **{key: TABLE_COLUMNS[key] for key in ("id", "split", "speaker", "video")},
-}
-SINGLE_LABELS = {"label": TABLE_COLUMNS["label"], "class": TABLE_COLUMNS["classes"]}
-EMOTION = "label_"  # in front of the name of an emotion, or of text, audio, vision for labels of one modality
+PICTURES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")  # endings of what may have a picture
 
 
 def list_clips(source: Path) -> list[Clip]:
@@ -65,12 +57,7 @@ def list_clips(source: Path) -> list[Clip]:
     if source.is_dir():
         files = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         table = source / TABLE
-        if table.is_file():
-            clips = _rows(table, {name: path for path in files for name in (path.name, path.stem)})
-            told = {clip.path for clip in clips}
-            clips += [Clip(path, place=f"{TABLE} has no row for it") for path in files if path not in told]
-        else:
-            clips = [Clip(path, _id_of(path.relative_to(source))) for path in files]
+        clips = _in_folder(table, files) if table.is_file() else _alone(source, files)
     elif source.suffix.lower() in SUFFIXES:
         clips = [Clip(source)]
     else:
@@ -81,6 +68,69 @@ def list_clips(source: Path) -> list[Clip]:
     return clips
 
 
+def notes_on(source: Path) -> list[str]:
+    """What is to be told of a source beside its clips.
+
+    Args:
+        source: As :func:`list_clips` takes it.
+
+    Returns:
+        A sentence on columns that nothing reads, where there are some.
+    """
+    table = source / TABLE if source.is_dir() else source
+    if table.suffix.lower() in SUFFIXES or not table.is_file():
+        return []
+    first = next(csv.reader(io.StringIO(_text(table), newline="")), [])
+    unread = columns_of(first, str(table)).unread
+    return [f"{table.name}: nothing reads {', '.join(unread)}"] if unread else []
+
+
+def _alone(source: Path, files: Sequence[Path]) -> list[Clip]:
+    """A clip for each recording of a folder."""
+    beside = _beside(files)
+    left_out = {path for others in beside.values() for path in others}
+    return [
+        Clip(path, _id_of(path.relative_to(source)), faults=_told(beside.get(path, ())))
+        for path in files
+        if path not in left_out
+    ]
+
+
+def _in_folder(table: Path, files: Sequence[Path]) -> list[Clip]:
+    """The clips of the table of a folder, and the recordings that it does not tell of."""
+    beside = _beside(files)
+    named = {name: path for path in files for name in (path.name, path.stem)}
+    named |= {path.stem: path for path in beside}
+    clips = _rows(table, named)
+    told = {clip.path for clip in clips}
+    partner = {path: {kept, *others} - {path} for kept, others in beside.items() for path in (kept, *others)}
+    clips = [replace(clip, faults=_told(sorted(partner.get(clip.path, set()) - told))) for clip in clips]
+    told |= {path for one in told for path in partner.get(one, ())}
+    told |= {path for others in beside.values() for path in others}
+    return clips + [
+        Clip(path, place=f"{TABLE} has no row for it", faults=_told(beside.get(path, ())))
+        for path in files
+        if path not in told
+    ]
+
+
+def _beside(files: Iterable[Path]) -> dict[Path, list[Path]]:
+    """Recordings with pictures, and those of sound alone that have their name beside them."""
+    named: dict[Path, list[Path]] = {}
+    for path in files:
+        named.setdefault(path.with_suffix(""), []).append(path)
+    found = {}
+    for same in named.values():
+        seen = [path for path in same if path.suffix.lower() in PICTURES]
+        if len(seen) == 1 and len(same) > 1:
+            found[seen[0]] = [path for path in same if path != seen[0]]
+    return found
+
+
+def _told(left_out: Iterable[Path]) -> tuple[str, ...]:
+    return tuple(f"{path.name} has the same name, and is left out" for path in left_out)
+
+
 def _id_of(path: Path) -> str:
     """The name of a file as an id, in which line ends and the like have no place."""
     return NOT_IN_IDS.sub("_", ".".join(path.with_suffix("").parts))
@@ -89,24 +139,18 @@ def _id_of(path: Path) -> str:
 def _rows(table: Path, files: dict[str, Path]) -> list[Clip]:
     rows = csv.DictReader(io.StringIO(_text(table), newline=""), strict=True)
     try:
-        names = [re.sub(r"\W+", "_", str(name).strip().lower()).strip("_") for name in rows.fieldnames or []]
-        twice = next((name for name in names if name and names.count(name) > 1), None)
-        if twice is not None:
-            raise MERError(f"{table} has two columns {twice}; leave one of them out")
-        written = dict(zip(names, rows.fieldnames or [], strict=True))
-        columns = {key: written[name] for key, names in COLUMNS.items() for name in names if name in written}
-        labels = {key: written[name] for key, names in SINGLE_LABELS.items() for name in names if name in written}
-        labels |= {key: name for key, name in written.items() if key.startswith(EMOTION)}
-        if "path" not in columns and not (files and "id" in columns):
-            raise MERError(f"{table} has no column path; add one with the file of each clip{_hint(written.values())}")
+        written = [str(name) for name in rows.fieldnames or []]
+        columns = columns_of(written, str(table))
+        if "path" not in columns.known and not (files and "id" in columns.known):
+            raise MERError(f"{table} has no column path; add one with the file of each clip{_hint(written)}")
         clips = []
         for number, row in enumerate(rows, 2):
             if number > MAX_SAMPLES:
                 raise MERError(f"{table} has more than {MAX_SAMPLES} rows; give fewer clips at a time")
-            if None in row or any(row[name] is None for name in written.values()):
+            if None in row or any(row[name] is None for name in written):
                 raise MERError(f"{table}, row {number} has another number of columns than the first row; mend it")
-            values = {key: row[name].strip() for key, name in columns.items()}
-            own = {key: row[name].strip() for key, name in labels.items()}
+            values = {key: row[name].strip() for key, name in columns.known.items()}
+            own = {key: row[name].strip() for key, name in columns.labels.items()}
             clips.append(_clip(table, number, values, own, files))
     except csv.Error as error:
         raise MERError(f"{table}, row {rows.line_num} cannot be read as CSV ({error}); save it again") from None
@@ -181,7 +225,8 @@ def _check_ids(clips: Sequence[Clip], source: Path) -> None:
         if len(clip.id) > MAX_ID or NOT_IN_IDS.search(clip.id):
             raise MERError(f"{source}: the id of {clip.place or clip.path.name} has odd characters; rename it")
         if clip.id in seen:
-            places = " and ".join(other.place or str(other.path) for other in (seen[clip.id], clip))
+            both = (seen[clip.id], clip)
+            places = " and ".join(one.place if one.place.startswith("row ") else str(one.path) for one in both)
             raise MERError(f"{source}: {places} have the same id {clip.id!r}; give each clip its own")
         seen[clip.id] = clip
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from mer_zoo.clips import sound
 from mer_zoo.clips.encoders import SILENCE, Features
-from mer_zoo.clips.weights import WEIGHTS, weights_folder
+from mer_zoo.clips.weights import WEIGHTS, how_to_fetch, weights_folder
 from mer_zoo.errors import MERError
 from mer_zoo.feature_spec import FeatureSpec
 
@@ -67,9 +67,10 @@ class _Loaded:
                 )
         except (OSError, ValueError, KeyError, TypeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            remedy = how_to_fetch(error, self.name, self.revision or "")
             raise MERError(
-                f"{self.kind} {self.name!r} can't be loaded ({reason}); give an encoder without weights (hash, mel,"
-                " frame), none, or the folder of a pretrained one"
+                f"{self.kind} {self.name!r} can't be loaded ({reason}); {remedy}give an encoder without weights (hash,"
+                " mel, frame), none, or the folder of a pretrained one"
             ) from error
 
     def optional_part(self, what: str) -> Any:
@@ -204,23 +205,11 @@ class PretrainedSound:
 
     def encode(self, samples: Iterator[npt.NDArray[np.float32]]) -> Features:
         """See :class:`~mer_zoo.clips.encoders.SoundEncoder`."""
-        held, lead, peak = np.zeros(0, np.float32), 0, 0.0
-        found: list[Features] = []
-        for piece in samples:
-            held = np.concatenate([held, piece])
-            peak = max(peak, float(np.abs(piece).max(initial=0)))
-            while len(held) >= lead + self.body + self.context:
-                found.append(self._window(held[: lead + self.body + self.context], lead, self.body))
-                held = held[lead + self.body - self.context :]
-                lead = self.context
-        if peak < SILENCE:
-            return np.zeros((0, self.spec.dim), np.float32)
-        while len(held) > lead:
-            length = min(self.body, -(-(len(held) - lead) // self.step) * self.step)
-            found.append(self._window(held[: lead + length + self.context], lead, length))
-            held = held[max(0, lead + length - self.context) :]
-            lead = min(self.context, lead + length)
-        return np.concatenate(found)
+        found, peak = [], 0.0
+        for x, lead, length in sound.windows(samples, self.body, self.context, self.step):
+            peak = max(peak, float(np.abs(x).max(initial=0)))
+            found.append(self._window(x, lead, length))
+        return np.concatenate(found) if peak >= SILENCE else np.zeros((0, self.spec.dim), np.float32)
 
     def _window(self, x: npt.NDArray[np.float32], lead: int, length: int) -> Features:
         """Steps of ``length`` samples, of which ``lead`` stand before."""

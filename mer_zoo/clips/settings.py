@@ -23,7 +23,7 @@ LONGEST, FPS, AUDIO_RATE, FACES_FPS = 60.0, 5.0, 10.0, 2.0
 Faces = Literal["none", "mtcnn"]
 NONE: Final = "none"
 MTCNN: Final = "mtcnn"
-LANDMARKS = "landmarks"
+LANDMARKS, EGEMAPS = "landmarks", "egemaps"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Settings:
     Args:
         text: ``hash`` (no weights), ``none``, ``minilm`` (whose weights a package carries), or the name or folder of a
             pretrained encoder of Hugging Face.
-        audio: ``mel`` (no weights), ``none``, or such a name.
+        audio: ``mel`` (no weights), ``egemaps`` (by openSMILE, for which you have to install it), ``none``, or such a
+            name.
         vision: ``frame`` (no weights), ``landmarks`` (of a face), ``none``, or such a name.
         longest: Seconds of a clip that are read at most.
         fps: Pictures a second.
@@ -135,10 +136,14 @@ class Settings:
         """The encoder of sound.
 
         Raises:
-            MERError: If a pretrained one can't be loaded.
+            MERError: If a pretrained one can't be loaded, or openSMILE is not installed.
         """
         if self.audio in (NONE, "mel"):
             return None if self.audio == NONE else Mel()
+        if self.audio == EGEMAPS:
+            from mer_zoo.clips.egemaps import Egemaps  # it needs openSMILE, which the others do not
+
+            return Egemaps()
         from mer_zoo.clips.pretrained import PretrainedSound
 
         return PretrainedSound(self.audio, self.layers, self.revisions.get("audio"), self.audio_rate)

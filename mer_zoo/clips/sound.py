@@ -6,12 +6,13 @@ a worker needs no torch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DIM", "HOP", "RATE", "cepstra", "describe_sound", "mel_filters", "pitch"]
+__all__ = ["DIM", "HOP", "RATE", "cepstra", "describe_sound", "mel_filters", "pitch", "windows"]
 
 RATE = 16_000
 FRAME, HOP, FRAMES = 400, 160, 5
@@ -148,3 +149,34 @@ def describe_sound(x: Array) -> Array:
     pooled = [part.reshape(steps, FRAMES, -1).mean(1) for part in parts]
     described: Array = np.concatenate([*pooled, octaves[:, None], height[:, None]], 1).astype(np.float32)
     return described
+
+
+def windows(samples: Iterator[Array], body: int, context: int, step: int) -> Iterator[tuple[Array, int, int]]:
+    """A sound of any length in windows that overlap, so that memory does not grow with it.
+
+    Args:
+        samples: Pieces of any length.
+        body: Samples of a window that are its own, a multiple of ``step``.
+        context: Samples that it is shown before and behind, fewer at both ends of the sound.
+        step: Samples that belong together; the last window's own ones are rounded up to them.
+
+    Yields:
+        The samples of a window, how many stand before its own, and how many these are.
+
+    Example:
+        >>> pieces = iter([np.zeros(7, np.float32), np.zeros(6, np.float32)])
+        >>> [(len(x), lead, length) for x, lead, length in windows(pieces, 6, 2, 3)]
+        [(8, 0, 6), (9, 2, 6), (3, 2, 3)]
+    """
+    held, lead = np.zeros(0, np.float32), 0
+    for piece in samples:
+        held = np.concatenate([held, piece])
+        while len(held) >= lead + body + context:
+            yield held[: lead + body + context], lead, body
+            held = held[lead + body - context :]
+            lead = context
+    while len(held) > lead:
+        length = min(body, -(-(len(held) - lead) // step) * step)
+        yield held[: lead + length + context], lead, length
+        held = held[max(0, lead + length - context) :]
+        lead = min(context, lead + length)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mer_zoo.clips import sound
 from mer_zoo.clips.encoders import SILENCE
-from mer_zoo.clips.weights import WEIGHTS, weights_folder
+from mer_zoo.clips.weights import WEIGHTS, how_to_fetch, weights_folder
 from mer_zoo.clips.words import Word
 from mer_zoo.errors import MERError
 from mer_zoo.feature_spec import SpeechSpec
@@ -197,12 +197,12 @@ def _folder(library: Any, model: str) -> Path:
     try:
         return Path(library.download_model(model))
     except (OSError, ValueError, RuntimeError) as error:
-        raise _refusal(model, error) from error
+        raise _refusal(model, error, getattr(library.utils, "_MODELS", {}).get(model, model)) from error
 
 
-def _refusal(model: str, error: Exception) -> MERError:
+def _refusal(model: str, error: Exception, on_hub: str = "") -> MERError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return MERError(f"speech {model!r} can't be loaded ({reason}); give {EXAMPLES}")
+    return MERError(f"speech {model!r} can't be loaded ({reason}); {how_to_fetch(error, on_hub)}give {EXAMPLES}")
 
 
 def _fingerprint(folder: Path) -> str:

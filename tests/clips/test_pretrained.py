@@ -12,6 +12,7 @@ import transformers
 
 from mer_zoo.clips import Settings
 from mer_zoo.clips.pretrained import PretrainedPictures, PretrainedSound, PretrainedWords
+from mer_zoo.clips.speech import Hearing, Recogniser
 from mer_zoo.errors import MERError
 from mer_zoo.feature_spec import read_specs
 from mer_zoo.fields import Fields
@@ -132,3 +133,19 @@ def test_what_is_no_encoder_is_told(tmp_path: Path) -> None:
         PretrainedSound(str(made("ViT", tmp_path, **TINY, **PICTURES)))
     with pytest.raises(MERError, match="audio_rate is 7"):
         PretrainedSound(str(sound_encoder("Wav2Vec2", tmp_path / "sound")), rate=7)
+
+
+def test_offline_it_is_said_how_to_fetch_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoder or a recogniser that is not on the disk; one that there cannot be on the Hub has no such remedy."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(MERError, match="hf download nobody/bert --revision v1; give an encoder without weights"):
+        PretrainedWords("nobody/bert", revision="v1")
+    with pytest.raises(MERError, match=r"can't be loaded \(.*\); give an encoder without weights"):
+        PretrainedWords("/nowhere/at/all")
+
+
+def test_offline_it_is_said_how_to_fetch_a_recogniser(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("faster_whisper")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(MERError, match="by hf download Systran/faster-whisper-large-v1; give whisper-tiny.en"):
+        Recogniser(Hearing("large-v1"))
