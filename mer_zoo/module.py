@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from typing_extensions import Self, override
 
 from mer_zoo.batch import Batch, BatchSource, Output
-from mer_zoo.confounding import ValidationWeights, Words, WorstGroup
+from mer_zoo.confounding import ValidationWeights, WorstGroup
 from mer_zoo.data.datamodule import MERDataModule
 from mer_zoo.data.source import MappedSource
 from mer_zoo.functional.draws import global_seed
@@ -65,9 +65,9 @@ class MERModule(ResumableModule):
         scheduler_interval: Whether the scheduler steps after each ``epoch`` or each optimiser ``step``.
         monitor: Metric that a ReduceLROnPlateau scheduler follows, whichever way is better; ``auto`` is the task's.
         deconfounded: Log each validation metric, and the loss, also under weights that make label and biased words
-            independent, as ``val/..._deconfounded``. ``frequent`` and ``maci`` are the rules for these words, as
-            ``words`` of PropensityWeighting; true is ``frequent``, or whatever PropensityWeighting in the nest goes by,
-            with which they are logged without asking.
+            independent, as ``val/..._deconfounded``. ``frequent``, ``maci`` or a file say which words, as ``words`` of
+            PropensityWeighting; true is ``frequent``, or whatever PropensityWeighting in the nest goes by, with which
+            they are logged without asking.
         stop_at_nan: Stop at a training loss that is not finite, and save the ids of its batch; see :class:`LossGuard`.
         compile: Whether ``torch.compile`` compiles the networks, each at its first batch, or the name of the backend
             that does. What is saved is the same. Wrappers run as they are around a compiled network.
@@ -92,7 +92,7 @@ class MERModule(ResumableModule):
         accumulate: int = 1,
         scheduler_interval: str = "epoch",
         monitor: str = AUTO,
-        deconfounded: bool | Words = False,
+        deconfounded: bool | str = False,
         stop_at_nan: bool = True,
         compile: bool | str = False,  # noqa: A002  # the name that users know
     ) -> None:

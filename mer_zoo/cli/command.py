@@ -53,6 +53,7 @@ GROUPS = {
         "validate-data": Command("every fault of a corpus, and what makes figures doubtful", "cli.validate_data"),
         "describe": Command("statistics of a corpus as papers print them, tables and pictures", "cli.describe"),
         "convert": Command("convert a corpus to a memory-mapped store", "data.convert"),
+        "words": Command("words that go along with the label, to keep or to debias by", "cli.words"),
         "audit": Command("is this number possible? leaks in a corpus and in runs on it", "cli.audit"),
         "split": Command("new splits of a corpus that share no speaker or other group", "data.ood.by_group"),
         "split-ood": Command("new splits of a corpus, the test split out of distribution", "data.ood.resplit"),

@@ -15,7 +15,7 @@ from mer_zoo.batch import Batch, BatchSource, DataSpec
 from mer_zoo.confounding.reader import BiasSource, GroupOption, TraceReader
 from mer_zoo.confounding.report import by_problem, curve_point, sample_rows, word_rows
 from mer_zoo.confounding.spelling import name_number
-from mer_zoo.confounding.trace import PooledTrace, TrainingSplit, WordRule, Words, WordTrace, group_numbers
+from mer_zoo.confounding.trace import LISTED, PooledTrace, TrainingSplit, WordRule, Words, WordTrace, group_numbers
 from mer_zoo.errors import MERError
 from mer_zoo.functional.deconfounding import deconfounding_weights, effective_sample_size
 from mer_zoo.functional.logistic import shrunken_shares
@@ -28,7 +28,7 @@ __all__ = ["WEIGHT_LIMIT", "Propensity"]
 WEIGHT_LIMIT = 10.0
 DEFAULT_RULE = WordRule()
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-TRACES = list(product(get_args(BiasSource), get_args(Words)))
+TRACES = [*product(get_args(BiasSource), get_args(Words)), ("words", LISTED)]  # in the order of saved states
 
 
 class Propensity(nn.Module):
@@ -100,7 +100,7 @@ class Propensity(nn.Module):
         groups: GroupOption = None,
     ) -> None:
         super().__init__()
-        check_choice("Propensity", "words", rule.words, get_args(Words))
+        check_choice("Propensity", "words", rule.words, (*get_args(Words), LISTED))
         self.reader = TraceReader(spec, source, groups)
         self.task, self.rule, self.folds, self.gate = task, rule, folds, gate
         self.source, self.strength, self.largest = source, strength, largest
@@ -140,7 +140,6 @@ class Propensity(nn.Module):
         """Classes (B, *problems) of labels as they stand in a Batch."""
         return self.task.grades(target)
 
-    @torch.no_grad()
     def fit(self, train: BatchSource) -> None:
         """Fit on the training split.
 
@@ -148,12 +147,20 @@ class Propensity(nn.Module):
             MERError: If the trace is that of words, and there are neither token ids nor transcripts, or no word to
                 keep.
         """
-        split = self.reader.read(train, lambda batch: self.classes(batch.target))
+        self.fit_split(self.read(train))
+
+    def read(self, train: BatchSource) -> TrainingSplit:
+        """What the fit looks at."""
+        return self.reader.read(train, lambda batch: self.classes(batch.target))
+
+    @torch.no_grad()
+    def fit_split(self, split: TrainingSplit) -> None:
+        """Fit on what was read of a training split; see :meth:`fit`."""
         self.by_token.fill_(split.by_token)
         by_id = self.reader.groups is None
-        groups = group_numbers(split.ids) if by_id else torch.unique(torch.cat(split.words), return_inverse=True)[1]
+        groups = group_numbers(split.ids) if by_id else torch.cat(split.words).unique(return_inverse=True)[1]
         self.ids, self.target = split.ids, split.classes.view(-1, *self.shape[:-1])
-        counted = self.reader.without(self.rule.keep_words, split)
+        counted = self.reader.counted(self.rule, split)
         fits = [self._fit_problem(g, counted, groups) for g in range(split.classes.shape[1])]
         self.out_of_fold = torch.stack([fit.log_p for fit in fits], 1).view(-1, *self.shape)
         self.ess.copy_(torch.tensor(self.effective_sizes(self.strength)).view_as(self.ess))
@@ -275,12 +282,8 @@ class Propensity(nn.Module):
         problems = []
         for g, (name, fit) in enumerate(zip(self.task.problems, fits, strict=True)):
             y, num_classes, x = split.classes[:, g], self.shape[-1], None
-            found: dict[str, Any] = {
-                "name": name,
-                **fit.numbers(),
-                "open": bool(self.is_open.view(-1)[g]),
-                "prior": self.prior.view(-1, num_classes)[g].tolist(),
-            }
+            found: dict[str, Any] = {"name": name, **fit.numbers(), "open": bool(self.is_open.view(-1)[g])}
+            found["prior"] = self.prior.view(-1, num_classes)[g].tolist()
             if not self.reader.pools:
                 words = self.words.view(-1, self.width)[g].cpu()
                 x = WordTrace(split.words, y, num_classes, self.rule).count(words)
@@ -291,5 +294,5 @@ class Propensity(nn.Module):
             found["curve"] = [curve_point(x, y, num_classes, s, weights[:, g]) for s, weights in curve.items()]
             problems.append(found)
         options = {"source": self.source, "folds": self.folds, "strength": self.strength, "max_weight": self.largest}
-        options |= {"gate": self.gate, **(self.rule._asdict() if self.source == "words" else {})}
+        options |= {"gate": self.gate, **(self.rule.told() if self.source == "words" else {})}
         return {**options, "samples": len(self.target), "problems": problems}

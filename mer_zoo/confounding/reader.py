@@ -11,7 +11,7 @@ from torch import Tensor
 from mer_zoo.batch import Batch, BatchSource, DataSpec
 from mer_zoo.confounding.groups import Groups
 from mer_zoo.confounding.spelling import PADDING, holders, name_number, spell, spellings
-from mer_zoo.confounding.trace import TrainingSplit, read_split
+from mer_zoo.confounding.trace import LISTED, TrainingSplit, WordRule, read_split
 from mer_zoo.errors import MERError
 from mer_zoo.layers.sequence import masked_mean
 from mer_zoo.options import check_choice
@@ -85,6 +85,15 @@ class TraceReader:
                 found.update(zip(batch.index.tolist(), self.groups.of_batch(batch), strict=True))
             yield batch
 
+    def counted(self, rule: WordRule, split: TrainingSplit) -> TrainingSplit:
+        """The training split with the words that a rule lets count.
+
+        Raises:
+            MERError: If words that it names are not there.
+        """
+        counted = self.without(rule.keep_words, split)
+        return self.only(rule.listed, counted) if rule.words == LISTED else counted
+
     def without(self, names: Sequence[str], split: TrainingSplit) -> TrainingSplit:
         """The training split less some words.
 
@@ -100,11 +109,7 @@ class TraceReader:
         """
         if not names:
             return split
-        numbers: dict[str, list[int]] = {}
-        vocabulary = torch.unique(torch.cat(split.words))
-        for number, name in zip(vocabulary.tolist(), self.spellings(vocabulary, split), strict=True):
-            for known in filter(None, (name, f"#{number}")):
-                numbers.setdefault(known, []).append(number)
+        numbers = self._named(split)
         lacking = [name for name in names if name.lower() not in numbers]
         if lacking:
             raise MERError(
@@ -115,6 +120,36 @@ class TraceReader:
             )
         dropped = torch.tensor([number for name in names for number in numbers[name.lower()]])
         return split._replace(words=[row[~torch.isin(row, dropped)] for row in split.words])
+
+    def only(self, names: Sequence[str] | None, split: TrainingSplit) -> TrainingSplit:
+        """The training split with some words alone; those that it lacks are passed over.
+
+        Args:
+            names: Words as they are spelt, or #N for the token of number N; None where the list is not at hand.
+            split: What was read.
+
+        Raises:
+            MERError: If it has none of them.
+        """
+        if names is None:
+            raise MERError("the list of biased words is not at hand; set words to the file that names them")
+        numbers = self._named(split)
+        kept = [number for name in names for number in numbers.get(name.lower(), [])]
+        if names and not kept:
+            raise MERError(
+                f"none of the {len(names)} words that are listed as biased is in the training split, {names[0]!r} for"
+                " one; list the words of these data by mer-zoo words"
+            )
+        return split._replace(words=[row[torch.isin(row, row.new_tensor(kept))] for row in split.words])
+
+    def _named(self, split: TrainingSplit) -> dict[str, list[int]]:
+        """Numbers of words by their spelling, and by # and number."""
+        numbers: dict[str, list[int]] = {}
+        vocabulary = torch.unique(torch.cat(split.words))
+        for number, name in zip(vocabulary.tolist(), self.spellings(vocabulary, split), strict=True):
+            for known in filter(None, (name, f"#{number}")):
+                numbers.setdefault(known, []).append(number)
+        return numbers
 
     def numbers(self, batch: Batch, by_token: bool) -> Tensor:
         """(B, T) numbers of words, or (B, 1) of groups; negative for none.

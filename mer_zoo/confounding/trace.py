@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from mer_zoo.functional.language_bias import bias_words
 from mer_zoo.functional.word_choice import frequent_words, word_counts, word_shares
 
 __all__ = [
+    "LISTED",
     "PooledTrace",
     "TrainingSplit",
     "WordRule",
@@ -26,6 +27,8 @@ __all__ = [
 ]
 
 Words = Literal["frequent", "maci"]
+LISTED = "listed"
+"""The rule of a :class:`WordRule` whose words a list names."""
 
 
 class WordRule(NamedTuple):
@@ -33,26 +36,33 @@ class WordRule(NamedTuple):
 
     Args:
         words: ``frequent`` for frequent words whose presence is associated with the class, read as shares; ``maci`` for
-            MACI's, words of uneven counts, read as counts.
+            MACI's, words of uneven counts, read as counts; ``listed`` for those of ``listed``, read as shares.
         max_words: Most words; with ``frequent`` the most frequent ones, of which those that pass the test are biased.
         min_share: Of ``frequent``, the least share of the samples that a word occurs in.
         min_cv: Of ``maci``, the least coefficient of variation of a word's counts over the classes.
         keep_words: Words that are meant, and never count.
+        listed: Of ``listed``, the words; None where they are not at hand, as in a model that only predicts.
 
     Example:
         >>> WordRule().read(torch.tensor([[2.0, 0.0]])), WordRule("maci").read(torch.tensor([[2.0, 0.0]]))
         (tensor([[3., 0.]]), tensor([[2., 0.]]))
     """
 
-    words: Words = "frequent"
+    words: str = "frequent"
     max_words: int = 100
     min_share: float = 0.05
     min_cv: float = 0.1
     keep_words: tuple[str, ...] = ()
+    listed: tuple[str, ...] | None = ()
 
     def read(self, counts: Tensor) -> Tensor:
         """(..., V) counts of the biased words as the model of the labels reads them."""
-        return word_shares(counts) if self.words == "frequent" else counts
+        return counts if self.words == "maci" else word_shares(counts)
+
+    def told(self) -> dict[str, Any]:
+        """What a report says of the rule."""
+        found = self._asdict()
+        return found if self.words == LISTED else {name: found[name] for name in found if name != LISTED}
 
 
 class WordTrace:
@@ -88,7 +98,11 @@ class WordTrace:
         self._holder, self._held = pairs // max(len(names), 1), pairs % max(len(names), 1)
 
     def words(self, rows: Tensor) -> Tensor:
-        """The most frequent biased words of these samples, at most ``max_words``."""
+        """The most frequent biased words of these samples, at most ``max_words``; where a list says which, all."""
+        if self.rule.words == LISTED:
+            holders = torch.bincount(self._held, minlength=len(self.vocabulary))
+            listed: Tensor = self.vocabulary[holders.argsort(descending=True, stable=True)]
+            return listed
         seen = torch.zeros(len(self.y), dtype=torch.bool).index_fill(0, rows, True)
         if self.rule.words == "frequent":
             found: Tensor = self.vocabulary[self._frequent(seen)]

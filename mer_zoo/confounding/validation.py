@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, get_args
+from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
@@ -12,11 +12,11 @@ from mer_zoo.batch import Batch, BatchSource
 from mer_zoo.confounding.propensity import Propensity
 from mer_zoo.confounding.report import no_confounding
 from mer_zoo.confounding.strength import LEAST_SAMPLES
-from mer_zoo.confounding.trace import WordRule, Words
+from mer_zoo.confounding.trace import WordRule
+from mer_zoo.confounding.word_rule import word_rule
 from mer_zoo.functional.deconfounding import effective_sample_size
 from mer_zoo.model import Model
 from mer_zoo.monitors import DECONFOUNDED, SIZE
-from mer_zoo.options import check_choice
 from mer_zoo.scores import Scores, measure
 
 __all__ = ["ValidationWeights"]
@@ -48,16 +48,19 @@ class ValidationWeights:
         ['Acc2_deconfounded', 'F1_2_deconfounded', 'F1_2_macro_deconfounded', 'ess_deconfounded', 'loss_deconfounded']
     """
 
-    def __init__(self, model: Model, wanted: bool | Words) -> None:
+    def __init__(self, model: Model, wanted: bool | str) -> None:
         self.model = model
         wanted = wanted or any(part.weighs_validation for part in model.nest)
-        if isinstance(wanted, str):
-            check_choice("MERModule", "deconfounded", wanted, get_args(Words))
         given = model.offered(Propensity)
         kept = () if given is None else given.rule.keep_words
-        rule = WordRule(wanted, keep_words=kept) if isinstance(wanted, str) else WordRule()
+        rule = (
+            word_rule("MERModule", wanted, keep_words=kept, option="deconfounded")
+            if isinstance(wanted, str)
+            else WordRule()
+        )
         suits = given is not None and (
-            isinstance(wanted, bool) or (given.source, given.rule.words) == ("words", wanted)
+            isinstance(wanted, bool)
+            or (given.source, given.rule.words, given.rule.listed) == ("words", rule.words, rule.listed)
         )
         self.propensity = given if suits or not wanted else Propensity(model.spec, model.task, rule)
         self._has_warned = False

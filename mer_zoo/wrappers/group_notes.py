@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mer_zoo.confounding.partition import Partition
+from mer_zoo.confounding.trace import WordRule
+from mer_zoo.confounding.word_rule import word_rule
 from mer_zoo.errors import MERError
 from mer_zoo.model import Model
 
-__all__ = ["FEW", "check_draws", "check_weighs_alone", "few", "group_parts"]
+__all__ = ["FEW", "check_draws", "check_weighs_alone", "few", "group_parts", "group_rule"]
 
 FEW = 30
 """Training samples below which a group's loss says little."""
@@ -45,6 +47,22 @@ def check_draws(owner: Model, partition: Partition, draw: bool) -> None:
             f"{type(owner).__name__} can't draw samples so that the groups of each of {partition.problems} emotions are"
             " even; set draw: false, so that each emotion's loss has weights of its own"
         )
+
+
+def group_rule(owner: str, groups: object, words: str | None) -> WordRule:
+    """Which words groups are made of.
+
+    Args:
+        owner: The wrapper.
+        groups: Its option ``groups``.
+        words: Its option ``words``; see :func:`~mer_zoo.confounding.word_rule.word_rule`.
+
+    Raises:
+        MERError: If it can't be read, or would not be used.
+    """
+    if groups != "words" and words not in (None, "frequent"):
+        raise MERError(f"words is {words}, but groups {groups} of {owner} do not use it; set groups: words")
+    return word_rule(owner, words)
 
 
 def group_parts(partition: Partition) -> Sequence[object]:

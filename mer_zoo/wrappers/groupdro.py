@@ -45,12 +45,13 @@ from typing_extensions import override
 from mer_zoo.batch import Batch, BatchSource, Step
 from mer_zoo.confounding.partition import NO_FILE, Partition
 from mer_zoo.confounding.reader import GroupOption
+from mer_zoo.confounding.word_rule import RULES
 from mer_zoo.data.draws import TrainDraws
 from mer_zoo.distributed import global_sum
 from mer_zoo.functional.group_robust import adjusted_losses, balanced_weights, exponentiated_step, group_sums
 from mer_zoo.model import Model, Wrapper
 from mer_zoo.options import check_choice, check_weights
-from mer_zoo.wrappers.group_notes import check_draws, check_weighs_alone, few, group_parts
+from mer_zoo.wrappers.group_notes import check_draws, check_weighs_alone, few, group_parts, group_rule
 
 __all__ = ["GroupDRO"]
 
@@ -72,6 +73,8 @@ class GroupDRO(Wrapper):
         draw: Whether training samples are drawn so that groups are equally frequent, as in the paper; None where a
             sample has one label.
         min_group: Fewest training samples of a group; smaller ones of a label are one.
+        words: Which words count as biased where groups are made of ``words``: ``frequent`` ones whose presence goes
+            along with the class, ``maci``'s, or those that a file of ``mer-zoo words`` does not keep.
 
     Raises:
         MERError: If samples are weighted by another wrapper inside, or an option is out of range; in ``prepare`` if
@@ -92,7 +95,7 @@ class GroupDRO(Wrapper):
 
     prepared: Tensor
     q: Tensor
-    file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"groups": NO_FILE}
+    file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"groups": NO_FILE, "words": RULES}
 
     def __init__(
         self,
@@ -104,12 +107,13 @@ class GroupDRO(Wrapper):
         absent: Absent = "keep",
         draw: bool | None = None,
         min_group: int = 10,
+        words: str | None = "frequent",
     ) -> None:
         super().__init__(backbone)
         check_weighs_alone(self, backbone)
         check_weights("GroupDRO", {"step_size": step_size, "C": C})
         check_choice("GroupDRO", "absent", absent, get_args(Absent))
-        self.partition = Partition(self.spec, self.task, groups, min_group)
+        self.partition = Partition(self.spec, self.task, groups, min_group, group_rule("GroupDRO", groups, words))
         self.step_size, self.C, self.normalise, self.absent = step_size, C, normalise, absent
         draw = self.partition.problems == 1 if draw is None else draw
         check_draws(self, self.partition, draw)

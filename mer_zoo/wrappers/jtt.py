@@ -42,12 +42,13 @@ from typing_extensions import override
 from mer_zoo.batch import Batch, BatchSource, Step
 from mer_zoo.confounding.partition import NO_FILE, OTHER, Partition
 from mer_zoo.confounding.reader import GroupOption
+from mer_zoo.confounding.word_rule import RULES
 from mer_zoo.errors import MERError
 from mer_zoo.functional.group_robust import error_weights
 from mer_zoo.model import Model, Wrapper
 from mer_zoo.options import check_weights
 from mer_zoo.wrappers.first_training import answers_of, train_first
-from mer_zoo.wrappers.group_notes import check_weighs_alone, group_parts
+from mer_zoo.wrappers.group_notes import check_weighs_alone, group_parts, group_rule
 
 __all__ = ["JTT"]
 
@@ -66,6 +67,8 @@ class JTT(Wrapper):
         weight_decay: Its weight decay.
         groups: What the error set is compared with, which training does not use: biased ``words``, ``recording``,
             ``speaker``, ``dialogue``, a CSV file or a mapping; None for nothing.
+        words: Which words count as biased where groups are made of ``words``: ``frequent`` ones whose presence goes
+            along with the class, ``maci``'s, or those that a file of ``mer-zoo words`` does not keep.
 
     Raises:
         MERError: If samples are weighted by another wrapper inside, or an option is out of range; in ``prepare`` if
@@ -84,7 +87,7 @@ class JTT(Wrapper):
     """
 
     prepared: Tensor
-    file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"groups": NO_FILE}
+    file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"groups": NO_FILE, "words": RULES}
 
     def __init__(
         self,
@@ -95,6 +98,7 @@ class JTT(Wrapper):
         lr: float = 1e-3,
         weight_decay: float = 0.0,
         groups: GroupOption = None,
+        words: str | None = "frequent",
     ) -> None:
         super().__init__(backbone)
         check_weighs_alone(self, backbone)
@@ -112,7 +116,8 @@ class JTT(Wrapper):
             )
         self.epochs, self.upweight, self.threshold = epochs, upweight, threshold
         self.lr, self.weight_decay = lr, weight_decay
-        self.partition = None if groups is None else Partition(self.spec, self.task, groups)
+        rule = group_rule("JTT", groups, words)
+        self.partition = None if groups is None else Partition(self.spec, self.task, groups, rule=rule)
         self.register_buffer("prepared", torch.tensor(False))
         self.wrong = torch.zeros(0, *self.task.graded_shape[:-1], dtype=torch.bool)  # by index; part of the extra state
         self._weights = torch.zeros(0)

@@ -16,6 +16,7 @@ Input and shapes (B batch, S the task's shape):
 Where things are in the code:
     biased words, ``words="frequent"``         functional/word_choice.py, score_test, benjamini_hochberg, word_shares
     biased words, ``words="maci"``             functional/language_bias.py, bias_words
+    biased words that a file names             confounding/word_rule.py
     p_b out of sample, choice of its l2        functional/propensity.py
     class shares of groups                     functional/logistic.py, shrunken_shares; confounding/groups.py
     weights, error of the gain                 functional/deconfounding.py, deconfounding_weights, gain_error
@@ -47,7 +48,6 @@ References:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal, get_args
@@ -62,18 +62,17 @@ from mer_zoo.confounding.propensity import WEIGHT_LIMIT, Propensity
 from mer_zoo.confounding.reader import BiasSource, GroupOption
 from mer_zoo.confounding.report import no_confounding
 from mer_zoo.confounding.strength import LEAST_SAMPLES
-from mer_zoo.confounding.trace import WordRule, Words
+from mer_zoo.confounding.word_rule import RULES, word_rule
 from mer_zoo.data.corpus.conversation import NAMED
 from mer_zoo.errors import MERError
 from mer_zoo.functional.propensity import exceeds_chance
 from mer_zoo.model import Model, Wrapper
-from mer_zoo.options import check_choice, check_weights
+from mer_zoo.options import check_choice
+from mer_zoo.wrappers.propensity_options import DEFAULTS, check_options, check_use
 
 __all__ = ["PropensityWeighting"]
 
 Mode = Literal["weight", "product", "both"]
-DEFAULTS = {"balance": 0.5, "min_share": 0.05, "min_cv": 0.1}
-USERS = {"balance": "both", "min_share": "frequent", "min_cv": "maci"}  # the choice that uses the option
 
 
 class PropensityWeighting(Wrapper):
@@ -85,8 +84,8 @@ class PropensityWeighting(Wrapper):
             ``both`` does either by a part.
         strength: The exponent of the weights, or the factor of the log-probabilities; 0 is plain training.
         balance: The part a of ``both`` that is weighted.
-        words: Which words count as biased: ``frequent`` ones whose presence is associated with the class, or
-            ``maci``'s.
+        words: Which words count as biased: ``frequent`` ones whose presence is associated with the class, ``maci``'s,
+            or those that a file of ``mer-zoo words`` does not keep.
         max_words: Most words; with ``frequent`` the most frequent ones, of which those that pass the test are biased.
         min_share: Of ``frequent`` words, the least share of the samples that they occur in.
         min_cv: Of ``maci``'s words, the least coefficient of variation of their counts over the classes.
@@ -119,7 +118,7 @@ class PropensityWeighting(Wrapper):
     """
 
     prepared: Tensor
-    file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"groups": NAMED}
+    file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"groups": NAMED, "words": RULES}
 
     def __init__(
         self,
@@ -127,7 +126,7 @@ class PropensityWeighting(Wrapper):
         mode: Mode = "weight",
         strength: float = 1.0,
         balance: float = DEFAULTS["balance"],
-        words: Words = "frequent",
+        words: str | None = "frequent",
         max_words: int = 100,
         min_share: float = DEFAULTS["min_share"],
         min_cv: float = DEFAULTS["min_cv"],
@@ -140,18 +139,10 @@ class PropensityWeighting(Wrapper):
     ) -> None:
         super().__init__(backbone)
         check_choice("PropensityWeighting", "mode", mode, get_args(Mode))
-        check_choice("PropensityWeighting", "words", words, get_args(Words))
         weights = {"strength": strength, "balance": balance, "min_share": min_share, "min_cv": min_cv}
-        check_weights("PropensityWeighting", weights)
-        _check_kept(keep_words)
-        _check_numbers(max_words, folds, max_weight, {"balance": balance, "min_share": min_share})
-        _check_in_use(weights, {"balance": ("mode", mode), "min_share": ("words", words), "min_cv": ("words", words)})
-        rule = WordRule(words, max_words, min_share, min_cv, tuple(keep_words))
-        _check_source(rule, source)
-        if groups is not None and source != "groups":
-            raise MERError(
-                f"groups are given, but source {source} of PropensityWeighting does not use them; set source: groups"
-            )
+        check_options(weights, max_words, folds, max_weight, keep_words)
+        rule = word_rule("PropensityWeighting", words, max_words, keep_words, min_share=min_share, min_cv=min_cv)
+        check_use(weights, mode, rule, source, groups)
         if mode != "weight":
             self._meet_the_scores(mode)
         self.balance = {"weight": 1.0, "product": 0.0, "both": balance}[mode]
@@ -258,43 +249,3 @@ class PropensityWeighting(Wrapper):
     @override
     def notes(self) -> list[str]:
         return [*(self._warnings() if self.trace.fitted else []), *super().notes()]
-
-
-def _check_numbers(max_words: int, folds: int, max_weight: float, shares: Mapping[str, float]) -> None:
-    if max_words < 1:
-        raise MERError(f"max_words of PropensityWeighting is {max_words}; give at least 1")
-    if folds < 2:
-        raise MERError(f"folds of PropensityWeighting is {folds}; give at least 2")
-    if not math.isfinite(max_weight) or max_weight <= 1:
-        raise MERError(f"max_weight of PropensityWeighting is {max_weight}; give a finite number above 1")
-    for name, share in shares.items():
-        if share > 1:
-            raise MERError(f"{name} of PropensityWeighting is {share}; give a number from 0 to 1")
-
-
-def _check_kept(words: Sequence[object]) -> None:
-    if isinstance(words, str) or not isinstance(words, Sequence):
-        raise MERError(f"keep_words of PropensityWeighting is {words!r}; give a list of words")
-    for word in words:
-        if not isinstance(word, str) or not word.strip():
-            raise MERError(
-                f"keep_words of PropensityWeighting holds {word!r}; give words, a token's '#' and number in quotes"
-            )
-
-
-def _check_in_use(options: Mapping[str, float], choices: Mapping[str, tuple[str, str]]) -> None:
-    for name, (choice, chosen) in choices.items():
-        if options[name] != DEFAULTS[name] and chosen != USERS[name]:
-            raise MERError(
-                f"{name} is {options[name]}, but {choice} {chosen} of PropensityWeighting does not use it; set"
-                f" {choice}: {USERS[name]}"
-            )
-
-
-def _check_source(rule: WordRule, source: str) -> None:
-    for name, default in WordRule()._asdict().items():
-        value = getattr(rule, name)
-        if source != "words" and value != default:
-            raise MERError(
-                f"{name} is {value}, but source {source} of PropensityWeighting does not use it; set source: words"
-            )

@@ -33,10 +33,11 @@ from typing_extensions import override
 from mer_zoo.batch import Batch, BatchSource, Step
 from mer_zoo.confounding.partition import NO_FILE, Partition
 from mer_zoo.confounding.reader import GroupOption
+from mer_zoo.confounding.word_rule import RULES
 from mer_zoo.data.draws import TrainDraws
 from mer_zoo.functional.group_robust import balanced_weights
 from mer_zoo.model import Model, Wrapper
-from mer_zoo.wrappers.group_notes import check_draws, check_weighs_alone, few, group_parts
+from mer_zoo.wrappers.group_notes import check_draws, check_weighs_alone, few, group_parts, group_rule
 
 __all__ = ["RWG"]
 
@@ -52,6 +53,8 @@ class RWG(Wrapper):
         draw: Whether samples are drawn so, as in the paper; otherwise each is there once an epoch, and weighted. None
             draws where a sample has one label.
         min_group: Fewest training samples of a group; smaller ones of a label are one.
+        words: Which words count as biased where groups are made of ``words``: ``frequent`` ones whose presence goes
+            along with the class, ``maci``'s, or those that a file of ``mer-zoo words`` does not keep.
 
     Raises:
         MERError: If samples are weighted by another wrapper inside, or an option is out of range; in ``prepare`` if
@@ -71,14 +74,19 @@ class RWG(Wrapper):
     """
 
     prepared: Tensor
-    file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"groups": NO_FILE}
+    file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"groups": NO_FILE, "words": RULES}
 
     def __init__(
-        self, backbone: Model, groups: GroupOption = "words", draw: bool | None = None, min_group: int = 10
+        self,
+        backbone: Model,
+        groups: GroupOption = "words",
+        draw: bool | None = None,
+        min_group: int = 10,
+        words: str | None = "frequent",
     ) -> None:
         super().__init__(backbone)
         check_weighs_alone(self, backbone)
-        self.partition = Partition(self.spec, self.task, groups, min_group)
+        self.partition = Partition(self.spec, self.task, groups, min_group, group_rule("RWG", groups, words))
         draw = self.partition.problems == 1 if draw is None else draw
         check_draws(self, self.partition, draw)
         self.draws = TrainDraws() if draw else None

@@ -9,7 +9,7 @@ from pathlib import Path
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import read_regular
 
-__all__ = ["read_columns", "read_groups"]
+__all__ = ["csv_rows", "read_columns", "read_groups"]
 
 LARGEST = 64 * 2**20  # bytes of the file
 
@@ -57,7 +57,7 @@ def read_columns(path: str | Path) -> dict[str, dict[str, str]]:
         {'1': '31', '2': '57'}
     """
     file, wanted = _file_and_column(str(path))
-    header, *rows = _rows(file)
+    header, *rows = csv_rows(file)
     if header.count("id") != 1 or len(header) < 2 or len(set(header)) < len(header) or "" in header:
         raise MERError(
             f"groups: {file} does not begin with a line of two columns, id and group, or of more with a name each; name"
@@ -89,11 +89,27 @@ def _file_and_column(text: str) -> tuple[Path, str | None]:
     return Path(text), None
 
 
-def _rows(file: Path) -> list[list[str]]:
+def csv_rows(file: Path, what: str = "groups") -> list[list[str]]:
+    r"""Cells of a CSV file, its lines in order; one empty line where it has none.
+
+    Args:
+        file: The file.
+        what: The option that names it, for the message.
+
+    Raises:
+        MERError: If it can't be read as such.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "a.csv"
+        >>> _ = path.write_text("id,group\n1,Ann\n")
+        >>> csv_rows(path)
+        [['id', 'group'], ['1', 'Ann']]
+    """
     try:
         text = read_regular(file, LARGEST).decode("utf-8-sig")
         return list(csv.reader(io.StringIO(text, newline=""))) or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise MERError(
-            f"groups: {file} cannot be read as a CSV file ({type(error).__name__}); give one in UTF-8"
+            f"{what}: {file} cannot be read as a CSV file ({type(error).__name__}); give one in UTF-8"
         ) from error

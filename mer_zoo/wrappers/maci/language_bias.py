@@ -8,15 +8,17 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from mer_zoo.batch import Batch, DataSpec
+from mer_zoo.batch import Batch, BatchSource, DataSpec
+from mer_zoo.confounding.reader import TraceReader
 from mer_zoo.confounding.strength import Selection, Strength
+from mer_zoo.confounding.word_rule import listed_words
 from mer_zoo.errors import MERError
 from mer_zoo.functional.deconfounding import TAUS
 from mer_zoo.functional.language_bias import bias_words, counterfactual_ids
 from mer_zoo.functional.variants import Variant
 from mer_zoo.wrappers.kept_words import special_ids, with_ids
 
-__all__ = ["LanguageBias"]
+__all__ = ["LanguageBias", "listed_ids", "words_of"]
 
 
 class LanguageBias(Strength):
@@ -70,6 +72,17 @@ class LanguageBias(Strength):
             row[: len(found)] = found.to(row)
         self.on.fill_(True)
 
+    def set_words(self, words: Tensor) -> None:
+        """Take the same words for every problem, and switch on.
+
+        Args:
+            words: (V,) token ids, at most as many as there is room for.
+        """
+        rows = self.words.view(-1, self.num_words)
+        rows.fill_(-1)
+        rows[:, : len(words)] = words.to(rows)
+        self.on.fill_(True)
+
     def views(self, batch: Batch) -> tuple[list[Batch], list[int]]:
         """The batch with each distinct counterfactual text, and which of them is that of each problem.
 
@@ -98,3 +111,38 @@ class LanguageBias(Strength):
         if not self.is_on:
             return ["MACI removed the label bias only: the language was switched off, or there were no token ids"]
         return super().notes()
+
+
+def words_of(file: str | None, most: int, language: bool | None) -> tuple[str, ...] | None:
+    """The bias words that a file names, None without one.
+
+    Args:
+        file: MACI's option ``words``.
+        most: Its option ``num_words``.
+        language: Its option ``language``.
+
+    Raises:
+        MERError: If the file can't be read, or would not be used.
+    """
+    if file is not None and language is False:
+        raise MERError(f"words is {file}, but language false of MACI does not use it; leave one of them out")
+    return None if file is None else listed_words("MACI", file, most)
+
+
+def listed_ids(spec: DataSpec, train: BatchSource, words: Sequence[str]) -> Tensor:
+    """Token ids of words in the training split.
+
+    Args:
+        spec: The ids of special tokens.
+        train: The training split.
+        words: As they are spelt, or #N for the token of number N.
+
+    Raises:
+        MERError: If the split has no token ids, or none of the words.
+    """
+    reader = TraceReader(spec)
+    split = reader.read(train, lambda batch: torch.zeros(len(batch), 1))
+    if not split.by_token:
+        raise MERError("words of MACI need token ids, which the training split does not have; leave words out")
+    found: Tensor = torch.cat(reader.only(words, split).words).unique()
+    return found

@@ -47,6 +47,8 @@ labels are debiased; several emotions, each with head, statistics, bias words an
 training split lacks has prior 0 and the mean of the others' means; samples with nothing in a modality do not count in
 its means.
 
+More than 300 lines, because a third of them says where the paper and the code go apart.
+
 Reproduction: outputs, losses, bias words and the choice of tau of the released code to 1e-5; on SyntheticMER see
 docs/results.md, no figure of the paper yet.
 
@@ -78,7 +80,7 @@ from mer_zoo.model import Model, Shown, Wrapper
 from mer_zoo.scores import Scores
 from mer_zoo.training.modes import evaluating
 from mer_zoo.wrappers.maci.backdoor import BackdoorHeads, PlainHead
-from mer_zoo.wrappers.maci.language_bias import LanguageBias
+from mer_zoo.wrappers.maci.language_bias import LanguageBias, listed_ids, words_of
 from mer_zoo.wrappers.maci.options import NO_LABELS, NOTHING, SHOWN, Counterfactual, check_inner, check_options
 
 __all__ = ["MACI"]
@@ -105,6 +107,7 @@ class MACI(Wrapper):
         tau_selection: How the strength is chosen; see the module's text.
         tau: The strength, the paper's tau, if it is ``fixed``.
         labels: Whether to debias the labels; False is the paper's ablation without MCM.
+        words: A file of ``mer-zoo words``, whose words without ``keep`` are the bias words in place of the paper's.
 
     Raises:
         MERError: If the task is a single-output regression, the inner model has replaced its logits, or an option is
@@ -123,6 +126,7 @@ class MACI(Wrapper):
         True
     """
 
+    file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"words": ()}
     shown_effects: ClassVar[Mapping[str, Shown]] = SHOWN
     prepared: Tensor
 
@@ -139,6 +143,7 @@ class MACI(Wrapper):
         tau_selection: Selection = "deconfounded",
         tau: float = 0.0,
         labels: bool = True,
+        words: str | None = None,
     ) -> None:
         super().__init__(backbone)
         check_inner(backbone)
@@ -146,6 +151,7 @@ class MACI(Wrapper):
         check_options(num_words, threshold, variant, tau_selection, tau, counterfactual, dim)
         if not labels and language is False:
             raise MERError("MACI debiases neither labels nor language; set one of them to true, or leave MACI out")
+        self.listed = words_of(words, num_words, language)
         self.labels, self.language, self.threshold = labels, language, threshold
         self.variant: Variant = variant
         self.counterfactual: Counterfactual = counterfactual
@@ -245,8 +251,10 @@ class MACI(Wrapper):
         words = self._words_to_count(ids)
         sums = {name: [torch.stack(terms).sum(0) for terms in zip(*p, strict=True)] for name, p in parts.items() if p}
         self.head.set_statistics(class_prior(counts), {name: class_means(*pair) for name, pair in sums.items()})
-        if words is not None:
+        if words is not None and self.listed is None:
             self.language_bias.fit(words, torch.cat(classes), num_classes, self.threshold, self.variant)
+        elif self.listed is not None:
+            self.language_bias.set_words(listed_ids(self.spec, train, self.listed))
 
     def _words_to_count(self, ids: Sequence[Tensor | None]) -> Tensor | None:
         """All token ids of the training split, or None where the language is not to be debiased."""
