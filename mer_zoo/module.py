@@ -30,7 +30,16 @@ from mer_zoo.sharing.recipe import Modules
 from mer_zoo.training.checkpoint_io import keep_whole
 from mer_zoo.training.compilation import compile_networks
 from mer_zoo.training.guard import LossGuard, check_kept, open_entries
-from mer_zoo.training.kept import EXPLODED, KeptScores, calibrate, facts_of, needed_effects, prediction, results_on
+from mer_zoo.training.kept import (
+    EXPLODED,
+    KeptScores,
+    KnownBaselines,
+    calibrate,
+    facts_of,
+    needed_effects,
+    prediction,
+    results_on,
+)
 from mer_zoo.training.loaded import check_loaded
 from mer_zoo.training.monitors import follow_all
 from mer_zoo.training.param_groups import DEFAULT_GROUPS, OptimizerFactory, ParamGroups, build_optimizer
@@ -270,11 +279,12 @@ class MERModule(ResumableModule):
     @override
     def on_test_epoch_end(self) -> None:
         names = self.kept.names() if self.datamodule is None else [c.name for c in self.datamodule.conditions]
+        known = KnownBaselines(self.model.task)
         for loader, name in enumerate(names):
             scores = self.kept.take(loader, f"condition {name!r}", model=self.model)
             if scores is None:
                 continue
-            self.results[name], self.test_scores[name] = results_on(self.model, scores), scores
+            self.results[name], self.test_scores[name] = results_on(self.model, scores, known), scores
             prefix = "test" if name == "iid" else f"test/{name}"
             found = self.results[name]["metrics"].items()
             self.log_dict({f"{prefix}/{key}": value for key, value in found}, batch_size=len(scores))

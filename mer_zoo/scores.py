@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchmetrics import MetricCollection
 
 from mer_zoo.errors import MERError
 from mer_zoo.metrics.confusion import ConfusionMetric
@@ -188,17 +189,18 @@ def measure(
     else:
         least = torch.finfo(weights.dtype).tiny
         loss = task.weighted(logits, scores.target, (weights / weights.mean(0).clamp(min=least)).to(logits)).mean()
-    tables = [_metrics(task, given, scores.target, weights) for given in candidates or [scores.logits]]
+    metrics = task.metrics()
+    tables = [_metrics(metrics, given, scores.target, weights) for given in candidates or [scores.logits]]
     best = {}
-    for name, metric in task.metrics().items():
+    for name, metric in metrics.items():
         defined = [table[name] for table in tables if not math.isnan(table[name])]
         best[name] = (max if metric.higher_is_better else min)(defined, default=math.nan)
     return {"loss": float(loss), **best}
 
 
-def _metrics(task: Task, logits: Tensor, target: Tensor, weights: Tensor | None) -> dict[str, float]:
-    metrics = task.metrics()
+def _metrics(metrics: MetricCollection, logits: Tensor, target: Tensor, weights: Tensor | None) -> dict[str, float]:
     if weights is None:
+        metrics.reset()
         metrics.update(logits, target)
         return {name: float(value) for name, value in metrics.compute().items()}
     values = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["left_align", "undo_left_align"]
+__all__ = ["all_real", "left_align", "undo_left_align"]
 
 
 def left_align(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -24,6 +24,8 @@ def left_align(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         >>> x.tolist(), mask.tolist(), order.tolist()
         ([[7, 8, 0, 0]], [[True, True, False, False]], [[2, 3, 0, 1]])
     """
+    if _asks_freely(mask) and not (mask[:, 1:] & ~mask[:, :-1]).any():
+        return x, mask, torch.arange(mask.shape[1]).expand_as(mask)
     order = torch.argsort(~mask, dim=1, stable=True)
     return _take(x, order), mask.gather(1, order), order
 
@@ -36,7 +38,24 @@ def undo_left_align(x: Tensor, order: Tensor) -> Tensor:
         >>> undo_left_align(x, order).tolist()
         [[0, 7, 8]]
     """
+    if order.stride(0) == 0:  # one row for all samples: nothing was moved
+        return x
     return _take(x, torch.argsort(order, dim=1))
+
+
+def all_real(mask: Tensor) -> bool:
+    """Whether nothing of a (B, T) mask is padding; also False where the answer would have to be waited for.
+
+    Example:
+        >>> all_real(torch.tensor([[True, True]])), all_real(torch.tensor([[True, False]]))
+        (True, False)
+    """
+    return _asks_freely(mask) and bool(mask.all())
+
+
+def _asks_freely(mask: Tensor) -> bool:
+    # A GPU has to be waited for, and a compiled graph would end here.
+    return mask.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _take(x: Tensor, order: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from typing_extensions import override
 
 from mer_zoo.errors import MERError
-from mer_zoo.functional.padding import left_align, undo_left_align
+from mer_zoo.functional.padding import all_real, left_align, undo_left_align
 from mer_zoo.layers.sequence import masked_last
 
 __all__ = ["BiGRU", "BiLSTMEncoder", "LSTMEncoder", "masked_rnn"]
@@ -41,7 +41,7 @@ def masked_rnn(rnn: nn.GRU | nn.LSTM, x: Tensor, mask: Tensor) -> tuple[Tensor, 
         raise MERError(f"{type(rnn).__name__} expects time first; build it with batch_first=True")
     aligned, real, order = left_align(x, mask)
     # Behind the real steps a forward network may run on: nothing of it reaches them, and packing is 2-6 times slower.
-    states = _packed(rnn, aligned, real) if rnn.bidirectional else rnn(aligned)[0]
+    states = _packed(rnn, aligned, real) if rnn.bidirectional and not all_real(real) else rnn(aligned)[0]
     states = torch.where(real[..., None], states, 0.0)
     final = masked_last(states, real)
     if rnn.bidirectional:
