@@ -88,6 +88,7 @@ from .task import (
 )
 from .training import LastCheckpoint as LastCheckpoint, WarmupCosine as WarmupCosine
 from .wrappers import (
+    AGM as AGM,
     CLUE as CLUE,
     CUMDF as CUMDF,
     DFR as DFR,

@@ -27,6 +27,7 @@ from mer_zoo.model import Backbone
 from mer_zoo.module import MERModule
 from mer_zoo.task import Task
 from mer_zoo.wrappers import (
+    AGM,
     CLUE,
     CUMDF,
     DFR,
@@ -90,6 +91,7 @@ WRAPPED = {
     "GroupDRO(LFLSTM)": Case("LFLSTM", (partial(GroupDRO, draw=False, step_size=0.5, min_group=1),)),
     "JTT(LFLSTM)": Case("LFLSTM", (partial(JTT, epochs=1),)),
     "DFR(LFLSTM)": Case("LFLSTM", (partial(DFR, retrains=1, strengths=[0.3], min_group=1),)),
+    "AGM(LFLSTM)": Case("LFLSTM", (AGM,)),
     "MSSD(MACI(CIDerNet))": Case("CIDerNet", (MACI, MSSD)),
     "CausalMER(MSSD(LFLSTM))": Case("LFLSTM", (MSSD, CausalMER)),
 }

@@ -3,6 +3,7 @@
     python -m benchmarks.speed.train_step                                # everything, the better part of an hour
     python -m benchmarks.speed.train_step --only DMD --repeats 3
     python -m benchmarks.speed.train_step --only "MulT short" --only EFLSTM
+    python -m benchmarks.speed.train_step --only LFLSTM --wrapper AGM    # beside the plain network
 
 A step is forward, backward and Adam with all losses of training on one CPU thread. Time: median of steps that alternate
 between the two networks in one process, so that a busy machine slows both. Memory: a process for each network; the
@@ -14,7 +15,8 @@ Before a pair is timed, scores, losses and gradients of both networks are compar
 as those of CMU-MOSI, which differ much; the other pairs have no padding. Every backbone stands in a row of its own,
 too, at the sizes of CMU-MOSI
 with the options that it has by default: text 50 x 768, audio 375 x 5, vision 500 x 20 features, 16 samples of random
-lengths. Rows appear as they are measured.
+lengths. With ``--wrapper`` the networks that are named stand in it, beside themselves without it. Rows appear as they
+are measured.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ import torch
 from torch import Tensor, nn
 
 import mer_zoo.backbones
+import mer_zoo.wrappers
 from benchmarks.plain.same import backward
 from benchmarks.plain.zoo import CASES, MOSI, TASK, Pair, Terms, build, check, make_batch, our_terms
 from benchmarks.speed.timing import Step, in_fresh_process, peak_memory, ratio, time_steps
@@ -61,19 +64,20 @@ def pair_steps(pair: Pair) -> dict[str, Step]:
     }
 
 
-def alone_step(name: str) -> tuple[Step, Batch]:
-    """The step of a backbone by itself, and a batch for it."""
+def alone_step(name: str, wrapper: str | None = None) -> tuple[Step, Batch]:
+    """The step of a backbone by itself or in a wrapper, and a batch for it."""
     torch.manual_seed(1)
     model = getattr(mer_zoo.backbones, name)(MOSI.spec, TASK)
+    model = model if wrapper is None else getattr(mer_zoo.wrappers, wrapper)(model)
     full = Batch.random(MOSI.spec, TASK, MOSI.size)
     model.prepare([full])
     return stepper(model, lambda batch: our_terms(model, batch)), full
 
 
-def measure_memory(case: str, kind: str, title: str = "") -> int:
+def measure_memory(case: str, kind: str, title: str = "", wrapper: str | None = None) -> int:
     """Bytes that three steps of one network need at most; for a fresh process."""
     if kind == "alone":
-        step, batch = alone_step(case)
+        step, batch = alone_step(case, wrapper)
         return peak_memory(step, Batch.random(MOSI.spec, TASK, 2), batch)
     network = CASES[case]
     step = pair_steps(build(network, network.dropouts[title]))[kind]
@@ -139,10 +143,26 @@ def show_alone(name: str, repeats: int) -> None:
     show(name, f"{MOSI.size / seconds:.2f}", "", "", f"{mebibytes(case=name, kind='alone'):.0f}", "", "", share)
 
 
+def show_wrapped(name: str, wrapper: str, repeats: int) -> None:
+    """One row: a backbone in a wrapper beside the plain one."""
+    steps, batches = {}, {}
+    for kind, around in {"ours": wrapper, "plain": None}.items():
+        steps[kind], batches[kind] = alone_step(name, around)
+    seconds = time_steps(steps, batches, repeats)
+    memory = {
+        kind: mebibytes(case=name, kind="alone", wrapper=w) for kind, w in {"ours": wrapper, "plain": None}.items()
+    }
+    rates = [f"{MOSI.size / seconds[kind]:.2f}" for kind in seconds]
+    used = [f"{memory[kind]:.0f}" for kind in seconds]
+    ratios = ratio(seconds["plain"], seconds["ours"]), ratio(memory["ours"], memory["plain"])
+    show(f"{wrapper}({name})", *rates, ratios[0], *used, ratios[1])
+
+
 def parser() -> argparse.ArgumentParser:
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=NAMES, help="only this one; may be repeated")
+    parser.add_argument("--wrapper", choices=mer_zoo.wrappers.__all__, help="around what is named by --only")
     parser.add_argument("--repeats", type=int, default=7, help="timed steps of each network")
     parser.add_argument("--request", help=argparse.SUPPRESS)
     return parser
@@ -157,6 +177,10 @@ def main(args: Sequence[str] | None = None) -> None:
         return
     show("step", *COLUMNS)
     chosen = options.only or NAMES
+    if options.wrapper:
+        for name in (name for name in mer_zoo.backbones.__all__ if name in chosen):
+            show_wrapped(name, options.wrapper, options.repeats)
+        return
     for case in (name for name in CASES if name in chosen):
         for title in CASES[case].dropouts:
             show_pair(case, title, options.repeats)

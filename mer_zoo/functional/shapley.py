@@ -7,10 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from math import factorial
 from statistics import fmean, pstdev
+from typing import TypeVar
+
+from torch import Tensor
 
 __all__ = ["evenness", "gradient_imbalance", "joinings", "shapley_values"]
 
 Players = tuple[str, ...]
+Value = TypeVar("Value", float, Tensor)
 
 
 def joinings(players: Sequence[str]) -> Iterator[tuple[str, Players, Players, int]]:
@@ -31,11 +35,11 @@ def joinings(players: Sequence[str]) -> Iterator[tuple[str, Players, Players, in
                 yield player, before, after, factorial(size) * factorial(len(others) - size)
 
 
-def shapley_values(values: Mapping[Players, float], players: Sequence[str]) -> dict[str, float]:
+def shapley_values(values: Mapping[Players, Value], players: Sequence[str]) -> dict[str, Value]:
     """What each player adds to a value, as the mean over all orders in which they come.
 
     Args:
-        values: The value of every set of players, in their order, the empty one too.
+        values: The value of every set of players, in their order, the empty one too; numbers, or tensors of one shape.
         players: The players.
 
     Returns:
@@ -45,9 +49,9 @@ def shapley_values(values: Mapping[Players, float], players: Sequence[str]) -> d
         >>> shapley_values({(): 0.0, ("a",): 0.5, ("b",): 0.25, ("a", "b"): 0.75}, ["a", "b"])
         {'a': 0.5, 'b': 0.25}
     """
-    found = dict.fromkeys(players, 0.0)
+    found = dict.fromkeys(players, 0 * values[()])
     for player, before, after, orders in joinings(players):
-        found[player] += orders * (values[after] - values[before]) / factorial(len(players))
+        found[player] = found[player] + orders * (values[after] - values[before]) / factorial(len(players))
     return found
 
 

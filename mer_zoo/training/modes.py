@@ -11,11 +11,13 @@ __all__ = ["evaluating"]
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
+def evaluating(module: nn.Module, differentiable: bool = False) -> Iterator[None]:
     """Put a module into evaluation mode for a while, then each submodule back into its own.
 
     Args:
         module: The module; its parts may be in different modes.
+        differentiable: Whether what comes out is to have a gradient, which cuDNN's recurrent layers have in training
+            mode alone; they stay in it, without dropout.
 
     Example:
         >>> net = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
@@ -26,9 +28,15 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         [True, False]
     """
     modes = {part: part.training for part in module.modules()}
+    recurrent = [part for part in modes if differentiable and isinstance(part, nn.RNNBase)]
+    dropouts = [layer.dropout for layer in recurrent]
     module.eval()
+    for layer in recurrent:
+        layer.training, layer.dropout = True, 0.0
     try:
         yield
     finally:
         for part, mode in modes.items():
             part.training = mode
+        for layer, dropout in zip(recurrent, dropouts, strict=True):
+            layer.dropout = dropout

@@ -1,5 +1,6 @@
 """The debiasing methods, one file or folder each; ``__all__`` is the registry."""
 
+from mer_zoo.wrappers.agm import AGM
 from mer_zoo.wrappers.causalmer.wrapper import CausalMER
 from mer_zoo.wrappers.clue.wrapper import CLUE
 from mer_zoo.wrappers.cumdf.wrapper import CUMDF
@@ -14,6 +15,7 @@ from mer_zoo.wrappers.propensityweighting import PropensityWeighting
 from mer_zoo.wrappers.rwg import RWG
 
 __all__ = [
+    "AGM",
     "CLUE",
     "CUMDF",
     "DFR",

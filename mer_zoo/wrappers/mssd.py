@@ -150,6 +150,11 @@ class MSSD(Wrapper):
                 f"MSSD needs one optimiser step a batch inside, but {name} takes {inner.num_steps}; leave out one of"
                 f" the two"
             )
+        if inner.blanks_modalities:
+            raise MERError(
+                f"MSSD trains on incomplete views, in which modalities can't be weighed against each other as {name}"
+                " does; leave one of them out"
+            )
         if self.alpha and not inner.hidden_shape:
             raise MERError(
                 f"MSSD restores inputs from hidden sequences of known shape, which {name} does not offer; give its"

@@ -29,7 +29,20 @@ from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.model import Model
 from mer_zoo.module import MERModule
 from mer_zoo.runs.folder import newest_run
-from mer_zoo.wrappers import CLUE, CUMDF, DFR, GEAR, JTT, MACI, MSSD, CausalMER, GroupDRO, MulDeF, PropensityWeighting
+from mer_zoo.wrappers import (
+    AGM,
+    CLUE,
+    CUMDF,
+    DFR,
+    GEAR,
+    JTT,
+    MACI,
+    MSSD,
+    CausalMER,
+    GroupDRO,
+    MulDeF,
+    PropensityWeighting,
+)
 
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{text}") for text in ("the run goes on otherwise", "Checkpoint directory")
@@ -110,6 +123,7 @@ STATEFUL: dict[str, Net] = {
     "GroupDRO": of(LFLSTM, partial(GroupDRO, step_size=1.0, min_group=1)),
     "JTT": of(LFLSTM, partial(JTT, epochs=1)),
     "DFR": of(LFLSTM, partial(DFR, retrains=1, strengths=[0.3], min_group=1)),
+    "AGM": of(LFLSTM, partial(AGM, start=1)),
     "EMTDLFR": of(EMTDLFR, out_dropout=0.1, seed=None),
 }
 
