@@ -95,6 +95,7 @@ from .wrappers import (
     GEAR as GEAR,
     JTT as JTT,
     MACI as MACI,
+    MCIS as MCIS,
     MSSD as MSSD,
     RWG as RWG,
     CausalMER as CausalMER,

@@ -159,7 +159,7 @@ TINY: dict[str, dict[str, Any]] = {
 NEEDS_CLASSES = {"CausalMER", "CLUE", "MACI", "MulDeF"}
 # Wrappers that ask nothing of a network but what every Output has are tried around some that differ, not around all.
 SOME = ("CIDerNet", "GCNet", "LFLSTM", "MISA", "MPLMM", "SelfMM")
-AROUND_SOME = {"AGM", "MulDeF"}
+AROUND_SOME = {"AGM", "MCIS", "MulDeF"}
 MAKES_VIEWS = {"DiCMoR", "EMTDLFR", "GCNet", "IFMMIN", "IMDer", "LNLN", "MMIN", "MPLMM", "TFRNet"}
 NEEDS_THREE = {"DiCMoR", "IMDer", "MPLMM"}
 NO_HIDDEN_SEQUENCES = {"DCCA", "DCCAE", "FDMER", "IFMMIN", "LFDNN", "LMF", "MISA", "MMIN", "SelfMM", "TFN"}

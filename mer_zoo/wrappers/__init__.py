@@ -9,6 +9,7 @@ from mer_zoo.wrappers.gear.wrapper import GEAR
 from mer_zoo.wrappers.groupdro import GroupDRO
 from mer_zoo.wrappers.jtt import JTT
 from mer_zoo.wrappers.maci.wrapper import MACI
+from mer_zoo.wrappers.mcis.wrapper import MCIS
 from mer_zoo.wrappers.mssd import MSSD
 from mer_zoo.wrappers.muldef.wrapper import MulDeF
 from mer_zoo.wrappers.propensityweighting import PropensityWeighting
@@ -22,6 +23,7 @@ __all__ = [
     "GEAR",
     "JTT",
     "MACI",
+    "MCIS",
     "MSSD",
     "RWG",
     "CausalMER",

@@ -37,6 +37,7 @@ from mer_zoo.wrappers import (
     GEAR,
     JTT,
     MACI,
+    MCIS,
     MSSD,
     CausalMER,
     GroupDRO,
@@ -113,11 +114,15 @@ def of(backbone: Any, *wrappers: Any, **options: Any) -> Net:
     return build
 
 
+SPEAKERS = {f"train_{i:05d}": str(i % 3) for i in range(16)}
 STATEFUL: dict[str, Net] = {
     "MSSD(MACI(CIDerNet))": of(CIDerNet, MACI, MSSD),
     "CUMDF(CUMDFNet)": of(CUMDFNet, CUMDF, out_dropout=0.1),
     "CLUE": of(LFLSTM, partial(CLUE, lstm_dim=4, dim=8)),
     "MSSD(MulDeF)": of(LFLSTM, partial(MulDeF, heads=2, dim=8, gru_dim=4), MSSD),
+    "MCIS": of(
+        LFLSTM, partial(MCIS, strengths="validation", attribute={f"train_{i:05d}": str(i % 3) for i in range(16)})
+    ),
     "CausalMER(GEAR)": of(LFLSTM, partial(GEAR, dim=8, branch_dim=8, swap_epochs=1), CausalMER),
     "PropensityWeighting": of(LFLSTM, PropensityWeighting),
     "GroupDRO": of(LFLSTM, partial(GroupDRO, step_size=1.0, min_group=1)),
