@@ -73,6 +73,7 @@ class Comparison:
         reference: The setting without confounding, if there is one.
         choices: How the epoch is chosen, by names of ``CHOICES``.
         tested: By setting others with the same training and validation split, in which its trainings are tested, too.
+        attributes: Gives an attribute of each sample of a split, a digit each, by which groups are told apart.
     """
 
     load: Callable[[str, int], MERDataModule]
@@ -82,6 +83,7 @@ class Comparison:
     reference: str | None = None
     choices: Sequence[str] = tuple(CHOICES)
     tested: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    attributes: Callable[[MERDataModule, str], str] | None = None
 
 
 def labels(method: str) -> list[str]:

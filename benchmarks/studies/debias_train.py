@@ -44,6 +44,8 @@ def _test(comparison: Comparison, job: Job, module: MERModule, data: MERDataModu
         scores = {"valid": valid, **{c.name: score(model, here.condition_source(c)) for c in here.conditions}}
         ids = {} if comparison.fresh else {c.name: _recordings(here.corpus.split(c.split).ids) for c in here.conditions}
         told = {**about(model, scores), "ids": ids}
+        if comparison.attributes is not None:
+            told["attributes"] = {c.name: comparison.attributes(here, c.split) for c in here.conditions}
         for label, result in answers(method, model, scores).items():
             records[job.what[0], setting, label] = {**told, "result": result}
     return records
