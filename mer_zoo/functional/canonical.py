@@ -1,4 +1,4 @@
-"""Canonical correlations of two views of the same samples, and a loss that is less the larger they are."""
+"""Canonical correlations of views of the same samples, and a loss that is less the larger they are."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["canonical_loss"]
 RIDGE, LEAST = 1e-3, 1e-9
 
 
-def canonical_loss(first: Tensor, second: Tensor) -> Tensor:
-    """Minus the sum of the canonical correlations of two views, all of them, over the batch of all processes.
+def canonical_loss(*views: Tensor) -> Tensor:
+    """Minus the sum of all canonical correlations of each two of the views, over the batch of all processes.
 
     L = -sum_i sqrt(lambda_i(T^T T + r I)), T = S11^(-1/2) S12 S22^(-1/2); S11 = cov(x) + r I, S12 = cov(x, y), r = 1e-3
 
@@ -22,8 +22,7 @@ def canonical_loss(first: Tensor, second: Tensor) -> Tensor:
     common give -sqrt(r) for each dimension, not 0.
 
     Args:
-        first: (B, k).
-        second: (B, k), of the same samples.
+        views: (B, k) each, of the same samples.
 
     Returns:
         Scalar, worked out in float64 where the device has it. With B no larger than k the covariances say nothing: at
@@ -38,19 +37,20 @@ def canonical_loss(first: Tensor, second: Tensor) -> Tensor:
         >>> round(canonical_loss(x, turned).item(), 2), canonical_loss(x, torch.zeros(200, 2)).item()
         (-2.0, -0.0632...)
     """
-    wide = torch.float32 if first.device.type == "mps" else torch.float64
-    x, y = (_centred(view.to(wide)) for view in (first, second))
-    count = global_count(len(first), first.device)
-    free = torch.as_tensor(count, dtype=wide, device=first.device).sub(1).clamp(min=1)
-    ridge = RIDGE * torch.eye(x.shape[1], dtype=wide, device=first.device)
-    roots = [torch.linalg.cholesky(global_sum(view.T @ view) / free + ridge) for view in (x, y)]
-    cross = torch.linalg.solve_triangular(roots[0], global_sum(x.T @ y) / free, upper=False)
-    t = torch.linalg.solve_triangular(roots[1], cross.T, upper=False)
-    squares = torch.linalg.eigvalsh(t @ t.T + ridge).clamp(min=LEAST)
+    wide = torch.float32 if views[0].device.type == "mps" else torch.float64
+    x = _centred(torch.stack(views).to(wide))
+    count = global_count(x.shape[1], x.device)
+    free = torch.as_tensor(count, dtype=wide, device=x.device).sub(1).clamp(min=1)
+    ridge = RIDGE * torch.eye(x.shape[2], dtype=wide, device=x.device)
+    roots = torch.linalg.cholesky(global_sum(x.mT @ x) / free + ridge)
+    first, second = torch.triu_indices(len(views), len(views), 1, device=x.device)
+    cross = torch.linalg.solve_triangular(roots[first], global_sum(x[first].mT @ x[second]) / free, upper=False)
+    t = torch.linalg.solve_triangular(roots[second], cross.mT, upper=False)
+    squares = torch.linalg.eigvalsh(t @ t.mT + ridge).clamp(min=LEAST)
     loss: Tensor = -squares.sqrt().sum()
-    return loss.to(torch.promote_types(first.dtype, torch.float32))
+    return loss.to(torch.promote_types(views[0].dtype, torch.float32))
 
 
 def _centred(x: Tensor) -> Tensor:
-    """The columns less their means over all processes, which covariances do not change with to first order."""
-    return x - global_sum(x.detach().sum(0)) / global_count(len(x), x.device)
+    """Columns of each view less their means over all processes, which covariances do not change with to first order."""
+    return x - global_sum(x.detach().sum(1, keepdim=True)) / global_count(x.shape[1], x.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations, pairwise
+from itertools import pairwise
 from typing import ClassVar, Literal, NamedTuple, get_args
 
 import torch
@@ -193,8 +193,7 @@ class Correlated(Backbone, ABC):
         projected: Projected = output.aux
         losses = {}
         if len(projected.z) > 1:
-            pairs = combinations(projected.z.values(), 2)
-            losses["correlation"] = torch.stack([canonical_loss(*pair) for pair in pairs]).sum()
+            losses["correlation"] = canonical_loss(*projected.z.values())
         if self.decoders is not None:
             back = {name: self.decoders[self.network_of[name]](z) for name, z in projected.z.items()}
             errors = [
