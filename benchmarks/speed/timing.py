@@ -18,15 +18,20 @@ Step = Callable[[Batch], None]
 ROOT = Path(__file__).parents[2]
 
 
-def time_steps(steps: Mapping[str, Step], batches: Mapping[str, Batch], repeats: int) -> dict[str, float]:
+def time_steps(
+    steps: Mapping[str, Step],
+    batches: Mapping[str, Batch],
+    repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
     """Median seconds of each kind of step on its batch; one of each in turn, the first round not counted."""
     times: dict[str, list[float]] = {kind: [] for kind in steps}
     for i in range(repeats + 1):
         for kind, step in steps.items():
-            start = time.perf_counter()
+            start = clock()
             step(batches[kind])
             if i > 0:
-                times[kind].append(time.perf_counter() - start)
+                times[kind].append(clock() - start)
     return {kind: statistics.median(values) for kind, values in times.items()}
 
 

@@ -5,10 +5,10 @@
     python -m benchmarks.speed.train_step --only "MulT short" --only EFLSTM
     python -m benchmarks.speed.train_step --only LFLSTM --wrapper AGM    # beside the plain network
 
-A step is forward, backward and Adam with all losses of training on one CPU thread. Time: median of steps that alternate
-between the two networks in one process, so that a busy machine slows both. Memory: a process for each network; the
-highest resident size during three steps less the resident size before the first, after a step on two samples has loaded
-what loads once.
+A step is forward, backward and Adam with all losses of training on one CPU thread. Time: median of the processor's time
+for steps that alternate between the two networks in one process, so that a busy machine slows both. Memory: a process
+for each network; the highest resident size during three steps less the resident size before the first, after a step on
+two samples has loaded what loads once.
 Data wait: share of a loop over the embedded SyntheticMER that passes in the loader.
 
 Before a pair is timed, scores, losses and gradients of both networks are compared. "EMTDLFR padded" has samples as long
@@ -119,7 +119,7 @@ def show_pair(case: str, title: str, repeats: int) -> None:
     """One row: ours beside the transcription."""
     pair, batch = build(CASES[case], CASES[case].dropouts[title]), make_batch(CASES[case])
     check(pair, batch, CASES[case].dropouts[title])
-    seconds = time_steps(pair_steps(pair), dict.fromkeys(("ours", "plain"), batch), repeats)
+    seconds = time_steps(pair_steps(pair), dict.fromkeys(("ours", "plain"), batch), repeats, time.process_time)
     memory = {kind: mebibytes(case=case, kind=kind, title=title) for kind in seconds}
     sizes = CASES[case].sizes
     network, lengths = case.removesuffix(" long").removesuffix(" short"), "/".join(map(str, sizes.lengths))
@@ -137,7 +137,7 @@ def show_alone(name: str, repeats: int) -> None:
     except MERError as error:
         show(name, str(error))
         return
-    seconds = time_steps({name: step}, {name: batch}, repeats)[name]
+    seconds = time_steps({name: step}, {name: batch}, repeats, time.process_time)[name]
     wait = data_wait(name)
     share = "" if wait is None else f"{100 * wait:.2f} %"
     show(name, f"{MOSI.size / seconds:.2f}", "", "", f"{mebibytes(case=name, kind='alone'):.0f}", "", "", share)
