@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from mer_zoo.errors import MERError
-from mer_zoo.layers.recurrent import masked_rnn
+from mer_zoo.layers.recurrent import BiLSTM, masked_rnn
 
 MASK = torch.tensor([[c == "1" for c in row] for row in ["11111", "00111", "11000", "00000"]])
 
@@ -23,6 +23,22 @@ def test_equals_each_sample_alone(kind: type[nn.GRU] | type[nn.LSTM], layers: in
         torch.testing.assert_close(final[i], top[-directions:].flatten())
     assert not states[~MASK].any()
     assert not final[3].any()
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_both_ways_without_packing_give_states_and_gradients_of_packing(layers: int, training: bool) -> None:
+    ours, theirs = BiLSTM(3, 4, layers), nn.LSTM(3, 4, layers, batch_first=True, bidirectional=True)
+    theirs.load_state_dict(ours.state_dict())
+    found = []
+    for rnn in (ours, theirs):
+        x = torch.arange(60.0).view(4, 5, 3).cos().requires_grad_()
+        states, final = masked_rnn(rnn.train(training), x, MASK)
+        torch.autograd.backward(states.square().sum() + final.sum())
+        found.append([states, final, x.grad, *(parameter.grad for parameter in rnn.parameters())])
+    torch.testing.assert_close(*found)
+    with torch.no_grad():
+        torch.testing.assert_close(masked_rnn(ours, x, MASK), masked_rnn(theirs, x, MASK))
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

@@ -52,7 +52,7 @@ from mer_zoo.backbones.cubemlp.cube import NORM_EPS, CubeBlock
 from mer_zoo.batch import DataSpec, Modality, Output
 from mer_zoo.errors import MERError
 from mer_zoo.functional.dropout import dropout
-from mer_zoo.layers.recurrent import masked_rnn
+from mer_zoo.layers.recurrent import BiLSTM, masked_rnn
 from mer_zoo.layers.sequence import at_words
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.model import Backbone
@@ -203,7 +203,7 @@ def _encoder(kind: str, input_dim: int, dim: int) -> nn.GRU | nn.LSTM:
     if kind == "gru":
         return nn.GRU(input_dim, dim, num_layers=2, batch_first=True, bidirectional=True)
     if kind == "lstm":
-        return nn.LSTM(input_dim, dim, batch_first=True, bidirectional=True)
+        return BiLSTM(input_dim, dim)
     raise MERError(f"encoder is {kind!r}; choose gru or lstm")
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mer_zoo.layers.recurrent import masked_rnn
+from mer_zoo.layers.recurrent import BiLSTM, masked_rnn
 from mer_zoo.layers.sequence import zero_padding
 
 __all__ = ["GraphNetwork", "TimeAttention", "run_rnn", "speaker_relations", "temporal_relations"]
@@ -158,7 +158,7 @@ class GraphNetwork(nn.Module):
         self.packed, width = packed, input_dim + dim
         self.conv1 = RelationalConvolution(input_dim, dim, relations)
         self.conv2 = NeighbourConvolution(dim)
-        self.rnn = nn.LSTM(width, width, 2, batch_first=True, bidirectional=True, dropout=dropout)
+        self.rnn = BiLSTM(width, width, 2, dropout)
         self.attention = TimeAttention(2 * width) if attention else None
         self.linear = nn.Linear(2 * width, width)
 
@@ -172,7 +172,7 @@ class GraphNetwork(nn.Module):
         return torch.relu(self.linear(states))
 
 
-def run_rnn(rnn: nn.LSTM, x: Tensor, mask: Tensor, packed: bool) -> Tensor:
+def run_rnn(rnn: BiLSTM, x: Tensor, mask: Tensor, packed: bool) -> Tensor:
     """States (D, S, 2h) of a recurrent network over dialogues, padding hidden or read as utterances of zeros."""
-    states: Tensor = masked_rnn(rnn, x, mask)[0] if packed else rnn(x)[0]
+    states: Tensor = masked_rnn(rnn, x, mask)[0] if packed else rnn(x, torch.ones_like(mask))
     return states

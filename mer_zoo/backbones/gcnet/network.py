@@ -63,6 +63,7 @@ from mer_zoo.data.missing.views import IncompleteViews
 from mer_zoo.distributed import distributed_mean
 from mer_zoo.errors import MERError
 from mer_zoo.layers.dialogues import Dialogues
+from mer_zoo.layers.recurrent import BiLSTM
 from mer_zoo.layers.sequence import observed_means
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.model import Backbone
@@ -147,7 +148,7 @@ class GCNet(Backbone):
 
         self.widths = {name: self.input_dims[name] for name in ORDER if name in spec.modalities}
         width = sum(self.widths.values())
-        self.rnn = nn.LSTM(width, dim, 2, batch_first=True, bidirectional=True, dropout=dropout)
+        self.rnn = BiLSTM(width, dim, 2, dropout)
         relations = {"temporal": 3, "speaker": speakers * speakers}
         self.graphs = nn.ModuleDict(
             {

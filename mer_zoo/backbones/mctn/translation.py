@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.functional.precision import match_type
-from mer_zoo.layers.recurrent import masked_rnn
+from mer_zoo.layers.recurrent import BiLSTM, masked_rnn
 
 __all__ = ["Decoder", "Encoded", "Encoder", "masked_softmax"]
 
@@ -45,7 +45,7 @@ class Encoder(nn.Module):
 
     def __init__(self, input_dim: int, dim: int, starts: bool = True) -> None:
         super().__init__()
-        self.rnn = nn.LSTM(input_dim, dim, batch_first=True, bidirectional=True)
+        self.rnn = BiLSTM(input_dim, dim)
         self.fc = nn.Linear(dim, dim, bias=False) if starts else None
 
     @override
