@@ -45,6 +45,7 @@ from mer_zoo.wrappers import (
 
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 SMALL_CLUE = partial(CLUE, lstm_dim=4, dim=8)
+SPEAKERS = {f"train_{i:05d}": str(i % 3) for i in range(64)}
 SMALL_MULDEF = partial(MulDeF, heads=2, dim=8, gru_dim=4)
 SMALL_GEAR = partial(GEAR, dim=8, branch_dim=8, swap_epochs=1)
 
@@ -78,7 +79,7 @@ WRAPPED = {
     "CausalMER(MulT)": Case("MulT", (CausalMER,)),
     "MACI(MulT)": Case("MulT", (MACI,)),
     "CLUE(MulT)": Case("MulT", (SMALL_CLUE,)),
-    "MCIS(MulT)": Case("MulT", (partial(MCIS, strengths="fixed", x=0.5, y=-0.5),)),
+    "MCIS(MulT)": Case("MulT", (partial(MCIS, strengths="fixed", x=0.5, y=-0.5, z=0.5, attribute=SPEAKERS),)),
     "MulDeF(MulT)": Case("MulT", (SMALL_MULDEF,)),
     "GEAR(MulT)": Case("MulT", (SMALL_GEAR,)),
     "MSSD(MulT)": Case("MulT", (MSSD,)),

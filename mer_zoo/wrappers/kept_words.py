@@ -84,8 +84,8 @@ def biased_words(
         tokens: The words of the training split.
         num_classes: Classes of each problem.
         rule: ``maci`` for the frequent ones of those whose counts vary over the classes, as MACI finds them; ``muldef``
-            for all of at least ``min_count`` occurrences whose counts vary at all, of two classes without samples whose
-            score is 0.
+            for all of at least ``min_count`` occurrences whose counts vary at all, of two or three classes between
+            negative and positive.
         num_words: Of ``maci``, the most words.
         threshold: Of ``maci``, the least variation.
         min_count: Of ``muldef``, the fewest occurrences.
@@ -103,9 +103,15 @@ def biased_words(
         if rule == "maci":
             found.append(bias_words(tokens.ids, column, num_classes, num_words, threshold).ids)
         else:
-            classes = column.masked_fill(tokens.neutral, -1) if num_classes == 2 else column
-            found.append(uneven_words(tokens.ids, classes, num_classes, min_count).ids)
+            found.append(uneven_words(tokens.ids, *_polar(column, tokens.neutral, num_classes), min_count).ids)
     return torch.tensor(list(dict.fromkeys(torch.cat(found).tolist())), dtype=torch.long)
+
+
+def _polar(classes: Tensor, neutral: Tensor, num_classes: int) -> tuple[Tensor, int]:
+    """Classes of which two or three are negative and positive alone, with -1 for neutral, and how many they are."""
+    if num_classes == 3:
+        return torch.where(classes == 1, -1, classes // 2), 2
+    return (classes.masked_fill(neutral, -1) if num_classes == 2 else classes), num_classes
 
 
 class KeptWords(nn.Module):

@@ -33,7 +33,7 @@ Differences between the released code and ours:
     * there the expectation of what is seen is a file's, with an entry for each split, test splits too; here it is that
       of the training split alone, by the encoder as training finds it;
     * ``words="maci"`` for biased words is MACI's rule; ``muldef`` is the released one: at least ``min_count``
-      occurrences (73 on MOSI, 825 on MOSEI), with counts that vary over the classes at all;
+      occurrences (73 on MOSI, 825 on MOSEI), with counts that vary at all over the classes, of three the outer two;
     * log(p + 1e-12) in place of log p; any subset of modalities; several emotions, for which one text is masked, with
       the words left that are biased for any.
 

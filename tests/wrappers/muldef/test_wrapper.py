@@ -146,6 +146,8 @@ def test_the_released_rule_for_words() -> None:
     neutral = torch.zeros(11, dtype=torch.bool)
     tokens = TrainTokens(ids, classes, neutral)
     assert biased_words(tokens, 2, "muldef", 1, 0.0, min_count=4).tolist() == [8]  # 7 is even, 9 is rare
+    three = tokens._replace(classes=2 * classes)
+    assert biased_words(three, 3, "muldef", 1, 0.0, min_count=4).tolist() == [8]  # in none of the neutral class
     neutral[0] = True  # so that 7 is uneven
     assert biased_words(tokens._replace(neutral=neutral), 2, "muldef", 1, 0.0, min_count=4).tolist() == [7, 8]
 
