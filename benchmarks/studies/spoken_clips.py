@@ -8,9 +8,9 @@ those of the file: the voices carry no emotion.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import pickle
-import re
 import time
 import wave
 import zlib
@@ -23,6 +23,7 @@ import numpy.typing as npt
 from rich.console import Console
 from scipy.signal import resample_poly  # type: ignore[import-untyped]
 
+from benchmarks.studies.spoken_words import spelt, training_prompt, word_errors
 from benchmarks.studies.voices import Spoken, save, speak
 from mer_zoo.clips.pretrained import PretrainedWords
 from mer_zoo.clips.weights import WEIGHTS, weights_folder
@@ -92,10 +93,28 @@ def say(clip: Clip, file: Path) -> None:
         save(part, Spoken(np.clip(samples, -(2**15), 2**15 - 1).astype(np.int16), RATE))
 
 
+def asked(options: argparse.Namespace, corpus: Corpus) -> argparse.Namespace:
+    """The options, with what the recogniser is told."""
+    if not options.told:
+        return options
+    return argparse.Namespace(**{**vars(options), "prompt": training_prompt(corpus.split("train").raw_text)})
+
+
 def setting_of(options: argparse.Namespace) -> str:
     """The name of a setting of the recogniser."""
-    parts = {"-vad": options.vad, "-prompt": bool(options.prompt)}
+    is_prompted = bool(options.prompt) and not options.told
+    parts = {"-vad": options.vad, "-times": options.times, "-prompt": is_prompted, "-told": options.told}
     return f"beam{options.beam}" + "".join(name for name, is_on in parts.items() if is_on)
+
+
+def options_of(beam: int, vad: bool, prompt: str, times: bool) -> dict[str, Any]:
+    """A setting, as faster-whisper takes it."""
+    return {
+        "beam_size": beam,
+        "vad_filter": vad,
+        "initial_prompt": prompt or None,
+        "without_timestamps": not times,
+    }
 
 
 class Recogniser:
@@ -106,14 +125,21 @@ class Recogniser:
         beam: Readings that are followed at a time.
         vad: Whether what is no voice is left out first.
         prompt: What it is told to have heard before.
+        times: Whether it writes times between the words.
     """
 
-    def __init__(self, model: str, beam: int, vad: bool, prompt: str) -> None:
+    def __init__(self, model: str, beam: int, vad: bool, prompt: str, times: bool = False) -> None:
         import faster_whisper  # an extra
 
         folder = weights_folder(model) if model in WEIGHTS else model
         self.model: Any = faster_whisper.WhisperModel(str(folder), "cpu", compute_type="int8", cpu_threads=1)
-        self.options = {"beam_size": beam, "vad_filter": vad, "initial_prompt": prompt or None}
+        self.options = options_of(beam, vad, prompt, times)
+
+    def otherwise(self, beam: int, vad: bool, prompt: str, times: bool) -> Recogniser:
+        """The same model at another setting."""
+        other = copy.copy(self)
+        other.options = options_of(beam, vad, prompt, times)
+        return other
 
     def __call__(self, file: Path) -> Heard:
         """Transcribe a file of :func:`say`."""
@@ -125,7 +151,6 @@ class Recogniser:
             language="en",
             temperature=0.0,
             condition_on_previous_text=False,
-            without_timestamps=True,
             **self.options,
         )
         text = " ".join(segment.text.strip() for segment in segments)
@@ -149,7 +174,7 @@ def hear(clips: Sequence[Clip], folder: Path, options: argparse.Namespace) -> di
     file = folder / f"{setting_of(options)}.jsonl"
     known = read_heard(file)
     left = [clip for clip in clips if clip.name not in known]
-    listen = Recogniser(options.whisper, options.beam, options.vad, options.prompt) if left else None
+    listen = Recogniser(options.whisper, options.beam, options.vad, options.prompt, options.times) if left else None
     (folder / "wav").mkdir(exist_ok=True)
     for clip in left:
         sound = folder / "wav" / f"{clip.name}.wav"
@@ -161,34 +186,6 @@ def hear(clips: Sequence[Clip], folder: Path, options: argparse.Namespace) -> di
             row = {"id": clip.name, "heard": found.text, "length": found.length, "seconds": found.seconds}
             opened.write(json.dumps(row) + "\n")
     return known
-
-
-def spelt(text: str) -> str:
-    """A text as the corpus spells: lower case, without apostrophes, punctuation or signs.
-
-    Example:
-        >>> spelt("Well, I don't... like it!")
-        'well i dont like it'
-    """
-    return " ".join(re.sub(r"[^a-z0-9 ]", " ", text.lower().replace("'", "").replace("\u2019", "")).split())
-
-
-def word_errors(said: Sequence[str], heard: Sequence[str]) -> int:
-    """The fewest words to insert, delete and replace.
-
-    References:
-        Wagner and Fischer, "The string-to-string correction problem", Journal of the ACM 21(1), 1974.
-
-    Example:
-        >>> word_errors("so very good".split(), "a goat so good".split())
-        3
-    """
-    row = list(range(len(heard) + 1))
-    for i, word in enumerate(said, 1):
-        before, row = row, [i]
-        for j, other in enumerate(heard, 1):
-            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (word != other)))
-    return row[-1]
 
 
 def write_corpus(corpus: Corpus, heard: dict[str, Heard], dest: Path, encoder: str, as_heard: bool) -> None:
@@ -263,7 +260,7 @@ def make(options: argparse.Namespace) -> None:
         raise MERError(f"{options.path} has samples without raw_text; give a file whose sentences can be said")
     splits = options.splits.split(",") if options.splits else list(corpus.splits)
     clips = [clip for name in splits for clip in clips_of(corpus.split(name))]
-    heard = hear(clips, options.dest, options)
+    heard = hear(clips, options.dest, asked(options, corpus))
     name = f"{setting_of(options)}{'-as-heard' if options.as_heard else ''}.pkl"
     if all(sample in heard for split in corpus.splits.values() for sample in split.ids):
         write_corpus(corpus, heard, options.dest / name, options.encoder, options.as_heard)
@@ -277,6 +274,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--vad", action="store_true", help="leave out what is no voice")
     parser.add_argument("--prompt", default="", help="what the recogniser is told to have heard before")
+    parser.add_argument("--told", action="store_true", help="it is told sentences of the training split")
+    parser.add_argument("--times", action="store_true", help="it writes times between the words")
     parser.add_argument("--whisper", default="whisper-tiny.en")
     parser.add_argument("--encoder", default="minilm")
     parser.add_argument("--as_heard", action="store_true", help="keep capital letters and punctuation")

@@ -16,13 +16,12 @@ import argparse
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch import seed_everything
 
 import mer_zoo.backbones
-from benchmarks.studies import spoken_clips
+from benchmarks.studies import spoken_clips, spoken_settings
 from benchmarks.studies.frame import (
     Job,
     Plan,
@@ -33,15 +32,13 @@ from benchmarks.studies.frame import (
     by_name,
     digits,
     fit,
-    same_samples,
     score_conditions,
     simple_jobs,
     tested,
 )
+from benchmarks.studies.spoken_losses import SIGNS, losses_table, only, words_table
 from benchmarks.studies.table import (
     SCALES,
-    Answers,
-    Column,
     cell,
     decimals,
     difference,
@@ -52,8 +49,11 @@ from benchmarks.studies.table import (
 from benchmarks.studies.zoo_mosi import SIZES
 from mer_zoo.data.datamodule import MOSI, MERDataModule
 from mer_zoo.data.missing import SMM, Condition
+from mer_zoo.data.store.store import open_corpus
 from mer_zoo.model import Model
 from mer_zoo.module import MERModule
+from mer_zoo.reports.layout import figures_of
+from mer_zoo.reports.measured import write_measured
 from mer_zoo.reports.tables import ABSENT, Table
 from mer_zoo.scores import Scores, baselines, measure
 from mer_zoo.wrappers import MSSD
@@ -68,7 +68,6 @@ METHODS: Mapping[str, tuple[float, bool]] = {  # the share of heard texts in tra
 }
 SAID, HEARD, WITHOUT = "iid", "asr", "without text"
 CONDITIONS = {SAID: "what was said", HEARD: "what was heard", WITHOUT: WITHOUT}
-SIGNS = Column("Acc2_non0", ("shown",))  # of negative, neutral and positive, neutral ones left out
 
 
 def corpus(options: argparse.Namespace, share: float) -> MERDataModule:
@@ -105,11 +104,12 @@ def test(module: MERModule, data: MERDataModule, name: str) -> Results:
     scores = score_conditions(module.model, data)
     signs = {c: (2 * (each.logits.flatten() > 0).long()) for c, each in scores.items()}
     splits = {c: {"metrics": measure(data.task, each), "classes": digits(signs[c])} for c, each in scores.items()}
+    names = data.corpus.split("test").ids
     told = {
         "parameters": sum(p.numel() for p in module.model.parameters()),
         "constant": baselines(data.task, scores[SAID].target)["constant"],
         "truth": {c: digits(_signs(each)) for c, each in scores.items()},
-        "ids": same_samples(scores),
+        "ids": {c: [names[place] for place in each.index.tolist()] for c, each in scores.items()},
     }
     return {(name,): {**told, "result": {"splits": splits, "diagnostics": {}}}}
 
@@ -120,19 +120,6 @@ def _signs(scores: Scores) -> torch.Tensor:
     return signs
 
 
-def under(records: Sequence[Record], condition: str) -> Answers:
-    """Answers under one condition, so that they can be compared with those under another."""
-
-    def only(parts: Mapping[str, Any]) -> dict[str, Any]:
-        return {"shown": parts[condition]}
-
-    shown = []
-    for record in records:
-        choices = {name: {**each, "splits": only(each["splits"])} for name, each in record["choices"].items()}
-        shown.append({**record, "truth": only(record["truth"]), "ids": only(record["ids"]), "choices": choices})
-    return Answers(shown, "MAE")
-
-
 def metrics_table(found: Mapping[str, Sequence[Record]]) -> Table:
     """Metrics of every method on what was said, on what was heard and without text."""
     rows = []
@@ -141,7 +128,7 @@ def metrics_table(found: Mapping[str, Sequence[Record]]) -> Table:
         for condition, title in CONDITIONS.items():
             if condition not in records[0]["truth"]:
                 continue
-            values = [under(records, condition).metric(metric, ["shown"]) for metric in SCALES]
+            values = [only(records, condition).metric(metric, ["shown"]) for metric in SCALES]
             cells = [
                 spread([SCALES[m] * value for value in each], decimals(m))
                 for m, each in zip(SCALES, values, strict=True)
@@ -160,15 +147,38 @@ def loss_table(found: Mapping[str, Sequence[Record]]) -> Table:
     for name, records in found.items():
         network, method = name.split(": ")
         plain = None if method == "plain" else found.get(f"{network}: plain")
-        said, heard = under(records, SAID), under(records, HEARD)
+        said, heard = only(records, SAID), only(records, HEARD)
         cells = [
-            cell(under(records, condition), None if plain is None else under(plain, condition), SIGNS)
+            cell(only(records, condition), None if plain is None else only(plain, condition), SIGNS)
             for condition in (SAID, HEARD)
         ]
         rows.append([network, method, str(len(records)), *cells, interval(difference(heard, said, SIGNS))])
     header = ["network", "trained", "seeds", CONDITIONS[SAID], CONDITIONS[HEARD], "heard - said"]
-    note = "In brackets: against plain training, with 95 % intervals that count samples and seeds."
+    note = "In brackets: against plain training, with 95 % intervals that count recordings and seeds."
     return Table("Acc2_non0 in percent", header, rows, [note], names=2)
+
+
+def losses(options: argparse.Namespace) -> None:
+    """Where plain networks lose what they lose, and which words are lost; printed and kept."""
+    corpus = open_corpus(options.path, options.made / "cache")
+    clips, train = spoken_clips.clips_of(corpus.split("test")), corpus.split("train")
+    heard = spoken_clips.read_heard(options.made / f"{options.setting}.jsonl")
+    known = by_name(options.folder)
+    own = {network: records for network in NETWORKS if (records := known.get(f"{network}: plain"))}
+    where = [losses_table(name, records, (SAID, HEARD), clips, heard, train) for name, records in own.items()]
+    lost = words_table(clips, heard, train)
+    write_tables(options.folder, [*where, lost], "losses.md")
+    if options.csv is not None:
+        about = {
+            "device": "CPU",
+            "commit": options.commit,
+            "clusters": str(len({c.name.split("$_$")[0] for c in clips})),
+        }
+        about["command"] = (
+            f"python -m benchmarks.studies.spoken_mosi losses {options.path.name} runs/spoken runs/spoken_mosi"
+        )
+        figures = [one for each in where for one in figures_of(each, "CMU-MOSI spoken: where the loss is", **about)]
+        write_measured(options.csv, [*figures, *figures_of(lost, "CMU-MOSI spoken: lost words", **about)])
 
 
 def table(folder: Path) -> None:
@@ -184,6 +194,14 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     spoken_clips.add_options(commands.add_parser("make"))
+    spoken_settings.add_options(commands.add_parser("settings"))
+    lost = commands.add_parser("losses")
+    lost.add_argument("path", type=Path, help="the file that was given to make")
+    lost.add_argument("made", type=Path, help="the folder of make")
+    lost.add_argument("folder", type=Path, help="of the records")
+    lost.add_argument("--setting", default="beam5", help="of the recogniser")
+    lost.add_argument("--csv", type=Path, help="a file of results/ that gets the figures")
+    lost.add_argument("--commit", default="", help="with which they came")
     runs = commands.add_parser("run")
     runs.add_argument("path", type=Path, help="a file that make has written")
     add_run_options(runs, seeds="0,1,2", epochs=15, batch_size=24)
@@ -202,8 +220,9 @@ def main(args: Sequence[str] | None = None) -> None:
     if options.command == "make":
         spoken_clips.make(options)
         return
-    if options.command == "table":
-        table(options.folder)
+    if options.command in ("table", "settings", "losses"):
+        actions = {"table": lambda: table(options.folder), "settings": lambda: spoken_settings.compare(options)}
+        actions.get(options.command, lambda: losses(options))()
         return
     kept = {"file": options.path.name, "modalities": options.modalities, "epochs": options.epochs, "lr": options.lr}
     kept["batch_size"] = options.batch_size

@@ -16,6 +16,7 @@ from rich.console import Console
 from torch import Tensor
 
 from benchmarks.studies.frame import Record
+from mer_zoo.data.corpus.conversation import recordings
 from mer_zoo.metrics import mean_std
 from mer_zoo.metrics.resampling import resamplings
 from mer_zoo.metrics.significance import interval_of
@@ -120,14 +121,18 @@ def is_shared(a: Answers, b: Answers) -> bool:
 
 
 def difference(a: Answers, b: Answers, column: Column, draws: int = DRAWS) -> tuple[float, float, float]:
-    """Mean difference of the accuracies in percent and its 95 % interval, on the seeds that both have."""
+    """Mean difference of the accuracies in percent and its 95 % interval, on the seeds that both have.
+
+    Samples whose names tell their recordings are drawn by these.
+    """
     seeds = [seed for seed in a.records if seed in b.records]
-    names = {name: place for place, name in enumerate(dict.fromkeys(n for s in seeds for n in a.names(s, column)))}
+    drawn = {seed: recordings(a.names(seed, column)) or a.names(seed, column) for seed in seeds}
+    names = {name: place for place, name in enumerate(dict.fromkeys(n for s in seeds for n in drawn[s]))}
     counts = _counts(len(names), draws)
     found = []
     for seed in seeds:
         (right_a, weight), (right_b, _) = a.gains(seed, column), b.gains(seed, column)
-        times = counts[:, [names[name] for name in a.names(seed, column)]]
+        times = counts[:, [names[name] for name in drawn[seed]]]
         found.append(100 * (times @ ((right_a - right_b) * weight)) / (times @ weight))
     interval = interval_of([torch.stack(found, 1)], len(names))
     return interval.difference, interval.low, interval.high
