@@ -1,6 +1,7 @@
 """What becomes of mutated recordings and lists of clips, and each that crashed, hung or executed something.
 
     python -m benchmarks.faults.fuzz_clips                                     # 8,000 recordings and 2,000 lists
+    python -m benchmarks.faults.fuzz_clips --csv results/faults_cpu.csv        # the same, and keeps the counts
     python -m benchmarks.faults.fuzz_clips --count 100000 --first 10000 --jobs 8
 
 They are made by tests/clips_fuzz.py, each from its number alone. Recordings are extracted by mer-zoo's own processes as
@@ -22,6 +23,9 @@ from benchmarks.faults.clips import OUTCOMES, PATIENCE, make
 from mer_zoo.clips import Clip, Settings, extract
 from mer_zoo.clips.workers import Failed, run_all
 from mer_zoo.errors import MERError
+from mer_zoo.reports.layout import figures_of
+from mer_zoo.reports.measured import write_measured
+from mer_zoo.reports.tables import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
@@ -80,6 +84,8 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Extract mutated recordings and lists, and tell what became of them.")
     parser.add_argument("--count", type=int, default=10_000, help="inputs, of which a fifth are lists")
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
+    parser.add_argument("--csv", type=Path, help="a file of results/ that the counts go to")
+    parser.add_argument("--commit", default="", help="with which they came")
     parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
     return parser
 
@@ -90,7 +96,7 @@ def main(args: Sequence[str] | None = None) -> int:
     numbers = range(options.first, options.first + options.count)
     of_lists = [number for number in numbers if number % LISTS == 0]
     of_recordings = [number for number in numbers if number % LISTS]
-    findings = 0
+    findings, rows = 0, []
     with tempfile.TemporaryDirectory() as name:
         kinds = {
             "recording": recordings(of_recordings, Path(name), options.jobs) if of_recordings else iter(()),
@@ -98,6 +104,7 @@ def main(args: Sequence[str] | None = None) -> int:
         }
         for kind, came in kinds.items():
             outcomes: Counter[str] = Counter()
+            before = findings
             for number, outcome, finding in came:
                 outcomes[outcome] += 1
                 if finding:
@@ -105,6 +112,13 @@ def main(args: Sequence[str] | None = None) -> int:
                     print(f"{kind} {number}: {finding}", flush=True)
             counts = ", ".join(f"{outcomes[outcome]} {outcome}" for outcome in OUTCOMES)
             print(f"{sum(outcomes.values())} of kind {kind}: {counts}", flush=True)
+            counted = [str(outcomes[outcome]) for outcome in OUTCOMES]
+            rows.append([f"{kind}s", str(sum(outcomes.values())), *counted, str(findings - before)])
+    if options.csv is not None:
+        table = Table("mutated inputs", ["mutated", "inputs", *OUTCOMES, "findings"], rows)
+        command = f"python -m benchmarks.faults.fuzz_clips --count {options.count} --first {options.first}"
+        about = {"device": "CPU", "commit": options.commit, "command": command}
+        write_measured(options.csv, figures_of(table, "mutated recordings and lists", **about))
     print(f"{findings} findings")
     return 1 if findings else 0
 

@@ -93,8 +93,21 @@ class Extractor:
             MERError: If nothing in it can be used; the message has no name in front.
         """
         _check_interval(clip)
-        media = Media(clip, self.settings.longest, self.beat)
-        found = ClipFeatures()
+        return self.describe(Media(clip, self.settings.longest, self.beat))
+
+    def describe(self, media: Media) -> ClipFeatures:
+        """Make the features of streams.
+
+        Args:
+            media: The streams of a clip.
+
+        Returns:
+            As for a clip.
+
+        Raises:
+            MERError: If nothing in them can be used.
+        """
+        clip, found = media.clip, ClipFeatures()
         heard: list[Word] = []
         samples = self._undamaged(media.sound(), "sound", media, found)
         if self.speech is not None and self._is_heard(clip):

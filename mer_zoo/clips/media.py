@@ -19,7 +19,7 @@ from mer_zoo.clips.clip import Clip
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import open_regular
 
-__all__ = ["SUFFIXES", "Media", "need_av"]
+__all__ = ["MOST_PIXELS", "RATE", "SUFFIXES", "Media", "need_av"]
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wav", ".mp3", ".flac", ".m4a", ".ogg", ".opus")
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,wav,w64,mp3,flac,ogg,aac,mpeg,mpegts,flv,asf"
@@ -53,10 +53,17 @@ class Media:
         longest: Seconds that are read at most.
         beat: Called with the seconds within which it will be called again, so that somebody else can notice that
             nothing goes on.
+        frames: Where frames come from by their kind, with their times, instead of the file.
     """
 
-    def __init__(self, clip: Clip, longest: float, beat: Callable[[float], None] = lambda _seconds: None) -> None:
-        self.clip, self.beat = clip, beat
+    def __init__(
+        self,
+        clip: Clip,
+        longest: float,
+        beat: Callable[[float], None] = lambda _seconds: None,
+        frames: Callable[[str], Iterator[tuple[float, Any]]] | None = None,
+    ) -> None:
+        self.clip, self.beat, self._frames = clip, beat, frames or self._decoded
         stop = math.inf if clip.end is None else clip.end - clip.start
         self.seconds = min(stop, longest)
         self.may_be_cut, self.goes_on = stop > longest, False
@@ -71,7 +78,7 @@ class Media:
         resampler = need_av().AudioResampler(format="flt", layout="mono", rate=RATE)
         wanted = round(self.seconds * RATE)
         left, position = wanted, None
-        for time, frame in self._decoded("audio"):
+        for time, frame in self._frames("audio"):
             if position is None:  # what the frames of a clip in the middle of a file begin with lies before it
                 position = round(time * RATE)
                 yield np.zeros(min(max(0, position), left), np.float32)
@@ -106,7 +113,7 @@ class Media:
             0.5 / rate,
         )  # until when the last picture is seen: half a step, or as long as that before
         kept: Frame | None = None
-        for time, frame in self._decoded("video"):
+        for time, frame in self._frames("video"):
             while kept is not None and (count + 0.5) / rate < min(time, self.seconds):
                 yield kept
                 count += 1
