@@ -89,6 +89,7 @@ from .task import (
 from .training import LastCheckpoint as LastCheckpoint, WarmupCosine as WarmupCosine
 from .wrappers import (
     AGM as AGM,
+    CASP as CASP,
     CLUE as CLUE,
     CUMDF as CUMDF,
     DFR as DFR,

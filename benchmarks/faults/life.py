@@ -45,7 +45,7 @@ from mer_zoo.runs.files import whole_file, write_json
 from mer_zoo.task import Task
 
 Sizes = Mapping[str, Mapping[str, Any]]
-PARTNERS = {"CUMDF": "CUMDFNet", "MACI": "CIDerNet", "MSSD": "CIDerNet"}
+PARTNERS = {"CASP": "MulT", "CUMDF": "CUMDFNet", "MACI": "CIDerNet", "MSSD": "CIDerNet"}
 OTHERS = "LFLSTM"
 SHOWN = 3  # dead parts in the table
 TABLE = re.compile(r"^\| nest \|.*\n(?:\|.*\n)+", flags=re.MULTILINE)

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from mer_zoo.model import Model
 
-__all__ = ["after_fit", "after_predict", "after_test", "size_of"]
+__all__ = ["after_fit", "after_predict", "after_test", "size_of", "word"]
 
 
 def size_of(model: Model) -> str:
@@ -49,7 +49,7 @@ def after_fit(trainer: Trainer, folder: Path) -> str:
             if before.monitor == kept.monitor and before.is_better_than(score):
                 lines.insert(1, f"an epoch before the run was resumed had {before.score:.4g}, and is not at hand")
     if (folder / "config.yaml").is_file() and best:
-        lines.append(f"next: mer-zoo test --config {_word(folder / 'config.yaml')} --ckpt_path {_word(best)}")
+        lines.append(f"next: mer-zoo test --config {word(folder / 'config.yaml')} --ckpt_path {word(best)}")
     return "\n".join(lines)
 
 
@@ -71,7 +71,7 @@ def after_test(folder: Path) -> str:
         folder: The run's folder.
     """
     names = [name for name in ("results.md", "results.json", "conditions.png") if (folder / name).is_file()]
-    return f"results: {folder} ({', '.join(names)})\nnext: mer-zoo report {_word(folder)} --out comparison"
+    return f"results: {folder} ({', '.join(names)})\nnext: mer-zoo report {word(folder)} --out comparison"
 
 
 def after_predict(folder: Path, checkpoint: str | None) -> str:
@@ -82,12 +82,10 @@ def after_predict(folder: Path, checkpoint: str | None) -> str:
         checkpoint: The checkpoint they were made with.
     """
     line = f"predictions: {folder / 'predictions.csv'}"
-    return (
-        line if checkpoint is None else f"{line}\nnext: mer-zoo export {_word(checkpoint)} {_word(folder / 'export')}"
-    )
+    return line if checkpoint is None else f"{line}\nnext: mer-zoo export {word(checkpoint)} {word(folder / 'export')}"
 
 
-def _word(path: str | Path) -> str:
+def word(path: str | Path) -> str:
     """A path as a word of a command line, from here where it lies below."""
     path = Path(path)
     return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))

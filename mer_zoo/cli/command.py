@@ -45,6 +45,8 @@ GROUPS = {
         "test": Command("metrics of a checkpoint under every test condition"),
         "seeds": Command("train and test under several seeds, and report their means", "cli.seeds"),
         "predict": Command("scores of a checkpoint for each sample, as a CSV file"),
+        "adapt": Command("adapt a checkpoint to the unlabelled training split of other data", "cli.adapt"),
+        "refit": Command("fit the last layer of a checkpoint again, to groups of equal size", "cli.refit"),
         "sweep": Command("search hyper-parameters by a sweep file, offline with Optuna", "cli.sweeps.command"),
     },
     "Data": {

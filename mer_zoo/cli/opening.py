@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -21,7 +22,7 @@ from mer_zoo.sharing.pretrained import load_model
 from mer_zoo.sharing.recipe import Modules
 from mer_zoo.training.checkpoint import describe_model
 
-__all__ = ["Opened", "open_data", "open_run"]
+__all__ = ["Opened", "configured", "open_data", "open_run"]
 
 CONFIG = "config.yaml"
 
@@ -87,19 +88,66 @@ def open_data(config: Path, options: Sequence[str] = ()) -> MERDataModule:
     Raises:
         MERError: If it names no data, or they can't be read.
     """
+    parser, given = _parsed(config, options)
+    make = getattr(parser, "instantiate", None) or parser.instantiate_classes  # the old name until jsonargparse 4.48
+    data: MERDataModule = make(given).data
+    return data
+
+
+def configured(config: Path, options: Sequence[str], wrapper: str, arguments: Mapping[str, Any]) -> str:
+    """The configuration of a run as one of its model inside another wrapper, on data of other options.
+
+    Args:
+        config: ``RUN/config.yaml``.
+        options: Options of the data, as on the command line, over those of the file.
+        wrapper: Name of a wrapper of the zoo, which becomes the outermost.
+        arguments: Its options.
+
+    Returns:
+        YAML.
+
+    Raises:
+        MERError: If the file is no configuration of a run.
+    """
+    root = _composed(config)
+    parser, given = _parsed(config, options)
+    parts = {key.value: value for key, value in root.value}
+    data = yaml.compose(parser.dump(given), Loader=LOADER).value[0][1]
+    model = parts.get("model")
+    inside = {key.value: value for key, value in model.value} if isinstance(model, yaml.MappingNode) else {}
+    before = inside.get("wrappers")
+    named = {"class_path": f"mer_zoo.{wrapper}", "init_args": dict(arguments)}
+    added = yaml.compose(yaml.safe_dump([named], allow_unicode=True), Loader=LOADER)
+    added.value[:0] = before.value if isinstance(before, yaml.SequenceNode) else []
+    whole = yaml.MappingNode("tag:yaml.org,2002:map", _with(_pairs(model), "wrappers", added))
+    root.value = _with(_with(root.value, "model", whole), "data", data)
+    return str(yaml.serialize(root, Dumper=yaml.SafeDumper, allow_unicode=True))
+
+
+def _pairs(node: yaml.Node | None) -> list[tuple[yaml.Node, yaml.Node]]:
+    return list(node.value) if isinstance(node, yaml.MappingNode) else []
+
+
+def _with(pairs: list[tuple[yaml.Node, yaml.Node]], name: str, value: yaml.Node) -> list[tuple[yaml.Node, yaml.Node]]:
+    kept = [pair for pair in pairs if pair[0].value != name]
+    return [*kept, (yaml.ScalarNode("tag:yaml.org,2002:str", name), value)]
+
+
+def _composed(config: Path) -> yaml.MappingNode:
     text = with_bases(read_regular(config, LARGEST).decode("utf-8", "replace"), config.absolute())
     root = yaml.compose(text, Loader=LOADER)
-    parts = {key.value: value for key, value in root.value} if isinstance(root, yaml.MappingNode) else {}
-    if "data" not in parts:
+    if not isinstance(root, yaml.MappingNode) or "data" not in {key.value for key, _ in root.value}:
         raise MERError(f"{config} names no data; give the configuration of a run")
+    return root
+
+
+def _parsed(config: Path, options: Sequence[str]) -> tuple[MERParser, Any]:
+    parts = {key.value: value for key, value in _composed(config).value}
     part = str(yaml.serialize(parts["data"], Dumper=yaml.SafeDumper, allow_unicode=True))
     tell_of_imports(part)
     parser = MERParser()
     parser.add_lightning_class_args(MERDataModule, "data", subclass_mode=True)
-    given = parser.parse_args([f"--data={part}", *options])
-    make = getattr(parser, "instantiate", None) or parser.instantiate_classes  # the old name until jsonargparse 4.48
-    data: MERDataModule = make(given).data
-    return data
+    return parser, parser.parse_args([f"--data={part}", *options])
 
 
 def _check(model: Model, data: MERDataModule, run: Path) -> None:

@@ -55,7 +55,8 @@ def score(
         for batch in source:
             output = model.predict(batch if model.fixed_length else batch.trim())
             effects = {**output.effects, **(keep(batch) if keep is not None else {})}
-            scores = Scores(output.logits, effects, batch.target, batch.index, available=batch.available(model.spec))
+            given = batch.available(model.spec)
+            scores = Scores(output.logits, effects, batch.target, batch.index, ids=batch.ids, available=given)
             parts.append(scores.cpu())
     return Scores.concat(parts)
 

@@ -1,6 +1,7 @@
 """The debiasing methods, one file or folder each; ``__all__`` is the registry."""
 
 from mer_zoo.wrappers.agm import AGM
+from mer_zoo.wrappers.casp.wrapper import CASP
 from mer_zoo.wrappers.causalmer.wrapper import CausalMER
 from mer_zoo.wrappers.clue.wrapper import CLUE
 from mer_zoo.wrappers.cumdf.wrapper import CUMDF
@@ -17,6 +18,7 @@ from mer_zoo.wrappers.rwg import RWG
 
 __all__ = [
     "AGM",
+    "CASP",
     "CLUE",
     "CUMDF",
     "DFR",

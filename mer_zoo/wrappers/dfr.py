@@ -32,7 +32,7 @@ The variant that refits on a balanced part of the training split is in the funct
 
 Nests: around a network, or around what trains it otherwise (RWG, GroupDRO, JTT, PropensityWeighting by weights, MSSD);
 not around what makes its own scores from features, which would be lost (MACI, CausalMER, CLUE, GEAR, CUMDF), nor inside
-of these. Nothing of it is trained.
+of these. Nothing of it is trained. ``mer-zoo refit RUN`` does it to a run that is trained already.
 
 References:
     Kirichenko, Izmailov and Wilson, "Last Layer Re-Training is Sufficient for Robustness to Spurious Correlations",
