@@ -159,7 +159,9 @@ TINY: dict[str, dict[str, Any]] = {
 NEEDS_CLASSES = {"CausalMER", "CLUE", "MACI", "MulDeF"}
 # Wrappers that ask nothing of a network but what every Output has are tried around some that differ, not around all.
 SOME = ("CIDerNet", "GCNet", "LFLSTM", "MISA", "MPLMM", "SelfMM")
-AROUND_SOME = {"AGM", "MCIS", "MulDeF"}
+AROUND_SOME = {"AGM", "CASP", "DFR", "MCIS", "MulDeF"}
+FEW = {"CASP": ("CIDerNet", "LFLSTM")}  # in training it is the network
+NO_LAYER_NORM = {"GCNet", "LFLSTM", "SelfMM"}  # of SOME
 MAKES_VIEWS = {"DiCMoR", "EMTDLFR", "GCNet", "IFMMIN", "IMDer", "LNLN", "MMIN", "MPLMM", "TFRNet"}
 NEEDS_THREE = {"DiCMoR", "IMDer", "MPLMM"}
 NO_HIDDEN_SEQUENCES = {"DCCA", "DCCAE", "FDMER", "IFMMIN", "LFDNN", "LMF", "MISA", "MMIN", "SelfMM", "TFN"}
@@ -182,6 +184,8 @@ def refusal(backbone: str, wrapper: str | None, task: str = "three", spec: str =
         return backbone
     if wrapper in NEEDS_CLASSES and task == "regression":
         return f"{wrapper} needs classes, but SentimentRegression has a single output"
+    if wrapper == "CASP" and backbone in NO_LAYER_NORM:
+        return f"{backbone} has no LayerNorm"
     if wrapper in ("CUMDF", "MSSD") and backbone in MAKES_VIEWS:
         return f"{wrapper} and {backbone} both make the incomplete view"
     if wrapper == "CUMDF" and backbone in NO_HIDDEN_SEQUENCES:
@@ -218,7 +222,7 @@ def training_split(spec: DataSpec, task: Task) -> Batch:
 
 def pairs() -> list[tuple[str, str | None]]:
     """Backbone and wrapper of what is tried."""
-    return [(b, w) for b in BACKBONES for w in WRAPPERS if w not in AROUND_SOME or b in SOME]
+    return [(b, w) for b in BACKBONES for w in WRAPPERS if w not in AROUND_SOME or b in FEW.get(w, SOME)]
 
 
 def combinations(tasks: list[str], specs: list[str], works: bool = True) -> list[tuple[str, str | None, str, str]]:
