@@ -137,9 +137,8 @@ def test_who_computes_with_the_scores_is_refused(other: Any) -> None:
 @pytest.mark.parametrize("other", [RWG, GroupDRO, JTT, PropensityWeighting, MSSD])
 def test_who_trains_otherwise_stands_inside_or_outside(other: Any) -> None:
     batch = Batch.random(SPEC, TWO, size=64)
-    options: dict[str, Any] = {JTT: {"epochs": 1}, PropensityWeighting: {"source": "recording"}, MSSD: {}}.get(
-        other, {"groups": PAIRS, "min_group": 1, "draw": False}
-    )
+    own: dict[Any, dict[str, Any]] = {JTT: {"epochs": 1}, PropensityWeighting: {"source": "recording"}, MSSD: {}}
+    options = own.get(other, {"groups": PAIRS, "min_group": 1, "draw": False})
     mine, theirs = partial(DFR, groups=PAIRS, retrains=1, strengths=[0.3], min_group=1), partial(other, **options)
     for outer, inner in ((mine, theirs), (theirs, mine)):
         torch.manual_seed(0)
