@@ -171,6 +171,18 @@ def test_losses_reach_what_they_are_to_teach() -> None:
         assert {first for first, *_ in moved} == {"recovery"}
 
 
+def test_errors_of_scores_are_worked_out_for_samples_that_need_them() -> None:
+    model, batch = make(drop_rate=1.0), Batch.random(DataSpec(), TASK, size=9)
+    (step,) = model.steps(batch)
+    rows: dict[str, int] = {}
+    for name, network in model.recovery.scores.items():
+        network.register_forward_pre_hook(lambda _, given, name=name: rows.update({name: len(given[0])}))
+    found = model.losses(step.output, step.batch)
+    assert list(rows.values()) == step.output.aux.recovered.missing.sum(0).tolist()
+    assert 0 < max(rows.values()) < 9
+    assert torch.equal(found["imder/score"], step.losses["imder/score"])
+
+
 def test_complete_data_need_no_draw(monkeypatch: pytest.MonkeyPatch) -> None:
     model, batch = make(drop_rate=0.0), Batch.random(DataSpec(), TASK, size=3)
     monkeypatch.setattr(model, "noise", None)
