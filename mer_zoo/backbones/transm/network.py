@@ -56,7 +56,7 @@ from mer_zoo.functional.dropout import dropout
 from mer_zoo.functional.precision import widen
 from mer_zoo.layers.dialogues import Dialogues
 from mer_zoo.layers.recurrent import BiGRU
-from mer_zoo.layers.sequence import at_words, masked_mean
+from mer_zoo.layers.sequence import at_words, masked_mean, observed_means
 from mer_zoo.layers.text_encoder import TextEncoderSpec
 from mer_zoo.model import Backbone
 from mer_zoo.options import check_choice, check_weights
@@ -185,9 +185,9 @@ class TransM(Backbone):
 
     def _among(self, given: dict[str, Modality], dialogues: Dialogues) -> Output:
         """Scores of utterances, each read among those of its dialogue."""
-        there = ~missing_modalities(given, self.spec)
-        x = {name: dialogues.pad(masked_mean(modality.x, modality.mask)) for name, modality in given.items()}
-        seen = {name: dialogues.pad(there[:, i]) for i, name in enumerate(given)}
+        missing = missing_modalities(given, self.spec)
+        x = {name: dialogues.pad(vector) for name, vector in observed_means(given, missing).items()}
+        seen = {name: dialogues.pad(~missing[:, i]) for i, name in enumerate(given)}
         joint, steps = self._read(x, seen, dialogues.mask)
         features = dialogues.flat(joint)
         return Output(self.classify(features), features, aux=steps)

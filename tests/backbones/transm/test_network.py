@@ -155,6 +155,17 @@ def test_dialogues_are_sequences_of_utterances() -> None:
         model(batch.replace(dialogue=None))
 
 
+def test_the_vector_of_a_clip_is_of_what_was_observed() -> None:
+    model = make(DataSpec(), context="dialogue").eval()
+    batch = Batch.random(DataSpec(), TASK, size=2)
+    batch = batch.replace(dialogue=torch.tensor([0, 0]), turn=torch.tensor([0, 1]))
+    audio = batch.audio
+    seen = audio.mask & (torch.arange(audio.mask.shape[1]) < 2)
+    blind = batch.replace(audio=Modality(audio.x * seen[..., None], audio.mask, seen))
+    short = batch.replace(audio=Modality(audio.x * seen[..., None], seen))
+    torch.testing.assert_close(model(blind).logits, model(short).logits)
+
+
 def test_refusals() -> None:
     with pytest.raises(MERError, match="TransM translates text into audio or vision and back, but the data has text;"):
         make(DataSpec(modalities=["text"]))
