@@ -186,8 +186,9 @@ class MPLMM(Backbone):
 
     @override
     def prepare(self, train: BatchSource) -> None:
-        # Not at construction: a trained MPLMM has all its weights and predicts without the file of stage 1.
-        if self.pretrained is not None:
+        # Not at construction: a trained MPLMM has all its weights and predicts without the file of stage 1. A run that
+        # goes on has drawn views, and has them as well.
+        if self.pretrained is not None and not self.views.count:
             first = "train MulT first, and give the checkpoint of its run"
             found = read_stage_one(self.pretrained, self, first, "MulT", lambda name: name.startswith(SHARED))
             self.load_state_dict(found, strict=False)

@@ -25,13 +25,16 @@ def data(task: str = "binary") -> SyntheticMER:
     return SyntheticMER(SyntheticConfig(train=16, valid=8, test=8), task=task, batch_size=8)
 
 
-def fit(folder: Path, model: Model, source: SyntheticMER, name: str) -> tuple[MERModule, Path]:
-    """Train for one epoch; the checkpoint is of its end."""
+def fit(
+    folder: Path, model: Model, source: SyntheticMER, name: str, start: Path | None = None
+) -> tuple[MERModule, Path]:
+    """Train for one epoch, or go on for another; the checkpoint is of its end."""
     module = MERModule(model, optimizer=lambda p: torch.optim.Adam(p, lr=0.01))
     saving = ModelCheckpoint(folder, filename=name, enable_version_counter=False)
     quiet: dict[str, Any] = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False)
-    running = Trainer(accelerator="cpu", max_epochs=1, num_sanity_val_steps=0, callbacks=[saving], **quiet)
-    running.fit(module, datamodule=source)
+    epochs = 1 if start is None else 2
+    running = Trainer(accelerator="cpu", max_epochs=epochs, num_sanity_val_steps=0, callbacks=[saving], **quiet)
+    running.fit(module, datamodule=source, ckpt_path=start)
     return module, folder / f"{name}.ckpt"
 
 
@@ -77,6 +80,14 @@ def test_a_trained_model_predicts_without_the_file_of_stage_one(stage_one: Path,
     alone.load_state_dict(torch.load(path, weights_only=True)["state_dict"])
     batch = next(iter(source.batch_source("valid")))
     assert torch.equal(alone.eval().model.predict(batch).logits, module.eval().model.predict(batch).logits)
+
+
+def test_a_run_goes_on_without_the_file_of_stage_one(stage_one: Path, tmp_path: Path) -> None:
+    source = data()
+    _, path = fit(tmp_path, mplmm(source, stage_one), source, "mplmm")
+    _, later = fit(tmp_path, mplmm(source, tmp_path / "gone.ckpt"), source, "later", path)
+    shared = {name: value for name, value in state(later).items() if name.startswith(SHARED)}
+    assert all(torch.equal(value, state(path)[name]) for name, value in shared.items())
 
 
 def test_without_a_checkpoint_everything_trains() -> None:
