@@ -75,7 +75,7 @@ def _counts(size: int, draws: int) -> Tensor:
 
 
 def _known(group: Tensor) -> list[int]:
-    return [int(g) for g in group.unique() if g >= 0]
+    return [int(g) for g in torch.unique(group) if g >= 0]
 
 
 def worst_cell(answers: Answers, base: Answers | None, column: Column) -> str:

@@ -26,6 +26,7 @@ def telling_words(split: SplitData) -> frozenset[str]:
     Args:
         split: The training split.
     """
+    assert split.labels is not None
     scores: dict[str, list[float]] = defaultdict(list)
     for text, score in zip(split.raw_text, split.labels, strict=True):
         for word in set(text.split()):

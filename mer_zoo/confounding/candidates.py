@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -16,7 +17,8 @@ __all__ = ["Candidate", "candidates", "class_titles"]
 WIDTH = 60  # characters of an example
 
 
-class Candidate(NamedTuple):
+@dataclass(frozen=True)
+class Candidate:
     """A word that goes along with the label, for one problem of a task or several.
 
     Args:

@@ -158,7 +158,7 @@ class Propensity(nn.Module):
         """Fit on what was read of a training split; see :meth:`fit`."""
         self.by_token.fill_(split.by_token)
         by_id = self.reader.groups is None
-        groups = group_numbers(split.ids) if by_id else torch.cat(split.words).unique(return_inverse=True)[1]
+        groups = group_numbers(split.ids) if by_id else torch.unique(torch.cat(split.words), return_inverse=True)[1]
         self.ids, self.target = split.ids, split.classes.view(-1, *self.shape[:-1])
         counted = self.reader.counted(self.rule, split)
         fits = [self._fit_problem(g, counted, groups) for g in range(split.classes.shape[1])]

@@ -35,4 +35,5 @@ def mediated(rows: Tensor, keys: Tensor, query: Tensor) -> Tensor:
         [[0.5, 0.5]]
     """
     scores = (keys @ query[..., None]).squeeze(-1) * keys.shape[-1] ** -0.5
-    return (scores.softmax(-1)[:, None] @ rows).squeeze(1)
+    mean: Tensor = scores.softmax(-1)[:, None] @ rows
+    return mean.squeeze(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from mer_zoo.errors import MERError
 
 def corpus(folder: Path) -> Path:
     """Two splits, in both of which one word goes with the class; that of the test split is another one."""
-    draws, fields = np.random.default_rng(0), {}
+    draws = np.random.default_rng(0)
+    fields: dict[str, Any] = {}
     for split, word in (("train", "film"), ("test", "book")):
         y = draws.integers(0, 2, 80) * 2.0 - 1.0
         fields[f"{split}/text"] = np.ones((80, 2, 3), dtype=np.float32)

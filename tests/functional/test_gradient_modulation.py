@@ -42,7 +42,7 @@ def test_agm_follows_the_released_code() -> None:
     running = torch.zeros(2)
     for step in range(3):
         batch = [case.inputs[name][step] for name in ("text", "audio", "target")]
-        loss, scores, k, shares = agm_loss(params, *batch, running)
+        loss, scores, k, shares = agm_loss(params, batch[0], batch[1], batch[2], running)
         expected = torch.stack([case.outputs[f"AGM.coefficient_{name}"][step] for name in shares])
         torch.testing.assert_close(k, expected, atol=1e-5, rtol=1e-5)
         if step == 0:

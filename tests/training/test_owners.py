@@ -69,7 +69,8 @@ class Net(nn.Module):
     def forward(self, text: Tensor, audio: Tensor, vision: Tensor) -> Tensor:
         t = torch.cat([(self.token * self.scale).expand(len(text), -1, -1), text @ self.packed[0].T], 1).mean(1)
         a = self.frozen(self.shared((audio @ self.own).mean(1)))
-        return torch.cat([t, a, self.shared(vision.mean(1))], 1) + self.unused(t).detach().mean()
+        found: Tensor = torch.cat([t, a, self.shared(vision.mean(1))], 1) + self.unused(t).detach().mean()
+        return found
 
 
 def test_weights_that_hooks_of_modules_would_miss() -> None:

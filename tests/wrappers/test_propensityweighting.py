@@ -447,7 +447,7 @@ def test_deconfounded_metrics_by_the_words_asked_for(tmp_path: Path) -> None:
     assert (report["words"], report["validation"]["words"]) == ("maci", "frequent")
     assert other.fitted
     with pytest.raises(MERError, match="unknown deconfounded 'rare' of MERModule; choose from frequent, maci"):
-        MERModule(net, deconfounded="rare")  # type: ignore[arg-type]
+        MERModule(net, deconfounded="rare")
 
 
 def test_validation_behind_a_closed_gate_says_so(tmp_path: Path) -> None:

@@ -144,5 +144,5 @@ def listed_ids(spec: DataSpec, train: BatchSource, words: Sequence[str]) -> Tens
     split = reader.read(train, lambda batch: torch.zeros(len(batch), 1))
     if not split.by_token:
         raise MERError("words of MACI need token ids, which the training split does not have; leave words out")
-    found: Tensor = torch.cat(reader.only(words, split).words).unique()
+    found: Tensor = torch.unique(torch.cat(reader.only(words, split).words))
     return found

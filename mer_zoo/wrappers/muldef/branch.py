@@ -29,7 +29,7 @@ class LastStateBranch(nn.Module):
     def __init__(self, input_dim: int, outputs: int, gru_dim: int = 32, dim: int = 128) -> None:
         super().__init__()
         self.gru = nn.GRU(input_dim, gru_dim, batch_first=True)
-        nn.init.orthogonal_(self.gru.weight_hh_l0)
+        nn.init.orthogonal_(self.gru.get_parameter("weight_hh_l0"))
         self.classifier = normed_classifier(gru_dim, dim, outputs)
 
     @override
