@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["distributed_mean", "gather_rows", "global_count", "global_sum"]
+__all__ = ["distributed_mean", "gather_rows", "global_count", "global_sum", "of_first"]
 
 
 def distributed_mean(values: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -93,6 +93,27 @@ def gather_rows(rows: Tensor) -> Tensor:
     parts = [torch.empty_like(padded) for _ in counts]
     torch.distributed.all_gather(parts, padded)
     return torch.cat([part[: int(count)] for part, count in zip(parts, counts, strict=True)])
+
+
+def of_first(x: Tensor, device: torch.device) -> Tensor:
+    """What the first process has, on every process.
+
+    Args:
+        x: Any shape, alike on every process.
+        device: Where processes exchange tensors.
+
+    Returns:
+        The same shape, on the device where ``x`` is.
+
+    Example:
+        >>> of_first(torch.tensor([True, False]), torch.device("cpu")).tolist()
+        [True, False]
+    """
+    if not _several_processes():
+        return x
+    sent = x.to(device, torch.uint8 if x.dtype == torch.bool else x.dtype).contiguous()
+    torch.distributed.broadcast(sent, 0)
+    return sent.to(x)
 
 
 def _several_processes() -> bool:

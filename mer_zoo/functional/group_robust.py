@@ -100,18 +100,18 @@ def adjusted_losses(loss: Tensor, count: Tensor, C: float = 0.0, normalise: bool
 
     Args:
         loss: (G,) mean losses.
-        count: (G,) training samples of each group.
+        count: (G,) training samples of each group; 0 for one that does not count.
         C: The adjustment.
         normalise: Whether A is divided by its sum.
 
     Returns:
-        (G,) values.
+        (G,) values, 0 for a group that does not count.
 
     Example:
         >>> adjusted_losses(torch.tensor([1.0, 1.0]), torch.tensor([100.0, 4.0]), C=2.0).tolist()
         [1.200..., 2.0]
     """
-    adjusted = loss + C / count.clamp(min=1).sqrt() if C > 0 else loss
+    adjusted = torch.where(count > 0, loss + C / count.clamp(min=1).sqrt(), 0.0)
     return adjusted / adjusted.sum().clamp(min=torch.finfo(adjusted.dtype).tiny) if normalise else adjusted
 
 

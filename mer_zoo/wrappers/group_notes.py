@@ -10,7 +10,7 @@ from mer_zoo.confounding.word_rule import word_rule
 from mer_zoo.errors import MERError
 from mer_zoo.model import Model
 
-__all__ = ["FEW", "check_draws", "check_weighs_alone", "few", "group_parts", "group_rule"]
+__all__ = ["FEW", "beside_gear", "check_draws", "check_weighs_alone", "few", "group_parts", "group_rule"]
 
 FEW = 30
 """Training samples below which a group's loss says little."""
@@ -34,6 +34,14 @@ def check_weighs_alone(owner: Model, inner: Model) -> None:
             f"{own} and {found[0]} both weigh the training samples of {inner.name}, so that neither gets the weights it"
             " chooses; keep one of them"
         )
+
+
+def beside_gear(owner: Model) -> list[str]:
+    """A sentence where GEAR stands inside, which weighs samples for another end."""
+    name = type(owner).__name__
+    if all(type(model).__name__ != "GEAR" for model in owner.nest[1:]):
+        return []
+    return [f"{name}: GEAR weighs the samples too, so that groups count as {name} asks before GEAR's weights alone"]
 
 
 def check_draws(owner: Model, partition: Partition, draw: bool) -> None:

@@ -16,15 +16,18 @@ Where the paper is in the code (equations in functional/group_robust.py):
     equal shares of groups in batches           balanced_weights, data/draws.py
 
 Differences from the released code, each with an option or an effect of its own:
-    * a group that a batch lacks is left out of the update; there it counts as one of loss 0, so that it loses weight
-      although nothing was seen of it (``absent: zero``);
+    * a group that a batch lacks is left out of the update, and of what losses are divided by (``normalise``); there it
+      counts as one of loss 0, so that it loses weight although nothing was seen of it (``absent: zero``);
     * the constant C of the adjustment chooses q and is not part of the loss that is logged.
 The paper's point stands: without an early stop or strong weight decay a network fits every training sample, and no
 weights of groups can tell it anything.
 
-Nests: outside everything that does not weigh samples by itself; losses that networks and wrappers add themselves are
-as they were. Where a batch has several steps, q moves in the first one. On several processes, groups are those of the
-whole batch.
+There the groups' weights can also be chosen greedily, by the top of moving averages; here that is a function
+(functional/group_robust.py, greedy_weights) and no option.
+
+Nests: outside everything that does not weigh samples by itself, and GEAR, whose weights these multiply; losses that
+networks and wrappers add themselves are as they were. Where a batch has several steps, q moves in the first one. On
+several processes, groups are those of the whole batch.
 
 References:
     Sagawa, Koh, Hashimoto and Liang, "Distributionally Robust Neural Networks for Group Shifts: On the Importance of
@@ -51,7 +54,7 @@ from mer_zoo.distributed import global_sum
 from mer_zoo.functional.group_robust import adjusted_losses, balanced_weights, exponentiated_step, group_sums
 from mer_zoo.model import Model, Wrapper
 from mer_zoo.options import check_choice, check_weights
-from mer_zoo.wrappers.group_notes import check_draws, check_weighs_alone, few, group_parts, group_rule
+from mer_zoo.wrappers.group_notes import beside_gear, check_draws, check_weighs_alone, few, group_parts, group_rule
 
 __all__ = ["GroupDRO"]
 
@@ -156,10 +159,11 @@ class GroupDRO(Wrapper):
         total, count = group_sums(losses, group, self.q.shape[1])
         total, count = global_sum(total), global_sum(count)
         if moves and self.step_size > 0:
-            mean, known = total / count.clamp(min=1), self.partition.count[p]
-            adjusted = adjusted_losses(mean, known, self.C, self.normalise)
-            finite = adjusted.isfinite().all()  # losses that are not are for those who watch them
             seen = None if self.absent == "zero" else count > 0
+            mean, known = total / count.clamp(min=1), self.partition.count[p]
+            counted = known if seen is None else known * seen
+            adjusted = adjusted_losses(mean, counted, self.C, self.normalise)
+            finite = adjusted.isfinite().all()  # losses that are not are for those who watch them
             moved = exponentiated_step(self.q[p], adjusted, self.step_size, seen)
             self.q[p] = torch.where(finite, moved, self.q[p])
         return (count.sum() * self.q[p] / count.clamp(min=1))[group]
@@ -177,7 +181,7 @@ class GroupDRO(Wrapper):
 
     @override
     def notes(self) -> list[str]:
-        found = few("GroupDRO", self.partition)
+        found = [*few("GroupDRO", self.partition), *beside_gear(self)]
         if self.partition.fitted and self.partition.problems == 1:
             g = int(self.q[0].argmax())
             found.append(f"GroupDRO weighs {self.partition.name(0, g)} most, with {100 * float(self.q[0, g]):.1f} %")

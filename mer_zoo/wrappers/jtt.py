@@ -15,9 +15,14 @@ training in wrappers/first_training.py.
 Differences from the released code:
     * the error set is that of the network after its last epoch, in evaluation mode; there it is collected while the
       epoch runs, with dropout on and the weights moving;
-    * weights in place of repeated samples: an epoch has as many steps as before.
+    * weights in place of repeated samples: an epoch has as many steps as before;
+    * the first training is by Adam, on the samples as they come shuffled among 32 batches, with options of its own;
+      there it is a run by itself, whose errors ``errors`` takes.
+On several processes the error set is that of the first.
 Whether the error set is what one hopes for can be looked at where ``groups`` are given: the run's notes then say how
-many of the samples whose attribute points elsewhere are in it, and how many of it are such.
+many of the samples whose attribute points elsewhere are in it, and how many of it are such, or for groups other than of
+words, in which the share of errors is largest and smallest. The paper chooses epochs, upweight and the epoch that is
+kept by the worst group of validation, which ``groups`` has measured.
 
 Nests: anywhere around models that do not weigh samples by themselves; losses that networks and wrappers add themselves
 are as they were. The first training costs ``epochs`` epochs; it is not repeated when training is resumed.
@@ -43,6 +48,8 @@ from mer_zoo.batch import Batch, BatchSource, Step
 from mer_zoo.confounding.partition import NO_FILE, OTHER, Partition
 from mer_zoo.confounding.reader import GroupOption
 from mer_zoo.confounding.word_rule import RULES
+from mer_zoo.data.files.groups import read_ids
+from mer_zoo.distributed import of_first
 from mer_zoo.errors import MERError
 from mer_zoo.functional.group_robust import error_weights
 from mer_zoo.model import Model, Wrapper
@@ -60,7 +67,7 @@ class JTT(Wrapper):
         backbone: The model to train.
         epochs: The paper's T, epochs of the first training.
         upweight: The paper's lambda, how often a sample of the error set is added; None for as many times as make it as
-            heavy as the rest.
+            heavy as the rest, at least 0.
         threshold: For a single real-valued output, the absolute error from which on a sample counts as wrong; None for
             the median of the training split.
         lr: Learning rate of the first training, by Adam.
@@ -69,6 +76,7 @@ class JTT(Wrapper):
             ``speaker``, ``dialogue``, a CSV file or a mapping; None for nothing.
         words: Which words count as biased where groups are made of ``words``: ``frequent`` ones whose presence goes
             along with the class, ``maci``'s, or those that a file of ``mer-zoo words`` does not keep.
+        errors: A CSV file whose column id names the error set, in place of the first training.
 
     Raises:
         MERError: If samples are weighted by another wrapper inside, or an option is out of range; in ``prepare`` if
@@ -87,7 +95,7 @@ class JTT(Wrapper):
     """
 
     prepared: Tensor
-    file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"groups": NO_FILE, "words": RULES}
+    file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"groups": NO_FILE, "errors": (), "words": RULES}
 
     def __init__(
         self,
@@ -99,6 +107,7 @@ class JTT(Wrapper):
         weight_decay: float = 0.0,
         groups: GroupOption = None,
         words: str | None = "frequent",
+        errors: str | None = None,
     ) -> None:
         super().__init__(backbone)
         check_weighs_alone(self, backbone)
@@ -116,6 +125,8 @@ class JTT(Wrapper):
             )
         self.epochs, self.upweight, self.threshold = epochs, upweight, threshold
         self.lr, self.weight_decay = lr, weight_decay
+        self.errors = None if errors is None else read_ids(errors, "errors of JTT")
+        self._labels = torch.zeros(0, len(self.task.problems), dtype=torch.long)  # of the samples in this run
         rule = group_rule("JTT", groups, words)
         self.partition = None if groups is None else Partition(self.spec, self.task, groups, rule=rule)
         self.register_buffer("prepared", torch.tensor(False))
@@ -137,17 +148,35 @@ class JTT(Wrapper):
 
     @override
     def prepare(self, train: BatchSource) -> None:
-        first = None if self.prepared else copy.deepcopy(self.backbone)  # before anything of it is prepared
+        trains = not self.prepared and self.errors is None
+        first = copy.deepcopy(self.backbone) if trains else None  # before anything of it is prepared
         super().prepare(train)
         if self.partition is not None:
             self.partition.fit(train)
-        if first is None:
+        if self.prepared:
             return
-        first.prepare(train)
-        train_first(first, train, self.epochs, self.lr, self.weight_decay)
-        self.wrong = self._errors(*answers_of(first, train))
+        if first is None:
+            wrong, target = self._named(train)
+        else:
+            first.prepare(train)
+            train_first(first, train, self.epochs, self.lr, self.weight_decay)
+            logits, target = answers_of(first, train)
+            wrong = self._errors(logits, target)
+        self.wrong = of_first(wrong, next(self.parameters()).device)  # whose draws may be others than elsewhere
         self._weigh()
+        self._labels = self.task.grades(target).view(len(target), -1)
         self.prepared.fill_(True)
+
+    def _named(self, train: BatchSource) -> tuple[Tensor, Tensor]:
+        """The error set that a file names, and the labels, by the samples' places."""
+        assert self.errors is not None
+        wrong = torch.cat([torch.tensor([name in self.errors for name in batch.ids]) for batch in train])
+        target, index = (torch.cat([getattr(batch, name).cpu() for batch in train]) for name in ("target", "index"))
+        order = index.argsort()
+        if not wrong.any():
+            raise MERError("errors of JTT names no training sample; give a CSV file with their ids in a column id")
+        wrong = wrong[order].view(-1, *[1] * (self.wrong.dim() - 1)).expand(-1, *self.wrong.shape[1:])
+        return wrong.contiguous(), target[order]
 
     def _errors(self, logits: Tensor, target: Tensor) -> Tensor:
         if self.task.is_classification:
@@ -201,19 +230,41 @@ class JTT(Wrapper):
         return [*self._found(), *super().notes()]
 
     def _found(self) -> Iterator[str]:
-        size = len(self.wrong)
+        size, told = len(self.wrong), "errors names" if self.errors else "the first training is wrong on"
         for p, (name, wrong) in enumerate(zip(self.task.problems, self._columns() if size else [], strict=False)):
             where = f" for {name}" if name else ""
-            errors = int(wrong.sum())
-            yield f"JTT: the first training is wrong on {errors} of {size} training samples{where}"
-            if self.partition is None or not len(self.partition.train_group) or self.partition.kind != "words":
-                continue
-            group = self.partition.train_group[:, p].cpu()
-            label, attribute = self.partition.label[p].cpu()[group], self.partition.attribute[p].cpu()[group]
-            other = (attribute != label) & (attribute != OTHER)
-            both = int((wrong & other).sum())
-            if errors and other.any():
-                yield (
-                    f"JTT{where}: {100 * both / errors:.0f} % of its errors are samples whose words go with another"
-                    f" class, and {100 * both / int(other.sum()):.0f} % of these are among its errors"
-                )
+            yield f"JTT: {told} {int(wrong.sum())} of {size} training samples{where}{self._by_class(p, wrong)}"
+            if self.partition is not None and len(self.partition.train_group) and wrong.any():
+                yield from self._by_group(self.partition, p, wrong, where)
+
+    def _by_class(self, p: int, wrong: Tensor) -> str:
+        """What share of each class is among the errors."""
+        if not len(self._labels):
+            return ""
+        labels, classes = self._labels[:, p], self.task.graded_shape[-1]
+        if self.task.is_single_label:
+            names = self.task.class_names
+        elif self.task.is_classification:
+            names = ["absent", "present"]
+        else:
+            names = [f"{k - classes // 2}" for k in range(classes)]
+        shares = [(names[k], float(wrong[labels == k].float().mean())) for k in torch.unique(labels).tolist()]
+        return f" ({', '.join(f'{100 * share:.0f} % of {name}' for name, share in shares)})"
+
+    def _by_group(self, partition: Partition, p: int, wrong: Tensor, where: str) -> Iterator[str]:
+        group = partition.train_group[:, p].cpu()
+        if partition.kind != "words":
+            shares = {g: float(wrong[group == g].float().mean()) for g in torch.unique(group).tolist()}
+            most, least = max(shares, key=shares.__getitem__), min(shares, key=shares.__getitem__)
+            told = [f"{100 * shares[g]:.0f} % of {partition.name(p, g)}" for g in (most, least)]
+            yield f"JTT{where}: its errors are {told[0]} at most, and {told[1]} at least"
+            return
+        label, attribute = partition.label[p].cpu()[group], partition.attribute[p].cpu()[group]
+        other = (attribute != label) & (attribute != OTHER)
+        both = int((wrong & other).sum())
+        if other.any():
+            both_of = (f"{100 * both / int(of.sum()):.0f} %" for of in (wrong, other))
+            yield (
+                "JTT{}: {} of its errors are samples whose words go with another class, and {} of these are among its"
+                " errors"
+            ).format(where, *both_of)

@@ -68,6 +68,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.functional.propensity import exceeds_chance
 from mer_zoo.model import Model, Wrapper
 from mer_zoo.options import check_choice
+from mer_zoo.wrappers.group_notes import check_weighs_alone
 from mer_zoo.wrappers.propensity_options import DEFAULTS, check_options, check_use
 
 __all__ = ["PropensityWeighting"]
@@ -100,9 +101,9 @@ class PropensityWeighting(Wrapper):
             of number N.
 
     Raises:
-        MERError: For an option out of range or out of use, a source that is not in use, or a ``product`` without
-            classes; in ``prepare`` if the training split has no words, or not one that is to be kept; when trained
-            before ``prepare``.
+        MERError: If samples are weighted by another wrapper inside; for an option out of range or out of use, a source
+            that is not in use, or a ``product`` without classes; in ``prepare`` if the training split has no words, or
+            not one that is to be kept; when trained before ``prepare``.
 
     Example:
         >>> from mer_zoo.backbones import LFLSTM
@@ -148,6 +149,8 @@ class PropensityWeighting(Wrapper):
         self.balance = {"weight": 1.0, "product": 0.0, "both": balance}[mode]
         self.strength = strength
         exponent = self.balance * strength
+        if strength > 0:
+            check_weighs_alone(self, backbone)
         self.trace = Propensity(self.spec, self.task, rule, folds, source, exponent, max_weight, gate, groups)
         # Not saved: what belongs to the samples of a training split is fitted anew for the split at hand.
         self.register_buffer("prepared", torch.tensor(False), persistent=False)

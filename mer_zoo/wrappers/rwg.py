@@ -37,7 +37,7 @@ from mer_zoo.confounding.word_rule import RULES
 from mer_zoo.data.draws import TrainDraws
 from mer_zoo.functional.group_robust import balanced_weights
 from mer_zoo.model import Model, Wrapper
-from mer_zoo.wrappers.group_notes import check_draws, check_weighs_alone, few, group_parts, group_rule
+from mer_zoo.wrappers.group_notes import beside_gear, check_draws, check_weighs_alone, few, group_parts, group_rule
 
 __all__ = ["RWG"]
 
@@ -138,4 +138,4 @@ class RWG(Wrapper):
 
     @override
     def notes(self) -> list[str]:
-        return [*few("RWG", self.partition), *super().notes()]
+        return [*few("RWG", self.partition), *beside_gear(self), *super().notes()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -120,6 +121,20 @@ def test_the_adjustment_is_for_small_groups() -> None:
         list(model.steps(split()))
     small = plain.partition.count[0, :4] == 1
     assert (adjusted.q[0, :4] > plain.q[0, :4])[small].all()
+
+
+@pytest.mark.parametrize("rows", [range(10), [0, 1, 6]])
+def test_only_groups_that_count_are_normalised_by(rows: Any) -> None:
+    """Neither the places for groups that there are not, nor groups that are left out of the update."""
+    model, batch = wrap(GroupDRO, step_size=1.0, C=1.0, normalise=True), split().take(list(rows))
+    (step,) = model.steps(batch)
+    losses = TWO.criterion(step.output.logits, batch.target).detach()
+    groups = model.partition.of_train(batch.index)[:, 0]
+    seen = groups.unique()
+    means = torch.stack([losses[groups == g].mean() for g in seen])
+    adjusted = means + 1 / model.partition.count[0, seen].sqrt()
+    expected = (adjusted / adjusted.sum()).softmax(0) * len(seen) / 4
+    torch.testing.assert_close(model.q[0, seen], expected)
 
 
 def test_losses_that_are_not_finite_leave_the_weights() -> None:
@@ -253,13 +268,45 @@ def test_jtt_says_whether_its_errors_are_what_one_hopes_for() -> None:
     assert "whose words go with another class" in sentence
 
 
+def test_a_file_names_the_error_set(tmp_path: Path) -> None:
+    file = tmp_path / "errors.csv"
+    file.write_text("place,id\n1,random$_$2\n2,random$_$9\n3,other\n")
+    batch = split()
+    parts = [batch.take([9, 0, 1]), batch.take([2, 3, 4, 5, 6, 7, 8])]
+    model = JTT(MeanNet(SPEC, TWO), errors=str(file), upweight=3, groups=SPEAKERS)
+    model.prepare(parts)
+    assert model.wrong.nonzero().flatten().tolist() == [2, 9]
+    torch.testing.assert_close(weights_of(model, batch)[[2, 3]], torch.tensor([2.5, 0.625]))
+    assert model.notes()[0] == ("JTT: errors names 2 of 10 training samples (17 % of negative, 25 % of non-negative)")
+    assert "JTT: its errors are" in model.notes()[1]
+    emotions = EmotionDetection()
+    model = JTT(MeanNet(SPEC, emotions), errors=str(file))
+    model.prepare([Batch.random(SPEC, emotions, size=10)])
+    assert model.wrong.sum(1).nonzero().flatten().tolist() == [2, 9]
+    assert model.wrong.shape == (10, 4)
+    file.write_text("id\nother\n")
+    with pytest.raises(MERError, match="errors of JTT names no training sample"):
+        JTT(MeanNet(SPEC, TWO), errors=str(file)).prepare([batch])
+    file.write_text("sample\nother\n")
+    with pytest.raises(MERError, match="errors of JTT: .* does not begin with a line that names a column id"):
+        JTT(MeanNet(SPEC, TWO), errors=str(file))
+
+
+@pytest.mark.parametrize("factory", [RWG, GroupDRO])
+def test_gear_inside_is_told(factory: Any) -> None:
+    model = factory(GEAR(MeanNet(SPEC, TWO)), groups=SPEAKERS)
+    assert any("GEAR weighs the samples too" in note for note in model.notes())
+    assert not any("GEAR" in note for note in factory(MeanNet(SPEC, TWO), groups=SPEAKERS).notes())
+
+
 @pytest.mark.parametrize("inner", [RWG, GroupDRO, JTT, PropensityWeighting])
-@pytest.mark.parametrize("outer", [RWG, GroupDRO, JTT])
+@pytest.mark.parametrize("outer", [RWG, GroupDRO, JTT, PropensityWeighting])
 def test_two_that_weigh_are_refused(inner: Any, outer: Any) -> None:
     if inner is outer:
         return
     with pytest.raises(MERError, match=f"{outer.__name__} and {inner.__name__} both weigh the training samples"):
         outer(inner(LFLSTM(SPEC, TWO)))
+    PropensityWeighting(JTT(LFLSTM(SPEC, TWO)), strength=0.0)  # which weighs nothing and measures
 
 
 @pytest.mark.parametrize("factory", [RWG, GroupDRO, JTT])

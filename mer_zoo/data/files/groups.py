@@ -9,7 +9,7 @@ from pathlib import Path
 from mer_zoo.errors import MERError
 from mer_zoo.foreign import read_regular
 
-__all__ = ["csv_rows", "read_columns", "read_groups"]
+__all__ = ["csv_rows", "read_columns", "read_groups", "read_ids"]
 
 LARGEST = 64 * 2**20  # bytes of the file
 
@@ -79,6 +79,30 @@ def read_columns(path: str | Path) -> dict[str, dict[str, str]]:
         for name in names:
             found[name][cells["id"]] = cells[name]
     return found
+
+
+def read_ids(path: str | Path, what: str) -> frozenset[str]:
+    r"""Read the ids of samples.
+
+    Args:
+        path: A CSV file with a column ``id``; others are not read.
+        what: The option that names it, for the message.
+
+    Raises:
+        MERError: Naming the file and what is wrong.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "errors.csv"
+        >>> _ = path.write_text("id\na$_$1\nb$_$2\n")
+        >>> sorted(read_ids(path, "errors"))
+        ['a$_$1', 'b$_$2']
+    """
+    header, *rows = csv_rows(Path(path), what)
+    if header.count("id") != 1:
+        raise MERError(f"{what}: {path} does not begin with a line that names a column id; name it so")
+    at = header.index("id")
+    return frozenset(row[at] for row in rows if len(row) > at and row[at])
 
 
 def _file_and_column(text: str) -> tuple[Path, str | None]:
