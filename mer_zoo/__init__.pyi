@@ -98,9 +98,11 @@ from .wrappers import (
     MACI as MACI,
     MCIS as MCIS,
     MSSD as MSSD,
+    OGMGE as OGMGE,
     RWG as RWG,
     CausalMER as CausalMER,
     GroupDRO as GroupDRO,
+    MMPareto as MMPareto,
     MulDeF as MulDeF,
     PropensityWeighting as PropensityWeighting,
 )

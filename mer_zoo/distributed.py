@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["distributed_mean", "gather_rows", "global_count", "global_sum", "of_first"]
+__all__ = ["distributed_mean", "gather_rows", "global_count", "global_sum", "of_first", "process_mean"]
 
 
 def distributed_mean(values: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -68,6 +68,21 @@ def global_count(count: int, device: torch.device) -> int | Tensor:
     if not _several_processes():
         return count
     return global_sum(torch.full((), count, device=device))
+
+
+def process_mean(x: Tensor) -> Tensor:
+    """Mean over the processes of numbers that each has, such as gradients, without gradient.
+
+    Args:
+        x: Any shape, alike on every process.
+
+    Example:
+        >>> process_mean(torch.ones(2)).tolist()
+        [1.0, 1.0]
+    """
+    if not _several_processes():
+        return x.detach()
+    return global_sum(x.detach()) / torch.distributed.get_world_size()
 
 
 def gather_rows(rows: Tensor) -> Tensor:

@@ -36,9 +36,11 @@ from mer_zoo.wrappers import (
     MACI,
     MCIS,
     MSSD,
+    OGMGE,
     RWG,
     CausalMER,
     GroupDRO,
+    MMPareto,
     MulDeF,
     PropensityWeighting,
 )
@@ -95,6 +97,8 @@ WRAPPED = {
     "JTT(LFLSTM)": Case("LFLSTM", (partial(JTT, epochs=1),)),
     "DFR(LFLSTM)": Case("LFLSTM", (partial(DFR, retrains=1, strengths=[0.3], min_group=1),)),
     "AGM(LFLSTM)": Case("LFLSTM", (AGM,)),
+    "MMPareto(LFLSTM)": Case("LFLSTM", (partial(MMPareto, mode="train"),)),
+    "OGMGE(LFLSTM)": Case("LFLSTM", (partial(OGMGE, noise=False),)),  # noise is that of each process' gradients
     "MSSD(MACI(CIDerNet))": Case("CIDerNet", (MACI, MSSD)),
     "CausalMER(MSSD(LFLSTM))": Case("LFLSTM", (MSSD, CausalMER)),
 }

@@ -23,7 +23,7 @@ from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError
 from mer_zoo.model import Model, Wrapper
 from mer_zoo.module import MERModule
-from mer_zoo.wrappers import MACI
+from mer_zoo.wrappers import MACI, OGMGE
 
 SIZES = SyntheticConfig(train=48, valid=24, test=24)
 
@@ -468,7 +468,11 @@ def test_statistics_are_fitted_in_the_precision_of_the_trainer(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("wrappers", "options", "message"),
-    [([], {"clip_norm": 1.0}, "shard of the gradient"), ([TwoStep], {}, r"TwoStep\(MeanNet\) takes 2 optimiser steps")],
+    [
+        ([], {"clip_norm": 1.0}, "shard of the gradient"),
+        ([TwoStep], {}, r"TwoStep\(MeanNet\) takes 2 optimiser steps"),
+        ([OGMGE], {}, r"OGMGE\(MeanNet\) changes gradients of whole parameters"),
+    ],
 )
 def test_what_fsdp_would_get_wrong_is_refused(
     tmp_path: Path, wrappers: list[Any], options: dict[str, Any], message: str

@@ -78,7 +78,7 @@ def test_contract(backbone: str, wrapper: str | None, task: str, spec: str) -> N
 @pytest.mark.parametrize(("backbone", "wrapper", "task", "spec"), combinations(ALL_TASKS, ALL_SPECS, works=False))
 def test_refused_with_the_reason(backbone: str, wrapper: str | None, task: str, spec: str) -> None:
     with pytest.raises(MERError, match=refusal(backbone, wrapper, task, spec)):
-        nest(backbone, wrapper, task, spec)
+        build(backbone, wrapper, task, spec)
 
 
 @pytest.mark.parametrize("backbone", sorted(NO_HIDDEN_SEQUENCES - MAKES_VIEWS))

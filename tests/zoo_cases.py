@@ -159,7 +159,7 @@ TINY: dict[str, dict[str, Any]] = {
 NEEDS_CLASSES = {"CausalMER", "CLUE", "MACI", "MulDeF"}
 # Wrappers that ask nothing of a network but what every Output has are tried around some that differ, not around all.
 SOME = ("CIDerNet", "GCNet", "LFLSTM", "MISA", "MPLMM", "SelfMM")
-AROUND_SOME = {"AGM", "CASP", "DFR", "MCIS", "MulDeF"}
+AROUND_SOME = {"AGM", "CASP", "DFR", "MCIS", "MMPareto", "MulDeF", "OGMGE"}
 FEW = {"CASP": ("CIDerNet", "LFLSTM")}  # in training it is the network
 NO_LAYER_NORM = {"GCNet", "LFLSTM", "SelfMM"}  # of SOME
 MAKES_VIEWS = {"DiCMoR", "EMTDLFR", "GCNet", "IFMMIN", "IMDer", "LNLN", "MMIN", "MPLMM", "TFRNet"}
@@ -182,6 +182,10 @@ def refusal(backbone: str, wrapper: str | None, task: str = "three", spec: str =
     """What the refusal of a combination says, as a regular expression; None where it works."""
     if backbone in NEEDS_THREE and spec == "text+audio":
         return backbone
+    if wrapper == "MMPareto" and backbone in NO_HIDDEN_SEQUENCES | {"GCNet"}:
+        return f"MMPareto reads hidden sequences of known shape of each modality, which {backbone} does not"
+    if wrapper == "OGMGE" and backbone == "GCNet":
+        return "acts on the parameters of single modalities, of which GCNet has none"
     if wrapper in NEEDS_CLASSES and task == "regression":
         return f"{wrapper} needs classes, but SentimentRegression has a single output"
     if wrapper == "CASP" and backbone in NO_LAYER_NORM:
@@ -208,6 +212,7 @@ def build(backbone: str, wrapper: str | None, task: str = "three", spec: str = "
     model = nest(backbone, wrapper, task, spec)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "PropensityWeighting")  # that so few samples tell nothing
+        warnings.filterwarnings("ignore", "(OGMGE|MMPareto) has little")  # that is a modality's own
         model.prepare([training_split(SPECS[spec], TASKS[task])])
     return model
 

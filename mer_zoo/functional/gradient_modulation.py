@@ -4,6 +4,8 @@ Symbols: M modalities, f(S) the logits with the modalities outside of S taken aw
 logits that modality m has.
 
 References:
+    OGM-GE: Peng et al., "Balanced Multimodal Learning via On-the-fly Gradient Modulation", CVPR 2022,
+    arXiv:2203.15332.
     AGM: Li et al., "Boosting Multi-modal Model Performance with Adaptive Gradient Modulation", ICCV 2023,
     arXiv:2308.07686.
 """
@@ -15,7 +17,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["agm_coefficients", "modulated", "running_mean", "share_ratios"]
+__all__ = [
+    "agm_coefficients",
+    "enhanced",
+    "modulated",
+    "ogm_coefficients",
+    "ogm_ratios",
+    "running_mean",
+    "share_ratios",
+]
 
 
 def share_ratios(scores: Tensor) -> Tensor:
@@ -86,3 +96,50 @@ def modulated(logits: Tensor, shares: Sequence[Tensor], coefficients: Tensor) ->
     """
     passed = [k * (share - share.detach()) for k, share in zip(coefficients.unbind(), shares, strict=True)]
     return logits.detach() + torch.stack(passed).sum(0).to(logits.dtype)
+
+
+def ogm_ratios(scores: Tensor) -> Tensor:
+    r"""How well each modality alone tells the label beside the others: :math:`\rho_m = s_m` over the mean of theirs.
+
+    Args:
+        scores: (M,) sums over a batch of the probability of the label, M at least 2.
+
+    Returns:
+        (M,) ratios; of two modalities one is the inverse of the other.
+
+    Example:
+        >>> ogm_ratios(torch.tensor([3.0, 1.0, 2.0])).tolist()
+        [2.0, 0.4000..., 1.0]
+    """
+    others = (scores.sum() - scores) / (len(scores) - 1)
+    return scores / others.clamp(min=1e-5)
+
+
+def ogm_coefficients(ratios: Tensor, alpha: float) -> Tensor:
+    r"""What the gradients of each modality's own parameters are multiplied by: :math:`1 - \tanh(\alpha \rho_m)`.
+
+    Args:
+        ratios: (M,); a modality whose ratio is not above 1 keeps its gradient.
+        alpha: Strength.
+
+    Example:
+        >>> ogm_coefficients(torch.tensor([2.0, 0.4, 1.0]), alpha=0.3).tolist()
+        [0.4629..., 1.0, 1.0]
+    """
+    return torch.where(ratios > 1, 1 - torch.tanh(alpha * ratios), 1.0)
+
+
+def enhanced(gradient: Tensor, coefficient: Tensor, noise: Tensor | None) -> Tensor:
+    """A gradient under its coefficient and, to generalise better, under noise as large as it was before.
+
+    Args:
+        gradient: Any shape, of a parameter.
+        coefficient: Scalar.
+        noise: Standard normal numbers of the same shape; None for none.
+
+    Example:
+        >>> enhanced(torch.tensor([1.0, 3.0]), torch.tensor(0.5), torch.tensor([1.0, 0.0])).tolist()
+        [1.9142..., 1.5]
+    """
+    changed = coefficient * gradient
+    return changed if noise is None else changed + (gradient.std() + 1e-8) * noise

@@ -54,7 +54,7 @@ def from_inside(default: object = _MISSING) -> Any:
 class Model(Recorded, nn.Module, ABC):
     """Maps a Batch to an Output; what it offers is known at construction, so that a wrapper can check.
 
-    The attributes from ``spec`` to ``blanks_modalities`` are, for a wrapper, those of the model inside it, until the
+    The attributes from ``spec`` to ``reads_gradients`` are, for a wrapper, those of the model inside it, until the
     wrapper sets its own, in its constructor or on its class.
 
     Attributes:
@@ -72,6 +72,8 @@ class Model(Recorded, nn.Module, ABC):
         trains_other_logits: Whether training steps have logits that forward does not give.
         refits_logits: Whether test-time logits are of a layer that is fitted on validation data.
         blanks_modalities: Whether training steps take whole modalities away from a batch.
+        changes_gradients: Whether gradients of whole parameters are changed between backward and optimiser.
+        reads_gradients: Whether training steps compute with gradients themselves, before any loss is scaled.
         weighs_validation: Whether :meth:`calibrate` needs ``Scores.weights``.
         calibrating: Off while a split is tested or predicted: what only :meth:`calibrate` needs may then be left out.
         explaining: On while a split is predicted: effects that the scores do not need are then given too.
@@ -110,6 +112,8 @@ class Model(Recorded, nn.Module, ABC):
     trains_other_logits: bool = from_inside(False)
     refits_logits: bool = from_inside(False)
     blanks_modalities: bool = from_inside(False)
+    changes_gradients: bool = from_inside(False)
+    reads_gradients: bool = from_inside(False)
     weighs_validation: bool = False
     calibrating: bool = True
     explaining: bool = False

@@ -157,8 +157,14 @@ def check_training(trainer: Trainer, model: Model, clip_norm: float | None) -> N
         raise MERError(
             f"{model.name} keeps gradients between its stages, which 16-mixed cannot scale; use bf16-mixed or 32-true"
         )
+    if model.reads_gradients and trainer.precision == "16-mixed":
+        raise MERError(f"{model.name} computes with gradients that 16-mixed has not scaled; use bf16-mixed or 32-true")
     if not isinstance(trainer.strategy, FSDPStrategy):
         return
+    if model.changes_gradients:
+        raise MERError(
+            f"{model.name} changes gradients of whole parameters, of which a process has a shard with fsdp; use ddp"
+        )
     if clip_norm is not None:
         raise MERError(
             "clip_norm would measure each process' shard of the gradient with fsdp; leave it out, or use ddp"

@@ -11,8 +11,10 @@ from mer_zoo.wrappers.groupdro import GroupDRO
 from mer_zoo.wrappers.jtt import JTT
 from mer_zoo.wrappers.maci.wrapper import MACI
 from mer_zoo.wrappers.mcis.wrapper import MCIS
+from mer_zoo.wrappers.mmpareto import MMPareto
 from mer_zoo.wrappers.mssd import MSSD
 from mer_zoo.wrappers.muldef.wrapper import MulDeF
+from mer_zoo.wrappers.ogmge import OGMGE
 from mer_zoo.wrappers.propensityweighting import PropensityWeighting
 from mer_zoo.wrappers.rwg import RWG
 
@@ -27,9 +29,11 @@ __all__ = [
     "MACI",
     "MCIS",
     "MSSD",
+    "OGMGE",
     "RWG",
     "CausalMER",
     "GroupDRO",
+    "MMPareto",
     "MulDeF",
     "PropensityWeighting",
 ]

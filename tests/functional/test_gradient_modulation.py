@@ -7,7 +7,15 @@ from golden_cases import golden, gradients
 from torch import Tensor
 from torch.nn import functional as F
 
-from mer_zoo.functional.gradient_modulation import agm_coefficients, modulated, running_mean, share_ratios
+from mer_zoo.functional.gradient_modulation import (
+    agm_coefficients,
+    enhanced,
+    modulated,
+    ogm_coefficients,
+    ogm_ratios,
+    running_mean,
+    share_ratios,
+)
 from mer_zoo.functional.shapley import shapley_values
 
 
@@ -41,8 +49,8 @@ def test_agm_follows_the_released_code() -> None:
     momentum = {name: torch.zeros_like(value) for name, value in params.items()}
     running = torch.zeros(2)
     for step in range(3):
-        batch = [case.inputs[name][step] for name in ("text", "audio", "target")]
-        loss, scores, k, shares = agm_loss(params, batch[0], batch[1], batch[2], running)
+        text, audio, target = (case.inputs[name][step] for name in ("text", "audio", "target"))
+        loss, scores, k, shares = agm_loss(params, text, audio, target, running)
         expected = torch.stack([case.outputs[f"AGM.coefficient_{name}"][step] for name in shares])
         torch.testing.assert_close(k, expected, atol=1e-5, rtol=1e-5)
         if step == 0:
@@ -93,3 +101,40 @@ def test_shapley_values_are_those_of_balancebenchmark() -> None:
     found = torch.stack(list(shapley_values(values, ["text", "audio", "vision"]).values()))
     torch.testing.assert_close(found, case.outputs["shapley"], atol=1e-6, rtol=1e-6)
     torch.testing.assert_close(found.sum(), case.inputs["value"][-1] - case.inputs["value"][0])
+
+
+def label_probability(logits: Tensor, target: Tensor) -> Tensor:
+    return logits.softmax(1).gather(1, target[:, None]).squeeze(1)
+
+
+def test_ogm_follows_the_released_code() -> None:
+    case, grads = golden("ogm_ge_step"), gradients("ogm_ge_step")
+    names = ["audio", "vision"]
+    scores = torch.stack([label_probability(case.outputs[f"logits_{m}"], case.inputs["target"]).sum() for m in names])
+    torch.testing.assert_close(scores, torch.stack([case.outputs[f"score_{m}"] for m in names]), atol=1e-5, rtol=1e-5)
+    k = ogm_coefficients(ogm_ratios(scores), case.config["alpha"])
+    torch.testing.assert_close(k, torch.stack([case.outputs[f"coefficient_{m}"] for m in names]), atol=1e-5, rtol=1e-5)
+    for name, plain in ((n.removeprefix("Normal."), g) for n, g in grads.items() if n.startswith("Normal.")):
+        place = {"audio_net": 0, "visual_net": 1}.get(name.split(".")[0])
+        acts = place is not None and plain.dim() == 4  # the code means convolutions alone
+        noise = case.inputs[f"noise.{name}"] if acts else None
+        for mode, given in {"OGM": None, "OGM_GE": noise}.items():
+            found = enhanced(plain, k[place], given) if acts else plain
+            torch.testing.assert_close(found, grads[f"{mode}.{name}"], atol=1e-5, rtol=1e-5)
+
+
+def test_ogm_of_three_is_balancebenchmarks_but_for_its_slips() -> None:
+    case, names = golden("ogm_three"), ["text", "audio", "vision"]
+    target, alpha = case.inputs["target"], case.config["alpha"]
+    logits = [case.inputs[f"logits_{name}"] for name in names]
+    scores = torch.stack([label_probability(each, target).sum() for each in logits])
+    over = scores[:, None] / (scores + 1e-5)
+    slipped = (over.sum(1) - over.diagonal()) / torch.tensor([1.0, 1.0, 2.0])  # the last alone is a mean
+    expected = case.outputs["OGM_GE3.coefficient"]
+    torch.testing.assert_close(ogm_coefficients(slipped, alpha), expected, atol=1e-5, rtol=1e-5)
+    right = torch.stack([(label_probability(each.cos(), target) * (each.argmax(1) == target)).sum() for each in logits])
+    found = ogm_coefficients(right / (right.min() + 1e-5), alpha)
+    torch.testing.assert_close(found, case.outputs["OGM_GE.coefficient"], atol=1e-5, rtol=1e-5)
+    ratios = ogm_ratios(torch.tensor([4.0, 2.0, 2.0]))
+    torch.testing.assert_close(ratios, torch.tensor([2.0, 2 / 3, 2 / 3]))
+    assert ogm_coefficients(ogm_ratios(torch.tensor([2.0, 2.0])), alpha).tolist() == [1.0, 1.0]

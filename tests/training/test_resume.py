@@ -39,8 +39,10 @@ from mer_zoo.wrappers import (
     MACI,
     MCIS,
     MSSD,
+    OGMGE,
     CausalMER,
     GroupDRO,
+    MMPareto,
     MulDeF,
     PropensityWeighting,
 )
@@ -129,6 +131,8 @@ STATEFUL: dict[str, Net] = {
     "JTT": of(LFLSTM, partial(JTT, epochs=1)),
     "DFR": of(LFLSTM, partial(DFR, retrains=1, strengths=[0.3], min_group=1)),
     "AGM": of(LFLSTM, partial(AGM, start=1)),
+    "MMPareto": of(LFLSTM, partial(MMPareto, mode="train")),
+    "OGMGE": of(LFLSTM, OGMGE),
     "EMTDLFR": of(EMTDLFR, out_dropout=0.1, seed=None),
 }
 

@@ -43,6 +43,11 @@ def check_inner(inner: Model) -> None:
         raise MERError(
             f"CUMDF and {type(maker).__name__} both make the incomplete view; leave one of them out of the nest {name}"
         )
+    if inner.blanks_modalities:
+        raise MERError(
+            f"CUMDF trains on incomplete views, in which modalities can't be weighed against each other as {name} does;"
+            " leave one of them out"
+        )
     if inner.num_steps > 1:
         raise MERError(
             f"CUMDF needs one optimiser step a batch inside, but {name} takes {inner.num_steps}; leave out one of the"
