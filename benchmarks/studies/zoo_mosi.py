@@ -94,6 +94,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "TransM": {"dim": 40, "rnn_dim": 32},
     "TFN": {"hidden_dims": (32, 16, 32), "text_out": 16, "fusion_dim": 32},
 }
+DATA: dict[str, dict[str, Any]] = {"GCNet": {"batches": "dialogues"}}  # it reads whole ones
 WRAPPERS: dict[str, Callable[[Model], Model]] = {"plain": lambda model: model, "MACI": MACI, "CausalMER": CausalMER}
 
 
@@ -102,7 +103,8 @@ def train(options: argparse.Namespace, job: Job) -> Results:
     seed_everything(job.seed, verbose=False)
     (name,) = job.what
     backbone, wrapper = name.split("+")
-    data: MERDataModule = MOSI(options.path, task="seven", batch_size=options.batch_size, conditions=["availability"])
+    given = {"task": "seven", "batch_size": options.batch_size, "conditions": ["availability"]}
+    data: MERDataModule = MOSI(options.path, **given, **DATA.get(backbone, {}))
     network = getattr(mer_zoo.backbones, backbone)(data.spec, data.task, **SIZES[backbone])
     found = fit(WRAPPERS[wrapper](network), data, Plan(options.lr, options.epochs, {"MAE": ("val/MAE", -1)}))
     return tested(found, lambda module: simple_test(module, data, (name,)))

@@ -90,6 +90,12 @@ def test_the_zoo_and_the_command_line_are_studied_on_a_file(tmp_path: Path, corp
     assert "mult_seven" in rows(tmp_path / "mosi")
 
 
+def test_a_network_of_dialogues_gets_whole_ones(tmp_path: Path, corpus_files: dict[str, Path]) -> None:
+    given = ["--backbones", "GCNet", "--wrappers", "plain", "--epochs", "1", "--seeds", "0"]
+    run(zoo_mosi, "run", corpus_files["mmsa_unaligned"], "--out", tmp_path, *given)
+    assert (tmp_path / "GCNet+plain" / "seed0.json").is_file()
+
+
 def test_jobs_are_done_once_and_what_fails_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done: list[str] = []
 
