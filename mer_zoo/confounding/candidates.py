@@ -68,7 +68,7 @@ def candidates(fitted: Propensity, split: TrainingSplit, examples: int = 1) -> l
         >>> from mer_zoo.task import SentimentClassification
         >>> task = SentimentClassification(2)
         >>> batch = Batch.random(DataSpec(), task, size=40)
-        >>> texts = ["a dull film" if y == 0 else "a book" for y in batch.target.tolist()]
+        >>> texts = ["a dull film" if y < 0 else "a book" for y in batch.target.tolist()]
         >>> fitted, batch = Propensity(DataSpec(), task), batch.replace(raw_text=texts)
         >>> fitted.fit([batch])
         >>> [(each.word, each.examples) for each in candidates(fitted, fitted.read([batch]))]
