@@ -43,7 +43,7 @@ from mer_zoo.data.synthetic.generate import latents
 OPTIONS: dict[str, tuple[str, ...]] = {
     "CausalMER": ("CausalMER fusion=mask",),
     "GroupDRO": ("GroupDRO step_size=0.1",),
-    "PropensityWeighting": ("PropensityWeighting mode=weight",),
+    "PropensityWeighting": ("PropensityWeighting mode=weight", "PropensityWeighting mode=exchange"),
 }
 """Rows of wrappers that are not run by their defaults alone."""
 BY_SPEAKER: dict[str, tuple[str, ...]] = {

@@ -51,6 +51,15 @@ def check_use(weights: Mapping[str, float], mode: str, rule: WordRule, source: s
     chosen = ("words", rule.words)
     _check_in_use(weights, {"balance": ("mode", mode), "min_share": chosen, "min_cv": chosen})
     _check_source(rule, source)
+    if mode == "exchange" and source != "words":
+        raise MERError(
+            f"mode exchange of PropensityWeighting exchanges words, but source is {source}; set source: words"
+        )
+    strength = weights["strength"]
+    if mode == "exchange" and strength > 1:
+        raise MERError(
+            f"strength of PropensityWeighting is {strength}, but of mode exchange it is a share; give at most 1"
+        )
     if groups is not None and source != "groups":
         raise MERError(
             f"groups are given, but source {source} of PropensityWeighting does not use them; set source: groups"

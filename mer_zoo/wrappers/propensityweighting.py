@@ -4,14 +4,16 @@ Idea: what stands behind both the words and the label (a topic, say) is not seen
 class are its trace. A small model :math:`p_b(y \mid x)` of these words alone says how far the label could be guessed
 from them. Samples whose label is as the words suggest weigh little, the others much: under these weights label and
 words are independent, as in a randomised trial. Or the network is trained as an expert beside the words' expert, and
-learns what these do not say already.
+learns what these do not say already. Or the trial is made of the training text: samples get each other's biased words.
 
 Input and shapes (B batch, S the task's shape):
     training split: token ids or transcripts, labels, ids (clips of one recording share a fold), indices;
     each step's task_weight, times (P(y_i) / p_b(y_i))^(a s), clipped, with mean 1 over the training split; (B,), or (B,
     E) for E emotions; each step's logits, plus (1 - a) s (log p_b - log P(y)) of shape (B, S); nothing is added in
     forward or predict. a is 1 for ``mode="weight"``, 0 for ``mode="product"``, and ``balance`` for ``mode="both"``; s
-    is ``strength``.
+    is ``strength``;
+    ``mode="exchange"``: text.x (B, T) or (B, T, d), and token ids (B, T), of each training batch, in which the places
+    of biased words hold those of another sample, drawn anew for each step; s is the share of samples so changed.
 
 Where things are in the code:
     biased words, ``words="frequent"``         functional/word_choice.py, score_test, benjamini_hochberg, word_shares
@@ -19,6 +21,7 @@ Where things are in the code:
     biased words that a file names             confounding/word_rule.py
     p_b out of sample, choice of its l2        functional/propensity.py
     class shares of groups                     functional/logistic.py, shrunken_shares; confounding/groups.py
+    whose words a sample gets                  functional/word_exchange.py, deal_out
     weights, error of the gain                 functional/deconfounding.py, deconfounding_weights, gain_error
     fit on the training split, the gate        confounding/propensity.py
 
@@ -33,12 +36,16 @@ Gate: where p_b gains no more over the class shares out of sample than chance wo
 exactly 1 and offsets exactly 0: training is that of the network alone. A gate cannot tell a gain of topic words from
 one of sentiment words.
 
-Nests: it changes nothing but the task's own loss, so ``weight`` may stand anywhere; losses that networks and wrappers
-add themselves (of branches, of restoration) are as they were unless these go by task_weight, as CausalMER's and CLUE's
-do. ``product`` and ``both`` have to
-meet the final scores: wrappers that compute their own from features or from the inner scores refuse them inside. In
-experiments ``both`` did as well as either at two to three times the effective sample size of ``weight``.
-Nothing of it is needed to predict. The propensities of the training samples are fitted anew when training is resumed.
+The exchange keeps every sample at full weight, which weights do not, and no prediction needs the words. It takes more
+for granted: that a word means the same in another sentence, as a token does, while features of an encoder hold their
+old sentence; and that text without its own words of the topic is still text.
+
+Nests: ``weight`` changes nothing but the task's own loss, and ``exchange`` nothing but the batch, so they may stand
+anywhere; losses that networks and wrappers add themselves (of branches, of restoration) are as they were unless these
+go by task_weight, as CausalMER's and CLUE's do. ``product`` and ``both`` have to meet the final scores: wrappers that
+compute their own from features or from the inner scores refuse them inside. In experiments ``both`` did as well as
+either at two to three times the effective sample size of ``weight``. Nothing of it is needed to predict. The
+propensities of the training samples are fitted anew when training is resumed.
 
 References:
     Rosenbaum and Rubin, "The Central Role of the Propensity Score in Observational Studies for Causal Effects",
@@ -66,6 +73,7 @@ from mer_zoo.confounding.word_rule import RULES, word_rule
 from mer_zoo.data.corpus.conversation import NAMED
 from mer_zoo.errors import MERError
 from mer_zoo.functional.propensity import exceeds_chance
+from mer_zoo.functional.word_exchange import deal_out
 from mer_zoo.model import Model, Wrapper
 from mer_zoo.options import check_choice
 from mer_zoo.wrappers.group_notes import check_weighs_alone
@@ -73,7 +81,7 @@ from mer_zoo.wrappers.propensity_options import DEFAULTS, check_options, check_u
 
 __all__ = ["PropensityWeighting"]
 
-Mode = Literal["weight", "product", "both"]
+Mode = Literal["weight", "product", "both", "exchange"]
 
 
 class PropensityWeighting(Wrapper):
@@ -82,8 +90,9 @@ class PropensityWeighting(Wrapper):
     Args:
         backbone: The model to train.
         mode: ``weight`` weighs the samples, ``product`` adds the words' log-probabilities to the training logits,
-            ``both`` does either by a part.
-        strength: The exponent of the weights, or the factor of the log-probabilities; 0 is plain training.
+            ``both`` does either by a part; ``exchange`` gives samples each other's biased words.
+        strength: The exponent of the weights, the factor of the log-probabilities, or the share of samples whose words
+            are exchanged; 0 is plain training.
         balance: The part a of ``both`` that is weighted.
         words: Which words count as biased: ``frequent`` ones whose presence is associated with the class, ``maci``'s,
             or those that a file of ``mer-zoo words`` does not keep.
@@ -144,10 +153,12 @@ class PropensityWeighting(Wrapper):
         check_options(weights, max_words, folds, max_weight, keep_words)
         rule = word_rule("PropensityWeighting", words, max_words, keep_words, min_share=min_share, min_cv=min_cv)
         check_use(weights, mode, rule, source, groups)
-        if mode != "weight":
+        if mode in ("product", "both"):
             self._meet_the_scores(mode)
-        self.balance = {"weight": 1.0, "product": 0.0, "both": balance}[mode]
-        self.strength = strength
+        if mode != "weight":
+            self.mark = f"[{mode}]"
+        self.balance = {"weight": 1.0, "product": 0.0, "both": balance, "exchange": 0.0}[mode]
+        self.strength, self.exchanges = strength, mode == "exchange"
         exponent = self.balance * strength
         if strength > 0:
             check_weighs_alone(self, backbone)
@@ -164,7 +175,6 @@ class PropensityWeighting(Wrapper):
                 " probabilities; set mode: weight, or choose a task with classes"
             )
         self.replaces_logits = self.trains_other_logits = True
-        self.mark = f"[{mode}]"
 
     @override
     def offers(self) -> Sequence[object]:
@@ -179,14 +189,33 @@ class PropensityWeighting(Wrapper):
         self._weights = self.trace.train_weights().float()
         self._offsets = ((1 - self.balance) * self.strength * self.trace.train_offsets()).float()
         self._is_open = bool(self.trace.is_open.any())
+        if self.exchanges and not self.trace.by_token:
+            raise MERError(
+                "mode exchange of PropensityWeighting needs token ids, which say where in a text a word stands; give a"
+                " file that has them, or set mode: weight"
+            )
         self.prepared.fill_(True)
         for warning in self._warnings():
             rank_zero_warn(warning)
 
     @override
     def steps(self, batch: Batch) -> Iterator[Step]:
+        if self.exchanges:
+            yield from self.backbone.steps(self._exchange(batch))
+            return
         for step in self.backbone.steps(batch):
             yield self._debias(step)
+
+    def _exchange(self, batch: Batch) -> Batch:
+        """The batch, the places of whose biased words hold those of others."""
+        self._check(batch.index)
+        if not (self._is_open and self.strength):
+            return batch
+        words, ids = self.trace.words.view(-1, self.trace.width)[self.trace.is_open.view(-1)], batch.text.ids
+        assert ids is not None  # as prepare has seen to
+        places = deal_out(torch.isin(ids, words[words >= 0]) & batch.text.mask, self.strength)
+        found = {"x": batch.text.x[places], "token_ids": None if batch.text.token_ids is None else ids[places]}
+        return batch.replace(text=batch.text.replace(**found))
 
     def _debias(self, step: Step) -> Step:
         """w_i times the task's loss, and its logits plus (1 - a) s (log p_b - log P(y))."""

@@ -149,7 +149,7 @@ def test_both_ends_are_the_other_modes(balance: float, mode: Any) -> None:
     assert torch.equal(loss_of(both, split()), loss_of(one, split()))
 
 
-@pytest.mark.parametrize("mode", ["weight", "product", "both"])
+@pytest.mark.parametrize("mode", ["weight", "product", "both", "exchange"])
 def test_strength_zero_is_plain_training(mode: Any) -> None:
     model = wrap(partial(PropensityWeighting, mode=mode, strength=0.0))
     close(loss_of(model, split()), loss_of(model.backbone, split()))

@@ -8,43 +8,19 @@ from typing import Any
 import pytest
 import torch
 from toys import MeanNet
+from word_toys import SPEC, THREE, split, words_of, wrap
 
-from mer_zoo.batch import Batch, DataSpec
-from mer_zoo.confounding import Propensity, ValidationWeights
+from mer_zoo.confounding import ValidationWeights
 from mer_zoo.errors import MERError
-from mer_zoo.model import Model
-from mer_zoo.task import SentimentClassification
 from mer_zoo.wrappers import JTT, MACI, RWG, GroupDRO, PropensityWeighting
 
-SPEC, THREE = DataSpec(tokens=True, vocab_size=116, text_len=5), SentimentClassification(3)
 pytestmark = pytest.mark.filterwarnings("ignore:(PropensityWeighting|deconfounded metrics|the worst group)")
-
-
-def split() -> Batch:
-    """Texts of which two words, one of six, go with the class, and three are any of twelve."""
-    batch = Batch.random(SPEC, THREE, 60)
-    ids = batch.text.x.clone()
-    ids[:, 1:2] = ids[:, :1] = 104 + ids[:, :1] % 6
-    return batch.replace(text=batch.text.replace(x=ids), target=ids[:, 0] % 3)
 
 
 def word_file(folder: Path, text: str = "keep,count,word\nno,9,#104\nyes,8,#105\nno,1,#999\nNo,7,#107\n") -> str:
     file = folder / "words.csv"
     file.write_text(text, encoding="utf-8")
     return str(file)
-
-
-def wrap(factory: Any, **options: Any) -> Any:
-    torch.manual_seed(0)
-    model = factory(MeanNet(SPEC, THREE), **options)
-    model.prepare([split()])
-    return model
-
-
-def words_of(model: Model) -> set[int]:
-    found = model.offered(Propensity)
-    assert found is not None
-    return set(found.words[found.words >= 0].tolist())
 
 
 @pytest.mark.parametrize("factory", [PropensityWeighting, GroupDRO, RWG])
