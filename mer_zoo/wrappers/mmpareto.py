@@ -7,8 +7,9 @@ Input and shapes (B batch, M modalities in use, T_m steps and d_m width of a hid
     each step of the inner model, of which hidden[m] (B, T_m, d_m) is read: a linear head on its mean over the real
     steps predicts the label, loss L_m. For the parameters that belong to m alone, gradients of L_m and of the step's
     task loss L_0. Forward and predict are the inner model's.
-    ``mode: watch`` (default) trains the network as it would be trained without: heads learn beside it, and the log has
-    how often the gradients are in conflict. ``mode: train`` is the method: losses are added, and gradients changed.
+
+By default (``mode="watch"``) the network is trained as it would be without: heads learn beside it, and the log has how
+often the gradients are in conflict. ``mode="train"`` is the method, which adds the losses and changes gradients.
 
 Where the paper is in the code (equations in functional/gradient_conflict.py):
     weights of the two gradients              pareto_weights
