@@ -78,6 +78,8 @@ def test_debiasing_was_decided_for_and_the_trial_agrees() -> None:
     """
     text = "\n".join(markdown(read(NOTEBOOKS[NAMES.index(CONFOUNDED)], as_version=4)))
     assert "**leans** on the biased words" in text
+    for kind in ("placebo", "random common cause", "subset"):
+        assert re.search(rf"^\| {kind} \|.*\| holds \|$", text, flags=re.MULTILINE), kind
     assert re.search(r"strength (0\.\d+|1) \(expected", text)
     won = re.search(r"randomised trial gives \+(\d+\.\d)", text)
     assert won is not None

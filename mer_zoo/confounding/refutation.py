@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from mer_zoo.confounding.propensity import Propensity
-from mer_zoo.confounding.trace import TrainingSplit, group_numbers
+from mer_zoo.confounding.trace import LISTED, TrainingSplit, WordRule, group_numbers
 from mer_zoo.errors import MERError
 
 __all__ = ["REFUTATIONS", "Refutation", "permuted", "refute", "subset", "with_random_word"]
@@ -163,8 +163,9 @@ def refute(fitted: Propensity, split: TrainingSplit, draws: int = 5, seed: int =
     if draws < 1:
         raise MERError(f"draws is {draws}; give at least 1")
     found = []
+    rule, split = _resolved(fitted, split)
     for number, kind in enumerate(REFUTATIONS):
-        fits = [_fit_again(fitted, split, kind, _generator(seed, number, draw)) for draw in range(draws)]
+        fits = [_fit_again(fitted, rule, split, kind, _generator(seed, number, draw)) for draw in range(draws)]
         found += [_gathered(kind, problem, g, fitted, fits) for g, problem in enumerate(fitted.task.problems)]
     return found
 
@@ -173,20 +174,28 @@ def _generator(seed: int, kind: int, draw: int) -> torch.Generator:
     return torch.Generator().manual_seed(1_000_003 * seed + 1009 * kind + draw)
 
 
+def _resolved(fitted: Propensity, split: TrainingSplit) -> tuple[WordRule, TrainingSplit]:
+    """The words that count, and the rule without their names: a changed split may lack one, or spell it otherwise."""
+    rule, counted = fitted.rule, fitted.reader.counted(fitted.rule, split)
+    if rule.words == LISTED:
+        rule = rule._replace(listed=tuple(f"#{number}" for number in torch.cat(counted.words).unique().tolist()))
+    return rule._replace(keep_words=()), counted
+
+
 def _fit_again(
-    fitted: Propensity, split: TrainingSplit, kind: str, generator: torch.Generator
+    fitted: Propensity, rule: WordRule, split: TrainingSplit, kind: str, generator: torch.Generator
 ) -> tuple[Propensity, Tensor]:
     """A fit to changed data, and the places of its samples in the whole split."""
     again, rows = copy.deepcopy(fitted), torch.arange(len(split.ids))
+    again.rule = rule
     if kind == "placebo":
         changed = permuted(split, generator)
     elif kind == "subset":
         changed, rows = subset(split, generator)
     else:
         changed = with_random_word(split, generator)
-        listed = again.rule.listed
-        if listed and len(listed) < again.rule.max_words:  # no rule looks for it there
-            again.rule = again.rule._replace(listed=(*listed, f"#{RANDOM_WORD}"))
+        if rule.listed and len(rule.listed) < rule.max_words:  # no rule looks for it there
+            again.rule = rule._replace(listed=(*rule.listed, f"#{RANDOM_WORD}"))
     again.fit_split(changed)
     return again, rows
 

@@ -53,6 +53,17 @@ def test_a_random_word_is_tried_where_a_list_names_the_words() -> None:
     assert 0.9 < random.correlation[0] < 1
 
 
+def test_words_that_a_changed_split_lacks_or_spells_otherwise() -> None:
+    split = texts()
+    rare = [torch.cat([row, torch.tensor([9])]) if place == 5 else row for place, row in enumerate(split.words)]
+    spelt = [" ".join("abc"[int(word) - 7] for word in row) for row in rare]
+    split = split._replace(words=rare, texts=spelt)
+    for rule in (WordRule(keep_words=("c",)), WordRule("listed", listed=("a", "b"))):
+        told = refute(fitted(split, rule), split, draws=4)
+        assert {each.kind: each.holds(0.1, is_open=True) for each in told}["subset"], rule.words
+        assert [set(each.words) for each in told][2] == {2}
+
+
 @pytest.mark.parametrize(
     ("told", "gain", "is_open"),
     [
