@@ -15,13 +15,15 @@ u (``label_input``):
     * ``mean`` (Corsair): the answer to the mean of the training inputs, one for all samples, asked for once whenever
       the model goes into evaluation;
     * ``masked`` (TFD): the answer to each sample with every word masked and the mean in place of audio and vision.
-Of token ids there is no mean: a text of [MASK] alone stands for it. Words of text features are zero vectors.
+There is no mean of token ids, for which a text of [MASK] alone stands. Words of text features are zero vectors.
+
 w (``content``): the text keeps
     * ``not_biased``: the words that MACI calls biased alone, so that the term is MACI's language term;
     * ``rare``: the ``num_words`` most frequent words of the training split;
     * a lexicon's file, a word a line: all but its words, as TFD masks what a sentiment lexicon lists. Corsair masks the
       keywords that an extractor finds.
 Words are masked by token ids, beside text features too; without any the label term stands alone, and the notes say so.
+
 s (``attribute``, TFD's third term, whose speaker's name we read as a group): the mean training logits of the sample's
 speaker, recording, dialogue or group of a file, gathered in the epoch before.
 
