@@ -17,7 +17,7 @@ from mer_zoo.data.corpus.corpus import Corpus, SplitData
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.module import MERModule
-from mer_zoo.wrappers import CLUE, CUMDF, GEAR, MACI, CausalMER, PropensityWeighting
+from mer_zoo.wrappers import CLUE, CUMDF, DFR, GEAR, MACI, CausalMER, PropensityWeighting
 
 
 class Poisoned:
@@ -73,11 +73,12 @@ def run(tmp_path: Path, task: str, wrappers: list[Any], net: Any, *stages: str) 
         ("regression", [GEAR], MeanNet),
         ("binary", [GEAR, CLUE], MeanNet),
         ("emotions", [PropensityWeighting], MeanNet),
+        ("binary", [partial(DFR, retrains=1, min_group=1)], MeanNet),
         ("binary", [partial(MACI, tau_selection="propensity"), partial(PropensityWeighting, mode="product")], MeanNet),
     ],
 )
 @pytest.mark.filterwarnings("ignore:(MACI|CLUE) chose .* by an effective sample size")
-@pytest.mark.filterwarnings("ignore:(PropensityWeighting|deconfounded metrics)")
+@pytest.mark.filterwarnings("ignore:(PropensityWeighting|deconfounded metrics|the worst group)")
 def test_fit_never_reads_the_test_split(tmp_path: Path, task: str, wrappers: list[Any], net: Any) -> None:
     run(tmp_path, task, wrappers, net, "fit", "validate")
 
