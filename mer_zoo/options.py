@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from mer_zoo.errors import MERError
 
-__all__ = ["check_choice", "check_weights"]
+__all__ = ["check_choice", "check_numbers", "check_weights"]
+
+SIZES = ("dim", "dims", "blocks")
 
 
 def check_choice(owner: str, name: str, value: str, choices: Sequence[str]) -> None:
@@ -49,3 +52,35 @@ def check_weights(owner: str, weights: Mapping[str, float]) -> None:
     for name, weight in weights.items():
         if not math.isfinite(weight) or weight < 0:
             raise MERError(f"{name} of {owner} is {weight}; weights are finite and at least 0")
+
+
+def check_numbers(owner: str, options: Mapping[str, Any]) -> None:
+    """Refuse widths below 1 and dropouts outside of [0, 1], which torch tells late, by other names or not at all.
+
+    Args:
+        owner: The class whose options they are.
+        options: All of them. Looked at are those called ``dim``, ``dims``, ``blocks``, ``dropout``, ``dropouts`` or
+            ending so, however their numbers are nested.
+
+    Raises:
+        MERError: For the first number out of range.
+
+    Example:
+        >>> check_numbers("RMFN", {"hidden_dims": (128, 0, 32), "dropout": 0.2})
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: hidden_dims of RMFN is (128, 0, 32), but must be at least 1
+    """
+    for name, value in options.items():
+        kind = name.rpartition("_")[2]
+        if kind in SIZES and any(number < 1 for number in _numbers(value)):
+            raise MERError(f"{name} of {owner} is {value}, but must be at least 1")
+        if kind in ("dropout", "dropouts") and not all(0 <= number <= 1 for number in _numbers(value)):
+            raise MERError(f"{name} of {owner} is {value}, but dropouts lie between 0 and 1")
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, (int, float)):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _numbers(part)

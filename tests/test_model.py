@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from toys import MeanNet, Shifting, TwoStep
 from typing_extensions import override
 
+import mer_zoo.backbones
 import mer_zoo.wrappers
 from mer_zoo.batch import Batch, DataSpec, Modality, Output
 from mer_zoo.data.datamodule import SyntheticMER
@@ -214,3 +215,17 @@ def test_words_that_are_not_there_say_nothing_in_a_trained_embedding() -> None:
     assert embedding is not None
     silent = embedding.weight.eq(0).all(1).nonzero().flatten().tolist()
     assert silent == [spec.pad_id, spec.unk_id, spec.mask_id]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("RMFN", {"hidden_dims": (8, 0, 4)}, r"hidden_dims of RMFN is \(8, 0, 4\), but must be at least 1"),
+        ("MMIN", {"blocks": 0}, "blocks of MMIN is 0, but must be at least 1"),
+        ("MFM", {"dropouts": (0.0, 2.0, 0.0, 0.0)}, r"dropouts of MFM is .*, but dropouts lie between 0 and 1"),
+        ("IFMMIN", {"out_dropout": float("nan")}, "out_dropout of IFMMIN is nan, but dropouts lie between 0 and 1"),
+    ],
+)
+def test_numbers_that_no_network_can_have_are_refused(name: str, options: dict[str, Any], told: str) -> None:
+    with pytest.raises(MERError, match=told):
+        getattr(mer_zoo.backbones, name)(DataSpec(), SentimentRegression(), **options)

@@ -15,6 +15,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.layers.encoder_config import check_encoder_config, encoder_sizes
 from mer_zoo.layers.text_encoder import EMBEDDING_DIM, TextEncoderSpec, build_text_encoder
 from mer_zoo.model.model import Model
+from mer_zoo.options import check_numbers
 from mer_zoo.task import Task
 
 __all__ = ["Backbone"]
@@ -62,6 +63,7 @@ class Backbone(Model):
 
     def __init__(self, spec: DataSpec, task: Task, text_encoder: TextEncoderSpec = None) -> None:
         super().__init__()
+        check_numbers(type(self).__name__, self.given)
         self.spec, self.task = spec, task
         self.text_encoder = build_text_encoder(spec, text_encoder)
         self.input_dims = {name: spec.dim(name) for name in spec.modalities}

@@ -101,8 +101,6 @@ class Correlated(Backbone, ABC):
         super().__init__(spec, task, text_encoder)
         check_choice(self.name, "variant", variant, get_args(Variant))
         check_weights(self.name, {"task_weight": task_weight, **{f"{key}_weight": w for key, w in weights.items()}})
-        if min(dim, hidden_dim) < 1:
-            raise MERError(f"dim and hidden_dim of {self.name} are {dim} and {hidden_dim}, but must be at least 1")
         self.pretrained, self.task_weight, self.weights = pretrained, task_weight, dict(weights)
         drops = len(spec.modalities) > 1 and AtLeastOne(rate).rate > 0
         self.views = IncompleteViews(AtLeastOne(rate), seed) if drops else None

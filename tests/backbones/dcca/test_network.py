@@ -187,7 +187,7 @@ def test_the_first_stage_learns_networks_and_the_second_the_classifier(
 
 
 def test_refusals() -> None:
-    with pytest.raises(MERError, match="dim and hidden_dim of DCCA are 0 and 8"):
+    with pytest.raises(MERError, match="dim of DCCA is 0, but must be at least 1"):
         make(dim=0)
     with pytest.raises(MERError, match="rate is 2; give a number"):
         make(rate=2)
