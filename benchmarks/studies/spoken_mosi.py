@@ -2,7 +2,9 @@
 
     python -m benchmarks.studies.spoken_mosi make clean_unaligned_50.pkl runs/spoken        # says, hears, reads
     python -m benchmarks.studies.spoken_mosi run runs/spoken/beam5.pkl --out runs/spoken_mosi
-    python -m benchmarks.studies.spoken_mosi table runs/spoken_mosi
+    python -m benchmarks.studies.spoken_mosi table runs/spoken_mosi --csv results/spoken_mosi_cpu.csv
+    python -m benchmarks.studies.spoken_mosi losses clean_unaligned_50.pkl runs/spoken runs/spoken_mosi
+    python -m benchmarks.studies.spoken_mosi settings clean_unaligned_50.pkl runs/spoken --split valid --every 2
 
 Every network is trained on the true transcripts (plain), with what was heard as the text of half of the samples (heard)
 or of all (heard alone), under MSSD, and both (heard+MSSD), and is tested on what was said, on what was heard, and
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -47,6 +50,7 @@ from benchmarks.studies.table import (
     write_tables,
 )
 from benchmarks.studies.zoo_mosi import SIZES
+from mer_zoo.data.corpus.conversation import recordings
 from mer_zoo.data.datamodule import MOSI, MERDataModule
 from mer_zoo.data.missing import SMM, Condition
 from mer_zoo.data.store.store import open_corpus
@@ -138,7 +142,7 @@ def metrics_table(found: Mapping[str, Sequence[Record]]) -> Table:
         last = next(iter(found.values()))[-1]["constant"]
         shown = [f"{scale * last[m]:.{decimals(m)}f}" if m in last else ABSENT for m, scale in SCALES.items()]
         rows.append(["the best constant", "", "", "", *shown])
-    return Table("accuracies and F1 in percent", ["network", "trained", "tested on", "seeds", *SCALES], rows)
+    return Table("accuracies and F1 in percent", ["network", "trained", "tested on", "seeds", *SCALES], rows, names=3)
 
 
 def loss_table(found: Mapping[str, Sequence[Record]]) -> Table:
@@ -181,12 +185,27 @@ def losses(options: argparse.Namespace) -> None:
         write_measured(options.csv, [*figures, *figures_of(lost, "CMU-MOSI spoken: lost words", **about)])
 
 
-def table(folder: Path) -> None:
-    """What hearing costs, and all metrics."""
-    known = by_name(folder)
+def table(options: argparse.Namespace) -> None:
+    """What hearing costs, and all metrics, printed and kept."""
+    known = by_name(options.folder)
     order = [f"{network}: {method}" for network in NETWORKS for method in METHODS]
     found = {name: known[name] for name in [*order, *(each for each in known if each not in order)] if name in known}
-    write_tables(folder, [loss_table(found), metrics_table(found)])
+    lost, metrics = loss_table(found), metrics_table(found)
+    write_tables(options.folder, [lost, metrics])
+    if options.csv is not None:
+        own = next(iter(found.values()))[0]["ids"][SAID]
+        about = {"device": "CPU", "commit": options.commit}
+        about["command"] = "python -m benchmarks.studies.spoken_mosi table runs/spoken_mosi"
+        drawn = {**about, "clusters": str(len(set(recordings(own) or own)))}
+        accuracies = [
+            replace(figure, against=f"{figure.model.partition(';')[0]}; plain" if figure.difference else "")
+            for figure in figures_of(lost, "CMU-MOSI spoken: accuracy", "Acc2_non0", **drawn)
+        ]
+        costs = [
+            replace(figure, value=figure.difference, difference="", against="") if "-" in figure.condition else figure
+            for figure in accuracies
+        ]
+        write_measured(options.csv, [*costs, *figures_of(metrics, "CMU-MOSI spoken: metrics", **about)])
 
 
 def parser() -> argparse.ArgumentParser:
@@ -211,6 +230,8 @@ def parser() -> argparse.ArgumentParser:
     runs.add_argument("--lr", type=float, default=1e-3)
     shown = commands.add_parser("table")
     shown.add_argument("folder", type=Path)
+    shown.add_argument("--csv", type=Path, help="a file of results/ that gets the figures")
+    shown.add_argument("--commit", default="", help="with which they came")
     return parser
 
 
@@ -221,7 +242,7 @@ def main(args: Sequence[str] | None = None) -> None:
         spoken_clips.make(options)
         return
     if options.command in ("table", "settings", "losses"):
-        actions = {"table": lambda: table(options.folder), "settings": lambda: spoken_settings.compare(options)}
+        actions = {"table": lambda: table(options), "settings": lambda: spoken_settings.compare(options)}
         actions.get(options.command, lambda: losses(options))()
         return
     kept = {"file": options.path.name, "modalities": options.modalities, "epochs": options.epochs, "lr": options.lr}
