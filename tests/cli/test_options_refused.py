@@ -47,7 +47,7 @@ FIT += ["--model.optimizer=Adam"]
         ("--trainer.devices=-3", "an int > 0; see mer-zoo fit --help"),
         ("--seed_everything=-1", "seed_everything is -1; give"),
         ("--seed_everything=4294967296", "seed_everything is 4294967296; give"),
-        ("--model.backbone.dim=0", "hidden_size must be greater than zero"),
+        ("--model.backbone.dim=0", "dim of LFLSTM is 0, but must be at least 1"),
     ],
 )
 def test_an_option_out_of_range_is_refused(
