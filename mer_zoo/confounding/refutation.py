@@ -178,7 +178,7 @@ def _resolved(fitted: Propensity, split: TrainingSplit) -> tuple[WordRule, Train
     """The words that count, and the rule without their names: a changed split may lack one, or spell it otherwise."""
     rule, counted = fitted.rule, fitted.reader.counted(fitted.rule, split)
     if rule.words == LISTED:
-        rule = rule._replace(listed=tuple(f"#{number}" for number in torch.cat(counted.words).unique().tolist()))
+        rule = rule._replace(listed=tuple(f"#{number}" for number in torch.unique(torch.cat(counted.words)).tolist()))
     return rule._replace(keep_words=()), counted
 
 
