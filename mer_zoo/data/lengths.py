@@ -55,8 +55,8 @@ class LengthBatches(DistributedSampler[list[int]]):
     Args:
         order: (N,) places of the samples, sorted by length.
         batch_size: Samples a batch and process.
-        shuffle: Whether samples are drawn by chance, which seed and epoch tell, and only those of :data:`POOL` batches
-            sorted among themselves; else batches stand in the given order.
+        shuffle: Whether samples are drawn by chance, which seed and epoch tell, and only those of 50 batches sorted
+            among themselves; else batches stand in the given order.
         seed: Of the chance, alike on all processes.
         processes: How many there are.
         rank: Which this is.

@@ -14,7 +14,7 @@ from torch import Tensor
 __all__ = ["evenness", "gradient_imbalance", "joinings", "shapley_values"]
 
 Players = tuple[str, ...]
-Value = TypeVar("Value", float, Tensor)
+T = TypeVar("T", float, Tensor)
 
 
 def joinings(players: Sequence[str]) -> Iterator[tuple[str, Players, Players, int]]:
@@ -35,7 +35,7 @@ def joinings(players: Sequence[str]) -> Iterator[tuple[str, Players, Players, in
                 yield player, before, after, factorial(size) * factorial(len(others) - size)
 
 
-def shapley_values(values: Mapping[Players, Value], players: Sequence[str]) -> dict[str, Value]:
+def shapley_values(values: Mapping[Players, T], players: Sequence[str]) -> dict[str, T]:
     """What each player adds to a value, as the mean over all orders in which they come.
 
     Args:

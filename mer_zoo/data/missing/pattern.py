@@ -123,7 +123,7 @@ class MissingPattern(ABC):
 
     @property
     def draws(self) -> str:
-        """What tests key random choices by: the pattern without its rates, so that all rates share their draws.
+        """The pattern without its rates, by which tests key random choices, so that all rates share their draws.
 
         Whatever is missing at one rate then is at every larger one, too: curves are smoother, and a position that is
         decided alike at two rates need not be read twice.
