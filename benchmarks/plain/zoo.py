@@ -20,6 +20,7 @@ from benchmarks.plain.emt import PlainEMTDLFR
 from benchmarks.plain.fdmer import PlainFDMER
 from benchmarks.plain.gcnet import PlainGCNet
 from benchmarks.plain.imder import STEPS, PlainIMDer
+from benchmarks.plain.mctn import PlainMCTN
 from benchmarks.plain.mfm import PlainMFM
 from benchmarks.plain.mmin import PlainIFMMIN, PlainMMIN
 from benchmarks.plain.mult import Drop, PlainMulT
@@ -36,6 +37,7 @@ from mer_zoo.backbones import (
     EMTDLFR,
     FDMER,
     IFMMIN,
+    MCTN,
     MFM,
     MMIN,
     RAVEN,
@@ -140,6 +142,7 @@ CASES = {
     "DLF": Case("DLF", MOSI, _settings(_DECOUPLING, "our dropout")),
     "EMTDLFR": Case("EMTDLFR", MOSI, _settings(_EMT, "the authors' dropout")),
     "IFMMIN": Case("IFMMIN", MOSI, _IMAGINATION),
+    "MCTN": Case("MCTN", MOSI, {"no dropout": {}}),
     "MFM": Case("MFM", ALIGNED, {"no dropout": {}}),
     "MMIN": Case("MMIN", MOSI, _IMAGINATION),
     "EMTDLFR padded": Case("EMTDLFR", MOSI, _settings(_EMT, "the authors' dropout"), padded=True),
@@ -214,6 +217,9 @@ def build(case: Case, drop: Drop) -> Pair:
         drawn.noise = lambda name, like, index: _noise(like)  # type: ignore[method-assign]  # noqa: ARG005
         drawn.score_draws = lambda name, like, index: _score_draws(like)  # type: ignore[method-assign]  # noqa: ARG005
         return _pair(drawn, plain_imder, plain_imder.losses)
+    if case.network == "MCTN":
+        mctn = PlainMCTN(dims, 32)
+        return _pair(MCTN(case.sizes.spec, TASK, dim=32), mctn, mctn)
     if case.network == "MFM":
         nothing = (0.0, 0.0, 0.0, 0.0)
         factored = MFM(case.sizes.spec, TASK, dropouts=nothing, factor_dropouts=nothing, mmd_weight=0.1)
