@@ -20,9 +20,9 @@ Drop = dict[str, float]
 class PlainLayer(nn.Module):
     """A layer of the MulT encoder as its equations stand, time first."""
 
-    def __init__(self, dim: int, heads: int, attn_dropout: float, drop: Drop) -> None:
+    def __init__(self, dim: int, heads: int, attn_dropout: float, drop: Drop, causal: bool = True) -> None:
         super().__init__()
-        self.heads, self.attn_dropout, self.drop = heads, attn_dropout, drop
+        self.heads, self.attn_dropout, self.drop, self.causal = heads, attn_dropout, drop, causal
         self.self_attn = nn.MultiheadAttention(dim, heads)
         self.fc1, self.fc2 = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
         self.layer_norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(2))
@@ -32,7 +32,7 @@ class PlainLayer(nn.Module):
         query = self.layer_norms[0](x)
         key = query if source is None else self.layer_norms[0](source)
         offset = 1 + abs(len(key) - len(query))
-        mask = torch.triu(query.new_full((len(query), len(key)), -torch.inf), offset)
+        mask = torch.triu(query.new_full((len(query), len(key)), -torch.inf), offset) if self.causal else None
         attention = self.self_attn
         mixed, _ = F.multi_head_attention_forward(
             query,
@@ -52,10 +52,10 @@ class PlainLayer(nn.Module):
 class PlainEncoder(nn.Module):
     """The MulT encoder: scaling, positions, layers, final normalisation."""
 
-    def __init__(self, dim: int, heads: int, layers: int, attn_dropout: float, drop: Drop) -> None:
+    def __init__(self, dim: int, heads: int, layers: int, attn_dropout: float, drop: Drop, causal: bool = True) -> None:
         super().__init__()
         self.drop = drop
-        self.layers = nn.ModuleList(PlainLayer(dim, heads, attn_dropout, drop) for _ in range(layers))
+        self.layers = nn.ModuleList(PlainLayer(dim, heads, attn_dropout, drop, causal) for _ in range(layers))
         self.layer_norm = nn.LayerNorm(dim)
 
     def embed(self, x: Tensor) -> Tensor:

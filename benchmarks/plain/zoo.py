@@ -19,6 +19,7 @@ from benchmarks.plain.dmd import PlainDMD
 from benchmarks.plain.emt import PlainEMTDLFR
 from benchmarks.plain.fdmer import PlainFDMER
 from benchmarks.plain.gcnet import PlainGCNet
+from benchmarks.plain.glomo import PlainGLoMo
 from benchmarks.plain.imder import STEPS, PlainIMDer
 from benchmarks.plain.mctn import PlainMCTN
 from benchmarks.plain.mfm import PlainMFM
@@ -43,11 +44,13 @@ from mer_zoo.backbones import (
     RAVEN,
     RMFN,
     GCNet,
+    GLoMo,
     IMDer,
     MulT,
     TFRNet,
     TransM,
 )
+from mer_zoo.backbones.glomo.experts import MixtureOfExperts
 from mer_zoo.batch import Batch, DataSpec, Modality
 from mer_zoo.compat import load_released
 from mer_zoo.layers.sequence import at_words
@@ -133,6 +136,8 @@ _IMAGINATION = {
     "the authors' dropout": {"text_dropout": 0.5, "out_dropout": 0.5},
 }
 
+_GLOMO = {"attn_dropout": 0.5, "relu_dropout": 0.3, "res_dropout": 0.3, "embed_dropout": 0.2}
+_GLOMO |= {"fusion_dropout": 0.1, "pool_dropout": 0.3}
 _FDMER = ("attn_dropout", "relu_dropout", "res_dropout", "out_dropout")
 
 CASES = {
@@ -152,6 +157,7 @@ CASES = {
     "GCNet": Case(
         "GCNet", MOSI._replace(size=96), {"no dropout": {"dropout": 0.0}, "the authors' dropout": {"dropout": 0.5}}
     ),
+    "GLoMo": Case("GLoMo", MOSI, _settings(_GLOMO, "the authors' dropout")),
     "RAVEN": Case("RAVEN", MOSI, {"no dropout": dict.fromkeys(("frame_dropout", "word_dropout"), 0.0)}),
     "TransM": Case("TransM", ALIGNED, {"no dropout": dict.fromkeys(("rnn_dropout", "map_dropout", "dropout"), 0.0)}),
     "RMFN": Case("RMFN", ALIGNED, {"no dropout": dict.fromkeys(("summary_dropout", "out_dropout"), 0.0)}),
@@ -220,6 +226,12 @@ def build(case: Case, drop: Drop) -> Pair:
     if case.network == "MCTN":
         mctn = PlainMCTN(dims, 32)
         return _pair(MCTN(case.sizes.spec, TASK, dim=32), mctn, mctn)
+    if case.network == "GLoMo":
+        glomo = GLoMo(case.sizes.spec, TASK, variant="released", **options)
+        for mixture in glomo.mixtures.values():
+            mixture.register_forward_pre_hook(_with_noise)
+        plain_glomo = PlainGLoMo(dims, drop, lambda like: next(_noise(like)))
+        return _pair(glomo, plain_glomo, plain_glomo)
     if case.network == "MFM":
         nothing = (0.0, 0.0, 0.0, 0.0)
         factored = MFM(case.sizes.spec, TASK, dropouts=nothing, factor_dropouts=nothing, mmd_weight=0.1)
@@ -276,6 +288,12 @@ def _noise(like: Tensor) -> Iterator[Tensor]:
     generator = torch.Generator().manual_seed(0)
     while True:
         yield torch.randn(like.shape, generator=generator).to(like.dtype)
+
+
+def _with_noise(mixture: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """What a mixture of experts is given, and in training the noise of its gates."""
+    assert isinstance(mixture, MixtureOfExperts)
+    return (*given, next(_noise(given[0][:, : len(mixture.experts)]))) if mixture.training else given
 
 
 def _score_draws(like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
