@@ -117,7 +117,7 @@ def main(args: Sequence[str] | None = None) -> int:
     if options.csv is not None:
         table = Table("mutated inputs", ["mutated", "inputs", *OUTCOMES, "findings"], rows)
         command = f"python -m benchmarks.faults.fuzz_clips --count {options.count} --first {options.first}"
-        about = {"device": "CPU", "commit": options.commit, "command": command}
+        about = {"device": "CPU, 2 cores", "commit": options.commit, "command": command}
         write_measured(options.csv, figures_of(table, "mutated recordings and lists", **about))
     print(f"{findings} findings")
     return 1 if findings else 0

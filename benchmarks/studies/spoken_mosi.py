@@ -181,7 +181,11 @@ def losses(options: argparse.Namespace) -> None:
         about["command"] = (
             f"python -m benchmarks.studies.spoken_mosi losses {options.path.name} runs/spoken runs/spoken_mosi"
         )
-        figures = [one for each in where for one in figures_of(each, "CMU-MOSI spoken: where the loss is", **about)]
+        figures = [
+            replace(one, value=one.difference or one.value, difference="")
+            for each in where
+            for one in figures_of(each, "CMU-MOSI spoken: where the loss is", **about)
+        ]
         write_measured(options.csv, [*figures, *figures_of(lost, "CMU-MOSI spoken: lost words", **about)])
 
 
