@@ -18,7 +18,7 @@ from mer_zoo.batch import Batch, DataSpec
 from mer_zoo.data.missing.sets import RandomSMM
 from mer_zoo.data.missing.views import IncompleteViews
 
-__all__ = ["Noise", "PlainIMDer"]
+__all__ = ["Noise", "PlainIMDer", "PlainRecovering"]
 
 DIM, HEADS, LAYERS, BLOCKS, KERNEL, STEPS = 32, 8, 4, 20, 3, 10
 CHANNELS, TIME, GROUPS, LN_SIGMA = (32, 64, 128, 256), 256, (4, 32, 32, 32), math.log(25.0)
@@ -119,17 +119,14 @@ class PlainGroup(nn.Module):
         return refined
 
 
-class PlainIMDer(nn.Module):
-    """IMDer with the losses of a training step."""
+class PlainRecovering(nn.Module):
+    """What IMDer and DiCMoR share: untrained convolutions, the refinement of what is recovered, and MulT behind it."""
 
-    def __init__(self, dims: tuple[int, int, int], spec: DataSpec, drop: Drop, noise: Noise) -> None:
+    def __init__(self, dims: tuple[int, int, int], kernel: int, drop: Drop) -> None:
         super().__init__()
-        self.spec, self.drop, self.noise = spec, drop, noise
-        self.views = IncompleteViews(RandomSMM(0.7), seed=0)
+        self.drop = drop
         for a, width in zip("lav", dims, strict=True):
-            self.add_module(f"proj_{a}", nn.Conv1d(width, DIM, KERNEL, bias=False).requires_grad_(False))
-            self.add_module(f"score_{a}", PlainScore())
-            self.add_module(f"cat_{CONDITIONS[a]}", nn.Conv1d(2 * DIM, DIM, 1))
+            self.add_module(f"proj_{a}", nn.Conv1d(width, DIM, kernel, bias=False).requires_grad_(False))
             wide = nn.Conv1d(DIM, 2 * DIM, 1), PlainGroup(2 * DIM), nn.Conv1d(2 * DIM, DIM, 1)
             self.add_module(f"rec_{a}", nn.Sequential(*wide))
             for b in "lav".replace(a, ""):
@@ -144,6 +141,29 @@ class PlainIMDer(nn.Module):
         x = {a: batch.modality(name).x for a, name in LETTERS.items()}
         x["l"] = F.dropout(x["l"], self.drop["text_dropout"], self.training)
         return {a: getattr(self, f"proj_{a}")(value.transpose(1, 2)) for a, value in x.items()}
+
+    def score(self, p: dict[str, Tensor]) -> Tensor:
+        """Scores (B, 1) of MulT behind."""
+        x, last = {a: value.permute(2, 0, 1) for a, value in p.items()}, []
+        for a in "lav":
+            found = [getattr(self, f"trans_{a}_with_{b}")(x[a], x[b]) for b in "lav".replace(a, "")]
+            last.append(getattr(self, f"trans_{a}_mem")(torch.cat(found, 2))[-1])
+        r = torch.cat(last, 1)
+        z = r + self.proj2(F.dropout(F.relu(self.proj1(r)), self.drop["out_dropout"], self.training))
+        logits: Tensor = self.out_layer(z)
+        return logits
+
+
+class PlainIMDer(PlainRecovering):
+    """IMDer with the losses of a training step."""
+
+    def __init__(self, dims: tuple[int, int, int], spec: DataSpec, drop: Drop, noise: Noise) -> None:
+        super().__init__(dims, KERNEL, drop)
+        self.spec, self.noise = spec, noise
+        self.views = IncompleteViews(RandomSMM(0.7), seed=0)
+        for a in "lav":
+            self.add_module(f"score_{a}", PlainScore())
+            self.add_module(f"cat_{CONDITIONS[a]}", nn.Conv1d(2 * DIM, DIM, 1))
 
     def condition(self, a: str, p: dict[str, Tensor], missing: dict[str, Tensor]) -> Tensor:
         """What a modality is drawn by."""
@@ -163,17 +183,6 @@ class PlainIMDer(nn.Module):
             mean = x + (25.0**t) ** 2 * getattr(self, f"score_{a}")(x, t.expand(len(q)), noisy) * delta
             x = mean + delta.sqrt() * 25.0**t * next(draws)
         return mean
-
-    def score(self, p: dict[str, Tensor]) -> Tensor:
-        """Scores (B, 1) of MulT behind."""
-        x, last = {a: value.permute(2, 0, 1) for a, value in p.items()}, []
-        for a in "lav":
-            found = [getattr(self, f"trans_{a}_with_{b}")(x[a], x[b]) for b in "lav".replace(a, "")]
-            last.append(getattr(self, f"trans_{a}_mem")(torch.cat(found, 2))[-1])
-        r = torch.cat(last, 1)
-        z = r + self.proj2(F.dropout(F.relu(self.proj1(r)), self.drop["out_dropout"], self.training))
-        logits: Tensor = self.out_layer(z)
-        return logits
 
     def losses(self, batch: Batch) -> tuple[Tensor, Terms]:
         """Scores of the incomplete view, and the losses of a training step."""

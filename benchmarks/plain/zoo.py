@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.plain.dcca import PlainDCCA
+from benchmarks.plain.dicmor import PlainDiCMoR
 from benchmarks.plain.dlf import PlainDLF
 from benchmarks.plain.dmd import PlainDMD
 from benchmarks.plain.emt import PlainEMTDLFR
@@ -43,6 +44,7 @@ from mer_zoo.backbones import (
     MMIN,
     RAVEN,
     RMFN,
+    DiCMoR,
     GCNet,
     GLoMo,
     IMDer,
@@ -131,6 +133,8 @@ _DECOUPLING |= {"attn_dropout_audio": 0.0, "attn_dropout_vision": 0.0}
 _EMT = {"attn_dropout": 0.3, "res_dropout": 0.1, "out_dropout": 0.3}
 _TFRNET = {"text_dropout": 0.2, "attn_dropout": 0.2, "attn_dropout_audio": 0.1, "attn_dropout_vision": 0.0}
 _TFRNET |= {"relu_dropout": 0.2, "res_dropout": 0.2, "embed_dropout": 0.2, "fusion_dropout": 0.2, "out_dropout": 0.0}
+_DICMOR = {"text_dropout": 0.5, "attn_dropout": 0.3, "attn_dropout_audio": 0.2, "attn_dropout_vision": 0.0}
+_DICMOR |= {"relu_dropout": 0.0, "res_dropout": 0.0, "embed_dropout": 0.2, "out_dropout": 0.5}
 _IMAGINATION = {
     "no dropout": {"text_dropout": 0.0, "out_dropout": 0.0},
     "the authors' dropout": {"text_dropout": 0.5, "out_dropout": 0.5},
@@ -161,6 +165,7 @@ CASES = {
     "RAVEN": Case("RAVEN", MOSI, {"no dropout": dict.fromkeys(("frame_dropout", "word_dropout"), 0.0)}),
     "TransM": Case("TransM", ALIGNED, {"no dropout": dict.fromkeys(("rnn_dropout", "map_dropout", "dropout"), 0.0)}),
     "RMFN": Case("RMFN", ALIGNED, {"no dropout": dict.fromkeys(("summary_dropout", "out_dropout"), 0.0)}),
+    "DiCMoR": Case("DiCMoR", ALIGNED, _settings(_DICMOR, "the authors' dropout")),
     "IMDer": Case("IMDer", ALIGNED, {"no dropout": dict.fromkeys(_MULT | {"text_dropout": 0.0}, 0.0)}),
     "TFRNet": Case("TFRNet", MOSI, _settings(_TFRNET, "the authors' dropout")),
 }
@@ -232,6 +237,9 @@ def build(case: Case, drop: Drop) -> Pair:
             mixture.register_forward_pre_hook(_with_noise)
         plain_glomo = PlainGLoMo(dims, drop, lambda like: next(_noise(like)))
         return _pair(glomo, plain_glomo, plain_glomo)
+    if case.network == "DiCMoR":
+        dicmor = PlainDiCMoR(dims, case.sizes.spec, drop)
+        return _pair(DiCMoR(case.sizes.spec, TASK, variant="released", seed=0, **options), dicmor, dicmor.losses)
     if case.network == "MFM":
         nothing = (0.0, 0.0, 0.0, 0.0)
         factored = MFM(case.sizes.spec, TASK, dropouts=nothing, factor_dropouts=nothing, mmd_weight=0.1)

@@ -14,6 +14,7 @@ from mer_zoo.task import SentimentRegression
 
 SMALL = {name: case._replace(sizes=Sizes((6, 5, 4), (5, 7, 9), 4)) for name, case in CASES.items()}
 SMALL["IMDer"] = SMALL["IMDer"]._replace(sizes=Sizes((6, 5, 4), (18, 18, 18), 4))  # halved three times
+SMALL["DiCMoR"] = SMALL["DiCMoR"]._replace(sizes=Sizes((6, 5, 4), (6, 6, 6), 4))  # flows lead from one to another
 SMALL["MFM"] = SMALL["MFM"]._replace(sizes=Sizes((6, 5, 4), (6, 6, 6), 4))  # its transcription reads one time axis
 SMALL = {
     name: case._replace(sizes=case.sizes._replace(size=16)) if case.padded else case for name, case in SMALL.items()
