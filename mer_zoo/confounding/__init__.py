@@ -4,6 +4,7 @@ from mer_zoo.confounding.groups import Groups
 from mer_zoo.confounding.partition import Partition
 from mer_zoo.confounding.propensity import Propensity
 from mer_zoo.confounding.reader import BiasSource, GroupOption, TraceReader
+from mer_zoo.confounding.refutation import Refutation, refute
 from mer_zoo.confounding.spelling import spellings
 from mer_zoo.confounding.trace import TrainingSplit, WordRule, Words, read_split
 from mer_zoo.confounding.validation import ValidationWeights
@@ -16,6 +17,7 @@ __all__ = [
     "Groups",
     "Partition",
     "Propensity",
+    "Refutation",
     "TraceReader",
     "TrainingSplit",
     "ValidationWeights",
@@ -24,5 +26,6 @@ __all__ = [
     "WorstGroup",
     "read_groups",
     "read_split",
+    "refute",
     "spellings",
 ]
