@@ -21,7 +21,7 @@ Two stages, as the authors train it:
 What is missing in a sample is seen from ``observed``, as in MPLMM: a modality of which nothing was observed is
 recovered; of a sample of which nothing at all was, and where a part is missing, sequences are read as they are.
 Recovery targets and likelihoods are of the complete batch; no prediction looks at them. The flows cost most: training
-inverts each once more for every missing modality, and prediction runs them only where something is missing.
+runs each on the complete batch, and both lead back, join and refine only samples that miss the modality.
 
 What is decided here:
     * guesses from a sequence of another length are averaged or repeated to the length of the missing one;

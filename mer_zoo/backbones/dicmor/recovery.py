@@ -64,31 +64,43 @@ class Recovery(nn.Module):
 
     @override
     def forward(self, p: Mapping[str, Tensor], missing: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What each modality (B, d, T') would be by what the others say, of use where one of them is there.
+        """What each modality (B, d, T') is by what the others say, zero where it is not missing.
 
         Args:
             p: Modality to (B, d, T').
             missing: Modality to (B,) bool.
         """
         with torch.no_grad():
-            z = {name: self.flows[name](sequence)[0] for name, sequence in p.items()}
-            guesses = {name: self._guesses(name, z) for name in p}
+            z = self._latent(p, missing)
+            guesses = {name: self._guesses(name, z, missing) for name in p}
         recovered = {}
         for name, pair in guesses.items():
-            first, second = (~missing[other][:, None, None] for other in pair)
-            one, two = pair.values()
+            rows = missing[name]
+            first, second = (~missing[other][rows, None, None] for other in pair)
+            one, two = (guess[rows] for guess in pair.values())
             joined = self.join[name](torch.cat([one, two], 1))
-            recovered[name] = self.refine[name](torch.where(first & second, joined, torch.where(first, one, two)))
+            rough = torch.where(first & second, joined, torch.where(first, one, two))
+            recovered[name] = _scattered(self.refine[name](rough), rows)
         return recovered
 
-    def _guesses(self, name: str, z: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Latent sequences of the other two, led back by the flow of this one, at its length."""
-        others = [other for other in _ORDER if other != name]
+    def _latent(self, p: Mapping[str, Tensor], missing: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Latent sequences (B, d, T') of what is there where something is missing, zero elsewhere."""
+        some = torch.stack(list(missing.values())).any(0)
+        rows = {name: some & ~missing[name] for name in p}
+        return {name: _scattered(self.flows[name](x[rows[name]])[0], rows[name]) for name, x in p.items()}
+
+    def _guesses(self, name: str, z: Mapping[str, Tensor], missing: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Latent sequences of the other two, led back by the flow of this one, at its length; zero where of no use."""
+        rows = {other: missing[name] & ~missing[other] for other in _ORDER if other != name}
         length = z[name].shape[2]
-        latent = torch.cat([F.adaptive_avg_pool1d(z[other], length) for other in others])
+        latent = [F.adaptive_avg_pool1d(z[other][chosen], length) for other, chosen in rows.items()]
         flow = self.flows[name]
         assert isinstance(flow, Flow)
-        return dict(zip(others, flow.inverse(latent).chunk(2), strict=True))
+        back, first = flow.inverse(torch.cat(latent)), len(latent[0])
+        return {
+            other: _scattered(guess, rows[other])
+            for other, guess in zip(rows, (back[:first], back[first:]), strict=True)
+        }
 
     def unlikeliness(self, complete: Mapping[str, Tensor], classes: Tensor) -> Tensor:
         """Sum over modalities of the negative log-likelihood in bits for each number, at least 0.
@@ -104,6 +116,13 @@ class Recovery(nn.Module):
         total = global_sum((self.priors(z, classes) + logdet).sum())
         count = global_count(len(p), p.device)
         return (-total / (math.log(2) * p[0].numel() * count)).clamp(min=0)
+
+
+def _scattered(x: Tensor, rows: Tensor) -> Tensor:
+    """Samples x at their rows (B,) bool of a batch, zero at the others."""
+    batch = x.new_zeros(len(rows), *x.shape[1:])
+    batch[rows] = x
+    return batch
 
 
 def projected_targets(project: nn.Module, given: Mapping[str, Modality]) -> dict[str, Tensor]:
