@@ -130,18 +130,19 @@ class PlainDiCMoR(PlainRecovering):
         logp = -0.5 * math.log(2 * math.pi) - deviation - 0.5 * (z - mean) ** 2 * torch.exp(-2 * deviation)
         return F.relu(-(logp.sum() + logdet.sum()) / (math.log(2) * z.numel()))
 
-    def guess(self, a: str, z: dict[str, Tensor], missing: dict[str, Tensor]) -> Tensor:
-        """What the others make of the samples that miss a modality, zeros of all others."""
-        guessed, rows = torch.zeros_like(z[a]), missing[a]
+    def recover(self, a: str, z: dict[str, Tensor], missing: dict[str, Tensor]) -> Tensor:
+        """What the others make of the samples that miss a modality, refined, and zeros of all others."""
+        recovered, rows = torch.zeros_like(z[a]), missing[a]
         if not rows.any():
-            return guessed
+            return recovered
         first, second = OTHERS[a][0], OTHERS[a][1]
         flow = getattr(self, f"flow_{a}")
         one, two = flow.inverse(z[first][rows]), flow.inverse(z[second][rows])
         joined = getattr(self, f"cat_{a}")(torch.cat([one, two], 1))
         no_first, no_second = missing[first][rows][:, None, None], missing[second][rows][:, None, None]
-        guessed[rows] = torch.where(no_first, two, torch.where(no_second, one, joined))
-        return guessed
+        rough = torch.where(no_first, two, torch.where(no_second, one, joined))
+        recovered[rows] = getattr(self, f"rec_{a}")(rough)
+        return recovered
 
     def losses(self, batch: Batch) -> tuple[Tensor, Terms]:
         """Scores of the incomplete view, and the losses of a training step."""
@@ -152,7 +153,7 @@ class PlainDiCMoR(PlainRecovering):
         latent = {a: z for a, (z, _) in flowed.items()}
         seen, recovery = dict(p), torch.zeros(len(view))
         for a in "lav":
-            recovered = getattr(self, f"rec_{a}")(self.guess(a, latent, missing))
+            recovered = self.recover(a, latent, missing)
             recovery = recovery + missing[a] * (recovered - p[a]).square().mean((1, 2))
             seen[a] = torch.where(missing[a][:, None, None], recovered, p[a])
         lost = missing["l"].long() + missing["a"].long() + missing["v"].long()
