@@ -197,7 +197,13 @@ def _folder(library: Any, model: str) -> Path:
     try:
         return Path(library.download_model(model))
     except (OSError, ValueError, RuntimeError) as error:
-        raise _refusal(model, error, getattr(library.utils, "_MODELS", {}).get(model, model)) from error
+        raise _refusal(model, error, _repository(library, model)) from error
+
+
+def _repository(library: Any, model: str) -> str:
+    """Where the library would fetch a model from, as far as it tells."""
+    known: dict[str, str] = getattr(getattr(library, "utils", None), "_MODELS", {})
+    return known.get(model, model)
 
 
 def _refusal(model: str, error: Exception, on_hub: str = "") -> MERError:
