@@ -162,6 +162,7 @@ class MERModule(ResumableModule):
     @override
     def setup(self, stage: str) -> None:
         super().setup(stage)
+        remember_texts(self.model, wanted=False)  # a run that was broken off has not torn down
         keep_whole(self.trainer.strategy)
         if stage == "fit":
             metrics = [*self.model.task.metrics(), *self.validation_weights.names, *self.worst_group.names]

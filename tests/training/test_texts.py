@@ -81,3 +81,20 @@ def test_an_encoder_that_is_trained_reads_every_time(counts: Counts) -> None:
         run("fit", False, ["default"], max_epochs=epochs, num_sanity_val_steps=0)
         totals.append(counts.total)
     assert totals[1] == 2 * totals[0]
+
+
+def test_a_run_that_was_broken_off_leaves_no_states_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other weights would be tested on what the ones before said of the texts."""
+    data = SyntheticMER(SyntheticConfig(train=64, valid=16, test=48), batch_size=16, conditions=["availability"])
+    module = MERModule(LFLSTM(data.spec, data.task, dim=8, text_encoder={"config": {**TINY_BERT, "vocab_size": 1600}}))
+    quiet: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False}
+    with monkeypatch.context() as patched:
+        patched.setattr(MERModule, "on_test_epoch_end", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            Trainer(accelerator="cpu", logger=False, **quiet).test(module, data, verbose=False)
+    trainer = Trainer(accelerator="cpu", logger=False, **quiet)
+    found: list[Any] = []
+    encoder = next(part for part in module.modules() if isinstance(part, TextEncoder))
+    encoder.register_forward_pre_hook(lambda part, _: found.append(part.states))
+    trainer.validate(module, data, verbose=False)
+    assert set(found) == {None}
