@@ -7,14 +7,14 @@ are dealt out anew in each epoch, to the same number of batches, since trainers 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch.utils.data import DistributedSampler
 from typing_extensions import override
 
 from mer_zoo.data.corpus.conversation import Conversation
+from mer_zoo.data.draws import EpochBatches
 from mer_zoo.errors import MERError
 
 __all__ = ["BatchKind", "DialogueBatches", "check_dialogues", "dealt_out", "first_fit", "rows_of_dialogues"]
@@ -114,7 +114,7 @@ def dealt_out(sizes: Sequence[int], most: int, generator: torch.Generator) -> li
     return [batches[place] for place in torch.randperm(wanted, generator=generator).tolist()]
 
 
-class DialogueBatches(DistributedSampler[list[int]]):
+class DialogueBatches(EpochBatches):
     """Places of the samples of each batch, for a loader without batches of its own (``batch_size=None``).
 
     Lightning leaves a sampler of this kind as it is: each of several processes has its share of the batches, all as
@@ -157,8 +157,5 @@ class DialogueBatches(DistributedSampler[list[int]]):
         return [[row for dialogue in batch for row in self.dialogues[dialogue]] for batch in batches]
 
     @override
-    def __iter__(self) -> Iterator[list[int]]:
-        generator = torch.Generator().manual_seed((self.seed + self.epoch) % 2**63)
-        batches = self._batches(self.shuffle, generator)
-        for place in range(self.rank, self.total_size, self.num_replicas):
-            yield batches[place % len(batches)]
+    def batches(self, generator: torch.Generator) -> list[list[int]]:
+        return self._batches(self.shuffle, generator)

@@ -1,8 +1,9 @@
-"""Training samples drawn with replacement, each as often as its weight says."""
+"""Batches that are told by seed and epoch, dealt out to processes; training samples drawn as often as weights say."""
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from typing_extensions import override
 
 from mer_zoo.errors import MERError
 
-__all__ = ["TrainDraws", "WeightedBatches"]
+__all__ = ["EpochBatches", "TrainDraws", "WeightedBatches"]
 
 
 @dataclass(eq=False)
@@ -31,7 +32,36 @@ class TrainDraws:
     weights: Tensor | None = None
 
 
-class WeightedBatches(DistributedSampler[list[int]]):
+class EpochBatches(DistributedSampler[list[int]]):
+    """Places of the samples of each batch, for a loader without batches of its own (``batch_size=None``).
+
+    Lightning leaves a sampler of this kind as it is: each of several processes has its share of the batches, all as
+    many, for which the first ones repeat.
+
+    Example:
+        >>> class Pairs(EpochBatches):
+        ...     def batches(self, generator):
+        ...         return [[0, 1], [2, 3], [4]]
+        >>> [list(Pairs([2, 2, 1], num_replicas=2, rank=rank)) for rank in (0, 1)]
+        [[[0, 1], [4]], [[2, 3], [0, 1]]]
+    """
+
+    @abstractmethod
+    def batches(self, generator: torch.Generator) -> list[list[int]]:
+        """All batches of an epoch, as many as the sampler was made with.
+
+        Args:
+            generator: Told by seed and epoch, alike on all processes.
+        """
+
+    @override
+    def __iter__(self) -> Iterator[list[int]]:
+        batches = self.batches(torch.Generator().manual_seed((self.seed + self.epoch) % 2**63))
+        for place in range(self.rank, self.total_size, self.num_replicas):
+            yield batches[place % len(batches)]
+
+
+class WeightedBatches(EpochBatches):
     """Places of the samples of each batch, for a loader without batches of its own (``batch_size=None``).
 
     An epoch has as many samples as the split. Lightning leaves a sampler of this kind as it is: each of several
@@ -66,12 +96,9 @@ class WeightedBatches(DistributedSampler[list[int]]):
         super().__init__(self.sizes, processes, rank, seed=seed)  # type: ignore[arg-type]  # of which it takes the length
 
     @override
-    def __iter__(self) -> Iterator[list[int]]:
-        generator = torch.Generator().manual_seed((self.seed + self.epoch) % 2**63)
+    def batches(self, generator: torch.Generator) -> list[list[int]]:
         # By hand: torch.multinomial takes at most 2^24 weights.
         edges = self.weights.cumsum(0)
         chances = torch.rand(len(edges), generator=generator, dtype=torch.float64) * edges[-1]
         drawn = torch.searchsorted(edges, chances, right=True).clamp(max=len(edges) - 1).tolist()
-        for place in range(self.rank, self.total_size, self.num_replicas):
-            start = place % len(self.sizes) * self.batch_size
-            yield drawn[start : start + self.batch_size]
+        return [drawn[start : start + self.batch_size] for start in range(0, len(drawn), self.batch_size)]

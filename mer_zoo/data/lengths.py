@@ -8,15 +8,14 @@ sample, so that the order of a test changes none of them beyond rounding.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DistributedSampler
 from typing_extensions import override
 
 from mer_zoo.data.dataset import SplitDataset
+from mer_zoo.data.draws import EpochBatches
 
 __all__ = ["LengthBatches", "by_length"]
 
@@ -46,7 +45,7 @@ def by_length(dataset: SplitDataset) -> npt.NDArray[np.int64]:
     return np.lexsort((-total, -first)).astype(np.int64)
 
 
-class LengthBatches(DistributedSampler[list[int]]):
+class LengthBatches(EpochBatches):
     """Places of the samples of each batch, for a loader without batches of its own (``batch_size=None``).
 
     Lightning leaves a sampler of this kind as it is: each of several processes has its share of the batches, all as
@@ -83,18 +82,12 @@ class LengthBatches(DistributedSampler[list[int]]):
         self.sizes = [min(batch_size, len(order))] * math.ceil(len(order) / batch_size)
         super().__init__(self.sizes, processes, rank, shuffle, seed)  # type: ignore[arg-type]  # of which it takes the length
 
-    def _batches(self) -> list[npt.NDArray[np.int64]]:
+    @override
+    def batches(self, generator: torch.Generator) -> list[list[int]]:
         size = self.batch_size
         if not self.shuffle:
-            return [self.order[start : start + size] for start in range(0, len(self.order), size)]
-        generator = torch.Generator().manual_seed((self.seed + self.epoch) % 2**63)
+            return [self.order[start : start + size].tolist() for start in range(0, len(self.order), size)]
         ranks = torch.randperm(len(self.order), generator=generator).numpy()  # a sample's rank by length
         pools = [np.sort(ranks[start : start + POOL * size]) for start in range(0, len(ranks), POOL * size)]
         batches = [self.order[pool[start : start + size]] for pool in pools for start in range(0, len(pool), size)]
-        return [batches[place] for place in torch.randperm(len(batches), generator=generator).tolist()]
-
-    @override
-    def __iter__(self) -> Iterator[list[int]]:
-        batches = self._batches()
-        for place in range(self.rank, self.total_size, self.num_replicas):
-            yield batches[place % len(batches)].tolist()
+        return [batches[place].tolist() for place in torch.randperm(len(batches), generator=generator).tolist()]
