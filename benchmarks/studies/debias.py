@@ -22,7 +22,7 @@ from benchmarks.studies.frame import Job
 from mer_zoo.confounding.strength import Selection
 from mer_zoo.data.datamodule import MERDataModule
 from mer_zoo.errors import MERError
-from mer_zoo.model import Model
+from mer_zoo.model import Model, Wrapper
 
 METHODS = (
     "plain",
@@ -74,6 +74,9 @@ class Comparison:
         choices: How the epoch is chosen, by names of ``CHOICES``.
         tested: By setting others with the same training and validation split, in which its trainings are tested, too.
         attributes: Gives an attribute of each sample of a split, a digit each, by which groups are told apart.
+        sizes: Options of the networks by their names.
+        rates: Their learning rates.
+        prototypes: Wrappers by their names that are no part of the zoo.
     """
 
     load: Callable[[str, int], MERDataModule]
@@ -84,6 +87,9 @@ class Comparison:
     choices: Sequence[str] = tuple(CHOICES)
     tested: Mapping[str, Sequence[str]] = field(default_factory=dict)
     attributes: Callable[[MERDataModule, str], str] | None = None
+    sizes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: SIZES)
+    rates: Mapping[str, float] = field(default_factory=lambda: RATES)
+    prototypes: Mapping[str, type[Wrapper]] = field(default_factory=dict)
 
 
 def labels(method: str) -> list[str]:
@@ -118,8 +124,13 @@ def job(method: str, backbone: str, trained: str, tested: Sequence[str], seed: i
     return Job((backbone, trained, method), places, seed)
 
 
-def build(method: str, network: Model) -> Model:
+def build(method: str, network: Model, prototypes: Mapping[str, type[Wrapper]] | None = None) -> Model:
     """Put the wrappers of a method around a network.
+
+    Args:
+        method: Its name.
+        network: The network.
+        prototypes: Wrappers by their names that are no part of the zoo.
 
     Raises:
         MERError: For a wrapper or an option that there is not.
@@ -128,7 +139,7 @@ def build(method: str, network: Model) -> Model:
         return network
     for part in reversed(method.split(" + ")):
         name, *options = part.split()
-        wrapper = getattr(mer_zoo.wrappers, name, None)
+        wrapper = (prototypes or {}).get(name) or getattr(mer_zoo.wrappers, name, None)
         if wrapper is None:
             raise MERError(f"there is no wrapper {name}; choose from {', '.join(mer_zoo.wrappers.__all__)}")
         try:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from lightning.pytorch import seed_everything
 
 import mer_zoo.backbones
-from benchmarks.studies.debias import CHOICES, METRIC, RATES, SIZES, TAUS, Comparison, build, labels
+from benchmarks.studies.debias import CHOICES, METRIC, TAUS, Comparison, build, labels
 from benchmarks.studies.frame import Job, Place, Plan, Record, Results, about, fit, result_of, tested
 from mer_zoo.confounding.strength import Selection
 from mer_zoo.data.corpus.conversation import recordings
@@ -25,10 +25,10 @@ def train(comparison: Comparison, job: Job) -> Results:
     backbone, trained, method = job.what
     seed_everything(job.seed, verbose=False)
     data = comparison.load(trained, job.seed)
-    network = getattr(mer_zoo.backbones, backbone)(data.spec, data.task, **SIZES[backbone])
+    network = getattr(mer_zoo.backbones, backbone)(data.spec, data.task, **comparison.sizes[backbone])
     choices = {name: CHOICES[name] for name in comparison.choices}
-    plan = Plan(RATES[backbone], comparison.options["epochs"], choices, deconfounded=True)
-    found = fit(build(method, network), data, plan)
+    plan = Plan(comparison.rates[backbone], comparison.options["epochs"], choices, deconfounded=True)
+    found = fit(build(method, network, comparison.prototypes), data, plan)
     return tested(found, lambda module: _test(comparison, job, module, data))
 
 
