@@ -56,7 +56,7 @@ from mer_zoo.backbones.glomo.experts import MixtureOfExperts
 from mer_zoo.batch import Batch, DataSpec, Modality
 from mer_zoo.compat import load_released
 from mer_zoo.layers.sequence import at_words
-from mer_zoo.model import Backbone
+from mer_zoo.model import Backbone, Model
 from mer_zoo.task import SentimentRegression
 
 __all__ = [
@@ -314,7 +314,7 @@ def _with_task(scores: Tensor, batch: Batch) -> tuple[Tensor, Terms]:
     return scores, {"task": F.l1_loss(scores, batch.target[:, None])}
 
 
-def our_terms(model: Backbone, batch: Batch) -> tuple[Tensor, Terms]:
+def our_terms(model: Model, batch: Batch) -> tuple[Tensor, Terms]:
     """Scores and losses of a training step of ours, as the training module sums them."""
     (step,) = model.steps(batch)
     task = model.task.criterion(step.output.logits, step.batch.target).mean()

@@ -39,6 +39,7 @@ from mer_zoo.batch import Batch
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError
+from mer_zoo.model import Model
 
 COLUMNS = ("samples/s", "plain", "times", "MiB", "plain", "share", "data wait")
 NAMES = [*CASES, *(name for name in mer_zoo.backbones.__all__ if name not in CASES)]
@@ -64,13 +65,19 @@ def pair_steps(pair: Pair) -> dict[str, Step]:
     }
 
 
-def alone_step(name: str, wrapper: str | None = None) -> tuple[Step, Batch]:
-    """The step of a backbone by itself or in a wrapper, and a batch for it."""
+def alone_model(name: str, wrapper: str | None = None) -> tuple[Model, Batch]:
+    """A backbone by itself or in a wrapper, and a batch for it."""
     torch.manual_seed(1)
-    model = getattr(mer_zoo.backbones, name)(MOSI.spec, TASK)
+    model: Model = getattr(mer_zoo.backbones, name)(MOSI.spec, TASK)
     model = model if wrapper is None else getattr(mer_zoo.wrappers, wrapper)(model)
     full = Batch.random(MOSI.spec, TASK, MOSI.size)
     model.prepare([full])
+    return model, full
+
+
+def alone_step(name: str, wrapper: str | None = None) -> tuple[Step, Batch]:
+    """The step of a backbone by itself or in a wrapper, and a batch for it."""
+    model, full = alone_model(name, wrapper)
     return stepper(model, lambda batch: our_terms(model, batch)), full
 
 
