@@ -21,6 +21,7 @@ from zoo_cases import (
     nest,
     pairs,
     refusal,
+    shared,
 )
 
 import mer_zoo.backbones
@@ -92,7 +93,7 @@ def test_self_distillation_without_hidden_sequences(backbone: str) -> None:
 
 @pytest.mark.parametrize(("backbone", "wrapper"), WORKS)
 def test_every_parameter_in_one_group(backbone: str, wrapper: str | None) -> None:
-    model = build(backbone, wrapper)
+    model = shared(backbone, wrapper)
     groups = group_parameters(model.named_parameters(), {"*.bias": {"weight_decay": 0.0}})
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
 
@@ -101,7 +102,7 @@ def test_every_parameter_in_one_group(backbone: str, wrapper: str | None) -> Non
 def test_a_wrapper_twice_is_refused(backbone: str, wrapper: str) -> None:
     factory: type[Wrapper] = getattr(mer_zoo.wrappers, wrapper)
     with pytest.raises(ValueError, match=f"{wrapper} stands twice"):
-        factory(build(backbone, wrapper))
+        factory(shared(backbone, wrapper))
 
 
 # Options whose scores depend on padding, as the released codes' do; everything else is tested to depend on the sample
@@ -126,4 +127,4 @@ def test_options_that_read_padding_keep_the_full_length(name: str) -> None:
 
 @pytest.mark.parametrize(("backbone", "wrapper"), WORKS)
 def test_only_named_defaults_read_padding(backbone: str, wrapper: str | None) -> None:
-    assert build(backbone, wrapper).fixed_length == bool(READS_PADDING & {backbone, wrapper})
+    assert shared(backbone, wrapper).fixed_length == bool(READS_PADDING & {backbone, wrapper})
