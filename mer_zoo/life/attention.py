@@ -15,6 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.hooks import RemovableHandle
 from typing_extensions import override
 
+from mer_zoo.layers.attention import untiled
+
 __all__ = ["attention_departures", "departure"]
 
 _HIDDEN = -1e8  # masks are -inf, the least number of a type, or -1e9
@@ -73,7 +75,7 @@ def attention_departures(net: nn.Module, run: Callable[[], object]) -> dict[str,
         {'0': 0.0}
     """
     found: dict[str, list[float]] = defaultdict(list)
-    with _running_part(net) as running, _Softmaxes(found, running):
+    with untiled(), _running_part(net) as running, _Softmaxes(found, running):
         handles = [part.register_forward_hook(_ask(name, found), with_kwargs=True) for name, part in _askable(net)]
         try:
             run()

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mer_zoo.functional.dropout import dropout
+from mer_zoo.functional.dropout import MaskStream, dropout
 
 
 @pytest.mark.parametrize("p", [0.1, 0.25, 0.9])
@@ -40,3 +40,18 @@ def test_keeps_type_and_input() -> None:
     x = torch.ones(7, 3, dtype=torch.bfloat16)
     assert dropout(x, 0.5).dtype == torch.bfloat16
     assert x.all()
+
+
+def test_masks_of_a_stream_keep_their_share_and_are_independent() -> None:
+    torch.manual_seed(0)
+    masks, size = MaskStream(0.25, 40_000), 40_000
+    draw, again = masks.play(), masks.play()
+    drawn = [draw(torch.empty(size)) for _ in range(6)]
+    assert all(torch.equal(mask, again(torch.empty(size))) for mask in drawn)
+    spread = (0.25 * 0.75 / size) ** 0.5
+    centred = [mask - 0.75 for mask in drawn]
+    for i, mask in enumerate(centred):
+        assert mask.unique().tolist() == [-0.75, 0.25]
+        assert abs(mask.mean().item()) < 5 * spread
+        for other in [*centred[:i], *(mask.roll(shift) for shift in (1, 2, 3, 4))]:
+            assert abs((mask * other).mean().item()) < 5 * 0.25 * 0.75 / size**0.5

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from mer_zoo.layers import attention
-from mer_zoo.layers.attention import Visibility, attend, visibility
-from mer_zoo.layers.tiled_attention import tiled_attention
+from mer_zoo.layers import attention, tiled_attention
+from mer_zoo.layers.attention import Visibility, attend, untiled, visibility
+from mer_zoo.layers.tiled_attention import tiled_attention as tiles
 
-KINDS = ["none", "causal", "offset", "padding"]
+KINDS = ["none", "causal", "ahead", "padding", "both", "shared"]
 
 
 def inputs(tq: int, tk: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
@@ -17,55 +17,84 @@ def inputs(tq: int, tk: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor
     return q, k, v
 
 
-def visible(kind: str, q: Tensor, k: Tensor) -> Visibility:
+def case(kind: str) -> tuple[tuple[Tensor, Tensor, Tensor], Visibility]:
+    q, k, v = inputs(23 if kind == "causal" else 9, 9 if kind == "none" else 23)
     lengths = torch.tensor([[k.shape[2]], [k.shape[2] // 2], [0]])
-    masks: dict[str, Any] = {"key_mask": torch.arange(k.shape[2]) < lengths} if kind == "padding" else {}
-    return visibility(q[:, 0], k[:, 0], kind in ("causal", "offset"), **masks)
+    masks: dict[str, Any] = {"key_mask": torch.arange(k.shape[2]) < lengths} if kind in {"padding", "both"} else {}
+    seen = visibility(q[:, 0], k[:, 0], kind in {"causal", "ahead", "both", "shared"}, **masks)
+    return (q, k, v), seen._replace(ahead=None) if kind == "shared" else seen
 
 
+def run(given: tuple[Tensor, Tensor, Tensor], seen: Visibility, p: float = 0.0) -> Tensor:
+    ahead = 0 if seen.causal else seen.ahead
+    return tiles(*given, seen.bias if ahead is None else None, ahead, p)
+
+
+@pytest.fixture(params=["one tile", "many tiles"])
+def tiling(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "many tiles":
+        monkeypatch.setattr(tiled_attention, "TILE", 64)
+        monkeypatch.setattr(tiled_attention, "HEIGHT", 4)
+
+
+@pytest.mark.usefixtures("tiling")
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("tile", [1 << 17, 64])
-def test_agrees_with_plain_attention(monkeypatch: pytest.MonkeyPatch, kind: str, tile: int) -> None:
-    monkeypatch.setattr("mer_zoo.layers.tiled_attention.TILE", tile)
-    q, k, v = inputs(*((23, 23) if kind == "causal" else (23, 9) if kind == "none" else (9, 23)))
-    seen = visible(kind, q, k)
+@pytest.mark.parametrize("size", [1.0, 30.0])
+def test_agrees_with_plain_attention(kind: str, size: float) -> None:
+    given, seen = case(kind)
     assert seen.causal == (kind == "causal")
-    assert (seen.bias is None) == (kind in ("none", "causal"))
-    # A probability below the resolution of the draws drops nothing.
-    found = tiled_attention(q, k, v, seen.bias, seen.causal, p=1e-9)
-    expected = attend(q, k, v, seen)
+    assert (seen.ahead is not None) == (kind == "ahead")
+    with torch.no_grad():
+        given[0].mul_(size)  # large scores need their maxima
+        given[1].mul_(size)
+    found, expected = run(given, seen), attend(*given, seen)
     torch.testing.assert_close(found, expected)
     upper = torch.randn_like(found)
-    for mine, theirs in zip(*(torch.autograd.grad(y, (q, k, v), upper) for y in (found, expected)), strict=True):
+    for mine, theirs in zip(*(torch.autograd.grad(y, given, upper) for y in (found, expected)), strict=True):
         torch.testing.assert_close(mine, theirs)
 
 
+@pytest.mark.usefixtures("tiling")
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradients_through_dropped_weights(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    monkeypatch.setattr("mer_zoo.layers.tiled_attention.TILE", 64)
-    q, k, v = inputs(*((11, 11) if kind == "causal" else (11, 5) if kind == "none" else (5, 11)))
-    seen = visible(kind, q, k)
+def test_gradients_through_dropped_weights(kind: str) -> None:
+    given, seen = case(kind)
 
-    def same_draws(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def same_draws(*given: Tensor) -> Tensor:
         torch.manual_seed(3)
-        return tiled_attention(q, k, v, seen.bias, seen.causal, p=0.4)
+        return run((given[0], given[1], given[2]), seen, p=0.4)
 
-    assert not torch.allclose(same_draws(q, k, v), attend(q, k, v, seen))
-    assert torch.autograd.gradcheck(same_draws, (q, k, v))
+    assert not torch.allclose(same_draws(*given), attend(*given, seen))
+    assert torch.autograd.gradcheck(same_draws, given, fast_mode=True)
 
 
+@pytest.mark.usefixtures("tiling")
 def test_weights_are_dropped_and_scaled() -> None:
     q, k, _ = inputs(40, 40, torch.float32)
     v = torch.eye(40).expand(3, 2, 40, 40)
-    weights = tiled_attention(q, k, v, None, causal=False, p=0.25)
+    weights, again = (tiles(q, k, v, p=0.25) for _ in range(2))
     exact = attend(q, k, v, Visibility())
     kept = weights > 0
     assert 0.7 < kept.float().mean() < 0.8
+    assert (kept == (again > 0)).float().mean() < 0.7
     torch.testing.assert_close(weights[kept], exact[kept] / 0.75)
 
 
+@pytest.mark.usefixtures("tiling")
+@pytest.mark.parametrize("size", [1.0, 1000.0])
+def test_a_query_that_sees_nothing_gets_zeros(size: float) -> None:
+    q, k, v = inputs(6, 5, torch.float32)
+    bias = torch.zeros(3, 1, 1, 5)
+    bias[1] = -torch.inf
+    mixed = tiles(q * size, k, v, bias)
+    assert mixed.isfinite().all()
+    assert not mixed[1].any()
+    for gradient in torch.autograd.grad(mixed.square().sum(), (q, k, v)):
+        assert gradient.isfinite().all()
+        assert not gradient[1].any()
+
+
 @pytest.mark.parametrize(("length", "tiled"), [(512, True), (100, False)])
-def test_is_taken_for_long_sequences_with_dropout(monkeypatch: pytest.MonkeyPatch, length: int, tiled: bool) -> None:
+def test_is_taken_for_many_scores(monkeypatch: pytest.MonkeyPatch, length: int, tiled: bool) -> None:
     taken = []
 
     def spy(q: Tensor, *_: Any) -> Tensor:
@@ -74,8 +103,24 @@ def test_is_taken_for_long_sequences_with_dropout(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(attention, "tiled_attention", spy)
     q, k, v = inputs(length, length, torch.float32)
-    q, k, v = (x.repeat(1, 2, 1, 1) for x in (q, k, v))
-    attend(q, k, v, Visibility(causal=True), p=0.1)
-    attend(q, k, v, Visibility(causal=True))
-    attend(q.double(), k.double(), v.double(), Visibility(causal=True), p=0.1)
-    assert len(taken) == tiled
+    for p in (0.0, 0.1):
+        attend(q, k, v, Visibility(causal=True), p)
+        attend(q.double(), k.double(), v.double(), Visibility(causal=True), p)
+        with untiled():
+            attend(q, k, v, Visibility(causal=True), p)
+    assert len(taken) == 2 * tiled
+
+
+@pytest.mark.parametrize("ahead", [0, 200])
+def test_attention_hides_what_it_hides_elsewhere(ahead: int) -> None:
+    q, k, v = (x.detach() for x in inputs(300, 300 + ahead, torch.float32))
+    seen = visibility(q[:, 0], k[:, 0], causal=True)
+    found = attend(q, k, v, seen)
+    with untiled():
+        torch.testing.assert_close(found, attend(q, k, v, seen))
+
+
+def test_wrong_numbers_are_not_hidden() -> None:
+    q, k, v = (x.detach() for x in inputs(6, 5, torch.float32))
+    q[0, 0, 2, 1] = torch.nan
+    assert tiles(q, k, v)[0, 0, 2].isnan().all()

@@ -22,6 +22,7 @@ def case(length: int) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("packed", [True, False])
 def test_attention_of_packed_steps_is_that_of_the_real_steps(length: int, packed: bool) -> None:
     x, mask = case(length)
+    x = x.double()  # gradients of large scores cancel
     packing = Packing(mask, packed=packed)  # elsewhere than on a CPU steps stay in their places
     inputs = x.clone().requires_grad_()
     q = packing.pack(inputs)
@@ -37,7 +38,7 @@ def test_attention_of_packed_steps_is_that_of_the_real_steps(length: int, packed
     assert inputs.grad is not None
     assert other.grad is not None
     assert inputs.grad[2].eq(0).all()
-    torch.testing.assert_close(inputs.grad, other.grad, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(inputs.grad, other.grad)
 
 
 @pytest.mark.parametrize("length", LENGTHS)
