@@ -1,4 +1,4 @@
-"""Training and evaluation mode of a network, for a while."""
+"""Training and evaluation mode of a network, and whether it gives what only its choices need, for a while."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from contextlib import contextmanager
 
 from torch import nn
 
-__all__ = ["evaluating"]
+from mer_zoo.model import Model
+
+__all__ = ["calibrating", "evaluating"]
 
 
 @contextmanager
@@ -40,3 +42,30 @@ def evaluating(module: nn.Module, differentiable: bool = False) -> Iterator[None
             part.training = mode
         for layer, dropout in zip(recurrent, dropouts, strict=True):
             layer.dropout = dropout
+
+
+@contextmanager
+def calibrating(model: Model, wanted: bool) -> Iterator[None]:
+    """Say for a while whether the models of a nest are to give what only :meth:`Model.calibrate` needs.
+
+    Args:
+        model: The outermost.
+        wanted: Whether they are.
+
+    Example:
+        >>> from mer_zoo import LFLSTM, DataSpec, SentimentRegression
+        >>> model = LFLSTM(DataSpec(), SentimentRegression())
+        >>> with calibrating(model, False):
+        ...     model.calibrating
+        False
+        >>> model.calibrating
+        True
+    """
+    before = {each: each.calibrating for each in model.nest}
+    for each in before:
+        each.calibrating = wanted
+    try:
+        yield
+    finally:
+        for each, was in before.items():
+            each.calibrating = was

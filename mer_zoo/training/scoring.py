@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from torch import Tensor
 from mer_zoo.batch import Batch, BatchSource
 from mer_zoo.model import Model
 from mer_zoo.scores import Scores
-from mer_zoo.training.modes import evaluating
+from mer_zoo.training import modes
 
 __all__ = ["score"]
 
@@ -51,7 +50,7 @@ def score(
         (40, False)
     """
     parts = []
-    with torch.no_grad(), evaluating(model), _calibrating(model, calibrating):
+    with torch.no_grad(), modes.evaluating(model), modes.calibrating(model, calibrating):
         for batch in source:
             output = model.predict(batch if model.fixed_length else batch.trim())
             effects = {**output.effects, **(keep(batch) if keep is not None else {})}
@@ -59,15 +58,3 @@ def score(
             scores = Scores(output.logits, effects, batch.target, batch.index, ids=batch.ids, available=given)
             parts.append(scores.cpu())
     return Scores.concat(parts)
-
-
-@contextmanager
-def _calibrating(model: Model, wanted: bool) -> Iterator[None]:
-    before = {each: each.calibrating for each in model.nest}
-    for each in before:
-        each.calibrating = wanted
-    try:
-        yield
-    finally:
-        for each, was in before.items():
-            each.calibrating = was

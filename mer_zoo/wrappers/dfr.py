@@ -32,7 +32,7 @@ The variant that refits on a balanced part of the training split is in the funct
 
 Nests: around a network, or around what trains it otherwise (RWG, GroupDRO, JTT, PropensityWeighting by weights, MSSD);
 not around what makes its own scores from features, which would be lost (MACI, CausalMER, CLUE, GEAR, CUMDF), nor inside
-of these. Nothing of it is trained. ``mer-zoo refit RUN`` does it to a run that is trained already.
+of these, of AGM or of MCIS. Nothing of it is trained. ``mer-zoo refit RUN`` does it to a run that is trained already.
 
 References:
     Kirichenko, Izmailov and Wilson, "Last Layer Re-Training is Sufficient for Robustness to Spurious Correlations",
@@ -193,7 +193,7 @@ class DFR(Wrapper):
             self._keep(p, found, group[:, p])
             if found is not None:
                 held_out[:, p] = found.held_out.to(held_out)
-        self._held_out = valid.index, held_out.view(own.shape)
+        self._held_out = valid.logits, held_out.view(own.shape)
 
     def _fit(self, x: Tensor, y: Tensor, C: float, start: Logistic | None) -> Logistic:  # noqa: N803
         outputs = self.task.shape[-1]
@@ -226,7 +226,8 @@ class DFR(Wrapper):
 
     @override
     def rescore(self, valid: Scores) -> Tensor:
-        if self._held_out is not None and torch.equal(self._held_out[0], valid.index):
+        # by what was answered: another split may have as many samples, and so the same places
+        if self._held_out is not None and torch.equal(self._held_out[0], valid.logits):
             return self._held_out[1]
         return valid.logits
 

@@ -16,7 +16,8 @@ from mer_zoo.errors import MERError
 from mer_zoo.functional.adaptation import nt_xent
 from mer_zoo.model import Wrapper
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
-from mer_zoo.wrappers import CASP, CLUE
+from mer_zoo.training.modes import evaluating
+from mer_zoo.wrappers import CASP, CLUE, DFR, MCIS
 from mer_zoo.wrappers.casp.layer_norms import layer_norms, match_statistics
 
 SPEC, SCORE = DataSpec(), SentimentRegression()
@@ -127,6 +128,33 @@ def test_a_nest_is_adapted_whole() -> None:
     before = {name: value.clone() for name, value in branch.state_dict().items()}
     model.adapt(batches(task))
     assert all(torch.equal(value, before[name]) for name, value in branch.state_dict().items())
+
+
+def test_what_groups_are_made_of_is_not_asked_of_the_target() -> None:
+    torch.manual_seed(0)
+    task = SentimentClassification(2)
+    source = Batch.random(SPEC, task, size=12)
+    source = source.replace(target=torch.arange(12) % 2, raw_text=[f"word{i % 3}" for i in range(12)])
+    inner = DFR(EFLSTM(SPEC, task, dim=4), min_group=1)
+    inner.prepare([source])
+    model = CASP(inner, epochs=1, every=1, label_epochs=1)
+    model.adapt([source.replace(raw_text=[])])
+    assert int(model.counts[0]) == 12
+    assert model.calibrating
+    assert inner.calibrating
+
+
+def test_answers_that_a_model_keeps_are_of_the_weights_at_the_time() -> None:
+    torch.manual_seed(0)
+    source = batches()
+    model = CASP(MCIS(EFLSTM(SPEC, SCORE, dim=4), strengths="fixed", x=1.0), epochs=1, every=1, lr=0.1)
+    model.prepare(source)
+    parameters = [p for layer in layer_norms(model).values() for p in layer.parameters()]
+    with evaluating(model):
+        _, kept = model._contrast(source, parameters, torch.Generator().manual_seed(0))
+        now = model.eval().predict(Batch.joined(source)).logits
+    torch.testing.assert_close(kept[-1], now)
+    assert not torch.allclose(kept[0], now)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,24 @@ from mer_zoo.model import Model
 from mer_zoo.module import MERModule
 from mer_zoo.scores import Scores
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
-from mer_zoo.wrappers import CLUE, CUMDF, DFR, GEAR, JTT, MACI, MSSD, RWG, CausalMER, GroupDRO, PropensityWeighting
+from mer_zoo.wrappers import (
+    AGM,
+    CLUE,
+    CUMDF,
+    DFR,
+    GEAR,
+    JTT,
+    MACI,
+    MCIS,
+    MSSD,
+    OGMGE,
+    RWG,
+    CausalMER,
+    GroupDRO,
+    MMPareto,
+    MulDeF,
+    PropensityWeighting,
+)
 
 SPEC, TWO, THREE = DataSpec(), SentimentClassification(2), SentimentClassification(3)
 pytestmark = pytest.mark.filterwarnings("ignore:(PropensityWeighting|deconfounded metrics|the worst group)")
@@ -70,9 +87,11 @@ def test_validation_is_scored_by_layers_of_the_other_half() -> None:
     model.calibrate(other)
     torch.testing.assert_close(model.rescore(other)[second], held_out[second])
     assert (model.rescore(other)[~second] - held_out[~second]).abs().max() > 0.5
-    # and what is not this split's is not taken from it
-    fresh = scores_of(model, *biased(50, 2))
-    assert torch.equal(model.rescore(fresh), fresh.logits)
+    # and what is not this split's is not taken from it, though it be as long
+    for size in (50, 100):
+        fresh = scores_of(model, *biased(size, 2))
+        fresh.logits = model._score(fresh.effects["dfr/features"], fresh.logits)
+        assert torch.equal(model.rescore(fresh), fresh.logits)
 
 
 def test_a_recording_is_in_one_half() -> None:
@@ -124,7 +143,7 @@ def test_every_task(task: Task, penalty: Any) -> None:
     assert torch.equal(tested.effects["base"], output.logits)
 
 
-@pytest.mark.parametrize("other", [CLUE, CausalMER, MACI, GEAR, CUMDF])
+@pytest.mark.parametrize("other", [CLUE, CausalMER, MACI, MulDeF, MCIS, GEAR, CUMDF])
 def test_who_computes_with_the_scores_is_refused(other: Any) -> None:
     spec = DataSpec(tokens=True, vocab_size=200)
     options = {"teacher": None} if other is CUMDF else {}
@@ -134,10 +153,18 @@ def test_who_computes_with_the_scores_is_refused(other: Any) -> None:
         other(DFR(LFLSTM(spec, TWO, dim=4), groups=PAIRS), **options)
 
 
-@pytest.mark.parametrize("other", [RWG, GroupDRO, JTT, PropensityWeighting, MSSD])
+@pytest.mark.parametrize("outer", [AGM, MCIS, lambda net: MCIS(MSSD(net))])
+def test_who_asks_the_network_again_stands_inside_or_not_at_all(outer: Any) -> None:
+    """Its answers would be of another layer than the scores."""
+    with pytest.raises(MERError, match=r"^(AGM|MCIS) .* DFR .*; leave one of them out$"):
+        outer(DFR(LFLSTM(SPEC, TWO, dim=4), groups=PAIRS))
+
+
+@pytest.mark.parametrize("other", [RWG, GroupDRO, JTT, PropensityWeighting, MSSD, OGMGE, MMPareto])
 def test_who_trains_otherwise_stands_inside_or_outside(other: Any) -> None:
     batch = Batch.random(SPEC, TWO, size=64)
-    own: dict[Any, dict[str, Any]] = {JTT: {"epochs": 1}, PropensityWeighting: {"source": "recording"}, MSSD: {}}
+    own: dict[Any, dict[str, Any]] = {JTT: {"epochs": 1}, PropensityWeighting: {"source": "recording"}}
+    own |= {kind: {} for kind in (MSSD, OGMGE, MMPareto)}
     options = own.get(other, {"groups": PAIRS, "min_group": 1, "draw": False})
     mine, theirs = partial(DFR, groups=PAIRS, retrains=1, strengths=[0.3], min_group=1), partial(other, **options)
     for outer, inner in ((mine, theirs), (theirs, mine)):

@@ -12,7 +12,7 @@ from mer_zoo.batch import Batch, BatchSource
 from mer_zoo.errors import MERError
 from mer_zoo.functional.adaptation import matched_affine
 from mer_zoo.model import Model
-from mer_zoo.training.modes import evaluating
+from mer_zoo.training.modes import calibrating, evaluating
 
 __all__ = ["layer_norms", "match_statistics", "seen"]
 
@@ -67,7 +67,7 @@ def match_statistics(model: Model, source: BatchSource, target: BatchSource) -> 
     Raises:
         MERError: If it has no LayerNorm.
     """
-    with evaluating(model):
+    with evaluating(model), calibrating(model, False):
         wanted = _moments(model, layer_norms(model), source)
         for name in wanted:
             layer = layer_norms(model)[name]

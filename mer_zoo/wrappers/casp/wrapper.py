@@ -53,7 +53,7 @@ from mer_zoo.functional.adaptation import Stable, nt_xent, pseudo_labels
 from mer_zoo.functional.counterfactual import soft_cross_entropy
 from mer_zoo.model import Model, Wrapper
 from mer_zoo.options import check_choice
-from mer_zoo.training.modes import evaluating
+from mer_zoo.training.modes import calibrating, evaluating
 from mer_zoo.wrappers.casp.layer_norms import layer_norms, seen
 from mer_zoo.wrappers.first_training import shuffled
 
@@ -160,7 +160,12 @@ class CASP(Wrapper):
         device = parameters[0].device
         forked = [device] if device.type == "cuda" else []
         # cuDNN has no gradient of recurrent layers in evaluation mode
-        with evaluating(self), torch.backends.cudnn.flags(enabled=False), torch.random.fork_rng(devices=forked):
+        with (
+            evaluating(self),
+            calibrating(self, False),
+            torch.backends.cudnn.flags(enabled=False),
+            torch.random.fork_rng(devices=forked),
+        ):
             torch.manual_seed(self.seed)
             index, kept = self._contrast(train, parameters, generator)
             places, labels = pseudo_labels(kept, self.quantile, self.stable)
@@ -223,6 +228,7 @@ class CASP(Wrapper):
             torch.nn.utils.clip_grad_norm_(parameters, self.clip_norm)
             optimizer.step()
             optimizer.zero_grad()
+            self.eval()  # whoever keeps an answer until then forgets that of the weights before
 
         return step
 

@@ -43,8 +43,9 @@ there are no classes:
     * ``fixed``: they are the arguments ``x``, ``y`` and ``z``;
     * ``oracle``: on the evaluated split itself. Tables mark it; ``predict`` itself then uses 0.
 
-Nests: around anything from whose scores nothing like it is taken off yet: not MACI, CLUE, CausalMER or MulDeF. Tests
-take two passes of the network, with ``masked`` three; a term of strength 0 is left out.
+Nests: around anything from whose scores nothing like it is taken off yet: not MACI, CLUE, CausalMER or MulDeF; nor
+around DFR, by which the scores of a validation split are of another layer than the answers that are taken off them.
+Tests take two passes of the network, with ``masked`` three; a term of strength 0 is left out.
 
 References:
     Yang et al., "Towards Multimodal Sentiment Analysis Debiasing via Bias Purification", ECCV 2024, arXiv:2403.05023.
@@ -72,7 +73,7 @@ from mer_zoo.scores import Scores, keep_inner
 from mer_zoo.wrappers.mcis.attribute import NO_FILE, GroupAnswers
 from mer_zoo.wrappers.mcis.inputs import RULES, ContextWords, MeanInputs
 from mer_zoo.wrappers.mcis.strengths import Measure, Selection, TermStrengths
-from mer_zoo.wrappers.subtraction import check_subtracts_once
+from mer_zoo.wrappers.subtraction import check_answers_alike, check_subtracts_once
 
 __all__ = ["MCIS"]
 
@@ -104,8 +105,8 @@ class MCIS(Wrapper):
         measure: What is searched by where there are classes, ``macro_f1`` or ``weighted_f1``.
 
     Raises:
-        MERError: If a model inside takes the same off, or an option is out of range; in ``prepare`` if a lexicon has no
-            word of the training split; when predicting before it.
+        MERError: If a model inside takes the same off or fits its last layer anew, or an option is out of range; in
+            ``prepare`` if a lexicon has no word of the training split; when predicting before it.
 
     Example:
         >>> from mer_zoo.batch import DataSpec
@@ -144,6 +145,7 @@ class MCIS(Wrapper):
     ) -> None:
         super().__init__(backbone)
         check_subtracts_once(self, backbone)
+        check_answers_alike(self, backbone)
         check_choice("MCIS", "label_input", label_input, get_args(LabelInput))
         if num_words < 1:
             raise MERError(f"num_words of MCIS is {num_words}; give at least 1")
