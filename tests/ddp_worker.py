@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from mer_zoo.batch import Batch
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.module import MERModule
+from mer_zoo.wrappers import PropensityWeighting
 
 SIZES = SyntheticConfig(train=19, valid=15, test=15)
 GLOBAL_BATCH, PROCESSES = 8, 2
@@ -59,6 +61,10 @@ EXCEPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
         "moments are those of the frames, and batch norm takes the statistics of the samples, of a process",
         {"frozen_norms": True, "options": {"similarity_weight": 0.0}},
     ),
+    "PropensityWeighting(LFLSTM), exchange": (
+        "words are exchanged among the samples of a process",
+        {"wrappers": (partial(PropensityWeighting, mode="exchange", words="maci", gate=False, strength=0.0),)},
+    ),
     "DLF": ("the margin loss compares pairs of samples of a process", {"options": {"disentanglement_weight": 0.0}}),
     "DMD": (
         "the margin loss compares pairs of samples, and edges are compared with their prior and with each other by"
@@ -67,14 +73,14 @@ EXCEPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
         {"options": {"disentanglement_weight": 0.0, "distillation_weight": 0.0}},
     ),
 }
-WITHOUT = {f"{name} without": replace(PLAIN[name], **change) for name, (_, change) in EXCEPTIONS.items()}
+WHOLE = {name: case for name, case in (PLAIN | WRAPPED).items() if name in EXCEPTIONS}
+WITHOUT = {f"{name} without": replace(WHOLE[name], **change) for name, (_, change) in EXCEPTIONS.items()}
 CASES: dict[str, Case] = {
-    **{name: case for name, case in PLAIN.items() if name not in EXCEPTIONS},
+    **{name: case for name, case in (PLAIN | WRAPPED).items() if name not in EXCEPTIONS},
     **WITHOUT,
-    **WRAPPED,
     **TRAINED,
     LIGHTNINGS_SAMPLER: WRAPPED["CausalMER(MulT)"],
-    **{name: PLAIN[name] for name in EXCEPTIONS},
+    **WHOLE,
 }
 
 
@@ -180,7 +186,8 @@ def train(name: str, processes: int, precision: Any = "64-true") -> dict[str, An
         trainer.test(module, datamodule=data, verbose=False)
         metrics |= numbers(trainer)
     state = {key: value for key, value in module.state_dict().items() if isinstance(value, Tensor)}
-    return {"moved": _moved(module, start), "metrics": metrics, "seconds": seconds, "state": state}
+    found = {"moved": _moved(module, start), "apart": _apart(module), "metrics": metrics, "seconds": seconds}
+    return {**found, "state": state}
 
 
 def numbers(trainer: Trainer) -> dict[str, float]:
@@ -190,6 +197,18 @@ def numbers(trainer: Trainer) -> dict[str, float]:
 
 def _moved(module: MERModule, start: dict[str, Tensor]) -> float:
     return max(float((p.detach() - start[key]).abs().max()) for key, p in module.named_parameters())
+
+
+def _apart(module: MERModule) -> float:
+    """Largest difference of a parameter between the processes."""
+    if not torch.distributed.is_initialized():
+        return 0.0
+    mine = torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
+    first = mine.clone()
+    torch.distributed.broadcast(first, 0)
+    gap = (mine - first).abs().max()
+    torch.distributed.all_reduce(gap, torch.distributed.ReduceOp.MAX)
+    return float(gap)
 
 
 def main(processes: int, folder: Path, names: list[str]) -> None:

@@ -92,6 +92,7 @@ WRAPPED = {
     "CUMDF(LFLSTM), teacher": Case("LFLSTM", (partial(CUMDF, role="teacher"),)),
     "PropensityWeighting(LFLSTM)": Case("LFLSTM", (WEIGHTED,)),
     "PropensityWeighting(LFLSTM), product": Case("LFLSTM", (partial(WEIGHTED, mode="product"),)),
+    "PropensityWeighting(LFLSTM), exchange": Case("LFLSTM", (partial(WEIGHTED, mode="exchange"),)),
     "RWG(LFLSTM)": Case("LFLSTM", (partial(RWG, draw=False),)),
     "GroupDRO(LFLSTM)": Case("LFLSTM", (partial(GroupDRO, draw=False, step_size=0.5, min_group=1),)),
     "JTT(LFLSTM)": Case("LFLSTM", (partial(JTT, epochs=1),)),

@@ -25,6 +25,7 @@ def test_two_processes_match_one(trained: tuple[Results, Results], name: str) ->
     assert "error" not in one, one["error"]
     assert "error" not in two, two["error"]
     assert one["moved"] > 1e-3
+    assert two["apart"] == 0
     assert one["state"].keys() == two["state"].keys()
     assert gap(one, two) < TOLERANCE
     assert one["metrics"].keys() == two["metrics"].keys() > {"train/loss", "train/task", "val/loss"}
@@ -37,6 +38,7 @@ def test_exceptions_are_needed(trained: tuple[Results, Results], name: str) -> N
     """With what EXCEPTIONS names, the processes are apart; that they are not without it is for the test above."""
     one, two = (results[name] for results in trained)
     assert gap(one, two) > 10 * TOLERANCE
+    assert two["apart"] == 0
     assert one["metrics"].keys() == two["metrics"].keys()
     assert f"{name} without" in trained[0]
 

@@ -74,6 +74,7 @@ class Model(Recorded, nn.Module, ABC):
         blanks_modalities: Whether training steps take whole modalities away from a batch.
         changes_gradients: Whether gradients of whole parameters are changed between backward and optimiser.
         reads_gradients: Whether training steps compute with gradients themselves, before any loss is scaled.
+        reweighs: Whether training samples are weighed or drawn so that a label goes along with a bias less.
         weighs_validation: Whether :meth:`calibrate` needs ``Scores.weights``.
         calibrating: Off while a split is tested or predicted: what only :meth:`calibrate` needs may then be left out.
         explaining: On while a split is predicted: effects that the scores do not need are then given too.
@@ -114,6 +115,7 @@ class Model(Recorded, nn.Module, ABC):
     blanks_modalities: bool = from_inside(False)
     changes_gradients: bool = from_inside(False)
     reads_gradients: bool = from_inside(False)
+    reweighs: bool = False
     weighs_validation: bool = False
     calibrating: bool = True
     explaining: bool = False

@@ -17,10 +17,13 @@ __all__ = ["answers_of", "train_first"]
 BUFFER = 32  # batches that are shuffled together: those of a small corpus all, and never a large one in memory
 
 
-def train_first(model: Model, train: BatchSource, epochs: int, lr: float, weight_decay: float = 0.0) -> None:
+def train_first(
+    owner: str, model: Model, train: BatchSource, epochs: int, lr: float, weight_decay: float = 0.0
+) -> None:
     """Train a model by Adam, as the Trainer would, with its own steps and losses; the global draws go on.
 
     Args:
+        owner: Whose ``lr`` it is, for the message.
         model: The model, prepared; its weights are changed, and it is left in training mode.
         train: The training split.
         epochs: How often it is gone through.
@@ -37,10 +40,10 @@ def train_first(model: Model, train: BatchSource, epochs: int, lr: float, weight
     with torch.enable_grad():
         for _ in range(epochs):
             for batch in shuffled(train, generator):
-                _train_batch(model, batch, optimizer)
+                _train_batch(owner, model, batch, optimizer)
 
 
-def _train_batch(model: Model, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
+def _train_batch(owner: str, model: Model, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
     optimizer.zero_grad()
     for number, step in enumerate(model.steps(batch)):
         if model.num_steps > 1 and not (number and model.accumulates_stages):
@@ -48,10 +51,7 @@ def _train_batch(model: Model, batch: Batch, optimizer: torch.optim.Optimizer) -
         loss = distributed_mean(model.task.weighted(step.output.logits, step.batch.target, step.task_weight))
         loss = torch.stack([part.float() for part in (loss, *step.losses.values())]).sum()
         if not loss.isfinite():
-            raise MERError(
-                f"the first training of {model.name} has a loss that is not finite; lower lr of the wrapper that asks"
-                " for it"
-            )
+            raise MERError(f"the first training of {model.name} has a loss that is not finite; lower lr of {owner}")
         torch.autograd.backward(loss)
         if model.num_steps > 1:
             optimizer.step()

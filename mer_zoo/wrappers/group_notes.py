@@ -14,11 +14,12 @@ __all__ = ["FEW", "beside_gear", "check_draws", "check_weighs_alone", "few", "gr
 
 FEW = 30
 """Training samples below which a group's loss says little."""
-WEIGHING = ("GroupDRO", "JTT", "PropensityWeighting", "RWG")
 
 
 def check_weighs_alone(owner: Model, inner: Model) -> None:
     """Refuse an inner model that weighs samples for the same end, since neither would have the weights it asks for.
+
+    Nor does a bias that is added to the logits go along with weights, as it is that of samples that count alike.
 
     Args:
         owner: The wrapper.
@@ -28,11 +29,17 @@ def check_weighs_alone(owner: Model, inner: Model) -> None:
         MERError: Naming both.
     """
     own = type(owner).__name__
-    found = [type(model).__name__ for model in inner.nest if type(model).__name__ in WEIGHING]
-    if found:
+    found = next((type(model).__name__ for model in inner.nest if model.reweighs), None)
+    if found and owner.reweighs:
         raise MERError(
-            f"{own} and {found[0]} both weigh the training samples of {inner.name}, so that neither gets the weights it"
+            f"{own} and {found} both weigh the training samples of {inner.name}, so that neither gets the weights it"
             " chooses; keep one of them"
+        )
+    if (found or owner.reweighs) and owner.trains_other_logits:
+        adding = next(type(model).__name__ for model in reversed([owner, *inner.nest]) if model.trains_other_logits)
+        raise MERError(
+            f"{found or own} weighs the training samples of {inner.name}, but what {adding} adds to the logits is what"
+            " words say of samples that count alike; keep one of them"
         )
 
 

@@ -98,6 +98,7 @@ class GroupDRO(Wrapper):
 
     prepared: Tensor
     q: Tensor
+    reweighs = True
     file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"groups": NO_FILE, "words": RULES}
 
     def __init__(

@@ -24,8 +24,10 @@ many of the samples whose attribute points elsewhere are in it, and how many of 
 words, in which the share of errors is largest and smallest. The paper chooses epochs, upweight and the epoch that is
 kept by the worst group of validation, which ``groups`` has measured.
 
-Nests: anywhere around models that do not weigh samples by themselves; losses that networks and wrappers add themselves
-are as they were. The first training costs ``epochs`` epochs; it is not repeated when training is resumed.
+Nests: anywhere around models that do not weigh samples by themselves, and inside PropensityWeighting in mode
+``exchange``, not around it, where words that are exchanged would not mislead the first training. Losses that networks
+and wrappers add themselves are as they were. The first training costs ``epochs`` epochs; it is not repeated when
+training is resumed.
 
 References:
     Liu et al., "Just Train Twice: Improving Group Robustness without Training Group Information", ICML 2021,
@@ -56,6 +58,7 @@ from mer_zoo.model import Model, Wrapper
 from mer_zoo.options import check_weights
 from mer_zoo.wrappers.first_training import answers_of, train_first
 from mer_zoo.wrappers.group_notes import check_weighs_alone, group_parts, group_rule
+from mer_zoo.wrappers.propensityweighting import PropensityWeighting
 
 __all__ = ["JTT"]
 
@@ -80,7 +83,7 @@ class JTT(Wrapper):
 
     Raises:
         MERError: If samples are weighted by another wrapper inside, or an option is out of range; in ``prepare`` if
-            the first training has no finite loss; when trained before it.
+            the first training has no finite loss, or biased words are exchanged in it; when trained before it.
 
     Example:
         >>> from mer_zoo.backbones import LFLSTM
@@ -95,6 +98,7 @@ class JTT(Wrapper):
     """
 
     prepared: Tensor
+    reweighs = True
     file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"groups": NO_FILE, "errors": (), "words": RULES}
 
     def __init__(
@@ -149,6 +153,8 @@ class JTT(Wrapper):
     @override
     def prepare(self, train: BatchSource) -> None:
         trains = not self.prepared and self.errors is None
+        if trains:
+            _check_errs(self.backbone)
         first = copy.deepcopy(self.backbone) if trains else None  # before anything of it is prepared
         super().prepare(train)
         if self.partition is not None:
@@ -159,7 +165,7 @@ class JTT(Wrapper):
             wrong, target = self._named(train)
         else:
             first.prepare(train)
-            train_first(first, train, self.epochs, self.lr, self.weight_decay)
+            train_first("JTT", first, train, self.epochs, self.lr, self.weight_decay)
             logits, target = answers_of(first, train)
             wrong = self._errors(logits, target)
         self.wrong = of_first(wrong, next(self.parameters()).device)  # whose draws may be others than elsewhere
@@ -268,3 +274,12 @@ class JTT(Wrapper):
                 "JTT{}: {} of its errors are samples whose words go with another class, and {} of these are among its"
                 " errors"
             ).format(where, *both_of)
+
+
+def _check_errs(inner: Model) -> None:
+    """Refuse a first training that is not misled by what it is to be misled by."""
+    if any(isinstance(model, PropensityWeighting) and model.exchanges and model.strength for model in inner.nest):
+        raise MERError(
+            f"the first training of JTT is to err where biased words mislead, which {inner.name} exchanges; put"
+            " PropensityWeighting outside, as in PropensityWeighting(JTT(...)), or give errors"
+        )

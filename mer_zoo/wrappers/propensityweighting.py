@@ -44,8 +44,12 @@ Nests: ``weight`` changes nothing but the task's own loss, and ``exchange`` noth
 anywhere; losses that networks and wrappers add themselves (of branches, of restoration) are as they were unless these
 go by task_weight, as CausalMER's and CLUE's do. ``product`` and ``both`` have to meet the final scores: wrappers that
 compute their own from features or from the inner scores refuse them inside. In experiments ``both`` did as well as
-either at two to three times the effective sample size of ``weight``. Nothing of it is needed to predict. The
-propensities of the training samples are fitted anew when training is resumed.
+either at two to three times the effective sample size of ``weight``. RWG, GroupDRO and JTT weigh or draw the samples
+themselves and are refused, but with ``exchange``, which has no weights: a sample's group is that of its own words,
+whichever it gets, for what else goes along with these (voice, face, the words that stay) stays with it, and the words
+that it gets tell nothing of the label under any weights. JTT stands inside, since its first training is to err by the
+words. Nothing of it is needed to predict. The propensities of the training samples are fitted anew when training is
+resumed. On several processes, words are exchanged among the samples of each.
 
 References:
     Rosenbaum and Rubin, "The Central Role of the Propensity Score in Observational Studies for Causal Effects",
@@ -110,9 +114,9 @@ class PropensityWeighting(Wrapper):
             of number N.
 
     Raises:
-        MERError: If samples are weighted by another wrapper inside; for an option out of range or out of use, a source
-            that is not in use, or a ``product`` without classes; in ``prepare`` if the training split has no words, or
-            not one that is to be kept; when trained before ``prepare``.
+        MERError: If samples are weighted by another wrapper inside, but in mode ``exchange``; for an option out of
+            range or out of use, a source that is not in use, or a ``product`` without classes; in ``prepare`` if the
+            training split has no words, or not one that is to be kept; when trained before ``prepare``.
 
     Example:
         >>> from mer_zoo.backbones import LFLSTM
@@ -160,6 +164,7 @@ class PropensityWeighting(Wrapper):
         self.balance = {"weight": 1.0, "product": 0.0, "both": balance, "exchange": 0.0}[mode]
         self.strength, self.exchanges = strength, mode == "exchange"
         exponent = self.balance * strength
+        self.reweighs = exponent > 0
         if strength > 0:
             check_weighs_alone(self, backbone)
         self.trace = Propensity(self.spec, self.task, rule, folds, source, exponent, max_weight, gate, groups)

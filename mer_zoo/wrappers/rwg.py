@@ -74,6 +74,7 @@ class RWG(Wrapper):
     """
 
     prepared: Tensor
+    reweighs = True
     file_options: ClassVar[Mapping[str, tuple[str, ...]]] = {"groups": NO_FILE, "words": RULES}
 
     def __init__(

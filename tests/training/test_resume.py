@@ -126,7 +126,7 @@ STATEFUL: dict[str, Net] = {
         LFLSTM, partial(MCIS, strengths="validation", attribute={f"train_{i:05d}": str(i % 3) for i in range(16)})
     ),
     "CausalMER(GEAR)": of(LFLSTM, partial(GEAR, dim=8, branch_dim=8, swap_epochs=1), CausalMER),
-    "PropensityWeighting": of(LFLSTM, PropensityWeighting),
+    "PropensityWeighting": of(LFLSTM, partial(PropensityWeighting, mode="exchange", words="maci", gate=False)),
     "GroupDRO": of(LFLSTM, partial(GroupDRO, step_size=1.0, min_group=1)),
     "JTT": of(LFLSTM, partial(JTT, epochs=1)),
     "DFR": of(LFLSTM, partial(DFR, retrains=1, strengths=[0.3], min_group=1)),

@@ -306,7 +306,16 @@ def test_two_that_weigh_are_refused(inner: Any, outer: Any) -> None:
         return
     with pytest.raises(MERError, match=f"{outer.__name__} and {inner.__name__} both weigh the training samples"):
         outer(inner(LFLSTM(SPEC, TWO)))
-    PropensityWeighting(JTT(LFLSTM(SPEC, TWO)), strength=0.0)  # which weighs nothing and measures
+
+
+@pytest.mark.parametrize("other", [RWG, GroupDRO, JTT])
+def test_who_weighs_is_refused_beside_what_is_added_to_the_logits(other: Any) -> None:
+    product = partial(PropensityWeighting, mode="product")
+    for outer, inner in ((product, other), (other, product)):
+        with pytest.raises(MERError, match=f"^{other.__name__} weighs .*, but what PropensityWeighting adds to the"):
+            outer(inner(LFLSTM(SPEC, TWO)))
+    assert PropensityWeighting(other(LFLSTM(SPEC, TWO)), strength=0.0).reweighs is False
+    assert other(PropensityWeighting(LFLSTM(SPEC, TWO), strength=0.0)).reweighs
 
 
 @pytest.mark.parametrize("factory", [RWG, GroupDRO, JTT])

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from toys import MeanNet
+from toys import MeanNet, step_loss
 from word_toys import SPEC, THREE, split, words_of, wrap
 
 from mer_zoo.batch import Batch, DataSpec
+from mer_zoo.confounding import Propensity
+from mer_zoo.data.draws import TrainDraws
 from mer_zoo.errors import MERError
 from mer_zoo.functional.word_exchange import deal_out
+from mer_zoo.model import Model
 from mer_zoo.task import EmotionDetection
-from mer_zoo.wrappers import MSSD, PropensityWeighting
+from mer_zoo.wrappers import CLUE, GEAR, JTT, MACI, MSSD, RWG, GroupDRO, MulDeF, PropensityWeighting
 
 pytestmark = pytest.mark.filterwarnings("ignore:PropensityWeighting")
 
@@ -102,6 +106,90 @@ def test_emotions_and_views_are_exchanged_as_well() -> None:
     assert not torch.equal(trained_on(model, batch).text.x, batch.text.x)
     nest = MSSD(exchanging(), alpha=0.0)
     assert [torch.equal(step.batch.text.x, split().text.x) for step in nest.steps(split())] == [False, False]
+
+
+EXCHANGE = partial(PropensityWeighting, mode="exchange")
+BY_GROUP: dict[str, Any] = {"min_group": 1, "draw": False}
+WEIGHING: dict[str, Any] = {
+    "RWG": partial(RWG, **BY_GROUP),
+    "GroupDRO": partial(GroupDRO, step_size=0.0, **BY_GROUP),
+    "JTT": partial(JTT, epochs=1),
+}
+
+
+def misled() -> Batch:
+    """Texts whose biased words go with another class in a quarter of the samples."""
+    batch = split()
+    return batch.replace(target=torch.where(batch.index % 4 == 0, (batch.target + 1) % 3, batch.target))
+
+
+@cache
+def _fitted() -> Propensity:
+    found = Propensity(SPEC, THREE)
+    found.fit([split()])
+    return found
+
+
+@pytest.fixture
+def _fitted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Biased words are found once, where none misleads, for all nests."""
+    known = _fitted()
+
+    def take(self: Propensity, train: Any) -> None:
+        self.load_state_dict(known.state_dict())
+        self.out_of_fold, self.target = known.out_of_fold, misled().target
+
+    monkeypatch.setattr(Propensity, "fit", take)
+
+
+@pytest.mark.usefixtures("_fitted_once")
+@pytest.mark.parametrize(("name", "outside"), [("RWG", True), ("RWG", False), ("GroupDRO", False), ("JTT", False)])
+def test_the_group_of_a_sample_is_that_of_its_own_words(name: str, outside: bool) -> None:
+    weighing, batch = WEIGHING[name], misled()
+    models: list[Model] = []
+    for nest in ((weighing,), (EXCHANGE, weighing) if outside else (weighing, EXCHANGE)):
+        torch.manual_seed(0)
+        model: Model = MeanNet(SPEC, THREE)
+        for wrapper in nest:
+            model = wrapper(model)
+        model.prepare([batch])
+        models.append(model)
+    (own,), told = models[0].steps(batch), []
+    for _ in range(30):
+        (step,) = models[1].steps(batch)
+        assert torch.equal(torch.as_tensor(step.task_weight), torch.as_tensor(own.task_weight))
+        goes_along = (step.batch.text.x[:, 0] - 104) % 3 == (step.batch.target + 1) % 3
+        told.append(float((step.task_weight * goes_along).mean()))
+    assert sum(told) / len(told) == pytest.approx(1 / 3, abs=0.06)  # no weights bring back what words say
+
+
+@pytest.mark.usefixtures("_fitted_once")
+def test_who_draws_samples_does_so_before() -> None:
+    for model in (EXCHANGE(RWG(MeanNet(SPEC, THREE), min_group=1)), RWG(EXCHANGE(MeanNet(SPEC, THREE)), min_group=1)):
+        model.prepare([misled()])
+        draws = model.offered(TrainDraws)
+        assert draws is not None
+        assert draws.weights is not None
+        assert len(torch.unique(draws.weights)) > 1
+        (step,) = model.steps(misled().take([3, 3, 3, 4, 5]))
+        assert step.batch.index.tolist() == [3, 3, 3, 4, 5]
+
+
+def test_the_first_training_of_jtt_is_to_be_misled() -> None:
+    with pytest.raises(MERError, match=r"^the first training of JTT .*; put PropensityWeighting outside, as in"):
+        JTT(EXCHANGE(MeanNet(SPEC, THREE)), epochs=1).prepare([split()])
+
+
+@pytest.mark.usefixtures("_fitted_once")
+@pytest.mark.parametrize("other", [CLUE, MACI, GEAR, MulDeF])
+def test_around_and_inside_other_wrappers(other: Any) -> None:
+    for outer, inner in ((EXCHANGE, other), (other, EXCHANGE)):
+        torch.manual_seed(0)
+        model = outer(inner(MeanNet(SPEC, THREE)))
+        model.prepare([misled()])
+        for step in model.steps(misled()):
+            assert not torch.equal(step.batch.text.x, misled().text.x)
+            assert step_loss(model, step).isfinite()
 
 
 @pytest.mark.parametrize(
