@@ -21,6 +21,7 @@ class Groups:
     Args:
         of: ``speaker`` or ``dialogue``, which batches tell; or a CSV file with a column ``id`` and another one, or a
             mapping from id to group; None for the recording that an id tells.
+        option: What the option is called by which they are given, for messages.
 
     Attributes:
         of: Groups by id; None where ids are not looked up.
@@ -34,11 +35,12 @@ class Groups:
         (['a', 'b'], ['0', ''])
     """
 
-    def __init__(self, of: str | Path | Mapping[Any, Any] | None = None) -> None:
+    def __init__(self, of: str | Path | Mapping[Any, Any] | None = None, option: str = "groups") -> None:
+        self.option = option
         if isinstance(of, Mapping):
             self.of: Mapping[str, str] | None = {str(name): str(group) for name, group in of.items()}
         else:
-            self.of = None if of is None or of in NAMED else read_groups(of)
+            self.of = None if of is None or of in NAMED else read_groups(of, option)
         self.field = of if isinstance(of, str) and of in NAMED else None
 
     def names(self, ids: Sequence[str]) -> list[str]:
@@ -68,17 +70,16 @@ class Groups:
             of = "" if len(lacking) == len(ids) else f" of {plural(len(lacking), 'sample')}"
             raise MERError(
                 f"the data do not tell the {self.field}{of} by which groups are to be made; give the file a field"
-                f" {self.field}, or set groups to a CSV file with the columns id and group"
+                f" {self.field}, or set {self.option} to a CSV file with the columns id and group"
             )
         if lacking and self.of is None:
             raise MERError(
-                f"ids such as {lacking[0]!r} do not tell the recording; set source: groups, and groups to a CSV file"
-                f" with the columns id"
-                " and group"
+                f"ids such as {lacking[0]!r} do not tell the recording; set {self.option} to a CSV file with the"
+                " columns id and group"
             )
         if lacking:
             raise MERError(
-                f"{plural(len(lacking), 'training sample')} have no group, {lacking[0]!r} for one; give groups a line"
-                f" for each id"
+                f"{plural(len(lacking), 'training sample')} have no group, {lacking[0]!r} for one; give {self.option} a"
+                " line for each id"
             )
         return names

@@ -86,9 +86,9 @@ class Partition(nn.Module):
         self.task, self.least, self.kind = task, least, groups if groups in NO_FILE else "groups"
         self.propensity = Propensity(spec, task, rule) if groups == "words" else None
         if groups == "recording":
-            self.reader = TraceReader(spec, "recording")
+            self.reader = TraceReader(spec, "recording", option="groups")
         elif self.propensity is None:
-            self.reader = TraceReader(spec, "groups", groups)
+            self.reader = TraceReader(spec, "groups", groups, "groups")
         else:
             self.reader = self.propensity.reader
         *problems, self.num_classes = task.graded_shape

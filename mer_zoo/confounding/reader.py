@@ -29,6 +29,8 @@ class TraceReader:
         spec: Shapes of the data and ids of special tokens.
         source: Where the trace is.
         groups: For ``groups``, which group each sample is of; see :class:`~mer_zoo.confounding.groups.Groups`.
+        option: What the option is called by which groups are given, for messages; None where it is ``groups`` and goes
+            by an option ``source``.
 
     Attributes:
         pools: Whether it is one vector a sample, and no numbers of words or groups.
@@ -44,7 +46,9 @@ class TraceReader:
         (['a', 'b'], torch.Size([2, 1]))
     """
 
-    def __init__(self, spec: DataSpec, source: BiasSource = "words", groups: GroupOption = None) -> None:
+    def __init__(
+        self, spec: DataSpec, source: BiasSource = "words", groups: GroupOption = None, option: str | None = None
+    ) -> None:
         check_choice("Propensity", "source", source, get_args(BiasSource))
         self.pools = source in ("audio", "vision")
         if self.pools and source not in spec.modalities:
@@ -52,7 +56,8 @@ class TraceReader:
                 f"source is {source}, but the model reads {', '.join(spec.modalities)} only; set source: words"
             )
         self.source, self.dim = source, spec.dim(source) if self.pools else 0
-        self.groups = Groups(groups) if source in ("recording", "groups") else None
+        by_source = "source: groups, and groups" if source == "recording" else "groups"
+        self.groups = Groups(groups, option or by_source) if source in ("recording", "groups") else None
         self.special = (spec.pad_id, spec.unk_id, spec.cls_id, spec.sep_id, spec.mask_id)
 
     def read(self, train: BatchSource, classes: Callable[[Batch], Tensor]) -> TrainingSplit:

@@ -243,7 +243,7 @@ def read_split(
     words = [row[row >= 0] for row in ordered] if pool is None else []
     if pool is None and not any(len(row) for row in words):
         raise MERError(
-            "the training split has neither token ids nor transcripts, so there are no biased words to weigh by; give a"
+            "the training split has neither token ids nor transcripts, so there are no biased words to go by; give a"
             " file that has"
             " them"
         )

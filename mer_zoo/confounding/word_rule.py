@@ -69,7 +69,7 @@ def listed_words(owner: str, file: str, most: int, option: str = "words") -> tup
     """
     if not Path(file).suffix and not Path(file).exists():
         check_choice(owner, option, file, (*RULES, "a CSV file of mer-zoo words"))
-    listed = tuple(word for word, is_kept in read_word_list(file).items() if not is_kept)
+    listed = tuple(word for word, is_kept in read_word_list(file, option).items() if not is_kept)
     if len(listed) > most:
         raise MERError(
             f"{option} of {owner} lists {len(listed)} words to debias by, beyond the {most} that there is room for;"

@@ -78,7 +78,7 @@ class Clusters:
 
     def __init__(self, by: str = RECORDING) -> None:
         self.by = by
-        self.groups = None if by in (RECORDING, NONE, *NAMED) else read_groups(by)
+        self.groups = None if by in (RECORDING, NONE, *NAMED) else read_groups(by, "--cluster")
 
     def of_test(self, test: KeptScores) -> list[str] | None:
         """The cluster of each sample of a test; None where samples are taken for independent.

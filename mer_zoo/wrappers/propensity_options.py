@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
+from mer_zoo.confounding.reader import BiasSource
 from mer_zoo.confounding.trace import WordRule
 from mer_zoo.errors import MERError
-from mer_zoo.options import check_weights
+from mer_zoo.options import check_choice, check_weights
 
 __all__ = ["DEFAULTS", "check_options", "check_use"]
 
@@ -48,6 +50,7 @@ def check_use(weights: Mapping[str, float], mode: str, rule: WordRule, source: s
     Raises:
         MERError: Naming the option and the one that would use it.
     """
+    check_choice("PropensityWeighting", "source", source, get_args(BiasSource))
     chosen = ("words", rule.words)
     _check_in_use(weights, {"balance": ("mode", mode), "min_share": chosen, "min_cv": chosen})
     _check_source(rule, source)

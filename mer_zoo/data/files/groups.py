@@ -14,12 +14,13 @@ __all__ = ["csv_rows", "read_columns", "read_groups", "read_ids"]
 LARGEST = 64 * 2**20  # bytes of the file
 
 
-def read_groups(path: str | Path) -> dict[str, str]:
+def read_groups(path: str | Path, what: str = "groups") -> dict[str, str]:
     r"""Read the group of each sample.
 
     Args:
         path: A CSV file with the columns ``id`` and, of whatever name, the group; ``FILE.csv:COLUMN`` of one with
             several.
+        what: The option that names it, for the message.
 
     Raises:
         MERError: Naming the file and what is wrong.
@@ -31,17 +32,18 @@ def read_groups(path: str | Path) -> dict[str, str]:
         >>> read_groups(f"{path}:speaker")
         {'1': 'Ann', '2': 'Bob'}
     """
-    columns = read_columns(path)
+    columns = read_columns(path, what)
     if len(columns) != 1:
-        raise MERError(f"groups: {path} has the columns {', '.join(columns)}; name one: {path}:{next(iter(columns))}")
+        raise MERError(f"{what}: {path} has the columns {', '.join(columns)}; name one: {path}:{next(iter(columns))}")
     return next(iter(columns.values()))
 
 
-def read_columns(path: str | Path) -> dict[str, dict[str, str]]:
+def read_columns(path: str | Path, what: str = "groups") -> dict[str, dict[str, str]]:
     r"""Read all that a file says of each sample.
 
     Args:
         path: A CSV file with a column ``id`` and others; ``FILE.csv:COLUMN`` for one of them.
+        what: The option that names it, for the message.
 
     Returns:
         Column -> id -> value.
@@ -57,15 +59,15 @@ def read_columns(path: str | Path) -> dict[str, dict[str, str]]:
         {'1': '31', '2': '57'}
     """
     file, wanted = _file_and_column(str(path))
-    header, *rows = csv_rows(file)
+    header, *rows = csv_rows(file, what)
     if header.count("id") != 1 or len(header) < 2 or len(set(header)) < len(header) or "" in header:
         raise MERError(
-            f"groups: {file} does not begin with a line of two columns, id and group, or of more with a name each; name"
+            f"{what}: {file} does not begin with a line of two columns, id and group, or of more with a name each; name"
             " them so"
         )
     if wanted is not None and (wanted not in header or wanted == "id"):
         others = ", ".join(name for name in header if name != "id")
-        raise MERError(f"groups: {file} has no column {wanted!r} beside id; it has {others}")
+        raise MERError(f"{what}: {file} has no column {wanted!r} beside id; it has {others}")
     names = [name for name in header if name != "id" and wanted in (None, name)]
     found: dict[str, dict[str, str]] = {name: {} for name in names}
     seen: set[str] = set()
@@ -74,7 +76,7 @@ def read_columns(path: str | Path) -> dict[str, dict[str, str]]:
             continue
         cells = dict(zip(header, row, strict=False))
         if len(row) != len(header) or cells["id"] in {"", *seen} or not all(cells[name] for name in names):
-            raise MERError(f"groups: line {line} of {file} is not an id of its own and a group; mend that line")
+            raise MERError(f"{what}: line {line} of {file} is not an id of its own and a group; mend that line")
         seen.add(cells["id"])
         for name in names:
             found[name][cells["id"]] = cells[name]

@@ -130,7 +130,7 @@ def _groups(corpus: Corpus, pool: Pool, by: str) -> list[str]:
     else:
         if ".csv" not in by.lower() and not Path(by).expanduser().exists():
             raise MERError(f"--by is {by[:60]!r}; take {', '.join(NAMED)}, {RECORDING} or a CSV file of ids and groups")
-        of = read_groups(Path(by).expanduser() if ":" not in by else by)
+        of = read_groups(Path(by).expanduser() if ":" not in by else by, "--by")
         groups, remedy = [of.get(name, "") for name in ids], "give the file a line for each id"
     lacking = [name for name, group in zip(ids, groups, strict=True) if not group]
     if lacking:

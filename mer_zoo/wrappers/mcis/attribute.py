@@ -53,7 +53,10 @@ class GroupAnswers(nn.Module):
         self.task = task
         self.reader = None
         if attribute is not None:
-            self.reader = TraceReader(spec, *(("recording",) if attribute == "recording" else ("groups", attribute)))
+            by_id = attribute == "recording"
+            self.reader = TraceReader(
+                spec, "recording" if by_id else "groups", None if by_id else attribute, option="attribute"
+            )
         self.register_buffer("group", torch.full((CAPACITY,), -1))
         self.register_buffer("total", torch.zeros(CAPACITY, *task.shape))
         self.register_buffer("count", torch.zeros(CAPACITY))
