@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mer_zoo.errors import MERError
+from mer_zoo.training.fused import fuse
 from mer_zoo.training.ranges import check_group, check_numbers
 
 __all__ = ["DEFAULT_GROUPS", "OptimizerFactory", "ParamGroups", "build_optimizer", "group_parameters"]
@@ -67,7 +68,7 @@ def group_parameters(
 def build_optimizer(
     factory: OptimizerFactory, named: Iterable[tuple[str, nn.Parameter]], groups: ParamGroups
 ) -> Optimizer:
-    """Make an optimiser of parameters that are grouped by name.
+    """Make an optimiser of parameters that are grouped by name; :func:`~mer_zoo.training.fused.fuse` has it fused.
 
     Args:
         factory: Makes it from parameters or groups of them.
@@ -94,4 +95,5 @@ def build_optimizer(
     except ValueError as error:  # torch's, of a rate or another number out of range
         raise MERError(f"{str(error).rstrip('.')}; give the optimizer other options") from error
     check_numbers(optimizer)
+    fuse(optimizer)
     return optimizer

@@ -161,7 +161,7 @@ def _check_entries(state: Any, optimizer: Optimizer, kept: _Kept, moving: Collec
     if len(groups) != len(optimizer.param_groups):
         raise MERError(f"{where}: there are {len(groups)} param_groups, not {len(optimizer.param_groups)}; {REMEDY}")
     first = 0
-    for group, own in zip(groups, optimizer.param_groups, strict=True):
+    for group, own in zip(groups, optimizer.state_dict()["param_groups"], strict=True):
         _check_group(group, own, optimizer, moving, f"{where}: param_groups")
         if group["params"] != list(range(first, first := first + len(own["params"]))):
             raise MERError(f"{where}: param_groups have other params; {REMEDY}")

@@ -1,0 +1,62 @@
+"""Adam's step over all parameters in one pass, which is how it is computed and no part of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+__all__ = ["fuse"]
+
+_KINDS = (torch.optim.Adam, torch.optim.AdamW)
+_DEVICES = ("cpu", "cuda")
+_LEFT = {"foreach": None, "fused": None, "capturable": False, "differentiable": False}  # where nothing was asked for
+
+
+def fuse(optimizer: Optimizer) -> None:
+    """Let Adam or AdamW take fused steps, where no way of computing them was asked for.
+
+    A step is the same but for rounding, and what is saved does not tell, so that a run can go on with a fused
+    optimiser that began with another, and the other way round. Where gradients are scaled (``16-mixed``), they are
+    unscaled before the step as for any optimiser: one that is fused by its option does so itself, within the step, and
+    Lightning refuses to clip then.
+
+    Args:
+        optimizer: Any; of others, and of those with an opinion of their own, nothing changes.
+
+    Example:
+        >>> adam = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
+        >>> fuse(adam)
+        >>> adam.param_groups[0]["fused"], adam.state_dict()["param_groups"][0]["fused"]
+        (True, None)
+        >>> asked = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], fused=False)
+        >>> fuse(asked)
+        >>> asked.param_groups[0]["fused"]
+        False
+    """
+    groups = optimizer.param_groups
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    if type(optimizer) not in _KINDS or any(group[name] != left for group in groups for name, left in _LEFT.items()):
+        return
+    if not all(one.is_floating_point() and one.device.type in _DEVICES for one in parameters):
+        return
+    _set(groups, True)
+    optimizer.register_state_dict_post_hook(_as_asked)
+    optimizer.register_load_state_dict_pre_hook(_as_computed)
+
+
+def _as_asked(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    del optimizer
+    return {**state, "param_groups": _set([dict(group) for group in state["param_groups"]], None)}
+
+
+def _as_computed(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    del optimizer
+    return {**state, "param_groups": _set([dict(group) for group in state["param_groups"]], True)}
+
+
+def _set(groups: list[dict[str, Any]], fused: bool | None) -> list[dict[str, Any]]:
+    for group in groups:
+        group["fused"] = fused
+    return groups

@@ -1,0 +1,111 @@
+"""Adam takes fused steps where nothing else was asked for, and nothing else changes: updates, checkpoints, clipping."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch.plugins import MixedPrecision
+from torch import Tensor, nn
+from training_runs import train
+
+from mer_zoo.training.fused import fuse
+
+KINDS = [torch.optim.Adam, partial(torch.optim.Adam, weight_decay=0.1, amsgrad=True), torch.optim.AdamW]
+
+
+def made(kind: Any, dtype: torch.dtype = torch.float32, **options: Any) -> tuple[torch.optim.Optimizer, list[Tensor]]:
+    generator = torch.Generator().manual_seed(0)
+    weights = [nn.Parameter(torch.randn(size, generator=generator).to(dtype)) for size in (5, 40)]
+    groups: list[Any] = [{"params": weights[:1], "lr": 0.1}, {"params": weights[1:]}]
+    return kind(groups, **options), [*weights]
+
+
+def steps(optimizer: torch.optim.Optimizer, weights: list[Tensor], count: int = 3) -> None:
+    for _ in range(count):
+        for weight in weights:
+            weight.grad = weight.detach().sin() + 0.1
+        optimizer.step()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_steps_are_the_same_but_for_rounding(kind: Any, dtype: torch.dtype) -> None:
+    (fused, mine), (plain, theirs) = made(kind, dtype), made(kind, dtype)
+    fuse(fused)
+    assert all(group["fused"] for group in fused.param_groups)
+    steps(fused, mine)
+    steps(plain, theirs)
+    allowed = {"rtol": 4 * torch.finfo(dtype).eps, "atol": 4 * torch.finfo(dtype).eps}
+    for one, other in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(one, other, **allowed)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_run_goes_on_with_the_other_way(first: bool) -> None:
+    (before, weights), (after, others), (plain, theirs) = made(KINDS[0]), made(KINDS[0]), made(KINDS[0])
+    fuse(before if first else after)
+    steps(before, weights)
+    after.load_state_dict(before.state_dict())
+    assert [group["fused"] for group in after.param_groups] == [None if first else True] * 2
+    with torch.no_grad():
+        for other, weight in zip(others, weights, strict=True):
+            other.copy_(weight)
+    steps(after, others)
+    steps(plain, theirs, 6)
+    for one, other in zip(others, theirs, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_what_is_saved_does_not_tell() -> None:
+    (fused, _), (plain, _) = made(KINDS[1]), made(KINDS[1])
+    fuse(fused)
+    assert fused.state_dict() == plain.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (torch.optim.Adam, {"fused": False}),
+        (torch.optim.Adam, {"foreach": True}),
+        (torch.optim.Adam, {"foreach": False}),
+        (torch.optim.AdamW, {"differentiable": True}),
+        (torch.optim.SGD, {}),
+        (torch.optim.NAdam, {}),
+    ],
+)
+def test_who_asked_for_another_way_gets_it(kind: Any, options: dict[str, Any]) -> None:
+    optimizer, _ = made(kind, **options)
+    before = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    fuse(optimizer)
+    for group, then in zip(optimizer.param_groups, before, strict=True):
+        assert {name: value for name, value in group.items() if name != "params"} == then
+
+
+def halves() -> MixedPrecision:
+    return MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=128.0))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("clipped", [{"clip_norm": 0.05}, {"trainer": {"gradient_clip_val": 0.05}}])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_training_clips_and_scales_as_before(tmp_path: Path, clipped: dict[str, Any], scaled: bool) -> None:
+    runs = []
+    for asked in (None, False):
+        trainer = {**clipped.get("trainer", {}), **({"plugins": [halves()]} if scaled else {})}
+        given = {**clipped, "trainer": trainer, "optimizer": partial(torch.optim.Adam, lr=0.02, fused=asked)}
+        runs.append(train(tmp_path / str(asked), 0, **given)[0])
+    for one, other in zip(*runs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:the run goes on otherwise")
+def test_a_training_goes_on_where_a_fused_one_was_stopped(tmp_path: Path) -> None:
+    whole, _ = train(tmp_path / "whole", 0)
+    epoch = sorted((tmp_path / "whole").glob("step=*.ckpt"))[0]
+    saved = torch.load(epoch, weights_only=False)["optimizer_states"][0]["param_groups"]
+    assert [group["fused"] for group in saved] == [None]
+    for one, other in zip(whole, train(tmp_path / "rest", 5, resumed=epoch)[0], strict=True):
+        assert torch.equal(one, other)
