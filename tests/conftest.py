@@ -30,3 +30,12 @@ def _no_global_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     so that a test does not depend on those before it.
     """
     monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+
+
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands and trials are processes of their own, but for the import; see :mod:`forks`."""
+    import forks  # it takes torch, for which many tests do not ask
+
+    for module in ("mer_zoo.cli.reproduce.runner", "mer_zoo.cli.sweeps.jobs"):
+        monkeypatch.setattr(f"{module}.subprocess", forks.subprocesses())

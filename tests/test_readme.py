@@ -110,6 +110,7 @@ def test_python_runs() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked")
 @pytest.mark.filterwarnings("ignore:MACI chose tau by an effective sample size")  # the corpus is tiny
 def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_files: dict[str, Path]) -> None:
     given = commands(tmp_path)

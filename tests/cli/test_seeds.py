@@ -74,6 +74,7 @@ def test_a_seed_that_fails_is_told_and_the_others_go_on(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked")
 def test_runs_are_tested_and_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     short = ["--data.scm.train=32", "--data.scm.valid=16", "--data.scm.test=16"]
     short += ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]

@@ -36,6 +36,7 @@ def reproduce(*args: str) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked")
 def test_a_row_of_causalmer_and_what_is_kept_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_files: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -60,6 +61,7 @@ def test_a_row_of_causalmer_and_what_is_kept_of_it(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked")
 def test_a_row_of_cider_out_of_distribution(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_files: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
