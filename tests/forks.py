@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -64,6 +65,11 @@ def _let_go() -> None:
             os.dup2(nothing, number)
 
 
+def process_context() -> Any:
+    """How to start a function in a process of its own; with a GPU, whose threads no fork survives, with an import."""
+    return multiprocessing.get_context("spawn" if torch.cuda.is_available() else "fork")
+
+
 def subprocesses() -> Any:
-    """The module subprocess with such processes; with a GPU, whose threads no fork survives, as it is."""
+    """The module subprocess with such processes; with a GPU as it is."""
     return subprocess if torch.cuda.is_available() else SimpleNamespace(**{**vars(subprocess), "Popen": Fork})

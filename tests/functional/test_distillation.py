@@ -1,7 +1,6 @@
 """The distances against the released code's golden vectors, plain formulas, and shards on two processes."""
 
 import json
-import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from forks import process_context
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -171,8 +171,7 @@ def _worker(rank: int, store: str) -> None:
 
 @pytest.mark.slow
 def test_uneven_shards_give_the_gradient_of_the_whole_batch(tmp_path: Path) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    processes = [spawn.Process(target=_worker, args=(rank, str(tmp_path / "store"))) for rank in range(2)]
+    processes = [process_context().Process(target=_worker, args=(rank, str(tmp_path / "store"))) for rank in range(2)]
     for process in processes:
         process.start()
     for process in processes:

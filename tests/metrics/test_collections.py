@@ -1,10 +1,10 @@
-import multiprocessing
 import pickle
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
+from forks import process_context
 from torch import Tensor
 from torchmetrics import MetricCollection
 
@@ -175,8 +175,9 @@ def _worker(rank: int, store: str, tasks: list[str]) -> None:
 
 @pytest.mark.slow
 def test_two_processes_equal_one(tmp_path: Path) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    processes = [spawn.Process(target=_worker, args=(rank, str(tmp_path / "store"), TASKS)) for rank in range(2)]
+    processes = [
+        process_context().Process(target=_worker, args=(rank, str(tmp_path / "store"), TASKS)) for rank in range(2)
+    ]
     for process in processes:
         process.start()
     for process in processes:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from forks import Fork
 
 from mer_zoo.cli import main
 from mer_zoo.cli.reproduce.commands import Command
@@ -19,6 +18,7 @@ from mer_zoo.cli.reproduce.plan import plan
 from mer_zoo.cli.reproduce.protocol import differences
 from mer_zoo.cli.reproduce.rows import all_rows
 from mer_zoo.cli.reproduce.runner import RECORD, Runner
+from mer_zoo.cli.sweeps.jobs import LAUNCH
 from mer_zoo.data.ood.resplit import split_ood
 from mer_zoo.errors import MERError
 
@@ -168,14 +168,14 @@ LONG = ["--trainer.max_epochs=100000", "--early_stopping.patience=100000", "--tr
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["reproduce", "seeds"])
 def test_nothing_goes_on_behind_what_was_killed(command: str, tmp_path: Path, corpus_files: dict[str, Path]) -> None:
-    """Neither a signal to the command nor its sudden end leaves a training running."""
+    """Neither a signal to the command nor its sudden end leaves a training running, which is a process as it is."""
     config, path = Path("configs/base/mult_synthetic.yaml").absolute(), f"--data.path={corpus_files['mult_mosi']}"
     args = {
         "reproduce": ["reproduce", "CUMDF:3:none", path, "--seeds=0", "--", *LONG],
         "seeds": ["seeds", "1", "--jobs=2", "--out=runs", "--", "fit", f"--config={config}", *LONG],
     }[command]
     for kind, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -9)):
-        with subprocess.Popen([sys.executable, "-m", "mer_zoo", *args], cwd=tmp_path) as process:
+        with Fork([*LAUNCH, *args], cwd=tmp_path) as process:
             wait_for(lambda: list(tmp_path.rglob("last.ckpt")))
             process.send_signal(kind)
             assert process.wait() == code
