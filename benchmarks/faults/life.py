@@ -188,8 +188,9 @@ NAMED = [
         always=False,
     ),
 ]
-# Forms of other parts, or of other losses, than the defaults.
+# Forms of other parts, losses or training texts than the defaults.
 FORMS = [
+    Nest("LFLSTM", "PropensityWeighting", {"mode": "exchange"}),
     Nest("CUMDFNet", network={"common": "mamba"}),
     Nest("CIDerNet", network={"variant": "paper"}),
     Nest("CIDerNet", "MACI", {"variant": "paper"}, {"variant": "paper"}),
