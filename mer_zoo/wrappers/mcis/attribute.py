@@ -36,6 +36,16 @@ class GroupAnswers(nn.Module):
 
     Raises:
         MERError: If a file of groups cannot be read.
+
+    Example:
+        >>> from mer_zoo.task import SentimentRegression
+        >>> spec, task = DataSpec(), SentimentRegression()
+        >>> batch = Batch.random(spec, task, size=3)
+        >>> answers = GroupAnswers(spec, task, dict(zip(batch.ids, "AAB", strict=True)))
+        >>> answers.fit([batch])
+        >>> answers.add(batch, torch.tensor([[1.0], [3.0], [5.0]]))
+        >>> answers.of(batch).flatten().tolist()
+        [2.0, 2.0, 5.0]
     """
 
     group: Tensor
