@@ -8,7 +8,7 @@ from typing import Any
 
 from mer_zoo.errors import MERError
 
-__all__ = ["check_choice", "check_numbers", "check_weights"]
+__all__ = ["check_choice", "check_numbers", "check_sizes", "check_weights"]
 
 SIZES = ("dim", "dims", "blocks")
 
@@ -52,6 +52,26 @@ def check_weights(owner: str, weights: Mapping[str, float]) -> None:
     for name, weight in weights.items():
         if not math.isfinite(weight) or weight < 0:
             raise MERError(f"{name} of {owner} is {weight}; weights are finite and at least 0")
+
+
+def check_sizes(owner: str, sizes: Mapping[str, int]) -> None:
+    """Refuse widths and numbers of things that are below 1.
+
+    Args:
+        owner: The class whose options they are.
+        sizes: Option to size.
+
+    Raises:
+        MERError: For the first of them.
+
+    Example:
+        >>> check_sizes("MulDeF", {"heads": 0})
+        Traceback (most recent call last):
+        mer_zoo.errors.MERError: heads of MulDeF is 0; give at least 1
+    """
+    for name, size in sizes.items():
+        if size < 1:
+            raise MERError(f"{name} of {owner} is {size}; give at least 1")
 
 
 def check_numbers(owner: str, options: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import get_args
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from mer_zoo.cli.derived import check_options, check_out, metrics_row, show, write_derived
+from mer_zoo.cli.derived import check_options, check_out, metrics_row, parser_of, show, write_derived
 from mer_zoo.cli.opening import Opened, open_data, open_run
 from mer_zoo.data import MERDataModule
 from mer_zoo.errors import MERError
@@ -95,16 +95,13 @@ def _rows(models: dict[str, Model], data: MERDataModule) -> Iterator[dict[str, s
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "mer-zoo adapt",
-        description="Adapt gain and offset of a trained network's LayerNorms to the unlabelled training split of other"
+    parser = parser_of(
+        "adapt",
+        "folder of the adapted run",
+        "Adapt gain and offset of a trained network's LayerNorms to the unlabelled training split of other"
         " data (CASP), and compare it on their test split with the model as it is.",
-        epilog="Options of the data, such as --data.path target.pkl, are taken as mer-zoo test takes them.",
         usage="mer-zoo adapt RUN --out FOLDER --data.path TARGET [options]",
-        allow_abbrev=False,
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, or a checkpoint in it")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the adapted run")
     parser.add_argument("--epochs", type=int, help="epochs of the contrastive stage (default: 15)")
     parser.add_argument("--every", type=int, help="epochs between predictions that are compared (default: 3)")
     parser.add_argument("--label-epochs", type=int, help="epochs with pseudo-labels, 0 for none (default: 5)")
@@ -114,8 +111,4 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--lr", type=float, help="learning rate (default: 0.001)")
     parser.add_argument("--seed", type=int, help="of the draws (default: 0)")
-    parser.add_argument("--overwrite", action="store_true", help="replace a run that lies in the folder")
-    parser.add_argument(
-        "--module", action="append", default=[], help="a module of yours that defines a part of the model"
-    )
     return parser

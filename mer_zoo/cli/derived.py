@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,37 @@ from mer_zoo.training.checkpoint import read_checkpoint
 from mer_zoo.training.checkpoint_io import WholeCheckpointIO
 from mer_zoo.training.record import RECORD
 
-__all__ = ["check_options", "check_out", "metrics_row", "show", "write_derived"]
+__all__ = ["check_options", "check_out", "metrics_row", "parser_of", "show", "write_derived"]
+
+
+def parser_of(command: str, out: str, description: str, usage: str) -> argparse.ArgumentParser:
+    """A parser of the options that commands have in common which make a run of a run.
+
+    Args:
+        command: The word behind mer-zoo.
+        out: What ``--out`` is the folder of.
+        description: What the command does.
+        usage: Its line.
+
+    Example:
+        >>> parser = parser_of("refit", "folder of the new run", "Fit again.", "mer-zoo refit RUN --out FOLDER")
+        >>> parser.parse_args(["runs/a", "--out", "runs/b"]).overwrite
+        False
+    """
+    parser = argparse.ArgumentParser(
+        f"mer-zoo {command}",
+        description=description,
+        epilog="Options of the data, such as --data.path new.pkl, are taken as mer-zoo test takes them.",
+        usage=usage,
+        allow_abbrev=False,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, or a checkpoint in it")
+    parser.add_argument("--out", type=Path, required=True, help=out)
+    parser.add_argument("--overwrite", action="store_true", help="replace a run that lies in the folder")
+    parser.add_argument(
+        "--module", action="append", default=[], help="a module of yours that defines a part of the model"
+    )
+    return parser
 
 
 def check_options(command: str, others: Sequence[str]) -> None:

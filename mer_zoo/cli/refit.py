@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, get_args
 
-from mer_zoo.cli.derived import check_options, check_out, metrics_row, show, write_derived
+from mer_zoo.cli.derived import check_options, check_out, metrics_row, parser_of, show, write_derived
 from mer_zoo.cli.opening import open_run
 from mer_zoo.confounding import WorstGroup
 from mer_zoo.errors import MERError
@@ -53,24 +52,17 @@ def main(args: list[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "mer-zoo refit",
-        description="Fit the last layer of a trained model again, to validation samples whose groups of label and"
+    parser = parser_of(
+        "refit",
+        "folder of the run with the new layer",
+        "Fit the last layer of a trained model again, to validation samples whose groups of label and"
         " attribute are of equal size (DFR).",
-        epilog="Options of the data, such as --data.path new.pkl, are taken as mer-zoo test takes them.",
         usage="mer-zoo refit RUN --out FOLDER [options]",
-        allow_abbrev=False,
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, or a checkpoint in it")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run with the new layer")
     parser.add_argument(
         "--groups", help="words (default), recording, speaker, dialogue, or a CSV file with the columns id and group"
     )
     parser.add_argument("--retrains", type=int, help="balanced subsets whose fits are averaged (default: 20)")
     parser.add_argument("--penalty", choices=get_args(Penalty), help="default: l1, of a single score l2")
     parser.add_argument("--min-group", type=int, help="fewest training samples of a group (default: 10)")
-    parser.add_argument("--overwrite", action="store_true", help="replace a run that lies in the folder")
-    parser.add_argument(
-        "--module", action="append", default=[], help="a module of yours that defines a part of the model"
-    )
     return parser

@@ -62,6 +62,7 @@ from mer_zoo.model import Model, Shown, Wrapper
 from mer_zoo.options import check_choice
 from mer_zoo.scores import Scores, keep_inner
 from mer_zoo.wrappers.group_notes import FEW, group_parts
+from mer_zoo.wrappers.inner_checks import check_keeps_logits
 
 __all__ = ["DFR", "STRENGTHS"]
 
@@ -265,11 +266,7 @@ class DFR(Wrapper):
 def _check(model: DFR, retrains: int, strengths: Sequence[float]) -> None:
     check_choice("DFR", "penalty", model.penalty, get_args(Penalty))
     inner, task = model.backbone, model.task
-    if inner.replaces_logits:
-        raise MERError(
-            f"DFR computes its scores from the features, so those of {inner.name} would be lost; put DFR around the"
-            " network alone, or leave one of them out"
-        )
+    check_keeps_logits("DFR", inner, "put DFR around the network alone, or ")
     if not task.is_classification and model.penalty == "l1":
         raise MERError(
             f"penalty of DFR is l1, but {type(task).__name__} has a single output, which ridge regression fits; leave"

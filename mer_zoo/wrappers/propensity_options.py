@@ -9,7 +9,7 @@ from typing import get_args
 from mer_zoo.confounding.reader import BiasSource
 from mer_zoo.confounding.trace import WordRule
 from mer_zoo.errors import MERError
-from mer_zoo.options import check_choice, check_weights
+from mer_zoo.options import check_choice, check_sizes, check_weights
 
 __all__ = ["DEFAULTS", "check_options", "check_use"]
 
@@ -70,8 +70,7 @@ def check_use(weights: Mapping[str, float], mode: str, rule: WordRule, source: s
 
 
 def _check_numbers(max_words: int, folds: int, max_weight: float, shares: Mapping[str, float]) -> None:
-    if max_words < 1:
-        raise MERError(f"max_words of PropensityWeighting is {max_words}; give at least 1")
+    check_sizes("PropensityWeighting", {"max_words": max_words})
     if folds < 2:
         raise MERError(f"folds of PropensityWeighting is {folds}; give at least 2")
     if not math.isfinite(max_weight) or max_weight <= 1:

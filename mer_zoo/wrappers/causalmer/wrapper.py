@@ -73,6 +73,7 @@ from mer_zoo.model import Model, Shown, Wrapper, check_final_logits
 from mer_zoo.options import check_choice, check_weights
 from mer_zoo.scores import Scores, keep_inner
 from mer_zoo.wrappers.causalmer.branches import AlbertBranch, BranchKind, build_branches, reads_mask
+from mer_zoo.wrappers.inner_checks import check_classes
 from mer_zoo.wrappers.subtraction import check_subtracts_once
 
 __all__ = ["CausalMER"]
@@ -137,12 +138,7 @@ class CausalMER(Wrapper):
         balance_weight: float = 1.0,
     ) -> None:
         super().__init__(backbone)
-        if not self.task.is_classification:
-            raise MERError(
-                f"CausalMER needs classes, but {type(self.task).__name__} has a single output, whose softmax is"
-                f" constant; choose a "
-                "task with classes, such as seven"
-            )
+        check_classes("CausalMER", backbone)
         check_final_logits("CausalMER", backbone)
         check_subtracts_once(self, backbone)
         check_choice("CausalMER", "fusion", fusion, get_args(Fusion))

@@ -65,9 +65,10 @@ from mer_zoo.functional.deconfounding import ALPHAS
 from mer_zoo.functional.language_bias import debias
 from mer_zoo.functional.precision import widen
 from mer_zoo.model import Model, Shown, Wrapper, check_final_logits
-from mer_zoo.options import check_choice, check_weights
+from mer_zoo.options import check_choice, check_sizes, check_weights
 from mer_zoo.scores import Scores, keep_inner
 from mer_zoo.wrappers.clue.text_branch import TextBranch
+from mer_zoo.wrappers.inner_checks import check_classes
 from mer_zoo.wrappers.subtraction import check_subtracts_once
 
 __all__ = ["CLUE"]
@@ -133,9 +134,7 @@ class CLUE(Wrapper):
         weights = {"main_weight": main_weight, "text_weight": text_weight, "divergence_weight": divergence_weight}
         check_weights("CLUE", weights)
         check_strength("CLUE", "alpha", alpha_selection, alpha)
-        for name, width in {"lstm_dim": lstm_dim, "dim": dim}.items():
-            if width < 1:
-                raise MERError(f"{name} of CLUE is {width}; give at least 1")
+        check_sizes("CLUE", {"lstm_dim": lstm_dim, "dim": dim})
         self.fusion: TextFusion = fusion
         self.main_weight, self.text_weight, self.divergence_weight = main_weight, text_weight, divergence_weight
         self.text_branch = TextBranch(self.input_dims["text"], self.task.num_outputs, lstm_dim, dim)
@@ -229,12 +228,7 @@ class CLUE(Wrapper):
 
 
 def _check_inner(backbone: Model) -> None:
-    if not backbone.task.is_classification:
-        raise MERError(
-            f"CLUE needs classes, but {type(backbone.task).__name__} has a single output, whose softmax is constant;"
-            f" choose a task "
-            "with classes, such as seven"
-        )
+    check_classes("CLUE", backbone)
     check_final_logits("CLUE", backbone)
     if "text" not in backbone.spec.modalities:
         raise MERError(

@@ -11,6 +11,7 @@ from mer_zoo.errors import MERError
 from mer_zoo.model import Model
 from mer_zoo.options import check_choice
 from mer_zoo.wrappers.cumdf.attribution import CounterfactualHead, Effect, Projection
+from mer_zoo.wrappers.inner_checks import check_keeps_logits
 
 __all__ = ["Role", "TeacherLabels", "check_inner", "check_numbers", "check_words", "only_step"]
 
@@ -32,12 +33,8 @@ def check_inner(inner: Model) -> None:
         MERError: Naming both sides.
     """
     name = inner.name
-    if inner.replaces_logits:
-        raise MERError(
-            f"CUMDF computes its scores from hidden sequences and features, so those of {name} would be lost; put CUMDF"
-            f" inside,"
-            " as in CausalMER(CUMDF(...)), or leave one of them out"
-        )
+    remedy = "put CUMDF inside, as in CausalMER(CUMDF(...)), or "
+    check_keeps_logits("CUMDF", inner, remedy, "hidden sequences and features")
     maker = view_maker(inner)
     if maker is not None:
         raise MERError(

@@ -56,8 +56,9 @@ from mer_zoo.functional.draws import global_seed
 from mer_zoo.functional.gear import BiasCriterion, WeightRule, bias_loss, sample_weight, swap_order
 from mer_zoo.functional.precision import widen
 from mer_zoo.model import Model, Shown, Wrapper
-from mer_zoo.options import check_choice, check_weights
+from mer_zoo.options import check_choice, check_sizes, check_weights
 from mer_zoo.wrappers.gear.content_bias import BiasBranch, ContentBias, Reading, swap_halves
+from mer_zoo.wrappers.inner_checks import check_keeps_logits
 
 __all__ = ["GEAR"]
 
@@ -119,7 +120,7 @@ class GEAR(Wrapper):
         seed: int | None = None,
     ) -> None:
         super().__init__(backbone)
-        _check_inner(backbone)
+        check_keeps_logits("GEAR", backbone, "put GEAR inside, as in CausalMER(GEAR(...)), or ")
         check_choice("GEAR", "criterion", criterion, get_args(BiasCriterion))
         check_choice("GEAR", "weight", weight, get_args(WeightRule))
         check_weights("GEAR", {"lambda_dis": lambda_dis, "lambda_swap": lambda_swap})
@@ -267,19 +268,8 @@ class GEAR(Wrapper):
         self.weights.copy_(state[3:] if len(state) > 3 else torch.zeros(2))
 
 
-def _check_inner(backbone: Model) -> None:
-    if backbone.replaces_logits:
-        raise MERError(
-            f"GEAR computes its scores from the features, so those of {backbone.name} would be lost; put GEAR inside,"
-            f" as in"
-            " CausalMER(GEAR(...)), or leave one of them out"
-        )
-
-
 def _check_numbers(widths: Mapping[str, int], swap_epochs: int, q: float) -> None:
-    for name, width in widths.items():
-        if width < 1:
-            raise MERError(f"{name} of GEAR is {width}; give at least 1")
+    check_sizes("GEAR", widths)
     if swap_epochs < 0:
         raise MERError(f"swap_epochs of GEAR is {swap_epochs}; give at least 0")
     if not math.isfinite(q) or q <= 0:

@@ -79,9 +79,10 @@ from mer_zoo.layers.sequence import masked_mean
 from mer_zoo.model import Model, Shown, Wrapper
 from mer_zoo.scores import Scores
 from mer_zoo.training.modes import evaluating
+from mer_zoo.wrappers.inner_checks import check_classes, check_keeps_logits
 from mer_zoo.wrappers.maci.backdoor import BackdoorHeads, PlainHead
 from mer_zoo.wrappers.maci.language_bias import LanguageBias, listed_ids, words_of
-from mer_zoo.wrappers.maci.options import NO_LABELS, NOTHING, SHOWN, Counterfactual, check_inner, check_options
+from mer_zoo.wrappers.maci.options import NO_LABELS, NOTHING, SHOWN, Counterfactual, check_options
 
 __all__ = ["MACI"]
 
@@ -146,7 +147,8 @@ class MACI(Wrapper):
         words: str | None = None,
     ) -> None:
         super().__init__(backbone)
-        check_inner(backbone)
+        check_classes("MACI", backbone)
+        check_keeps_logits("MACI", backbone, "put MACI inside, as in CausalMER(MACI(...)), or ")
         dim = 32 if dim is None else dim
         check_options(num_words, threshold, variant, tau_selection, tau, counterfactual, dim)
         if not labels and language is False:

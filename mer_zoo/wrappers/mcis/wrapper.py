@@ -68,7 +68,7 @@ from mer_zoo.confounding.reader import GroupOption
 from mer_zoo.errors import MERError
 from mer_zoo.functional.precision import widen
 from mer_zoo.model import Model, Shown, Wrapper
-from mer_zoo.options import check_choice
+from mer_zoo.options import check_choice, check_sizes
 from mer_zoo.scores import Scores, keep_inner
 from mer_zoo.wrappers.mcis.attribute import NO_FILE, GroupAnswers
 from mer_zoo.wrappers.mcis.inputs import RULES, ContextWords, MeanInputs
@@ -147,8 +147,7 @@ class MCIS(Wrapper):
         check_subtracts_once(self, backbone)
         check_answers_alike(self, backbone)
         check_choice("MCIS", "label_input", label_input, get_args(LabelInput))
-        if num_words < 1:
-            raise MERError(f"num_words of MCIS is {num_words}; give at least 1")
+        check_sizes("MCIS", {"num_words": num_words})
         self.label_input: LabelInput = label_input
         self.means = MeanInputs(self.spec)
         self.context = ContextWords(self.spec, content, num_words, len(self.task.problems))

@@ -1,4 +1,4 @@
-"""What MulDeF's options may be, and what it can wrap."""
+"""What MulDeF's options may be."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from typing import Literal, get_args
 
 from mer_zoo.batch import MODALITIES
-from mer_zoo.errors import MERError
 from mer_zoo.functional import counterfactual
 from mer_zoo.functional.variants import Variant
-from mer_zoo.model import Model, Shown
-from mer_zoo.options import check_choice, check_weights
+from mer_zoo.model import Shown
+from mer_zoo.options import check_choice, check_sizes, check_weights
 from mer_zoo.wrappers.kept_words import BiasRule
 
-__all__ = ["FIXED", "MOST_WORDS", "SHOWN", "WHOLE_TEXTS", "Fusion", "check_inner", "check_options"]
+__all__ = ["FIXED", "MOST_WORDS", "SHOWN", "WHOLE_TEXTS", "Fusion", "check_options"]
 
 Fusion = Literal["sum", "harmonic", "rubi", "fc"]
 
@@ -52,24 +51,4 @@ def check_options(
     check_choice("MulDeF", "words", words, get_args(BiasRule))
     check_choice("MulDeF", "variant", variant, get_args(Variant))
     check_weights("MulDeF", weights)
-    for name, size in sizes.items():
-        if size < 1:
-            raise MERError(f"{name} of MulDeF is {size}; give at least 1")
-
-
-def check_inner(backbone: Model) -> None:
-    """Refuse a model that has no classes, or whose scores are not made of its features.
-
-    Raises:
-        MERError: Naming it.
-    """
-    if not backbone.task.is_classification:
-        raise MERError(
-            f"MulDeF needs classes, but {type(backbone.task).__name__} has a single output, whose softmax is constant;"
-            " choose a task with classes, such as seven"
-        )
-    if backbone.replaces_logits:
-        raise MERError(
-            f"MulDeF computes its scores from the features, so those of {backbone.name} would be lost; leave one of"
-            " them out"
-        )
+    check_sizes("MulDeF", sizes)

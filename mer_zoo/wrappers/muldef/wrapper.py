@@ -68,10 +68,11 @@ from mer_zoo.layers.sequence import masked_mean
 from mer_zoo.model import Backbone, Model, Shown, Wrapper
 from mer_zoo.scores import Scores
 from mer_zoo.training.modes import evaluating
+from mer_zoo.wrappers.inner_checks import check_classes, check_keeps_logits
 from mer_zoo.wrappers.kept_words import BiasRule, KeptWords, TrainTokens, biased_words
 from mer_zoo.wrappers.muldef.branch import LastStateBranch
 from mer_zoo.wrappers.muldef.mediator import FrontDoorHead
-from mer_zoo.wrappers.muldef.options import FIXED, MOST_WORDS, SHOWN, WHOLE_TEXTS, Fusion, check_inner, check_options
+from mer_zoo.wrappers.muldef.options import FIXED, MOST_WORDS, SHOWN, WHOLE_TEXTS, Fusion, check_options
 
 __all__ = ["MulDeF"]
 
@@ -140,7 +141,8 @@ class MulDeF(Wrapper):
         alpha: float = 0.0,
     ) -> None:
         super().__init__(backbone)
-        check_inner(backbone)
+        check_classes("MulDeF", backbone)
+        check_keeps_logits("MulDeF", backbone)
         sizes = {"heads": heads, "dim": dim, "gru_dim": gru_dim, "num_words": num_words, "min_count": min_count}
         weights = {"base_weight": base_weight, "branch_weight": branch_weight, "divergence_weight": divergence_weight}
         check_options(fusion, words, variant, sizes, {**weights, "threshold": threshold})
@@ -155,8 +157,7 @@ class MulDeF(Wrapper):
         self.constant = nn.Parameter(torch.tensor(float(init_constant)), requires_grad=fusion != "fc")
         self.kept_words = KeptWords("MulDeF", self.spec, problems * (num_words if words == "maci" else MOST_WORDS))
         self.strength = PlainStrength("MulDeF", "alpha", self.task.shape[:-1], alpha_selection, alpha, ALPHAS)
-        self.mark = self.strength.mark
-        self.weighs_validation = alpha_selection == "propensity"
+        self.mark, self.weighs_validation = self.strength.mark, alpha_selection == "propensity"
         self.register_buffer("prepared", torch.tensor(False))
         self._is_prepared = self._masks_text = False
         backbone.drop_head()
