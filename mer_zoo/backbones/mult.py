@@ -13,7 +13,7 @@ Input and shapes (B batch, n modalities in use, T_m steps and D_m features of mo
 Where the paper is in the code:
     temporal convolutions, positions     MulT._embed, layers/positions.py           (Section 3.2)
     crossmodal attention                 layers/attention.py, attend                (Section 3.1)
-    crossmodal and memory encoders       MulT.crossmodal, MulT.memory, layers/transformer.py  (Section 3.2)
+    crossmodal and memory encoders       MulT.crossmodal, MulT.memory, layers/transformer.py, together.py  (Section 3.2)
 
 Differences from the authors' code, and why; ``variant="released"`` or single options bring its behaviour back:
     * causal: the released code hides the future, key j > i + |Tk - Tq|; the paper does not, nor do we;
@@ -56,6 +56,7 @@ from mer_zoo.layers.mlp import ResidualBlock
 from mer_zoo.layers.positions import PositionRule, embed_positions
 from mer_zoo.layers.sequence import last_step, zero_padding
 from mer_zoo.layers.text_encoder import TextEncoderSpec
+from mer_zoo.layers.together import Encoding, encode_all, read_all
 from mer_zoo.layers.transformer import TransformerEncoder
 from mer_zoo.model import Backbone
 from mer_zoo.options import check_choice
@@ -175,9 +176,7 @@ class MulT(Backbone):
         sequences, masks = {}, {}
         for name, modality in given.items():
             sequences[name], masks[name] = self._embed(name, modality)
-        remembered = {name: self._remember(name, sequences, masks) for name in self.targets}
-        hidden = {name: states for name, (states, _) in remembered.items()}
-        r = torch.cat([read for _, read in remembered.values()], 1)
+        hidden, r = self._remember(sequences, masks)
         z = self.joint(r)
         return Output(self.classify(z), z, hidden)
 
@@ -195,27 +194,34 @@ class MulT(Backbone):
         return embed_positions(x, mask, self.positions), mask
 
     def _remember(
-        self, name: str, sequences: dict[str, Tensor], masks: dict[str, Tensor | None]
-    ) -> tuple[Tensor, Tensor]:
-        """What the sources say to each step of a target, passed through its memory, and the step of it that is read."""
+        self, sequences: dict[str, Tensor], masks: dict[str, Tensor | None]
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """What the sources say to each step of the targets, passed through memories, and the steps that are read."""
         seen = masks if self.mask_padding else dict.fromkeys(masks)
-        found = [
-            self.crossmodal[f"{name}_from_{source}"](sequences[name], sequences[source], seen[name], seen[source])
-            for source in self.sources[name]
-        ]
-        mask = masks[name]
-        x = embed_positions(torch.cat(found, 2), mask, self.positions) if found else sequences[name]
-        memory = self.memory[name]
-        assert isinstance(memory, TransformerEncoder)
-        if mask is None or self.pool == "last_position":
-            step = torch.full((len(x),), x.shape[1] - 1, device=x.device)
-        else:
-            step = last_step(mask)
-        hidden, r = memory.read(x, step, seen[name])
-        if mask is not None and self.pool == "last_valid":
-            r = torch.where(mask.any(1, keepdim=True), r, 0.0)
-        padding = seen[name]
-        return hidden if padding is None else zero_padding(hidden, padding), r
+        pairs = [(name, source) for name in self.targets for source in self.sources[name]]
+        crossed = encode_all([self._cross(a, b, sequences, seen) for a, b in pairs])
+        memories, steps = [], []
+        for name in self.targets:
+            mask, memory = masks[name], self.memory[name]
+            assert isinstance(memory, TransformerEncoder)
+            found = [y for (target, _), y in zip(pairs, crossed, strict=True) if target == name]
+            x = embed_positions(torch.cat(found, 2), mask, self.positions) if found else sequences[name]
+            last = torch.full((len(x),), x.shape[1] - 1, device=x.device)
+            steps.append(last if mask is None or self.pool == "last_position" else last_step(mask))
+            memories.append(Encoding(memory, x, mask=seen[name]))
+        hidden, read = {}, []
+        for name, (states, r) in zip(self.targets, read_all(memories, steps), strict=True):
+            mask, padding = masks[name], seen[name]
+            if mask is not None and self.pool == "last_valid":
+                r = torch.where(mask.any(1, keepdim=True), r, 0.0)
+            hidden[name] = states if padding is None else zero_padding(states, padding)
+            read.append(r)
+        return hidden, torch.cat(read, 1)
+
+    def _cross(self, target: str, source: str, x: dict[str, Tensor], seen: dict[str, Tensor | None]) -> Encoding:
+        encoder = self.crossmodal[f"{target}_from_{source}"]
+        assert isinstance(encoder, TransformerEncoder)
+        return Encoding(encoder, x[target], x[source], seen[target], seen[source])
 
     def _projects(self, name: str, dim: int) -> bool:
         return self.always_project or self.input_dims[name] != dim

@@ -11,6 +11,7 @@ from typing_extensions import override
 from mer_zoo.layers.dropouts import Dropouts
 from mer_zoo.layers.mlp import ResidualBlock
 from mer_zoo.layers.positions import PositionRule, embed_positions
+from mer_zoo.layers.together import Encoding, encode_all, read_all
 from mer_zoo.layers.transformer import TransformerEncoder
 
 __all__ = ["CrossmodalBody"]
@@ -73,14 +74,22 @@ class CrossmodalBody(nn.Module):
     def forward(self, x: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The joint representation (B, n (n - 1) d) and what each memory says (B, T_m, (n - 1) d), from (B, T_m, d)."""
         embedded = {name: embed_positions(sequence, None, self.positions) for name, sequence in x.items()}
-        hidden, read = {}, []
-        for name, sources in self.sources.items():
-            found = [self.crossmodal[f"{name}_from_{other}"](embedded[name], embedded[other]) for other in sources]
+        pairs = [(name, other) for name, sources in self.sources.items() for other in sources]
+        crossed = encode_all(
+            [Encoding(self._encoder(self.crossmodal, f"{a}_from_{b}"), embedded[a], embedded[b]) for a, b in pairs]
+        )
+        memories, steps = [], []
+        for name in self.sources:
+            found = [y for (target, _), y in zip(pairs, crossed, strict=True) if target == name]
             joined = embed_positions(torch.cat(found, 2), None, self.positions)
-            memory = self.memory[name]
-            assert isinstance(memory, TransformerEncoder)
-            last = torch.full((len(joined),), joined.shape[1] - 1, device=joined.device)
-            hidden[name], step = memory.read(joined, last)
-            read.append(step)
+            memories.append(Encoding(self._encoder(self.memory, name), joined))
+            steps.append(torch.full((len(joined),), joined.shape[1] - 1, device=joined.device))
+        states, read = zip(*read_all(memories, steps), strict=True)
+        hidden = dict(zip(self.sources, states, strict=True))
         joint: Tensor = self.joint(torch.cat(read, 1))
         return joint, hidden
+
+    def _encoder(self, among: nn.ModuleDict, name: str) -> TransformerEncoder:
+        encoder = among[name]
+        assert isinstance(encoder, TransformerEncoder)
+        return encoder
