@@ -27,9 +27,9 @@ def tiled_attention(
 ) -> Tensor:
     """Softmax attention with dropout of the weights, as :func:`mer_zoo.layers.attention.attend` defines it.
 
-    The backward pass computes the weights of a tile again, and draws the same masks again. With ``ahead``, keys that no
-    query of a tile sees are not even multiplied. It cannot be differentiated a second time. A query that sees no key
-    gets zeros.
+    The backward pass computes the weights of a tile again, and draws the same masks again. Keys that no query
+    of a tile sees, by ``ahead`` or as padding, are not even multiplied. It cannot be differentiated a second time. A
+    query that sees no key gets zeros.
 
     Args:
         q: (B, heads, Tq, d) queries.
@@ -66,13 +66,17 @@ class _Tiled(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, ahead: int | None, p: float) -> Tensor:
         dim, width = q.shape[3], v.shape[3]
         by_key = bias is not None and bias.shape[1] == bias.shape[2] == 1
+        seen = order = None
+        if bias is not None and by_key:
+            order, seen = _real_first(bias[:, 0, 0])
+            k, v, bias = _take(k, order), _take(v, order), _take(bias.transpose(2, 3), order).transpose(2, 3)
         q2, k2 = _channels(q, dim**-0.5 / math.log(2), by_key), _channels(k, 1.0, by_key)
         v1 = _channels(v, 1.0, True)
         safe = _are_safe(q2[:, :dim], k2[:, :dim])
         if bias is not None and by_key:
             k2.view(*k.shape[:2], dim + 1, -1)[:, :, dim] = bias[:, 0] / math.log(2)
             bias = None
-        tiles = _Tiles(q.shape, k.shape[2], bias, ahead, p > 0)
+        tiles = _Tiles(q.shape, k.shape[2], bias, ahead, p > 0, seen)
         masks = MaskStream(p, tiles.largest) if p > 0 else None
         sums = q2.new_empty(len(q2), width + 1, q.shape[2])
         maxima = None if safe else torch.empty_like(sums[:, :1])
@@ -93,7 +97,7 @@ class _Tiled(torch.autograd.Function):
         total = sums[:, width:]
         mixed = sums[:, :width] * torch.where(total == 0, 0.0, (1.0 if masks is None else masks.factor) / total)
         whole = total.log2() if maxima is None else total.log2().add_(maxima)
-        ctx.save_for_backward(q2, k2, v1, mixed, torch.where(total == 0, torch.inf, whole))
+        ctx.save_for_backward(q2, k2, v1, mixed, torch.where(total == 0, torch.inf, whole), order)
         ctx.tiles, ctx.masks, ctx.dim = tiles, masks, dim
         return _steps(mixed, q.shape[1])
 
@@ -101,7 +105,7 @@ class _Tiled(torch.autograd.Function):
     @once_differentiable
     @override
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        q2, k2, v1, mixed, whole = ctx.saved_tensors
+        q2, k2, v1, mixed, whole, order = ctx.saved_tensors
         tiles, masks, dim = ctx.tiles, ctx.masks, ctx.dim
         width = v1.shape[1] - 1
         # Less the logarithm of their sum, scores give weights that sum to one.
@@ -129,8 +133,9 @@ class _Tiled(torch.autograd.Function):
                 slope.sub_(weights.mul_(shift[part, rows, None]))
             dq[part, :, rows] = torch.bmm(k2[part, :dim, keys], slope.transpose(1, 2))
             dk[part, :, keys] += torch.bmm(q2[part, :dim, rows], slope)
-        slopes = dq.mul_(dim**-0.5), dk.mul_(math.log(2)), dv
-        return *(_steps(x, tiles.heads) for x in slopes), None, None, None
+        dq, dk, dv = (_steps(x, tiles.heads) for x in (dq.mul_(dim**-0.5), dk.mul_(math.log(2)), dv))
+        back = None if order is None else order.argsort(1)
+        return dq, _take(dk, back), _take(dv, back), None, None, None
 
 
 class _Tiles:
@@ -142,12 +147,20 @@ class _Tiles:
         bias: Additive mask (B, heads or 1, Tq, Tk), None without.
         ahead: See :func:`tiled_attention`.
         masked: Whether masks of dropout need room, too.
+        seen: Keys of each sample behind which all are hidden; None if that is not known.
     """
 
     def __init__(
-        self, shape: tuple[int, ...], width: int, bias: Tensor | None, ahead: int | None, masked: bool
+        self,
+        shape: tuple[int, ...],
+        width: int,
+        bias: Tensor | None,
+        ahead: int | None,
+        masked: bool,
+        seen: list[int] | None,
     ) -> None:
         samples, self.heads, self.steps, _ = shape
+        self.seen = [width] * samples if seen is None else seen
         self.width, self.bias, self.ahead = width, bias, ahead
         # Masks are drawn tile by tile and must not depend on how many threads there are.
         limit = TILE // 2 if masked else TILE * torch.get_num_threads()
@@ -171,9 +184,10 @@ class _Tiles:
         for start in self.starts:
             for first in range(start, start + self.count, self.depth):
                 part = slice(first, min(first + self.depth, start + self.count))
+                widest = max(self.seen[part.start // self.heads : (part.stop - 1) // self.heads + 1])
                 for top in range(0, self.steps, self.height):
                     stop = min(top + self.height, self.steps)
-                    seen = self.width if self.ahead is None else min(stop + self.ahead, self.width)
+                    seen = widest if self.ahead is None else min(stop + self.ahead, widest)
                     yield part, slice(top, stop), slice(0, seen)
 
     def scores(self, q: Tensor, k: Tensor, part: slice, rows: slice, keys: slice) -> Tensor:
@@ -188,6 +202,24 @@ class _Tiles:
             heads = slice(None) if self.bias.shape[1] == 1 else slice(head, head + part.stop - part.start)
             scores += self.bias[sample, heads, rows] / math.log(2)
         return scores
+
+
+def _real_first(bias: Tensor) -> tuple[Tensor | None, list[int] | None]:
+    """An order (B, Tk) of each sample's keys, hidden ones last, and how many are not; None where few are hidden."""
+    real = bias > -torch.inf
+    counts = real.sum(1)
+    if counts.sum() > 0.9 * real.numel():
+        return None, None
+    # Of a sample without any, one key is computed and hidden.
+    return real.to(torch.int8).argsort(dim=1, descending=True, stable=True), counts.clamp(min=1).tolist()
+
+
+def _take(x: Tensor, order: Tensor | None) -> Tensor:
+    """The steps (B, heads, T, d) in an order (B, T) of each sample; None leaves them."""
+    if order is None:
+        return x
+    samples = torch.arange(len(x))[:, None]
+    return x.transpose(1, 2)[samples, order].transpose(1, 2)
 
 
 def _channels(x: Tensor, scale: float, one_more: bool) -> Tensor:

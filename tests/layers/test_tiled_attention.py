@@ -8,7 +8,7 @@ from mer_zoo.layers import attention, tiled_attention
 from mer_zoo.layers.attention import Visibility, attend, untiled, visibility
 from mer_zoo.layers.tiled_attention import tiled_attention as tiles
 
-KINDS = ["none", "causal", "ahead", "padding", "both", "shared"]
+KINDS = ["none", "causal", "ahead", "padding", "gaps", "both", "shared"]
 
 
 def inputs(tq: int, tk: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
@@ -21,6 +21,8 @@ def case(kind: str) -> tuple[tuple[Tensor, Tensor, Tensor], Visibility]:
     q, k, v = inputs(23 if kind == "causal" else 9, 9 if kind == "none" else 23)
     lengths = torch.tensor([[k.shape[2]], [k.shape[2] // 2], [0]])
     masks: dict[str, Any] = {"key_mask": torch.arange(k.shape[2]) < lengths} if kind in {"padding", "both"} else {}
+    if kind == "gaps":
+        masks = {"key_mask": torch.rand(3, k.shape[2]) < 0.4}
     seen = visibility(q[:, 0], k[:, 0], kind in {"causal", "ahead", "both", "shared"}, **masks)
     return (q, k, v), seen._replace(ahead=None) if kind == "shared" else seen
 
@@ -91,6 +93,22 @@ def test_a_query_that_sees_nothing_gets_zeros(size: float) -> None:
     for gradient in torch.autograd.grad(mixed.square().sum(), (q, k, v)):
         assert gradient.isfinite().all()
         assert not gradient[1].any()
+
+
+def test_hidden_keys_are_not_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
+    widths = []
+    multiply = torch.bmm
+
+    def watched(a: Tensor, b: Tensor) -> Tensor:
+        widths.append(b.shape[2])
+        return multiply(a, b)
+
+    monkeypatch.setattr(torch, "bmm", watched)
+    q, k, v = (x.detach() for x in inputs(40, 40, torch.float32))
+    monkeypatch.setattr(tiled_attention, "TILE", 40 * 40)
+    real = torch.rand(3, 40) < torch.tensor([[0.5], [0.2], [0.0]])
+    tiles(q, k, v, torch.zeros(3, 1, 1, 40).masked_fill_(~real[:, None, None], -torch.inf))
+    assert widths[::2] == [size for size in real.sum(1).clamp(min=1).tolist() for _ in range(2)]
 
 
 @pytest.mark.parametrize(("length", "tiled"), [(512, True), (100, False)])
