@@ -1,6 +1,7 @@
 """What the Trainer costs beside a bare loop over the same network, batches and optimiser.
 
     python -m benchmarks.speed.overhead unaligned_50.pkl --csv results/speed_cpu.csv
+    python -m benchmarks.speed.overhead unaligned_50.pkl --only LFLSTM --rounds 2
 
 A file of CMU-MOSI (MMSA's ``unaligned_50.pkl``), batches of 32. Seconds of processor in one thread. Both loops read the
 same loader, cut padding, and train by Adam; the Trainer also watches and logs losses. An epoch of each in turn, the
@@ -23,12 +24,13 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 
 import mer_zoo.backbones
+from benchmarks.speed.rows import add_rows
 from mer_zoo.data import MOSI
 from mer_zoo.model import Model
 from mer_zoo.module import MERModule
 from mer_zoo.reports.layout import figures_of
-from mer_zoo.reports.measured import write_measured
 from mer_zoo.reports.tables import Table
+from mer_zoo.training.param_groups import build_optimizer
 
 MODULE, TITLE, FILE = "benchmarks.speed.overhead", "the Trainer beside a bare loop", "unaligned_50.pkl"
 NETWORKS = ("LFLSTM", "LFDNN", "LMF")
@@ -60,7 +62,7 @@ def measure(name: str, path: Path, epochs: int, rounds: int) -> tuple[float, flo
     data = MOSI(str(path), batch_size=32)
     data.setup("fit")
     model: Model = getattr(mer_zoo.backbones, name)(data.spec, data.task)
-    optimizer = torch.optim.Adam(model.parameters())
+    optimizer = build_optimizer(torch.optim.Adam, model.named_parameters(), {})
     count, ratios, bare = len(data.train_dataloader()), [], []
 
     def trained(length: int) -> float:
@@ -78,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path)
+    parser.add_argument("--only", action="append", choices=NETWORKS, help="only this one; may be repeated")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--csv", type=Path, help="a file of results/ that the figures go to")
@@ -92,16 +95,15 @@ def main(args: Sequence[str] | None = None) -> None:
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     rows = []
-    for name in NETWORKS:
+    for name in options.only or NETWORKS:
         ratio, step = measure(name, options.path, options.epochs, options.rounds)
         rows.append([name, f"{ratio:.3f}", f"{step:.1f}"])
         sys.stdout.write(f"{rows[-1]}\n")
     header = ["network", "times a bare loop", "milliseconds of processor a step, bare"]
     table = Table("an epoch, batches of 32", header, rows)
     sys.stdout.write(f"{table.markdown()}\n")
-    if options.csv is not None:
-        about = {"device": "CPU, one thread", "commit": options.commit, "command": f"python -m {MODULE} {FILE}"}
-        write_measured(options.csv, figures_of(table, TITLE, **about))
+    about = {"device": "CPU, one thread", "commit": options.commit, "command": f"python -m {MODULE} {FILE}"}
+    add_rows(options.csv, figures_of(table, TITLE, **about))
 
 
 if __name__ == "__main__":
