@@ -49,7 +49,8 @@ def tiled_attention(
     """
     if bias is not None:
         bias = bias.expand(len(q), -1 if bias.dim() == 4 else 1, -1, k.shape[2])
-    result: Tensor = _Tiled.apply(q, k, v, bias, ahead, p)
+    with torch.autocast("cpu", enabled=False):  # scores are too coarse in half precision
+        result: Tensor = _Tiled.apply(q, k, v, bias, ahead, p)
     return result
 
 
@@ -105,37 +106,43 @@ class _Tiled(torch.autograd.Function):
     @once_differentiable
     @override
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        q2, k2, v1, mixed, whole, order = ctx.saved_tensors
-        tiles, masks, dim = ctx.tiles, ctx.masks, ctx.dim
-        width = v1.shape[1] - 1
-        # Less the logarithm of their sum, scores give weights that sum to one.
-        with_sum = torch.cat([q2, -whole], 1)
-        with_one = torch.cat([k2, torch.ones_like(k2[:, :1])], 1)
-        upper = _channels(gradient, 1.0, True)
-        # The softmax needs the sum over the keys of weight times gradient, which is this, dropout or not.
-        shift = (upper[:, :width] * mixed).sum(1)
-        if masks is None:
-            upper[:, width] = -shift
+        with torch.autocast("cpu", enabled=False):
+            return *_slopes(ctx, gradient), None, None, None
+
+
+def _slopes(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of queries, keys and values."""
+    q2, k2, v1, mixed, whole, order = ctx.saved_tensors
+    tiles, masks, dim = ctx.tiles, ctx.masks, ctx.dim
+    width = v1.shape[1] - 1
+    # Less the logarithm of their sum, scores give weights that sum to one.
+    with_sum = torch.cat([q2, -whole], 1)
+    with_one = torch.cat([k2, torch.ones_like(k2[:, :1])], 1)
+    upper = _channels(gradient, 1.0, True)
+    # The softmax needs the sum over the keys of weight times gradient, which is this, dropout or not.
+    shift = (upper[:, :width] * mixed).sum(1)
+    if masks is None:
+        upper[:, width] = -shift
+    else:
+        upper[:, :width] *= masks.factor
+    draw = None if masks is None else masks.play()
+    dq, dk, dv = (torch.zeros_like(x) for x in (q2[:, :dim], k2[:, :dim], v1[:, :width]))
+    for part, rows, keys in tiles:
+        weights = tiles.scores(with_sum, with_one, part, rows, keys).exp2_()
+        above = upper[part, :, rows]
+        if draw is None:
+            dv[part, :, keys] += torch.bmm(above[:, :width], weights)
+            slope = torch.bmm(above.transpose(1, 2), v1[part, :, keys]).mul_(weights)
         else:
-            upper[:, :width] *= masks.factor
-        draw = None if masks is None else masks.play()
-        dq, dk, dv = (torch.zeros_like(x) for x in (q2[:, :dim], k2[:, :dim], v1[:, :width]))
-        for part, rows, keys in tiles:
-            weights = tiles.scores(with_sum, with_one, part, rows, keys).exp2_()
-            above = upper[part, :, rows]
-            if draw is None:
-                dv[part, :, keys] += torch.bmm(above[:, :width], weights)
-                slope = torch.bmm(above.transpose(1, 2), v1[part, :, keys]).mul_(weights)
-            else:
-                kept = draw(torch.empty_like(weights)).mul_(weights)
-                dv[part, :, keys] += torch.bmm(above[:, :width], kept)
-                slope = torch.bmm(above[:, :width].transpose(1, 2), v1[part, :width, keys]).mul_(kept)
-                slope.sub_(weights.mul_(shift[part, rows, None]))
-            dq[part, :, rows] = torch.bmm(k2[part, :dim, keys], slope.transpose(1, 2))
-            dk[part, :, keys] += torch.bmm(q2[part, :dim, rows], slope)
-        dq, dk, dv = (_steps(x, tiles.heads) for x in (dq.mul_(dim**-0.5), dk.mul_(math.log(2)), dv))
-        back = None if order is None else order.argsort(1)
-        return dq, _take(dk, back), _take(dv, back), None, None, None
+            kept = draw(torch.empty_like(weights)).mul_(weights)
+            dv[part, :, keys] += torch.bmm(above[:, :width], kept)
+            slope = torch.bmm(above[:, :width].transpose(1, 2), v1[part, :width, keys]).mul_(kept)
+            slope.sub_(weights.mul_(shift[part, rows, None]))
+        dq[part, :, rows] = torch.bmm(k2[part, :dim, keys], slope.transpose(1, 2))
+        dk[part, :, keys] += torch.bmm(q2[part, :dim, rows], slope)
+    dq, dk, dv = (_steps(x, tiles.heads) for x in (dq.mul_(dim**-0.5), dk.mul_(math.log(2)), dv))
+    back = None if order is None else order.argsort(1)
+    return dq, _take(dk, back), _take(dv, back)
 
 
 class _Tiles:

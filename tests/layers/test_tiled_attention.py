@@ -142,3 +142,15 @@ def test_wrong_numbers_are_not_hidden() -> None:
     q, k, v = (x.detach() for x in inputs(6, 5, torch.float32))
     q[0, 0, 2, 1] = torch.nan
     assert tiles(q, k, v)[0, 0, 2].isnan().all()
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3])
+def test_autocast_leaves_single_precision_alone(p: float) -> None:
+    given = inputs(9, 7, torch.float32)
+    results = []
+    for enabled in (False, True):
+        torch.manual_seed(1)
+        with torch.autocast("cpu", enabled=enabled):
+            mixed = tiles(*given, p=p)
+            results.append([mixed, *torch.autograd.grad(mixed.square().sum(), given)])
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(*results, strict=True))
