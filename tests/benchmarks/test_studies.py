@@ -9,12 +9,13 @@ from types import ModuleType
 import pytest
 import torch
 
-from benchmarks.studies import cider, cumdf, mosi, zoo_mosi
+from benchmarks.studies import cider, cumdf, mosi, which_video, zoo_mosi
 from benchmarks.studies.frame import Job, Results, Study, read_records, simple_jobs
 from benchmarks.studies.table import Answers, Column, cell, difference, resampled_mean
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic.generate import SyntheticConfig
 from mer_zoo.errors import MERError
+from mer_zoo.reports.measured import read_measured
 
 TINY = SyntheticConfig(train=64, valid=32, test=24)
 pytestmark = [
@@ -94,6 +95,20 @@ def test_a_network_of_dialogues_gets_whole_ones(tmp_path: Path, corpus_files: di
     given = ["--backbones", "GCNet", "--wrappers", "plain", "--epochs", "1", "--seeds", "0"]
     run(zoo_mosi, "run", corpus_files["mmsa_unaligned"], "--out", tmp_path, *given)
     assert (tmp_path / "GCNet+plain" / "seed0.json").is_file()
+
+
+def test_the_share_between_videos_is_measured(tmp_path: Path, corpus_files: dict[str, Path]) -> None:
+    given = ["--epochs", "1", "--seeds", "0,1", "--out", tmp_path / "runs"]
+    run(which_video, "run", corpus_files["mmsa_unaligned"], *given)
+    run(which_video, "table", tmp_path / "runs", "--csv", tmp_path / "mosi_cpu.csv")
+    found = read_measured(tmp_path / "mosi_cpu.csv")
+    assert {(figure.model, figure.condition) for figure in found} == {
+        (way, split) for way in which_video.WAYS for split in ("training", "validation")
+    }
+    labels = {
+        figure.value for figure in found if figure.metric == "share of the labels'" and "train" in figure.condition
+    }
+    assert len(labels) == 1  # they are the same clips whatever reads them
 
 
 def test_jobs_are_done_once_and_what_fails_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
