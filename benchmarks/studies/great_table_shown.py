@@ -90,12 +90,15 @@ def worst_cell(answers: Answers, base: Answers | None, column: Column) -> str:
     return f"{text} ({interval((found.difference, found.low, found.high))})"
 
 
-def cost(answers: Answers, base: Answers | None) -> str:
-    """Processor seconds of a run, as a multiple of another method's."""
-    own = statistics.fmean(record["seconds"]["processor"] for record in answers.records.values())
-    if base is None or base is answers:
-        return f"{own:.0f} s"
-    return f"{own / statistics.fmean(record['seconds']['processor'] for record in base.records.values()):.1f} x"
+def cost(answers: Answers, base: Answers) -> str:
+    """Processor time of a run, as a multiple of another method's on the seeds that both have."""
+    seeds = [seed for seed in answers.records if seed in base.records]
+    if not seeds:
+        return "-"
+    own, others = (
+        statistics.fmean(each.records[seed]["seconds"]["processor"] for seed in seeds) for each in (answers, base)
+    )
+    return f"{own / others:.1f}"
 
 
 def table_of(title: str, methods: Mapping[str, Answers], shifted: Mapping[str, Answers], base: str | None) -> Table:
@@ -112,7 +115,7 @@ def table_of(title: str, methods: Mapping[str, Answers], shifted: Mapping[str, A
     aim = aim_of(plain)
     columns = [column for column in COLUMNS if any(answers.has(column) for answers in methods.values())]
     header = ["method", "seeds", *(column.title for column in columns)]
-    header += [f"{aim.title}, labels shifted", f"worst group, {aim.title}", "parameters", "cost of a run"]
+    header += [f"{aim.title}, labels shifted", f"worst group, {aim.title}", "parameters", "cost of a run, times plain"]
     rows = []
     for name, answers in methods.items():
         against = plain if is_shared(answers, plain) else None
@@ -120,7 +123,7 @@ def table_of(title: str, methods: Mapping[str, Answers], shifted: Mapping[str, A
         there = shifted.get(name)
         row.append("-" if there is None else cell(there, shifted.get(base), aim))
         row.append(worst_cell(answers, against, aim))
-        row += [str(next(iter(answers.records.values()))["parameters"]), cost(answers, against)]
+        row += [str(next(iter(answers.records.values()))["parameters"]), cost(answers, plain)]
         rows.append(row)
     note = (
         f"Accuracy without neutral, %: mean ± deviation over seeds; in parentheses the difference to {base} and its"

@@ -26,8 +26,8 @@ loss can train it: the constants then are not trainable at all (see ``untrained_
 Two fusions that undo the method. Under ``tanh`` (the paper's SUM-tanh) TIE = y_m - m* exactly, and m* is the same for
 all classes: branches and constants do not matter at test time, and what the branches have learnt to answer is missing.
 Under ``harmonic`` (HM) the product of sigmoids saturates: no fused score exceeds log 1/2, and near it y_m hardly
-matters. In docs/debiasing.md they have 30.6 and 15.9 % in the randomised trial without confounding, where plain MulT
-has 73.8.
+matters. In docs/debiasing_studies.md they have 30.6 and 15.9 % in the randomised trial without confounding, where
+plain MulT has 73.8.
 
 Differences between the paper and the authors' code; ``variant="released"`` brings the code's behaviour:
     * the constants of the code stand in other places of NDE and of the reference, see functional/counterfactual.py;
