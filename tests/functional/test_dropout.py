@@ -51,7 +51,7 @@ def test_masks_of_a_stream_keep_their_share_and_are_independent() -> None:
     spread = (0.25 * 0.75 / size) ** 0.5
     centred = [mask - 0.75 for mask in drawn]
     for i, mask in enumerate(centred):
-        assert mask.unique().tolist() == [-0.75, 0.25]
+        assert torch.unique(mask).tolist() == [-0.75, 0.25]
         assert abs(mask.mean().item()) < 5 * spread
         for other in [*centred[:i], *(mask.roll(shift) for shift in (1, 2, 3, 4))]:
             assert abs((mask * other).mean().item()) < 5 * 0.25 * 0.75 / size**0.5
