@@ -108,7 +108,8 @@ def _panel(axes: Axes, title: str, curves: Mapping[str, Curve], styles: Mapping[
         x, y = zip(*points.values(), strict=True)
         axes.plot(x, y, **styles[name], markersize=5, linewidth=1.2, label=name)
         for setting, point in points.items() if name == next(iter(curves)) else []:
-            axes.annotate(setting, point, xytext=(4, -9), textcoords="offset points", fontsize=7.5, color=FAINT)
+            beside = {"xytext": (-5, -9), "ha": "right"} if point[0] > (min(x) + max(x)) / 2 else {"xytext": (4, -9)}
+            axes.annotate(setting, point, textcoords="offset points", fontsize=7.5, color=FAINT, **beside)
     axes.tick_params(length=0, labelsize=8.5, labelcolor=FAINT)
     axes.spines[:].set_visible(False)
     axes.grid(color=GRID, linewidth=0.8)

@@ -117,7 +117,7 @@ def table_of(title: str, methods: Mapping[str, Answers], shifted: Mapping[str, A
     header = ["method", "seeds", *(column.title for column in columns)]
     header += [f"{aim.title}, labels shifted", f"worst group, {aim.title}", "parameters", "cost of a run, times plain"]
     rows = []
-    for name, answers in methods.items():
+    for name, answers in sorted(methods.items(), key=_standing):
         against = plain if is_shared(answers, plain) else None
         row = [name, str(len(answers.records)), *(cell(answers, against, column) for column in columns)]
         there = shifted.get(name)
@@ -132,6 +132,12 @@ def table_of(title: str, methods: Mapping[str, Answers], shifted: Mapping[str, A
         f" those with {LEAST} test samples or more. Cost: processor seconds of a run, as a multiple of {base}'s."
     )
     return Table(title, header, rows, [note])
+
+
+def _standing(row: tuple[str, Answers]) -> int:
+    """Plain rows come first, and what methods aim at last."""
+    name = row[0].split()[0]
+    return {"plain": 0, "unconfounded": 2}.get(name, 1)
 
 
 def show(options: argparse.Namespace) -> None:
