@@ -171,7 +171,7 @@ class SelfTaught(Exchange):
         if len(self.soft) or not self.is_open:
             return
         teacher.prepare(train)
-        train_first(teacher, train, self.epochs, self.lr)
+        train_first(type(self).__name__, teacher, train, self.epochs, self.lr)
         teacher.eval()
         soft = torch.zeros_like(self.log_p)
         with torch.no_grad():
