@@ -7,8 +7,8 @@
     python -m benchmarks.studies.deconfounding_trials table runs/trials --csv results/deconfounding_trials_cpu.csv
 
 Combinations of wrappers of the zoo, and the prototypes of deconfounding_prototypes, around a small network. Rows are
-written as in benchmarks.studies.debias. Nothing here is a result to be cited: whatever looks well has to stand on seeds
-that nothing was chosen on.
+written as in benchmarks.studies.debias. What looks well here has yet to hold on seeds that
+nothing was chosen on.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ DRO = "GroupDRO step_size=0.1"
 METHODS = (
     *("plain", "unconfounded", WEIGHT, EXCHANGE),
     *("Masked", "Masked at_test=false"),
-    *(f"MSSD + {WEIGHT}", f"MSSD + {EXCHANGE}", f"{VIEWS} + {EXCHANGE}"),
+    *(f"MSSD + {WEIGHT}", f"MSSD + {EXCHANGE}", f"{VIEWS} + {EXCHANGE}", "MSSD + Exchange mixed=true"),
     *("Exchange share=0.5", "Exchange share=0.5 rest=weight", "Exchange others=true", "Exchange share=0.6 others=true"),
     *("Exchange mixed=true", "Exchange views=2", "Exchange views=2 agree=1", "SelfTaught"),
     *("JTT", "JTT + Exchange", "RWG", DRO, f"{DRO} + Exchange", "OnlineWeights", "DoublyRobust"),
-    *("Penalised weight=10", f"Penalised weight=10 + {EXCHANGE}"),
+    *("Penalised", f"Penalised + {EXCHANGE}", "Penalised weight=10", f"Penalised weight=10 + {EXCHANGE}"),
     *("Penalised kind=adversary", f"Penalised kind=adversary + {EXCHANGE}"),
     *("DFR", f"DFR + {WEIGHT}", f"DFR + {EXCHANGE}", "MSSD"),
 )
