@@ -17,12 +17,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity, profile
 
 import mer_zoo.backbones
@@ -89,9 +90,9 @@ class Bench:
         self.about = {"device": name, "commit": commit, "command": f"python -m {MODULE}"}
         self.rate: dict[torch.dtype, float] = {}
 
-    def row(self, benchmark: str, model: str, condition: str = "", **values: float) -> None:
-        """Print and write what was measured; names of metrics have underscores for spaces."""
-        told = {metric.replace("_", " "): f"{value:.4g}" for metric, value in values.items()}
+    def row(self, benchmark: str, model: str, condition: str, values: Mapping[str, float]) -> None:
+        """Print and write what was measured."""
+        told = {metric: f"{value:.4g}" for metric, value in values.items()}
         rows = [Measured(benchmark, model, condition, metric, value, **self.about) for metric, value in told.items()]
         say(f"{benchmark}: {model} {condition} " + ", ".join(f"{metric} {value}" for metric, value in told.items()))
         add_rows(self.path, rows)
@@ -139,7 +140,7 @@ def speeds(bench: Bench) -> None:
         bench.rate[dtype] = max(found[name] for name, probe in measured.items() if probe.work.flops)
         for name, rate in found.items():
             if dtype == torch.float32 or measured[name].work.flops:
-                bench.row(RATES, f"{name}, {str(dtype).removeprefix('torch.')}", G_a_second=rate / 1e9)
+                bench.row(RATES, f"{name}, {str(dtype).removeprefix('torch.')}", "", {"G a second": rate / 1e9})
 
 
 def network(name: str, sizes: Sizes, seed: int = 1) -> Backbone:
@@ -164,7 +165,7 @@ def check(bench: Bench) -> None:
         gaps = {what: gap(there[what], here[what]) for what in here}
         if not model.fixed_length:
             gaps["padding"] = gap(answer(model, padded(batch).to(bench.device))["scores"], here["scores"])
-        bench.row("checks", name, **gaps)
+        bench.row("checks", name, "", gaps)
         for what, apart in gaps.items():
             if not apart < 2e-3:
                 raise MERError(
@@ -225,12 +226,12 @@ def epochs(bench: Bench) -> None:
         steps = -(-sizes.samples // sizes.batch)
         tried = min(bench.settled(lambda run=step, given=batch: run(given)) for _ in range(sizes.repeats))  # type: ignore[misc]
         taken = steps if tried * steps < 60 else min(steps, 20)
-        seconds = bench.settled(lambda run=step, given=batch, n=taken: [run(given) for _ in range(n)]) / taken  # type: ignore[misc]
+        seconds = bench.settled(lambda run=step, given=batch, n=taken: repeated(run, given, n)) / taken  # type: ignore[misc]
         memory = torch.cuda.max_memory_allocated(bench.device) / 2**20 if bench.device.type == "cuda" else 0.0
         share = 100 * work.flops / (seconds * bench.rate[kind.dtype])
         values = {"s an epoch": seconds * steps, "ms a step": 1000 * seconds, "s of the first step": first}
         values |= {"idle, %": idle(bench, step, batch), "FLOP, % of the rate": share}
-        bench.row(EPOCH, "MulT", str(kind), **values, **({"MiB at most": memory} if memory else {}))
+        bench.row(EPOCH, "MulT", str(kind), {**values, **({"MiB at most": memory} if memory else {})})
 
 
 def in_kind(bench: Bench, step: Step, dtype: torch.dtype) -> Step:
@@ -248,14 +249,20 @@ def idle(bench: Bench, step: Step, batch: Batch, count: int = 5) -> float:
     if bench.device.type != "cuda":
         return 0.0
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
-        seconds = bench.settled(lambda: [step(batch) for _ in range(count)])
+        seconds = bench.settled(lambda: repeated(step, batch, count))
     return 100 * max(0.0, 1 - covered(kernels(profiler)) / (1e6 * seconds))
+
+
+def repeated(step: Step, batch: Batch, count: int) -> None:
+    """Some steps."""
+    for _ in range(count):
+        step(batch)
 
 
 def kernels(profiler: profile) -> Iterator[tuple[float, float]]:
     """Beginning and end of whatever a device did, in microseconds."""
-    for event in profiler.events() or ():
-        if event.device_type == torch.autograd.DeviceType.CUDA:
+    for event in profiler.events() or ():  # type: ignore[no-untyped-call]
+        if event.device_type == DeviceType.CUDA:
             yield event.time_range.start, event.time_range.end
 
 
@@ -290,7 +297,7 @@ def evaluation(bench: Bench) -> None:
                 bench.wait()
 
             seconds = time_steps({"predict": predict}, {"predict": batch}, min(3, bench.sizes.repeats))["predict"]
-            bench.row(EVALUATION, name, str(Kind(dtype, False)), samples_a_second=bench.sizes.evaluated / seconds)
+            bench.row(EVALUATION, name, str(Kind(dtype, False)), {"samples a second": bench.sizes.evaluated / seconds})
 
 
 def parser() -> argparse.ArgumentParser:
