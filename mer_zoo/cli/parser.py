@@ -73,9 +73,12 @@ class MERCLI(LightningCLI):
     """
 
     def __init__(self, args: Sequence[str] | None = None) -> None:
-        self.given = args
+        self.given = list(sys.argv[1:] if args is None else args)
         self.asked_logger: Any = None  # where a run's own folder has taken the place of what was asked for
         self.begins_anew = False  # where a run that has no checkpoint yet is to be gone on with
+        word, known = next(iter(self.given), ""), self.subcommands()
+        if word in known:  # the options of each of the others take as long again
+            self.subcommands = lambda: {word: known[word]}  # type: ignore[method-assign]
         super().__init__(
             MERModule,
             MERDataModule,
@@ -129,7 +132,7 @@ class MERCLI(LightningCLI):
         try:
             super().parse_arguments(parser, args)
         except MERError as error:
-            place = place_of(str(error), sys.argv[1:] if self.given is None else self.given)
+            place = place_of(str(error), self.given)
             if place is None:
                 raise
             raise MERError(f"{place}: {error}") from error
@@ -165,7 +168,7 @@ class MERCLI(LightningCLI):
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, RunRecord):
                 callback.keep_curve(self.trainer, str(self.subcommand))
-                callback.command = ["mer-zoo", *(sys.argv[1:] if self.given is None else self.given)]
+                callback.command = ["mer-zoo", *self.given]
                 callback.overwrite |= self.options.overwrite or self.begins_anew
                 callback.untrained = self.subcommand != "fit" and not self.options.get("ckpt_path")
 
@@ -200,13 +203,10 @@ class MERCLI(LightningCLI):
         rank_zero_info(closing.size_of(self.model.model))
         if self.model.automatic_optimization:
             return
-        for theirs, ours, none in (
-            ("gradient_clip_val", "clip_norm", None),
-            ("accumulate_grad_batches", "accumulate", 1),
-        ):
-            if getattr(self.trainer, theirs) != none:
+        for theirs, own, no in (("gradient_clip_val", "clip_norm", None), ("accumulate_grad_batches", "accumulate", 1)):
+            if getattr(self.trainer, theirs) != no:
                 raise MERError(
-                    f"trainer.{theirs} does not work with several optimiser steps a batch; take --model.{ours} instead"
+                    f"trainer.{theirs} does not work with several optimiser steps a batch; take --model.{own} instead"
                 )
 
     def _check_resumed(self) -> None:
