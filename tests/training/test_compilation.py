@@ -45,7 +45,7 @@ def _fresh_compiler() -> None:
 
 def short_batch(modalities: Sequence[str]) -> tuple[DataSpec, Task, Batch]:
     """Sequences of a few steps: a recurrence that is written in Python is traced step by step."""
-    lengths = {"text_len": 4, "audio_len": 5, "vision_len": 4}
+    lengths: dict[str, Any] = {"text_len": 4, "audio_len": 5, "vision_len": 4}
     spec, task = DataSpec(**lengths, modalities=modalities, tokens=True, vocab_size=200), SentimentClassification(2)
     return spec, task, Batch.random(spec, task, size=4)
 
