@@ -101,6 +101,7 @@ from .wrappers import (
     OGMGE as OGMGE,
     RWG as RWG,
     CausalMER as CausalMER,
+    GBlend as GBlend,
     GroupDRO as GroupDRO,
     MMPareto as MMPareto,
     MulDeF as MulDeF,

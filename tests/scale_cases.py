@@ -39,6 +39,7 @@ from mer_zoo.wrappers import (
     OGMGE,
     RWG,
     CausalMER,
+    GBlend,
     GroupDRO,
     MMPareto,
     MulDeF,
@@ -98,6 +99,7 @@ WRAPPED = {
     "JTT(LFLSTM)": Case("LFLSTM", (partial(JTT, epochs=1),)),
     "DFR(LFLSTM)": Case("LFLSTM", (partial(DFR, retrains=1, strengths=[0.3], min_group=1),)),
     "AGM(LFLSTM)": Case("LFLSTM", (AGM,)),
+    "GBlend(LFLSTM)": Case("LFLSTM", (partial(GBlend, epochs=1),)),
     "MMPareto(LFLSTM)": Case("LFLSTM", (partial(MMPareto, mode="train"),)),
     "OGMGE(LFLSTM)": Case("LFLSTM", (partial(OGMGE, noise=False),)),  # noise is that of each process' gradients
     "MSSD(MACI(CIDerNet))": Case("CIDerNet", (MACI, MSSD)),

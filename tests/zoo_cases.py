@@ -160,8 +160,9 @@ TINY: dict[str, dict[str, Any]] = {
 NEEDS_CLASSES = {"CausalMER", "CLUE", "MACI", "MulDeF"}
 # Wrappers that ask nothing of a network but what every Output has are tried around some that differ, not around all.
 SOME = ("CIDerNet", "GCNet", "LFLSTM", "MISA", "MPLMM", "SelfMM")
-AROUND_SOME = {"AGM", "CASP", "DFR", "GroupDRO", "MCIS", "MMPareto", "MulDeF", "OGMGE", "RWG"}
-FEW = {"CASP": ("CIDerNet", "LFLSTM")}  # in training it is the network
+AROUND_SOME = {"AGM", "CASP", "DFR", "GBlend", "GroupDRO", "MCIS", "MMPareto", "MulDeF", "OGMGE", "RWG"}
+# In training CASP is the network, and GBlend trains it four times beforehand.
+FEW = {"CASP": ("CIDerNet", "LFLSTM"), "GBlend": ("CIDerNet", "LFLSTM")}
 NO_LAYER_NORM = {"GCNet", "LFLSTM", "SelfMM"}  # of SOME
 MAKES_VIEWS = {"DiCMoR", "EMTDLFR", "GCNet", "IFMMIN", "IMDer", "LNLN", "MMIN", "MPLMM", "TFRNet"}
 NEEDS_THREE = {"DiCMoR", "IMDer", "MPLMM"}
@@ -210,7 +211,7 @@ def nest(backbone: str, wrapper: str | None, task: str = "three", spec: str = "f
 
 def build(backbone: str, wrapper: str | None, task: str = "three", spec: str = "features") -> Model:
     """A tiny backbone under a wrapper with the statistics of a few samples."""
-    model = nest(backbone, wrapper, task, spec, **({"epochs": 1} if wrapper == "JTT" else {}))
+    model = nest(backbone, wrapper, task, spec, **({"epochs": 1} if wrapper in ("GBlend", "JTT") else {}))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "PropensityWeighting")  # that so few samples tell nothing
         warnings.filterwarnings("ignore", "(OGMGE|MMPareto) has little")  # that is a modality's own

@@ -6,6 +6,7 @@ from mer_zoo.wrappers.causalmer.wrapper import CausalMER
 from mer_zoo.wrappers.clue.wrapper import CLUE
 from mer_zoo.wrappers.cumdf.wrapper import CUMDF
 from mer_zoo.wrappers.dfr import DFR
+from mer_zoo.wrappers.gblend import GBlend
 from mer_zoo.wrappers.gear.wrapper import GEAR
 from mer_zoo.wrappers.groupdro import GroupDRO
 from mer_zoo.wrappers.jtt import JTT
@@ -32,6 +33,7 @@ __all__ = [
     "OGMGE",
     "RWG",
     "CausalMER",
+    "GBlend",
     "GroupDRO",
     "MMPareto",
     "MulDeF",

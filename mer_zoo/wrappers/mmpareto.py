@@ -47,11 +47,11 @@ from mer_zoo.distributed import distributed_mean, process_mean
 from mer_zoo.errors import MERError
 from mer_zoo.functional.gradient_conflict import cosine, pareto_gradient, pareto_weights
 from mer_zoo.functional.gradient_modulation import running_mean
-from mer_zoo.layers.sequence import masked_mean
 from mer_zoo.model import Model, Wrapper
 from mer_zoo.options import check_choice, check_weights
 from mer_zoo.training.gradient_hooks import GradientHooks
 from mer_zoo.training.modes import evaluating
+from mer_zoo.wrappers.hidden_heads import head_losses, hidden_heads, pooled_hidden
 from mer_zoo.wrappers.own_parameters import check_several, few_own, few_told, own_parameters
 
 __all__ = ["MMPareto"]
@@ -95,15 +95,8 @@ class MMPareto(Wrapper):
         check_several("MMPareto", backbone)
         check_choice("MMPareto", "mode", mode, get_args(Mode))
         check_weights("MMPareto", {"gamma": gamma, "unimodal_weight": unimodal_weight})
-        shapes = backbone.hidden_shape
-        if not shapes or not set(self.spec.modalities) <= set(shapes):
-            raise MERError(
-                f"MMPareto reads hidden sequences of known shape of each modality, which {backbone.name} does not"
-                " offer; give its hidden_shape, as to mer_zoo.adapt, or choose another network"
-            )
         self.mode, self.gamma, self.unimodal_weight = mode, gamma, unimodal_weight
-        outputs = self.task.num_outputs
-        self.heads = nn.ModuleDict({name: nn.Linear(shapes[name][1], outputs) for name in self.spec.modalities})
+        self.heads = hidden_heads("MMPareto", backbone)
         self.changes_gradients = self.reads_gradients = True
         self.shares: dict[str, float] = {}
         self.mixed: list[str] = []  # modalities whose hidden sequence has seen others
@@ -153,28 +146,18 @@ class MMPareto(Wrapper):
 
     def _meet(self, step: Step, parameters: dict[str, nn.Parameter]) -> Step:
         """L = L_0 + w sum L_m, whose gradients for the parameters of m are compared."""
-        pooled = self._pooled(step)
-        losses = {name: self._loss(name, pooled[name], step) for name in pooled}
+        pooled = pooled_hidden(self, step)
+        losses = self._losses(pooled, step)
         task = self.task.weighted(step.output.logits, step.batch.target, step.task_weight)
         if torch.is_grad_enabled():
             self._compare(distributed_mean(task), losses, parameters)
         if self.mode == "watch":  # heads learn, and the network learns nothing of them
-            losses = {name: self._loss(name, vectors.detach(), step) for name, vectors in pooled.items()}
+            losses = self._losses({name: vectors.detach() for name, vectors in pooled.items()}, step)
         return replace(step, losses={**step.losses, **{f"mmpareto/{name}": loss for name, loss in losses.items()}})
 
-    def _pooled(self, step: Step) -> dict[str, Tensor]:
-        """(B, d_m) means of the hidden sequences over the steps that are real."""
-        pooled = {}
-        for name, states in self._hidden(step.output).items():
-            mask = step.batch.modality((self.hidden_axes or {}).get(name, name)).mask
-            whole = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
-            pooled[name] = masked_mean(states, mask if mask.shape == whole.shape else whole)
-        return {name: pooled[name] for name in self.spec.modalities}
-
-    def _loss(self, name: str, vectors: Tensor, step: Step) -> Tensor:
-        logits = self.task.reshape(self.heads[name](vectors))
-        each = self.task.weighted(logits, step.batch.target, step.task_weight)
-        return self.unimodal_weight * distributed_mean(each)
+    def _losses(self, pooled: dict[str, Tensor], step: Step) -> dict[str, Tensor]:
+        found = head_losses(self.heads, self.task, pooled, step)
+        return {name: self.unimodal_weight * loss for name, loss in found.items()}
 
     def _compare(self, joint: Tensor, losses: dict[str, Tensor], parameters: dict[str, nn.Parameter]) -> None:
         """Notes whether gradients are in conflict and, for ``train``, what is to be added to them."""
