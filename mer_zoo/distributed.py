@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["distributed_mean", "gather_rows", "global_count", "global_sum", "of_first", "process_mean"]
+__all__ = ["distributed_mean", "gather_rows", "global_count", "global_sum", "of_first", "process_count", "process_mean"]
 
 
 def distributed_mean(values: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -68,6 +68,16 @@ def global_count(count: int, device: torch.device) -> int | Tensor:
     if not _several_processes():
         return count
     return global_sum(torch.full((), count, device=device))
+
+
+def process_count() -> int:
+    """How many processes train together.
+
+    Example:
+        >>> process_count()
+        1
+    """
+    return torch.distributed.get_world_size() if _several_processes() else 1
 
 
 def process_mean(x: Tensor) -> Tensor:

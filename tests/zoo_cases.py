@@ -163,6 +163,8 @@ SOME = ("CIDerNet", "GCNet", "LFLSTM", "MISA", "MPLMM", "SelfMM")
 AROUND_SOME = {"AGM", "CASP", "DFR", "GBlend", "GroupDRO", "MCIS", "MMPareto", "MulDeF", "OGMGE", "RWG"}
 # In training CASP is the network, and GBlend trains it four times beforehand.
 FEW = {"CASP": ("CIDerNet", "LFLSTM"), "GBlend": ("CIDerNet", "LFLSTM")}
+# Of first trainings; one epoch of a few samples gains nothing by chance, where GBlend's own rule trains no head.
+FIRST: dict[str, dict[str, Any]] = {"GBlend": {"epochs": 1, "rule": "printed"}, "JTT": {"epochs": 1}}
 NO_LAYER_NORM = {"GCNet", "LFLSTM", "SelfMM"}  # of SOME
 MAKES_VIEWS = {"DiCMoR", "EMTDLFR", "GCNet", "IFMMIN", "IMDer", "LNLN", "MMIN", "MPLMM", "TFRNet"}
 NEEDS_THREE = {"DiCMoR", "IMDer", "MPLMM"}
@@ -211,7 +213,7 @@ def nest(backbone: str, wrapper: str | None, task: str = "three", spec: str = "f
 
 def build(backbone: str, wrapper: str | None, task: str = "three", spec: str = "features") -> Model:
     """A tiny backbone under a wrapper with the statistics of a few samples."""
-    model = nest(backbone, wrapper, task, spec, **({"epochs": 1} if wrapper in ("GBlend", "JTT") else {}))
+    model = nest(backbone, wrapper, task, spec, **FIRST.get(wrapper or "", {}))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "PropensityWeighting")  # that so few samples tell nothing
         warnings.filterwarnings("ignore", "(OGMGE|MMPareto) has little")  # that is a modality's own

@@ -23,7 +23,7 @@ not at hand. Three things are ours, the first two of which ``rule="printed"`` le
       gained nothing in the first epochs says that it overfits early, not that it need not be trained;
     * held-out samples are of the training split, whole recordings where ids tell them, so that no validation data steer
       training; losses are means over samples.
-On several processes the weights are those of the first.
+On several processes the weights are those of the first, whose first trainings take batches as large as those of all.
 
 Nests: around everything that takes one step a batch and has hidden sequences. Whatever weighs samples may stand inside,
 and outside, where it weighs the task's loss alone. Losses that networks and wrappers add themselves are as they were.
@@ -41,6 +41,7 @@ import copy
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Literal, get_args
 
 import torch
@@ -50,7 +51,7 @@ from typing_extensions import override
 from mer_zoo.batch import Batch, BatchSource, Step
 from mer_zoo.confounding.groups import Groups
 from mer_zoo.data.missing.drop import blanked
-from mer_zoo.distributed import of_first
+from mer_zoo.distributed import of_first, process_count
 from mer_zoo.errors import MERError
 from mer_zoo.functional.gradient_blending import blend_weights, gain_and_growth, printed_weights
 from mer_zoo.functional.propensity import assign_folds
@@ -169,7 +170,9 @@ class _Part:
         self.places = rows.cumsum(0) - 1
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self.train:
+        batches = iter(self.train)
+        while joined := list(islice(batches, process_count())):  # what one process would take a step on
+            batch = Batch.joined(joined)
             index = batch.index.cpu()
             rows = self.rows[index].nonzero()[:, 0]
             if len(rows):
