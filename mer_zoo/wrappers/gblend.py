@@ -138,7 +138,9 @@ class GBlend(Wrapper):
         parts = [_Part(train, held == unseen, there, self) for unseen in (False, True)]
         model.prepare(parts[0])
         before = torch.stack([_loss(model, part) for part in parts])
-        train_first("GBlend", model, parts[0], self.epochs, self.lr)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(torch.initial_seed())  # one order for all sets and on all processes
+            train_first("GBlend", model, parts[0], self.epochs, self.lr)
         return torch.stack([before, torch.stack([_loss(model, part) for part in parts])])
 
     @override
