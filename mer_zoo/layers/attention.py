@@ -179,13 +179,13 @@ def _fused_is_faster(q: Tensor, k: Tensor, p: float) -> bool:
 def _tiles_are_faster(q: Tensor, k: Tensor, v: Tensor, p: float) -> bool:
     # Measured on one CPU thread: up to 8 channels a head, 1.2 to 1.7 times the speed of the fused kernel, with 16 .8;
     # with dropout, 1.1 to 2.3 times the plain speed, most where scores don't fit into the cache, but .6 to .8 with 32
-    # channels and few queries or keys. With few scores the calls for each tile cost more than they save, and the fused
-    # kernel is better at rows of few queries.
+    # channels and few queries or keys, and .95 in a step of EMT-DLFR, whose samples have up to 2^20 scores each. With
+    # few scores the calls for each tile cost more than they save, and the fused kernel is better at few queries.
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
     if traced or not _TILED.get():
         return False
     tq, tk, dim = q.shape[2], k.shape[2], q.shape[3]
-    enough = 1 << 18 if dim <= 6 or p > 0 or tk < 96 else 1 << 20
+    enough = 1 << 21 if dim > 10 else 1 << 18 if dim <= 6 or p > 0 or tk < 96 else 1 << 20
     if not q.dtype == k.dtype == v.dtype == torch.float32 or q.shape[:2].numel() * tq * tk < enough:
         return False
     return (dim <= 10 and (p > 0 or tq >= 64 or tk < 96)) or (p > 0 and tq >= 64 and tk >= 96)
