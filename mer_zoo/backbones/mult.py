@@ -13,7 +13,7 @@ Input and shapes (B batch, n modalities in use, T_m steps and D_m features of mo
 Where the paper is in the code:
     temporal convolutions, positions     MulT._embed, layers/positions.py           (Section 3.2)
     crossmodal attention                 layers/attention.py, attend                (Section 3.1)
-    crossmodal and memory encoders       MulT.crossmodal, MulT.memory, layers/transformer.py, together.py  (Section 3.2)
+    crossmodal and memory encoders       MulT.crossmodal, MulT.memory, layers/together.py  (Section 3.2)
 
 Differences from the authors' code, and why; ``variant="released"`` or single options bring its behaviour back:
     * causal: the released code hides the future, key j > i + |Tk - Tq|; the paper does not, nor do we;

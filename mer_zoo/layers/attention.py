@@ -97,6 +97,9 @@ def visibility(
 def attend(q: Tensor, k: Tensor, v: Tensor, visible: Visibility, p: float = 0.0) -> Tensor:
     """Softmax attention, softmax(q k^T / sqrt(d) + bias) v.
 
+    On a CPU long sequences are read tile by tile, which can be differentiated once and not by ``torch.func``; under
+    :func:`untiled` they can.
+
     Args:
         q: (B, heads, Tq, d) queries.
         k: (B, heads, Tk, d) keys.

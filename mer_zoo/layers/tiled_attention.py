@@ -35,7 +35,8 @@ def tiled_attention(
         q: (B, heads, Tq, d) queries.
         k: (B, heads, Tk, d) keys.
         v: (B, heads, Tk, d_v) values.
-        bias: Additive mask that broadcasts to (B, heads, Tq, Tk), without gradient; None if ``ahead`` says it all.
+        bias: Additive mask, 0 or -inf, that broadcasts to (B, heads, Tq, Tk), without gradient; None if ``ahead`` says
+            it all.
         ahead: Query i sees the keys j <= i + ahead; None if it sees those that the bias lets it.
         p: Probability of dropping a weight.
 

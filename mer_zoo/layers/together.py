@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,7 @@ _PARTS = {
     "norm0": nn.LayerNorm,
 }
 _PARTS |= {"norm1": nn.LayerNorm}
+_EPSILON = 1e-5
 
 
 class Encoding(NamedTuple):
@@ -56,7 +57,8 @@ class Encoding(NamedTuple):
 def encode_all(given: Sequence[Encoding]) -> list[Tensor]:
     """What each encoder makes of its input, (B, Tq, d), as if they were called one by one.
 
-    Those of one shape run together in training, where sequences are short.
+    Those of one shape run together in training, where sequences are short; one whose result nobody uses gets gradients
+    of zeros then.
 
     Args:
         given: Encoders and what they read, all with a source or all without.
@@ -130,9 +132,7 @@ class _Together:
 
     def _stack(self, name: str) -> Tensor:
         depth = len(self.encoders[0].layers)
-        stacked = torch.stack(
-            [encoder.layers[i].get_parameter(name) for i in range(depth) for encoder in self.encoders]
-        )
+        stacked = torch.stack([attrgetter(name)(encoder.layers[i]) for i in range(depth) for encoder in self.encoders])
         return stacked.view(depth, self.count, *stacked.shape[1:])
 
     def encode(self) -> list[Tensor]:
@@ -255,9 +255,22 @@ def _kind(each: Encoding) -> tuple[object, ...]:
 
 def _is_plain(encoder: TransformerEncoder) -> bool:
     """Whether all parts are as they were built, in one mode and without hooks."""
+    if type(encoder) is not TransformerEncoder or any(_watchers()):
+        return False
     for part in encoder.modules():
         if part._forward_hooks or part._forward_pre_hooks or part.training != encoder.training:
             return False
-    if any(type(layer) is not TransformerLayer for layer in encoder.layers):
+        if any(weight is None for weight in part._parameters.values()):  # such as a map without a bias
+            return False
+        if isinstance(part, nn.LayerNorm) and part.eps != _EPSILON:
+            return False
+    if type(encoder.norm) is not nn.LayerNorm or any(type(layer) is not TransformerLayer for layer in encoder.layers):
+        return False
+    if any(layer.attention.attn_dropout != encoder.dropouts.attn for layer in encoder.layers):
         return False
     return all(type(layer.get_submodule(name)) is kind for layer in encoder.layers for name, kind in _PARTS.items())
+
+
+def _watchers() -> tuple[dict[int, Any], ...]:
+    """Hooks of all modules there are."""
+    return nn.modules.module._global_forward_hooks, nn.modules.module._global_forward_pre_hooks

@@ -39,11 +39,24 @@ def fuse(optimizer: Optimizer) -> None:
     parameters = [parameter for group in groups for parameter in group["params"]]
     if type(optimizer) not in _KINDS or any(group[name] != left for group in groups for name, left in _LEFT.items()):
         return
-    if not all(one.is_floating_point() and one.device.type in _DEVICES for one in parameters):
+    # On a CPU fused steps go through memory as it lies, whatever the strides say.
+    if not all(one.is_floating_point() and one.device.type in _DEVICES and one.is_contiguous() for one in parameters):
         return
     _set(groups, True)
+    optimizer.register_step_pre_hook(_lay_out_gradients)
     optimizer.register_state_dict_post_hook(_as_asked)
     optimizer.register_load_state_dict_pre_hook(_as_computed)
+
+
+def _lay_out_gradients(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Copy gradients that somebody has set by hand, in another layout than their parameter's."""
+    del args, kwargs
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            gradient = parameter.grad
+            if gradient is None or gradient.layout != torch.strided or gradient.stride() == parameter.stride():
+                continue
+            parameter.grad = torch.empty_like(parameter).copy_(gradient)
 
 
 def _as_asked(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:

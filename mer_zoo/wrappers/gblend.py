@@ -26,7 +26,9 @@ not at hand. Three things are ours, the first two of which ``rule="printed"`` le
 On several processes the weights are those of the first, whose first trainings take batches as large as those of all.
 
 Nests: around everything that takes one step a batch and has hidden sequences. Whatever weighs samples may stand inside,
-and outside, where it weighs the task's loss alone. Losses that networks and wrappers add themselves are as they were.
+and outside, where it weighs the task's loss alone. Losses that networks and wrappers add themselves are as they were,
+unless these go by task_weight, as CausalMER's and CLUE's do. Offsets of training logits (PropensityWeighting's product)
+are refused: heads of single modalities would learn what they keep from the joint one.
 Where a hidden sequence lies behind the fusion, as MulT's, its loss is not of one modality alone. The first trainings
 cost K times ``epochs`` epochs; they are not repeated when training is resumed.
 
@@ -71,15 +73,16 @@ class GBlend(Wrapper):
     Args:
         backbone: The model to train.
         epochs: Epochs of each of the first trainings.
-        held_out: About what share of the training split they do not see.
+        held_out: About what share of the training split they do not see: a half, a third, a quarter and so on,
+            whichever is nearest.
         rule: ``gained`` where losses that rise count nothing and the joint one counts its equal part at least;
             ``printed`` for absolute gains as they are.
         lr: Learning rate of the first trainings, by Adam.
 
     Raises:
-        MERError: For data of one modality, an inner model without hidden sequences of known shape or of several steps
-            a batch, or an option out of range; in ``prepare`` if a part of the split would be empty, or a first
-            training has no finite loss.
+        MERError: For data of one modality, an inner model without hidden sequences of known shape, of several steps a
+            batch or with other logits in training, or an option out of range; in ``prepare`` if a part of the split
+            would be empty, or a first training has no finite loss.
 
     Example:
         >>> from mer_zoo.backbones import LFLSTM
@@ -105,6 +108,11 @@ class GBlend(Wrapper):
             raise MERError(
                 f"GBlend blends the losses of several modalities in one step a batch, but {backbone.name} has"
                 f" {len(used)} and takes {backbone.num_steps}; leave GBlend out"
+            )
+        if backbone.trains_other_logits:
+            raise MERError(
+                f"{backbone.name} trains other logits than it predicts by, which GBlend's heads of single modalities"
+                " would not know; use mode: weight or exchange of PropensityWeighting inside"
             )
         check_choice("GBlend", "rule", rule, get_args(Rule))
         if epochs < 1:
@@ -136,10 +144,11 @@ class GBlend(Wrapper):
     def _tried(self, model: Model, train: BatchSource, held: Tensor, there: tuple[str, ...]) -> Tensor:
         """(2, 2) training and held-out losses of a model before and after it was trained with some modalities alone."""
         parts = [_Part(train, held == unseen, there, self) for unseen in (False, True)]
-        model.prepare(parts[0])
+        model.prepare(_Part(train, ~held, self.spec.modalities, self))  # groups by words are known without text, too
         before = torch.stack([_loss(model, part) for part in parts])
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(torch.initial_seed())  # one order for all sets and on all processes
+        device = self.weights.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(torch.initial_seed())  # one order for all sets and on all processes
             train_first("GBlend", model, parts[0], self.epochs, self.lr)
         return torch.stack([before, torch.stack([_loss(model, part) for part in parts])])
 

@@ -35,7 +35,7 @@ def check_weighs_alone(owner: Model, inner: Model) -> None:
             f"{own} and {found} both weigh the training samples of {inner.name}, so that neither gets the weights it"
             " chooses; keep one of them"
         )
-    if (found or owner.reweighs) and owner.trains_other_logits:
+    if (found and owner.trains_other_logits) or (owner.reweighs and inner.trains_other_logits):
         adding = next(type(model).__name__ for model in reversed([owner, *inner.nest]) if model.trains_other_logits)
         raise MERError(
             f"{found or own} weighs the training samples of {inner.name}, but what {adding} adds to the logits is what"

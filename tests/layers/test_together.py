@@ -77,7 +77,14 @@ def test_results_come_in_the_order_asked_for(monkeypatch: pytest.MonkeyPatch) ->
         torch.testing.assert_close(mine, theirs)
 
 
-@pytest.mark.parametrize("reason", ["shape", "hook", "mode", "part", "evaluation", "length"])
+class OwnEncoder(TransformerEncoder):
+    """One that somebody else has written."""
+
+
+REASONS = ["shape", "hook", "mode", "part", "evaluation", "length", "class", "epsilon", "dropout", "norm", "bias"]
+
+
+@pytest.mark.parametrize("reason", REASONS)
 def test_one_by_one_where_that_may_differ_or_is_faster(monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
     given = encodings(causal=False, crossed=False, masked="none")
     layer = given[1].encoder.layers[0]
@@ -91,5 +98,34 @@ def test_one_by_one_where_that_may_differ_or_is_faster(monkeypatch: pytest.Monke
         layer.fc1 = nn.Identity()  # type: ignore[assignment]
     elif reason == "length":
         monkeypatch.setattr(together, "FEW", 14)
+    elif reason == "class":
+        given[1] = given[1]._replace(encoder=OwnEncoder(6, 2, 2).double())
+    elif reason == "epsilon":
+        layer.norm0.eps = 0.1
+    elif reason == "dropout":
+        layer.attention.attn_dropout = 0.5
+    elif reason == "norm":
+        given[1].encoder.norm = nn.Identity()  # type: ignore[assignment]
+    elif reason == "bias":
+        layer.fc1 = nn.Linear(6, 24, bias=False).double()
     with torch.set_grad_enabled(reason != "evaluation"):
         assert not together._go_together(given)
+
+
+def test_one_by_one_where_somebody_watches_all_modules() -> None:
+    given = encodings(causal=False, crossed=False, masked="none")
+    with nn.modules.module.register_module_forward_hook(lambda *_: None):
+        assert not together._go_together(given)
+    assert together._go_together(given)
+
+
+def test_parameters_may_be_lent() -> None:
+    given = encodings(causal=False, crossed=False, masked="none")
+    encoders = nn.ModuleList(each.encoder for each in given)
+    lent = {name: weight.detach().clone().requires_grad_() for name, weight in encoders.named_parameters()}
+    both = nn.Module()
+    both.encoders = encoders
+    both.forward = lambda: encode_all(given)
+    found = torch.func.functional_call(both, {f"encoders.{name}": weight for name, weight in lent.items()}, ())
+    gradients = torch.autograd.grad(torch.stack(found).sum(), list(lent.values()))
+    assert len(gradients) == len(lent)

@@ -109,3 +109,21 @@ def test_a_training_goes_on_where_a_fused_one_was_stopped(tmp_path: Path) -> Non
     assert [group["fused"] for group in saved] == [None]
     for one, other in zip(whole, train(tmp_path / "rest", 5, resumed=epoch)[0], strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("strange", ["transposed", "expanded", "view"])
+def test_memory_that_lies_otherwise_is_read_rightly(kind: Any, strange: str) -> None:
+    def run(fused: bool) -> torch.Tensor:
+        torch.manual_seed(0)
+        weight = torch.nn.Parameter(torch.randn(3, 8)[:, :4] if strange == "view" else torch.randn(3, 4))
+        optimizer = kind([weight], lr=0.1)
+        if fused:
+            fuse(optimizer)
+        for _ in range(3):
+            gradient = torch.randn(4, 3).t() if strange == "transposed" else torch.randn(3, 4)
+            weight.grad = gradient[:1, :1].expand(3, 4) if strange == "expanded" else gradient
+            optimizer.step()
+        return weight.detach()
+
+    torch.testing.assert_close(run(fused=True), run(fused=False))

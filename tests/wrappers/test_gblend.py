@@ -13,7 +13,19 @@ from mer_zoo.batch import Batch, DataSpec
 from mer_zoo.errors import MERError
 from mer_zoo.model import Model
 from mer_zoo.task import EmotionDetection, SentimentClassification, SentimentRegression, Task
-from mer_zoo.wrappers import AGM, CLUE, JTT, MACI, OGMGE, CausalMER, GBlend, GroupDRO, MMPareto
+from mer_zoo.wrappers import (
+    AGM,
+    CLUE,
+    JTT,
+    MACI,
+    OGMGE,
+    RWG,
+    CausalMER,
+    GBlend,
+    GroupDRO,
+    MMPareto,
+    PropensityWeighting,
+)
 from mer_zoo.wrappers.gblend import _held_out, _Part
 from mer_zoo.wrappers.hidden_heads import head_losses, pooled_hidden
 
@@ -91,13 +103,13 @@ def test_weights_are_of_what_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(wrap(rule="printed").weights, raw / raw.sum(), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("other", [CausalMER, CLUE, MACI, GroupDRO, JTT, AGM, OGMGE, MMPareto])
+@pytest.mark.parametrize("other", [CausalMER, CLUE, MACI, GroupDRO, RWG, JTT, AGM, OGMGE, MMPareto])
 def test_nests(other: Any) -> None:
     spec = DataSpec(tokens=True, vocab_size=200)
     batch = Batch.random(spec, THREE, size=18).replace(target=torch.arange(18) % 3)
     batch = batch.replace(raw_text=[f"well this is {'so' if i % 2 else 'not'} bad" for i in range(18)])
     groups = {"groups": dict.fromkeys(batch.ids, "A"), "min_group": 1, "draw": False}
-    options: dict[Any, dict[str, Any]] = {GroupDRO: groups, JTT: {"epochs": 1}}
+    options: dict[Any, dict[str, Any]] = {GroupDRO: groups, JTT: {"epochs": 1}, RWG: {"min_group": 1}}
     own = options.get(other, {})
     inside = GBlend(other(LFLSTM(spec, THREE, dim=4), **own), epochs=1)
     nests: list[Model] = [inside, other(GBlend(LFLSTM(spec, THREE, dim=4), epochs=1), **own)]
@@ -118,6 +130,7 @@ def test_nests(other: Any) -> None:
         (lambda: GBlend(TwoStep(LFLSTM(SPEC, THREE))), "takes 2; leave GBlend out"),
         (lambda: GBlend(TFN(SPEC, THREE)), "GBlend reads hidden sequences of known shape"),
         (lambda: GBlend(LFLSTM(SPEC, THREE), epochs=0), "epochs of GBlend is 0"),
+        (lambda: GBlend(PropensityWeighting(LFLSTM(SPEC, THREE), mode="product")), "trains other logits than it"),
         (lambda: GBlend(LFLSTM(SPEC, THREE), lr=0.0), "lr of GBlend is 0.0"),
         (lambda: GBlend(LFLSTM(SPEC, THREE), rule="best"), "rule"),  # type: ignore[arg-type]
         (lambda: GBlend(LFLSTM(SPEC, THREE), held_out=0.7), "held_out of GBlend is 0.7"),
