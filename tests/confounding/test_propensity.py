@@ -264,7 +264,7 @@ def test_samples_are_found_by_their_place() -> None:
 
 def test_without_words() -> None:
     spec, task = DataSpec(), SentimentClassification(3)
-    with pytest.raises(MERError, match="neither token ids nor transcripts, so there are no biased words to weigh by"):
+    with pytest.raises(MERError, match="neither token ids nor transcripts, so there are no biased words to go by"):
         Propensity(spec, task).fit([Batch.random(spec, task, size=6)])
 
 
