@@ -57,7 +57,8 @@ def test_shares_fit_and_are_proportional(totals: list[int], weights: list[int], 
     table = allocate(np.array(totals), sizes)
     assert table.sum(1).tolist() == totals
     assert table.sum(0).tolist() == sizes
-    assert (np.abs(table - np.outer(totals, sizes) / max(count, 1)) < 2).all()
+    # What is left over at the end goes where there is room.
+    assert (np.abs(table - np.outer(totals, sizes) / max(count, 1)) < 4).all()
 
 
 def test_strata_hold_one_class_and_similar_lengths() -> None:
