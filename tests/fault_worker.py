@@ -111,7 +111,9 @@ def fork(request: dict[str, Any], environment: dict[str, str]) -> int:
     if child:
         return child
     code = 1
-    signal.alarm(LIMIT)  # one of several that waits for another in vain would do so for half an hour
+    signal.alarm(
+        request.get("limit", LIMIT)
+    )  # one of several that waits for another in vain would do so for half an hour
     try:
         os.environ.update(environment)
         run(request)
