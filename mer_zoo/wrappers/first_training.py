@@ -62,6 +62,8 @@ def _train_batch(owner: str, model: Model, batch: Batch, optimizer: torch.optim.
 def shuffled(source: BatchSource, generator: torch.Generator) -> Iterator[Batch]:
     """The samples of batches in another order: shuffled among up to 32 batches, in batches of the same sizes.
 
+    Batches of whole dialogues stay as they are, and come in another order.
+
     Args:
         source: The batches.
         generator: Of the order.
@@ -86,12 +88,24 @@ def shuffled(source: BatchSource, generator: torch.Generator) -> Iterator[Batch]
 
 
 def _dealt_anew(batches: list[Batch], generator: torch.Generator) -> Iterator[Batch]:
+    if all(map(_is_whole, batches)):
+        for place in torch.randperm(len(batches), generator=generator).tolist():
+            yield batches[place]
+        return
     joined = Batch.joined(batches)
     order = torch.randperm(len(joined), generator=generator).tolist()
     at = 0
     for batch in batches:
         yield joined.take(order[at : at + len(batch)])
         at += len(batch)
+
+
+def _is_whole(batch: Batch) -> bool:
+    """Whether a batch holds every dialogue of which it has a sample."""
+    if batch.dialogue is None or batch.dialogue_size is None:
+        return False
+    _, number, counts = torch.unique(batch.dialogue, return_inverse=True, return_counts=True)
+    return bool((counts[number] == batch.dialogue_size).all())
 
 
 def answers_of(model: Model, source: BatchSource) -> tuple[Tensor, Tensor]:

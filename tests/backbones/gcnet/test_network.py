@@ -25,6 +25,7 @@ from mer_zoo.data.missing.pattern import SMM
 from mer_zoo.errors import MERError
 from mer_zoo.module import MERModule
 from mer_zoo.task import NominalClassification, SentimentRegression, Task
+from mer_zoo.wrappers import JTT
 
 SPEC, TASK = DataSpec(), SentimentRegression()
 MELD = Path(os.environ.get("MELD_TABLES", Path(__file__).parents[4] / "shared" / "data" / "meld"))
@@ -315,3 +316,13 @@ def test_the_dialogues_of_meld_run_through_it(tmp_path: Path) -> None:
     assert speakers >= model.speakers  # more than are told apart
     number = numbers(batches[0])[0]
     close(model(only(batches[0], number)).logits, found[0][batches[0].dialogue == number])
+
+
+def test_a_first_training_gets_whole_dialogues() -> None:
+    batch = dialogues([3, 2, 4])
+    batch = batch.replace(index=torch.arange(9))
+    parts = [only(batch, number) for number in range(3)]
+    model = JTT(GCNet(SPEC, TASK, dim=4, seed=0), epochs=1)
+    model.prepare(parts)
+    (step,) = model.steps(parts[0])
+    assert step.output.logits.isfinite().all()
