@@ -164,13 +164,13 @@ class MERModule(ResumableModule):
         super().setup(stage)
         remember_texts(self.model, wanted=False)  # a run that was broken off has not torn down
         keep_whole(self.trainer.strategy)
+        end_together(self.trainer)
         if stage == "fit":
             metrics = [*self.model.task.metrics(), *self.validation_weights.names, *self.worst_group.names]
             follow_all(self.trainer, self.monitor, self.model.task, metrics)
             self._may_be_open = open_entries(self.state_dict())
             check_training(self.trainer, self.model, self.stepping.clip_norm)
             self.stepping.set_up(self.trainer)
-            end_together(self.trainer)
             return
         check_evaluation(self.trainer, stage)
         if self.datamodule is not None:

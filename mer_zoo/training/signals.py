@@ -1,4 +1,4 @@
-"""Several processes that are told to end, all of them or one, end together."""
+"""Several processes that are told to end, all of them or one, end together, or at least do not wait for each other."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 __all__ = ["end_together"]
 
 
 def end_together(trainer: Trainer) -> None:
-    """Let the processes of a fit agree, before each batch, on whether one of them has got a SIGTERM.
+    """Let processes that are told to end do so: those of a fit agree, before each batch, on whether one of them is.
+
+    In tests, whose processes may have unlike many batches, whoever is told ends behind its batch, and the others when
+    they find that it is gone.
 
     Lightning lets whoever is told wait for the others within the handler of the signal, and asks the first process
     alone: if another one is told, or they are told in different places, they wait for each other until the time limit
@@ -26,6 +30,7 @@ def end_together(trainer: Trainer) -> None:
         return
     connector, loop = trainer._signal_connector, trainer.fit_loop.epoch_loop
     is_told = False
+    fits = trainer.state.fn == TrainerFn.FITTING
 
     def note(kind: int, _: Any) -> None:
         nonlocal is_told
@@ -33,6 +38,7 @@ def end_together(trainer: Trainer) -> None:
         if not is_told and launcher is not None:
             launcher.kill(kind)  # processes that this one has started
         is_told = True
+        connector.received_sigterm = connector.received_sigterm or not fits
 
     def agree() -> None:
         told = torch.tensor([is_told], dtype=torch.uint8, device=trainer.strategy.root_device)
