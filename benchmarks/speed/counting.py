@@ -4,8 +4,9 @@ FLOPs are those of matrix products, convolutions, recurrent layers and attention
 else is done to single numbers is not counted. ``torch.utils.flop_counter`` has formulas for most; fused attention and
 recurrent layers of the CPU and a matrix by a vector, which it passes over, have theirs here. An exponential is an
 element of exp, sigmoid, tanh, softmax, or of a function made of one. Attention that is computed without keeping its
-scores makes them, and their exponentials, a second time on the way back, and of a causal square the half that is seen;
-channels that a kernel was given beyond those of a head do not count.
+scores makes them, and their exponentials, a second time on the way back, which counts, since what is counted is what
+this code does; of a causal square about the half that is seen. Channels that the fused kernel was given beyond those of
+a head do not count, one that the tiles add for sums and masks does.
 
 Bytes are what has to pass between processor and memory if nothing stays in a cache: the batch once, every parameter
 twice, its gradient, the four readings and three writings of Adam, and what is kept for the way back, once written and
