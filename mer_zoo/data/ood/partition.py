@@ -155,7 +155,20 @@ def allocate(totals: Ints, sizes: Sequence[int]) -> Ints:
         table[row, column] += 1
         rows[row] -= 1
         columns[column] -= 1
+    while (table - exact).max(initial=0) >= 2:
+        _even_out(table, exact)
     return table
+
+
+def _even_out(table: Ints, exact: npt.NDArray[np.float64]) -> None:
+    """Move one from the fullest place by the exchange between two rows and two columns that evens out most."""
+    over = table - exact
+    row, column = np.unravel_index(over.argmax(), over.shape)
+    gain = over - over[row] - over[:, [column]]  # of taking one from each place, too
+    gain[(table == 0) | (np.arange(len(table))[:, None] == row) | (np.arange(table.shape[1]) == column)] = -np.inf
+    other_row, other_column = np.unravel_index(gain.argmax(), gain.shape)
+    table[[row, other_row], [column, other_column]] -= 1
+    table[[row, other_row], [other_column, column]] += 1
 
 
 def length_strata(classes: Ints, lengths: Ints, bins: int) -> Ints:
