@@ -14,7 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from mer_zoo.data.corpus.checks import plural
-from mer_zoo.data.ood.partition import Ints, allocate
+from mer_zoo.data.ood.allocation import allocate
+from mer_zoo.data.ood.partition import Ints
 from mer_zoo.errors import MERError
 
 __all__ = ["LABEL_SHIFTS", "SPLITS", "label_shift_of", "positive_share", "share_out"]

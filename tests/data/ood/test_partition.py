@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mer_zoo.data.ood.allocation import allocate
 from mer_zoo.data.ood.partition import (
     Bools,
     Ints,
     WordTable,
-    allocate,
     anneal,
     class_given_word,
     draw_partition,

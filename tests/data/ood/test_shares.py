@@ -7,7 +7,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from mer_zoo.data.ood.partition import Ints, allocate
+from mer_zoo.data.ood.allocation import allocate
+from mer_zoo.data.ood.partition import Ints
 from mer_zoo.data.ood.shares import label_shift_of, positive_share, share_out
 from mer_zoo.errors import MERError
 
