@@ -2,7 +2,7 @@
 
     python -m benchmarks.faults.clips                                          # all
     python -m benchmarks.faults.clips --only headers --only lists
-    python -m benchmarks.faults.clips --out results/faults_cpu.csv             # and the table of docs/clips.md
+    python -m benchmarks.faults.clips --csv results/faults_cpu.csv             # and the table of docs/clips.md
 
 Recordings and lists are made by tests/damaged_clips.py, each from its name alone; those with faces need the weights of
 facenet-pytorch. Each recording is extracted by mer-zoo's own processes, which are replaced when they crash or hang; of
@@ -26,6 +26,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.options import add_results_options
 from mer_zoo.clips import Clip, Extractor, Settings, extract
 from mer_zoo.clips.workers import Failed, run_all
 from mer_zoo.errors import MERError
@@ -186,8 +187,7 @@ def parser() -> argparse.ArgumentParser:
     groups = [*dict.fromkeys(damage.group for damage in damages()), LISTS]
     parser = argparse.ArgumentParser(description="Extract damaged recordings, and tell what became of them.")
     parser.add_argument("--only", choices=groups, action="append", help="one group")
-    parser.add_argument("--out", type=Path, help="a file of results that the table goes into")
-    parser.add_argument("--commit", default="", help="what is written into it as the commit")
+    add_results_options(parser)
     return parser
 
 
@@ -205,8 +205,8 @@ def main(args: Sequence[str] | None = None) -> int:
     for came in found:
         if came.finding:
             console.print(f"{came.group}, {came.name}: {came.finding} ({came.told})", markup=False, soft_wrap=True)
-    if options.out is not None:
-        write_measured(options.out, list(_figures(found, options.commit)))
+    if options.csv is not None:
+        write_measured(options.csv, list(_figures(found, options.commit)))
     return 1 if any(came.finding for came in found) else 0
 
 

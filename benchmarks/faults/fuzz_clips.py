@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.faults.clips import OUTCOMES, PATIENCE, make
+from benchmarks.options import add_results_options
 from mer_zoo.clips import Clip, Settings, extract
 from mer_zoo.clips.workers import Failed, run_all
 from mer_zoo.errors import MERError
@@ -84,8 +85,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Extract mutated recordings and lists, and tell what became of them.")
     parser.add_argument("--count", type=int, default=10_000, help="inputs, of which a fifth are lists")
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
-    parser.add_argument("--csv", type=Path, help="a file of results/ that the counts go to")
-    parser.add_argument("--commit", default="", help="with which they came")
+    add_results_options(parser)
     parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
     return parser
 

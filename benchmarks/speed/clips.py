@@ -24,6 +24,7 @@ import av
 import numpy as np
 import torch
 
+from benchmarks.options import add_results_options
 from benchmarks.speed.timing import in_fresh_process, resident
 from benchmarks.studies.voices import VOICES, Spoken, speak
 from mer_zoo.clips import Clip, Extractor, Settings
@@ -148,8 +149,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("what", choices=["time", "memory", "child"])
     parser.add_argument("--clips", type=int, default=18, help="how many are timed (default: 18)")
     parser.add_argument("--minutes", type=int, nargs="+", default=[5, 20, 60], help="lengths of long files")
-    parser.add_argument("--csv", type=Path, help="a file of results/ that the figures go to")
-    parser.add_argument("--commit", default="", help="with which they came")
+    add_results_options(parser)
     return parser
 
 

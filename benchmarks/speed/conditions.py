@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer, seed_everything
 
+from benchmarks.options import add_results_options
 from mer_zoo.backbones import LFLSTM
 from mer_zoo.data import MOSI
 from mer_zoo.module import MERModule
@@ -89,8 +90,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("path", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--csv", type=Path, help="a file of results/ that the figures go to")
-    parser.add_argument("--commit", default="", help="with which they came")
+    add_results_options(parser)
     return parser
 
 

@@ -27,6 +27,7 @@ from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity, profile
 
 import mer_zoo.backbones
+from benchmarks.options import add_results_options
 from benchmarks.plain.zoo import TASK, our_terms
 from benchmarks.speed.counting import count_step
 from benchmarks.speed.roofline import library_step, probes, rates
@@ -309,8 +310,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true", help="sizes of a test")
     parser.add_argument("--minutes", type=float, default=12.0, help="after which nothing else is begun")
-    parser.add_argument("--csv", type=Path, help="a file of results/ that the figures go to")
-    parser.add_argument("--commit", default="", help="with which they came")
+    add_results_options(parser)
     return parser
 
 

@@ -20,12 +20,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 import mer_zoo.backbones
+from benchmarks.options import add_results_options
 from benchmarks.plain.same import backward
 from benchmarks.plain.zoo import our_terms
 from benchmarks.speed.counting import Work, count_step
@@ -137,8 +137,7 @@ def parser() -> argparse.ArgumentParser:
     names = mer_zoo.backbones.__all__
     parser.add_argument("--only", action="append", choices=names, help="only this one; may be repeated")
     parser.add_argument("--repeats", type=int, default=3, help="timed steps of each network")
-    parser.add_argument("--csv", type=Path, help="a file of results/ that the figures go to")
-    parser.add_argument("--commit", default="", help="with which they came")
+    add_results_options(parser)
     return parser
 
 

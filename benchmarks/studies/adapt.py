@@ -23,7 +23,8 @@ from typing import Any
 from lightning.pytorch import seed_everything
 
 import mer_zoo.backbones
-from benchmarks.studies.frame import Job, Plan, Record, Results, Study, by_name, fit, simple_jobs
+from benchmarks.options import add_csv_option
+from benchmarks.studies.frame import Job, Plan, Record, Results, Study, by_name, commits_of, fit, simple_jobs
 from benchmarks.studies.zoo_mosi import SIZES
 from mer_zoo.batch import Batch, BatchSource
 from mer_zoo.data.datamodule import SyntheticMER
@@ -149,8 +150,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--batch_size", type=int, default=64)
     table = commands.add_parser("table")
     table.add_argument("folder", type=Path)
-    table.add_argument("--csv", type=Path, help="write the figures to this file of results/")
-    table.add_argument("--commit", default="", help="with which they come")
+    add_csv_option(table)
     return parser
 
 
@@ -163,7 +163,7 @@ def main(args: Sequence[str] | None = None) -> None:
         study.run(simple_jobs(options.networks.split(","), options.seeds))
         return
     command = f"python -m benchmarks.studies.adapt table {options.folder}"
-    made = figures(by_name(options.folder), command, options.commit)
+    made = figures(by_name(options.folder), command, commits_of(options.folder))
     rows: dict[str, list[str]] = {}
     for figure in made:
         rows.setdefault(figure.model, [figure.model]).append(figure.text())

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from rich.console import Console
 
 import mer_zoo.backbones
+from benchmarks.options import add_results_options
 from mer_zoo.batch import DataSpec
 from mer_zoo.reports.measured import Measured, write_measured
 from mer_zoo.task import SentimentClassification
@@ -37,8 +37,7 @@ def rows() -> Iterator[tuple[str, dict[str, float]]]:
 def parser() -> argparse.ArgumentParser:
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--csv", type=Path, help="write the figures to this file of results/")
-    parser.add_argument("--commit", default="", help="with which they come")
+    add_results_options(parser)
     return parser
 
 

@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.options import add_csv_option
 from benchmarks.studies.debias import CHOICES, METHODS, labels, split_names
-from benchmarks.studies.frame import Record, read_records
+from benchmarks.studies.frame import Record, commits_of, read_records
 from benchmarks.studies.table import NEUTRAL, Answers, Column, difference, interval, is_shared, spread, write_tables
 from benchmarks.studies.table import cell as cell_of
 from mer_zoo.errors import MERError
@@ -187,13 +188,12 @@ def keep_figures(shown: Sequence[Shown], options: argparse.Namespace, module: st
     """
     if options.csv is None:
         return
-    code = read_records(options.folder)[0].get("code") or {}
     base = getattr(options, "base", None)  # recalls are compared with nothing
     words = {"--select": options.choice, "--against": options.against, "--base": base, "--methods": options.methods}
     given = [f"{name} {shlex.quote(word)}" for name, word in words.items() if word is not None]
     about = {
         "device": options.device,
-        "commit": str(code.get("commit", ""))[:7],
+        "commit": commits_of(options.folder),
         "command": " ".join(["python -m", module, options.command, str(options.folder), *given]),
     }
     figures = [figure for each in shown for figure in _figures(each, options.benchmark, base, about)]
@@ -246,7 +246,7 @@ def add_shown_options(parser: argparse.ArgumentParser) -> None:
 
 def add_csv_options(parser: argparse.ArgumentParser) -> None:
     """Options of what writes figures to ``results/``."""
-    parser.add_argument("--csv", type=Path, help="a file of results/ that gets the figures, such as debias_scm_cpu.csv")
+    add_csv_option(parser)
     parser.add_argument(
         "--benchmark", default="debiasing", help="their benchmark there, to which the backbone is added"
     )

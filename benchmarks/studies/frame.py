@@ -132,6 +132,12 @@ def read_records(folder: Path, options: Mapping[str, Any] | None = None) -> list
     return records
 
 
+def commits_of(folder: Path) -> str:
+    """The commits that the records of a folder were made with, as a figure of results/ tells them."""
+    known = (record.get("code") or {"commit": ""} for record in read_records(folder))
+    return " ".join(dict.fromkeys(state["commit"][:7] for state in known)).strip()
+
+
 def add_run_options(parser: argparse.ArgumentParser, seeds: str, epochs: int, batch_size: int) -> None:
     """Options of every study's ``run``."""
     parser.add_argument("--out", type=Path, required=True)

@@ -23,6 +23,7 @@ from typing import Any
 from lightning.pytorch import seed_everything
 
 import mer_zoo.backbones
+from benchmarks.options import add_csv_option
 from benchmarks.studies.frame import (
     Job,
     Plan,
@@ -31,8 +32,8 @@ from benchmarks.studies.frame import (
     Study,
     add_run_options,
     by_name,
+    commits_of,
     fit,
-    read_records,
     simple_jobs,
     simple_test,
     tested,
@@ -173,8 +174,7 @@ def table(options: argparse.Namespace) -> None:
     tables = {"accuracy": accuracy_table(found), "what is added": gains_table(found)}
     write_tables(options.folder, list(tables.values()))
     if options.csv is not None:
-        code = read_records(options.folder)[0].get("code") or {}
-        about = {"device": options.device, "commit": str(code.get("commit", ""))[:7]}
+        about = {"device": options.device, "commit": commits_of(options.folder)}
         about["command"] = f"python -m benchmarks.studies.recordings table {options.folder}"
         accuracies, added = (
             figures_of(each, f"{BENCHMARK}: {name}", "Acc3", CONSTANT, **about) for name, each in tables.items()
@@ -200,7 +200,7 @@ def parser() -> argparse.ArgumentParser:
     runs.add_argument("--lr", type=float, default=1e-3)
     shown = commands.add_parser("table")
     shown.add_argument("folder", type=Path)
-    shown.add_argument("--csv", type=Path, help="a file of results/ that gets the figures")
+    add_csv_option(shown)
     shown.add_argument("--device", default="CPU", help="what they were measured on")
     return parser
 

@@ -35,6 +35,7 @@ from benchmarks.studies.frame import (
     Study,
     about,
     add_run_options,
+    commits_of,
     fit,
     read_records,
     result_of,
@@ -185,9 +186,8 @@ def tables_of(folder: Path) -> list[Table]:
 
 def keep_figures(tables: Sequence[Table], options: argparse.Namespace) -> None:
     """Write tables to the file of results that ``--csv`` names."""
-    code = read_records(options.folder)[0].get("code") or {}
     command = f"python -m benchmarks.studies.speakers table {options.folder}"
-    about = {"device": options.device, "commit": str(code.get("commit", ""))[:7], "command": command}
+    about = {"device": options.device, "commit": commits_of(options.folder), "command": command}
     figures = [
         replace(figure, condition=table.title)
         for table in tables

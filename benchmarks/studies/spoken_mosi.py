@@ -24,6 +24,7 @@ import torch
 from lightning.pytorch import seed_everything
 
 import mer_zoo.backbones
+from benchmarks.options import add_csv_option
 from benchmarks.studies import spoken_clips, spoken_settings
 from benchmarks.studies.frame import (
     Job,
@@ -33,6 +34,7 @@ from benchmarks.studies.frame import (
     Study,
     add_run_options,
     by_name,
+    commits_of,
     digits,
     fit,
     score_conditions,
@@ -175,7 +177,7 @@ def losses(options: argparse.Namespace) -> None:
     if options.csv is not None:
         about = {
             "device": "CPU",
-            "commit": options.commit,
+            "commit": commits_of(options.folder),
             "clusters": str(len({c.name.split("$_$")[0] for c in clips})),
         }
         about["command"] = (
@@ -198,7 +200,7 @@ def table(options: argparse.Namespace) -> None:
     write_tables(options.folder, [lost, metrics])
     if options.csv is not None:
         own = next(iter(found.values()))[0]["ids"][SAID]
-        about = {"device": "CPU", "commit": options.commit}
+        about = {"device": "CPU", "commit": commits_of(options.folder)}
         about["command"] = "python -m benchmarks.studies.spoken_mosi table runs/spoken_mosi"
         drawn = {**about, "clusters": str(len(set(recordings(own) or own)))}
         accuracies = [
@@ -223,8 +225,7 @@ def parser() -> argparse.ArgumentParser:
     lost.add_argument("made", type=Path, help="the folder of make")
     lost.add_argument("folder", type=Path, help="of the records")
     lost.add_argument("--setting", default="beam5", help="of the recogniser")
-    lost.add_argument("--csv", type=Path, help="a file of results/ that gets the figures")
-    lost.add_argument("--commit", default="", help="with which they came")
+    add_csv_option(lost)
     runs = commands.add_parser("run")
     runs.add_argument("path", type=Path, help="a file that make has written")
     add_run_options(runs, seeds="0,1,2", epochs=15, batch_size=24)
@@ -234,8 +235,7 @@ def parser() -> argparse.ArgumentParser:
     runs.add_argument("--lr", type=float, default=1e-3)
     shown = commands.add_parser("table")
     shown.add_argument("folder", type=Path)
-    shown.add_argument("--csv", type=Path, help="a file of results/ that gets the figures")
-    shown.add_argument("--commit", default="", help="with which they came")
+    add_csv_option(shown)
     return parser
 
 

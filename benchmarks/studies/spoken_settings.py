@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from benchmarks.options import add_results_options
 from benchmarks.studies import spoken_clips
 from benchmarks.studies.spoken_words import spelt, word_errors
 from mer_zoo.data.store.store import open_corpus
@@ -39,8 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="valid")
     parser.add_argument("--every", type=int, default=2, help="one of as many sentences is heard")
     parser.add_argument("--whisper", default="whisper-tiny.en")
-    parser.add_argument("--csv", type=Path, help="a file of results/ that gets the figures")
-    parser.add_argument("--commit", default="", help="with which they came")
+    add_results_options(parser)
 
 
 def compare(options: argparse.Namespace) -> None:

@@ -22,7 +22,8 @@ import torch
 from lightning.pytorch import seed_everything
 from torch import Tensor
 
-from benchmarks.studies.frame import Job, Plan, Results, Study, add_run_options, by_name, fit, simple_jobs
+from benchmarks.options import add_csv_option
+from benchmarks.studies.frame import Job, Plan, Results, Study, add_run_options, by_name, commits_of, fit, simple_jobs
 from benchmarks.studies.zoo_mosi import SIZES
 from mer_zoo.backbones import GCNet
 from mer_zoo.data import MOSI
@@ -83,7 +84,7 @@ def told(model: Model, data: MERDataModule, split: str) -> list[float]:
     return [*shares, float(torch.corrcoef(torch.stack([said, truth]))[0, 1])]
 
 
-def figures(folder: Path, command: str, commit: str) -> list[Measured]:
+def figures(folder: Path, command: str) -> list[Measured]:
     """Means over the seeds."""
     made = []
     for name, records in by_name(folder).items():
@@ -92,7 +93,7 @@ def figures(folder: Path, command: str, commit: str) -> list[Measured]:
             for metric, values in zip(FIGURES, columns, strict=True):
                 digits = 2 if metric == "Corr" else 0
                 deviation = f"{statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-                at = {"seeds": str(len(values)), "device": "CPU", "commit": commit, "command": command}
+                at = {"seeds": str(len(values)), "device": "CPU", "commit": commits_of(folder), "command": command}
                 value = f"{statistics.fmean(values):.{digits}f}"
                 made.append(Measured(BENCHMARK, name, condition, metric, value, deviation, **at))
     return made
@@ -108,8 +109,7 @@ def parser() -> argparse.ArgumentParser:
     runs.add_argument("--lr", type=float, default=1e-3)
     shown = commands.add_parser("table")
     shown.add_argument("folder", type=Path)
-    shown.add_argument("--csv", type=Path, help="write the figures to this file of results/")
-    shown.add_argument("--commit", default="", help="with which they come")
+    add_csv_option(shown)
     return parser
 
 
@@ -120,7 +120,7 @@ def main(args: Sequence[str] | None = None) -> None:
         kept = {"file": options.path.name, "epochs": options.epochs, "lr": options.lr, "batch_size": options.batch_size}
         Study(options.out, kept, partial(train, options)).run(simple_jobs(list(WAYS), options.seeds), options.part)
         return
-    made = figures(options.folder, f"python -m benchmarks.studies.which_video table {options.folder}", options.commit)
+    made = figures(options.folder, f"python -m benchmarks.studies.which_video table {options.folder}")
     rows: dict[str, list[str]] = {}
     for figure in made:
         rows.setdefault(figure.model, [figure.model]).append(figure.text())

@@ -9,8 +9,9 @@ from types import ModuleType
 import pytest
 import torch
 
+from benchmarks.options import this_commit
 from benchmarks.studies import cider, cumdf, mosi, which_video, zoo_mosi
-from benchmarks.studies.frame import Job, Results, Study, read_records, simple_jobs
+from benchmarks.studies.frame import Job, Results, Study, commits_of, read_records, simple_jobs
 from benchmarks.studies.table import Answers, Column, cell, difference, resampled_mean
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic.generate import SyntheticConfig
@@ -164,3 +165,18 @@ def test_a_curve_is_an_area_and_several_conditions_a_mean() -> None:
 def test_an_interval_of_a_mean_holds_it() -> None:
     mean, low, high = resampled_mean([0.0, 1.0, 2.0, 3.0])
     assert 0.0 <= low < mean == 1.5 < high <= 3.0
+
+
+def test_figures_of_records_tell_the_commits_of_the_records(tmp_path: Path) -> None:
+    for seed, code in enumerate([{"commit": "b" * 40}, {"commit": "a" * 40}, {"commit": "b" * 40}, None]):
+        record = {"options": {}, "place": ["plain"], "seed": seed, "code": code}
+        (tmp_path / f"seed{seed}.json").write_text(json.dumps(record))
+    assert commits_of(tmp_path) == "bbbbbbb aaaaaaa"
+
+
+def test_the_commit_of_a_changed_tree_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[str] = []
+    for state in ({"commit": "a" * 40, "dirty": False}, {"commit": "a" * 40, "dirty": True}, None):
+        monkeypatch.setattr("benchmarks.options.code_state", lambda state=state: state)
+        found.append(this_commit())
+    assert found == ["aaaaaaa", "aaaaaaa+", ""]
