@@ -4,6 +4,9 @@ Symbols: x (N, D) features; y (N,) classes; K classes; W (D, K) and b (K,) the l
 penalty; :math:`a_i` the weight of a sample.
 
 References:
+    Lee, Sun and Saunders, "Proximal Newton-Type Methods for Minimizing Composite Functions", SIAM Journal on
+    Optimization 24(3), 2014.
+
     Bertsekas, "Projected Newton Methods for Optimization Problems with Simple Constraints", SIAM Journal on Control and
     Optimization 20(2), 1982.
 """
@@ -23,6 +26,7 @@ __all__ = ["l1_logistic"]
 _STEPS = 500
 _ENTERING = 8  # coefficients that may leave zero in one step, at least
 _HALVINGS = 8
+_EXACT = 0.1  # of the steepest slope is left where a model is at its minimum
 _LARGEST_DAMPING = 1e6
 
 
@@ -74,42 +78,45 @@ def l1_logistic(
             point -= torch.cat([start.weight, start.bias[None]])[:, seen[:1]]
     penalty = torch.ones_like(point)
     penalty[-1] = float(penalise_intercept)
-    point = _projected_newton(point, torch.cat([x, x.new_ones(len(x), 1)], 1), truth, scale, penalty, tolerance)
+    point = _proximal_newton(point, torch.cat([x, x.new_ones(len(x), 1)], 1), truth, scale, penalty, tolerance)
     layer.weight[:, kept], layer.bias[kept] = point[:-1], point[-1]
     return layer
 
 
-def _projected_newton(
+def _proximal_newton(
     point: Tensor, x: Tensor, truth: Tensor, scale: Tensor, penalty: Tensor, tolerance: float
 ) -> Tensor:
-    """Newton's steps on the coefficients that are not zero and those that want most to leave it, kept in their orthant.
+    """Steps to the minimum of the loss's second-order model with the penalty as it is.
 
-    The matrix of second derivatives is damped as far as a step needs it, since a constant may be added to all classes.
+    The model has the coefficients that are not zero and those that want most to leave it. Its second derivatives are
+    damped as far as a step needs it, since a constant may be added to all classes.
     """
     columns, damping = point.shape[1], 1e-6
     truth = truth[:, -columns:]
 
-    def smooth(at: Tensor) -> tuple[Tensor, Tensor]:
+    def value_at(at: Tensor) -> tuple[Tensor, Tensor]:
         logits = x @ at
         log_p = (F.pad(logits, (1, 0)) if columns == 1 else logits).log_softmax(1)
         p, rest = log_p.exp()[:, -columns:], 1 - truth.sum(1)
         loss = (truth * log_p[:, -columns:]).sum(1) + rest * log_p[:, 0]
         return -(scale * loss).sum() + (penalty * at.abs()).sum(), p
 
-    value, p = smooth(point)
+    value, p = value_at(point)
     for _ in range(_STEPS):
-        slope = x.T @ (scale[:, None] * (p - truth))
-        slope = torch.where(point != 0, slope + penalty * point.sign(), slope - slope.clamp(-penalty, penalty))
-        if float(slope.abs().max()) <= tolerance * float(scale.sum()):
+        gradient = x.T @ (scale[:, None] * (p - truth))
+        slope = _subgradient(point, gradient, penalty)
+        steepest = float(slope.abs().max())
+        if steepest <= tolerance * float(scale.sum()):
             break
         free = _free(point, slope, penalty)
-        curvature, side = _curvature(x, p, scale, free), torch.where(point != 0, point.sign(), -slope.sign())
+        curvature = _curvature(x, p, scale, free)
         diagonal = curvature.diagonal()
         while damping <= _LARGEST_DAMPING:
-            move = torch.zeros_like(point)
             damped = curvature + torch.diag(damping * (diagonal + diagonal.mean()))
-            move[free] = -torch.linalg.solve(damped, slope[free])
-            found = _search(point, move, side, slope, value, penalty, smooth)
+            move = torch.zeros_like(point)
+            move[free] = _lasso(point[free], gradient[free], damped, penalty[free], _EXACT * steepest) - point[free]
+            gain = (gradient * move).sum() + (penalty * ((point + move).abs() - point.abs())).sum()
+            found = _search(point, move, gain, value, value_at) if gain < 0 else None
             if found is not None:
                 break
             damping *= 10
@@ -118,6 +125,11 @@ def _projected_newton(
         damping = max(damping / 10, 1e-9)
         point, value, p = found
     return point
+
+
+def _subgradient(point: Tensor, gradient: Tensor, penalty: Tensor) -> Tensor:
+    """The smallest one of loss and penalty, by the loss's gradient."""
+    return torch.where(point != 0, gradient + penalty * point.sign(), gradient - gradient.clamp(-penalty, penalty))
 
 
 def _free(point: Tensor, slope: Tensor, penalty: Tensor) -> Tensor:
@@ -137,20 +149,35 @@ def _curvature(x: Tensor, p: Tensor, scale: Tensor, free: Tensor) -> Tensor:
     return torch.where(column[:, None] == column, cross @ features, 0.0) - cross @ weighed
 
 
+def _lasso(start: Tensor, gradient: Tensor, curvature: Tensor, penalty: Tensor, tolerance: float) -> Tensor:
+    """Near the minimum of a quadratic function with the penalty, by damped Newton's steps, each kept in an orthant."""
+    point, slope, damping = start, gradient, 0.0
+    value, diagonal = (penalty * point.abs()).sum(), torch.diag(curvature.diagonal())
+    for _ in range(_STEPS):
+        steep = _subgradient(point, slope, penalty)
+        if float(steep.abs().max()) <= tolerance or damping > _LARGEST_DAMPING:
+            break
+        free, side = _free(point, steep, penalty), torch.where(point != 0, point.sign(), -steep.sign())
+        there = point.clone()
+        damped = (curvature + damping * diagonal)[free][:, free]
+        there[free] -= torch.linalg.solve(damped, steep[free])
+        there = torch.where((there * side < 0) & (penalty > 0), 0.0, there)
+        by = curvature @ (there - start)
+        reached = (gradient + by / 2) @ (there - start) + (penalty * there.abs()).sum()
+        if reached <= value + 1e-4 * (steep * (there - point)).sum():
+            point, value, slope, damping = there, reached, gradient + by, damping / 10
+        else:
+            damping = max(10 * damping, 1e-3)
+    return point
+
+
 def _search(
-    point: Tensor,
-    move: Tensor,
-    side: Tensor,
-    slope: Tensor,
-    value: Tensor,
-    penalty: Tensor,
-    smooth: Callable[[Tensor], tuple[Tensor, Tensor]],
+    point: Tensor, move: Tensor, gain: Tensor, value: Tensor, value_at: Callable[[Tensor], tuple[Tensor, Tensor]]
 ) -> tuple[Tensor, Tensor, Tensor] | None:
-    """The longest of a few steps that gains enough; what would cross zero stops there."""
+    """The longest of a few steps that gains enough of what the model promises."""
     for halving in range(_HALVINGS):
         there = point + 0.5**halving * move
-        there = torch.where((there * side < 0) & (penalty > 0), 0.0, there)
-        reached, p = smooth(there)
-        if reached <= value + 1e-4 * (slope * (there - point)).sum():
+        reached, p = value_at(there)
+        if reached <= value + 1e-4 * 0.5**halving * gain:
             return there, reached, p
     return None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from unittest.mock import Mock
 
 import pytest
 import torch
 from golden_cases import golden
 from torch import Tensor
 
+from mer_zoo.functional import l1_logistic as l1_solver
 from mer_zoo.functional.l1_logistic import l1_logistic
 from mer_zoo.functional.last_layer import (
     Fit,
@@ -82,20 +84,38 @@ def correlated(samples: int, classes: int) -> tuple[Tensor, Tensor]:
     return (x - mean) / std, (x[:, :classes] + torch.randn(samples, classes, generator=generator)).argmax(1)
 
 
+def check_optimum(layer: Logistic, x: Tensor, y: Tensor, C: float) -> None:
+    """No coefficient may gain by more than the tolerance."""
+    error = C * (layer.log_p(x).exp() - torch.nn.functional.one_hot(y, layer.weight.shape[1]))
+    slope, largest = x.T @ error, 1e-6 * C * len(x)
+    torch.testing.assert_close(error.sum(0), torch.zeros_like(error[0]), atol=2 * largest, rtol=0)
+    kept = layer.weight != 0
+    torch.testing.assert_close(slope[kept], -layer.weight.sign()[kept], atol=2 * largest, rtol=0)
+    assert slope[~kept].abs().max() <= 1 + 2 * largest
+
+
 @pytest.mark.parametrize("classes", [2, 3, 7])
 @pytest.mark.parametrize("C", [0.01, 0.1, 1.0])
 def test_the_optimum_is_one(classes: int, C: float) -> None:
     x, y = correlated(80, classes)
     layer = l1_logistic(x, y, classes, C)
-    error = C * (layer.log_p(x).exp() - torch.nn.functional.one_hot(y, classes))
-    slope, largest = x.T @ error, 1e-6 * C * len(x)
-    torch.testing.assert_close(error.sum(0), torch.zeros(classes, dtype=torch.float64), atol=2 * largest, rtol=0)
-    kept = layer.weight != 0
-    torch.testing.assert_close(slope[kept], -layer.weight.sign()[kept], atol=2 * largest, rtol=0)
-    assert slope[~kept].abs().max() <= 1 + 2 * largest
+    check_optimum(layer, x, y, C)
     if C == 0.1:
         warm = l1_logistic(x, y, classes, C, start=l1_logistic(x, y, classes, 0.01))
         torch.testing.assert_close(warm.log_p(x), layer.log_p(x), atol=1e-3, rtol=0)
+
+
+def test_features_that_go_together_take_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """States of a network do, and second derivatives are what a step costs."""
+    counted = Mock(wraps=l1_solver._curvature)
+    monkeypatch.setattr(l1_solver, "_curvature", counted)
+    generator, y = torch.Generator().manual_seed(0), torch.arange(300) % 7
+    kinds = 0.6 * torch.randn(7, 6, generator=generator)[y] + torch.randn(300, 6, generator=generator)
+    x = kinds @ torch.randn(6, 40, generator=generator) + 0.05 * torch.randn(300, 40, generator=generator)
+    mean, std = standardiser(x)
+    scaled = (x.tanh().double() - mean) / std
+    check_optimum(l1_logistic(scaled, y, 7, 1.0), scaled, y, 1.0)
+    assert 0 < counted.call_count <= 25
 
 
 def test_classes_that_are_not_there() -> None:
