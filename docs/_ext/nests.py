@@ -22,16 +22,18 @@ TASKS: dict[str, Task] = {
 }
 
 
-def _build(backbone: str, wrapper: str | None, task: str) -> Model:
+def _network(backbone: str, task: str) -> Model:
     with torch.device("meta"):
         model: Model = getattr(mer_zoo.backbones, backbone)(MOSI, TASKS[task])
-        wrapped: Model = getattr(mer_zoo.wrappers, wrapper)(model) if wrapper else model
-    return wrapped
+    return model
+
+
+_shared = cache(_network)  # wrappers are built around one after the other, and none is trained
 
 
 def parameters(backbone: str) -> int:
     """How many numbers a network of default size learns for the regression of CMU-MOSI, text encoder left out."""
-    return sum(p.numel() for p in _build(backbone, None, "regression").parameters() if p.requires_grad)
+    return sum(p.numel() for p in _network(backbone, "regression").parameters() if p.requires_grad)
 
 
 @cache
@@ -40,7 +42,8 @@ def refusals(backbone: str, wrapper: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for task in TASKS:
         try:
-            _build(backbone, wrapper, task)
+            with torch.device("meta"):
+                getattr(mer_zoo.wrappers, wrapper)(_shared(backbone, task))
         except MERError as refusal:
             found[task] = str(refusal)
     return found
