@@ -166,7 +166,9 @@ def test_an_odd_record_is_refused(tmp_path: Path, text: str) -> None:
         Runner(lambda line: None).run([fit])
 
 
+# Of many epochs, each a batch: what is waited for is the first checkpoint.
 LONG = ["--trainer.max_epochs=100000", "--early_stopping.patience=100000", "--trainer.accelerator=cpu"]
+LONG += ["--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"]
 
 
 @pytest.mark.slow
