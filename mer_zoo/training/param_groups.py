@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mer_zoo.errors import MERError
-from mer_zoo.training.fused import fuse
+from mer_zoo.training.fused import fuse, spare_probing
 from mer_zoo.training.ranges import check_group, check_numbers
 
 __all__ = ["DEFAULT_GROUPS", "OptimizerFactory", "ParamGroups", "build_optimizer", "group_parameters"]
@@ -96,4 +96,5 @@ def build_optimizer(
         raise MERError(f"{str(error).rstrip('.')}; give the optimizer other options") from error
     check_numbers(optimizer)
     fuse(optimizer)
+    spare_probing(optimizer)
     return optimizer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 from training_runs import train
 
-from mer_zoo.training.fused import fuse
+from mer_zoo.training.fused import PROBES, fuse, spare_probing
 
 KINDS = [torch.optim.Adam, partial(torch.optim.Adam, weight_decay=0.1, amsgrad=True), torch.optim.AdamW]
 
@@ -127,3 +128,34 @@ def test_memory_that_lies_otherwise_is_read_rightly(kind: Any, strange: str) -> 
         return weight.detach()
 
     torch.testing.assert_close(run(fused=True), run(fused=False))
+
+
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Where torch's optimisers note that they look for a GPU."""
+    found: list[bool] = []
+    name = next(name for name in PROBES if hasattr(torch.optim.Optimizer, name))
+    monkeypatch.setattr(torch.optim.Optimizer, name, lambda optimizer: found.append(True))
+    return found
+
+
+@pytest.mark.parametrize("kind", [*KINDS, torch.optim.RMSprop, torch.optim.SGD])
+def test_steps_on_a_cpu_look_for_no_gpu(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = looks(monkeypatch)
+    (optimizer, weights), (plain, others) = made(kind), made(kind)
+    spare_probing(optimizer)
+    steps(optimizer, weights)
+    assert not found
+    steps(plain, others)
+    assert bool(found) == (kind is not torch.optim.SGD)
+    for weight, other in zip(weights, others, strict=True):
+        torch.testing.assert_close(weight, other, rtol=0, atol=0)
+    assert copy.deepcopy(optimizer).state_dict().keys() == optimizer.state_dict().keys()
+
+
+def test_steps_elsewhere_look_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = looks(monkeypatch)
+    optimizer, _ = made(torch.optim.Adam)
+    spare_probing(optimizer)
+    optimizer.param_groups[0]["params"] = [nn.Parameter(torch.zeros(1, device="meta"))]
+    optimizer.step()
+    assert found
