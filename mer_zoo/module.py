@@ -148,6 +148,13 @@ class MERModule(ResumableModule):
         module._seed = seed
         return module if map_location is None else module.to(map_location)
 
+    @override
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "_current_fx_name":  # set forty times a step; torch would look whether it is a parameter
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     @property
     @override
     def monitor(self) -> str:

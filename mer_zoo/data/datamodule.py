@@ -413,7 +413,7 @@ class MERDataModule(LightningDataModule):
 
     @override
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        return batch.to(device, non_blocking=True)
+        return batch if batch.index.device == device else batch.to(device, non_blocking=True)
 
     @override
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:

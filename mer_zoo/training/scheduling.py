@@ -87,9 +87,11 @@ class Scheduling:
 
     def after_batch(self, module: ResumableModule, batch_idx: int) -> None:
         """To be called after each batch of an automatic optimisation, whether or not it has brought a step."""
+        if self.interval != "step":
+            return
         trainer = module.trainer
         has_stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
-        if self.interval == "step" and has_stepped and self._follows_metric(module):
+        if has_stepped and self._follows_metric(module):
             self._step(module)
 
     def after_steps(self, module: ResumableModule) -> None:

@@ -82,11 +82,11 @@ class Stepping:
         size = _size(step.batch)
         for name, value in parts.items():
             _log(module, f"{stage}/{name}", value, size)
-        return torch.stack([value.float() for value in parts.values()]).sum()
+        return _sum_of([value.float() for value in parts.values()])
 
     def batch_loss(self, module: LightningModule, batch: Batch) -> Tensor:
         """Loss of all steps of a batch together, a scalar, for an automatic optimisation."""
-        loss = torch.stack([self.loss(module, step) for step in self.model.steps(batch)]).sum()
+        loss = _sum_of([self.loss(module, step) for step in self.model.steps(batch)])
         self._watch(module, batch, loss)
         _log(module, "train/loss", loss, _size(batch), prog_bar=True)
         return loss
@@ -153,6 +153,10 @@ class Stepping:
             torch.nn.utils.clip_grad_norm_(parameters, self.clip_norm)
 
 
+def _sum_of(losses: list[Tensor]) -> Tensor:
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+
+
 def _log(module: LightningModule, name: str, value: Tensor, size: int | Tensor, prog_bar: bool = False) -> None:
     """Let the mean over an epoch be logged."""
     weight: int = size  # type: ignore[assignment]  # Lightning takes a tensor too
@@ -166,9 +170,9 @@ def _log(module: LightningModule, name: str, value: Tensor, size: int | Tensor, 
 def _mean_of(module: LightningModule, name: str) -> Any:
     """The mean that earlier batches of the epoch have logged: adding to it takes a tenth of the time of logging."""
     trainer, stage = module._trainer, module._current_fx_name
-    if trainer is None or stage is None or trainer._results is None:
+    if trainer is None or stage != "training_step":
         return None
-    mean = trainer._results.get(f"{stage}.{name}")
+    mean = trainer.fit_loop.epoch_loop._results.get(f"{stage}.{name}")  # not by way of ten properties of the Trainer
     return None if mean is None or mean.has_reset or trainer._logger_connector.should_reset_tensors(stage) else mean
 
 
