@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 
@@ -10,22 +11,23 @@ import pytest
 from mer_zoo.cli import main
 from mer_zoo.cli.command import COMMANDS
 
-HEAVY = ("torch", "lightning", "transformers", "matplotlib")
+HEAVY = ("torch", "lightning", "transformers", "transformers.modeling_utils", "matplotlib")
 PROBE = f"""
-import sys
+import gc, sys
 from mer_zoo.cli import main
 code = 0
 try:
-    main(sys.argv[1:])
+    main()
 except SystemExit as leaving:
     code = leaving.code or 0
 sys.stderr.write(" ".join(name for name in {HEAVY} if name in sys.modules))
+sys.stderr.write(" frozen" if gc.isenabled() and gc.get_freeze_count() > 100_000 else "")
 sys.exit(code)
 """
 
 
 def probe(*args: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own, whose stderr then names the heavy packages that it has imported."""
+    """Run a command in a process of its own, whose stderr then names the heavy modules that it has imported."""
     return subprocess.run([sys.executable, "-c", PROBE, *args], capture_output=True, text=True, check=False)
 
 
@@ -40,6 +42,22 @@ def test_what_comes_at_once_imports_no_torch(args: list[str]) -> None:
 
 def test_the_probe_finds_torch() -> None:
     assert "torch" in probe("convert", "nowhere.pkl", "store").stderr.splitlines()[-1].split()
+
+
+def test_fit_imports_no_networks_of_others_and_keeps_what_it_imports_from_the_collector() -> None:
+    done = probe("fit", "--print_config", "--data=SyntheticMER", "--model.backbone=LFLSTM")
+    assert done.returncode == 0, done.stderr
+    found = done.stderr.splitlines()[-1].split()
+    assert {"torch", "lightning", "frozen"} <= set(found)
+    assert "transformers.modeling_utils" not in found
+
+
+def test_the_collector_of_another_program_is_left_alone() -> None:
+    before = gc.get_freeze_count()
+    with pytest.raises(SystemExit):
+        main(["convert", "nowhere.pkl", "store"])
+    assert gc.get_freeze_count() == before
+    assert gc.isenabled()
 
 
 def test_a_trial_of_a_sweep_watches_before_it_imports() -> None:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import resnet18
-from transformers import AlbertConfig, AlbertModel, AutoConfig
 from typing_extensions import override
 
 from mer_zoo.batch import MODALITIES, DataSpec
 from mer_zoo.errors import MERError
 from mer_zoo.layers.recurrent import masked_rnn
 from mer_zoo.layers.sequence import masked_mean
+
+if TYPE_CHECKING:
+    from transformers import AlbertModel
 
 __all__ = ["AlbertBranch", "BranchKind", "GRUBranch", "ResNetBranch", "build_branches", "reads_mask"]
 
@@ -125,6 +126,8 @@ class ResNetBranch(nn.Module):
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
+        from torchvision.models import resnet18  # at once with the zoo, it and ALBERT would delay every network
+
         self.resnet = resnet18(num_classes=outputs)
         self.resnet.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
 
@@ -207,6 +210,8 @@ def build_branches(
 
 
 def _random_albert(options: Mapping[str, Any]) -> AlbertModel:
+    from transformers import AlbertConfig, AlbertModel
+
     unknown = sorted(set(options) - set(AlbertConfig().to_dict()))
     if unknown:
         raise MERError(f"albert sets {unknown[0]!r}, which ALBERT does not have; see transformers.AlbertConfig")
@@ -221,6 +226,8 @@ def _random_albert(options: Mapping[str, Any]) -> AlbertModel:
 
 
 def _pretrained_albert(path: str) -> AlbertModel:
+    from transformers import AlbertModel, AutoConfig
+
     try:
         config = AutoConfig.from_pretrained(path, local_files_only=True)
         if config.model_type == "albert":
