@@ -12,6 +12,7 @@ from mer_zoo.errors import MERError, TrainingError
 from mer_zoo.renames import current_path, former_option
 
 __all__ = [
+    "chain",
     "exit_code",
     "explain",
     "explain_place",
@@ -48,7 +49,7 @@ def explain(
         >>> explain('Parser key "model.backbone":\n  - Expected a dot import path string: MulTT')
         "model.backbone: unknown class 'MulTT', did you mean MulT; choose from ...LFLSTM...MulT..."
     """
-    for cause in _chain(error):
+    for cause in chain(error):
         if isinstance(cause, MERError):
             return str(cause)
     key = re.search(r'Parser key "([^"]+)"', message)
@@ -183,7 +184,7 @@ def is_mistake(error: BaseException) -> bool:
         >>> is_mistake(ValueError("a bug")), is_mistake(MERError("a typo"))
         (False, True)
     """
-    return any(isinstance(cause, MERError) for cause in _chain(error))
+    return any(isinstance(cause, MERError) for cause in chain(error))
 
 
 def exit_code(error: BaseException) -> int:
@@ -198,7 +199,7 @@ def exit_code(error: BaseException) -> int:
     """
     if isinstance(error, OSError) and error.errno in FULL:
         return 1
-    return 1 if any(isinstance(cause, TrainingError) for cause in _chain(error)) else 2
+    return 1 if any(isinstance(cause, TrainingError) for cause in chain(error)) else 2
 
 
 def stopped_by(error: BaseException) -> signal.Signals | None:
@@ -215,7 +216,7 @@ def stopped_by(error: BaseException) -> signal.Signals | None:
     """
     if isinstance(error, SystemExit) and error.code not in (None, 1):
         return None  # whoever gave this code has told why
-    for cause in _chain(error):
+    for cause in chain(error):
         if isinstance(cause, KeyboardInterrupt):
             return signal.SIGINT
         if type(cause).__name__ == "SIGTERMException":  # Lightning's, which is not imported for the sake of this
@@ -223,7 +224,18 @@ def stopped_by(error: BaseException) -> signal.Signals | None:
     return None
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and what it came of, or was raised in the handling of.
+
+    Args:
+        error: What was raised.
+
+    Example:
+        >>> refused = ValueError("not so")
+        >>> refused.__context__ = KeyError("so")
+        >>> list(chain(refused))
+        [ValueError('not so'), KeyError('so')]
+    """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from mer_zoo.cli.errors import chain
+
 __all__ = ["stoppable"]
 
 
@@ -32,7 +34,11 @@ def stoppable(told: str) -> Iterator[None]:
     before = {kind: signal.signal(kind, _interrupt) for kind in kinds}
     try:
         yield
-    except KeyboardInterrupt as stopped:
+    except (KeyboardInterrupt, Exception) as error:
+        # Where the signal strikes a library as it clears away, another error comes of it: no lock is left to remove.
+        stopped = next((each for each in chain(error) if isinstance(each, KeyboardInterrupt)), None)
+        if stopped is None:
+            raise
         sys.stderr.write(f"mer-zoo: {told}\n")
         sys.exit(128 + (stopped.args[0] if stopped.args else signal.SIGINT))
     finally:

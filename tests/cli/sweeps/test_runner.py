@@ -168,7 +168,7 @@ def test_a_sweep_goes_on_after_a_kill(toy: Path, monkeypatch: pytest.MonkeyPatch
     wait_for(lambda: len(read_metric(folder / "trial_0000" / "metrics.csv", "val/loss")) >= 2)
     process.send_signal(kind)
     said = process.communicate(timeout=30)[0]
-    assert process.returncode == (143 if kind == signal.SIGTERM else -signal.SIGKILL)
+    assert process.returncode == (143 if kind == signal.SIGTERM else -signal.SIGKILL), said
     left = trials_of(folder / "journal.log")
     assert left[0].state.name == ("FAIL" if kind == signal.SIGTERM else "RUNNING")
     assert ("the same command goes on" in said) == (kind == signal.SIGTERM)
@@ -181,6 +181,28 @@ def test_a_sweep_goes_on_after_a_kill(toy: Path, monkeypatch: pytest.MonkeyPatch
     assert again.params == trials[0].params
     assert states(counted(trials)) == ["COMPLETE"] * 2
     assert "| 0 |" not in (folder / "trials.md").read_text()
+
+
+def test_a_signal_as_the_storage_lets_go_of_its_lock_stops_the_sweep(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Optuna removes a lock once more where it is interrupted behind that, and finds none."""
+    monkeypatch.setenv("TOY_SECONDS", "0.3")
+    unlink, struck = os.unlink, list[Path]()
+
+    def strike(path: Any, **options: Any) -> None:
+        unlink(path, **options)
+        if not struck and (toy.parent / "toy" / "trial_0000" / "metrics.csv").exists():
+            struck.append(Path(path))
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(os, "unlink", strike)
+    with pytest.raises(SystemExit) as stopped:
+        main(["sweep", str(toy), "--trials=2", f"--out={toy.parent}"])
+    assert [path.suffix for path in struck] == [".rename"]
+    assert stopped.value.code == 143
+    assert "the same command goes on" in capsys.readouterr().err
+    assert states(trials_of(toy.parent / "toy" / "journal.log")) == ["FAIL", "WAITING"]
 
 
 @pytest.mark.slow
