@@ -1,7 +1,6 @@
 """Trains small models on one or two processes and saves what became of them; started by test_ddp.py.
 
-    python ddp_worker.py PROCESSES FOLDER [CASE...]
-
+The processes are forked, which costs no import, and find each other as those of a job on several machines do.
 Everything is computed in double precision, where what is the same sum in another order differs by 1e-15 and what is not
 stands out.
 """
@@ -10,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import sys
 import time
 import traceback
@@ -23,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fault_worker import free_port
+from forks import process_context
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.strategies import DDPStrategy
 from scale_cases import PLAIN, TRAINED, WRAPPED, Case, make
@@ -143,15 +143,33 @@ def launch(processes: int, folder: Path, names: Sequence[str] = ()) -> Results:
         names: Which cases; none are all.
     """
     folder.mkdir(parents=True)
-    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, __file__, str(processes), str(folder), *names]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=1200, check=False)
+    port, start = free_port(), process_context().Process
+    children = [start(target=work, args=(rank, processes, port, folder, list(names))) for rank in range(processes)]
+    for child in children:
+        child.start()
+    end = time.monotonic() + 1200
+    for child in children:
+        child.join(max(0.0, end - time.monotonic()))
+        child.kill()
     found = {name: folder / f"{number}.0.pt" for number, name in enumerate(CASES)}
     results: Results = {name: torch.load(at, weights_only=True) for name, at in found.items() if at.exists()}
     if len(results) < len(names or CASES):
-        raise RuntimeError(f"{len(results)} cases were trained on {processes} processes: {done.stderr[-3000:]}")
+        said = (folder / "log.txt").read_text()[-3000:]
+        raise RuntimeError(f"{len(results)} cases were trained on {processes} processes: {said}")
     return results
+
+
+def work(rank: int, processes: int, port: str, folder: Path, names: list[str]) -> None:
+    """Be one of the processes; what it prints goes to a file."""
+    log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    sys.stdout, sys.stderr = (os.fdopen(stream, "w", closefd=False) for stream in (1, 2))
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, CUDA_VISIBLE_DEVICES="")
+    if processes > 1:
+        os.environ["LOCAL_RANK"] = str(rank)  # that all are there already: Lightning starts no other
+    torch.set_num_threads(1)  # others are not there after a fork
+    main(processes, folder, names)
 
 
 def gap(one: dict[str, Any], two: dict[str, Any]) -> float:
@@ -224,7 +242,3 @@ def main(processes: int, folder: Path, names: list[str]) -> None:
             result = {"error": traceback.format_exc()}
         rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
         torch.save(result, folder / f"{number}.{rank}.pt")
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
