@@ -242,14 +242,16 @@ def pairs() -> list[tuple[str, str | None]]:
 
 def combinations(tasks: list[str], specs: list[str], works: bool = True) -> list[tuple[str, str | None, str, str]]:
     """Backbone, wrapper, task and spec of what works, or of what is refused; data other than features for one task
-    only, and seven classes, which are as three, around some networks only.
+    only; seven classes and emotions, which are as three to a network inside a wrapper, and tokens, which it turns into
+    features by itself, under wrappers around some networks only.
     """
+    few = {"seven", "emotions", "tokens"}
     return [
         (b, w, t, s)
         for b, w in pairs()
         for t in tasks
         for s in specs
         if (s == "features" or t == "three")
-        and (t != "seven" or w is None or b in SOME)
+        and (not few & {t, s} or w is None or b in SOME)
         and (refusal(b, w, t, s) is None) == works
     ]
