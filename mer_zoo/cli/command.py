@@ -5,14 +5,12 @@ What a command needs is imported when it is called, so that help and lists come 
 
 from __future__ import annotations
 
-import gc
 import io
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from mer_zoo.cli.errors import exit_code, explain, explain_place, explain_service, is_mistake, stopped_by
+from mer_zoo.cli.loading import imports_kept
 from mer_zoo.cli.own_modules import OwnModules
 from mer_zoo.errors import MERError
 from mer_zoo.text import shown
@@ -160,7 +159,7 @@ def _run(given: list[str], by_process: bool) -> int | None:
         return 0
     command = COMMANDS.get(str(word))
     if command is not None and command.module is not None:
-        with _imports_are_kept(by_process):
+        with imports_kept(by_process):
             module = import_module(f"mer_zoo.{command.module}")
         return module.main(given[1:]) or 0
     if word == "predict" and any(other.partition("=")[0] == "--clips" for other in given):
@@ -171,33 +170,12 @@ def _run(given: list[str], by_process: bool) -> int | None:
         close = get_close_matches(str(word), COMMANDS, 1)
         guess = f", did you mean {close[0]}" if close else ""
         raise MERError(f"there is no command {word!r}{guess}; choose from {', '.join(COMMANDS)}")
-    with _imports_are_kept(by_process):
+    with imports_kept(by_process):
         from mer_zoo.cli.parser import run
 
     # With arguments given, Lightning warns about those of the process; None makes it read them itself.
     run(None if by_process else given)
     return None
-
-
-@contextmanager
-def _imports_are_kept(by_process: bool) -> Iterator[None]:
-    """Leave the collection of garbage out of what is imported here, now and until the process ends.
-
-    Imports make about a million objects that stay. To go through them again and again for garbage is a third of the
-    seconds in which torch and Lightning are imported, and as long again when the interpreter is taken down.
-
-    Args:
-        by_process: Whether this is the command of a process; another program's collector is left alone.
-    """
-    if not by_process or not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def _is_of_this_run(record: logging.LogRecord) -> bool:

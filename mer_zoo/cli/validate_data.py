@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mer_zoo.cli.loading import imports_kept
 from mer_zoo.data.label_options import add_label_options, told_labels
 from mer_zoo.data.roles import add_split_option, chosen_splits
 from mer_zoo.text import shown
@@ -43,9 +44,10 @@ def main(args: list[str]) -> int:
     add_split_option(parser)
     options = parser.parse_args(args)
     told = told_labels(options)
-    from rich.console import Console
+    with imports_kept():
+        from rich.console import Console
 
-    from mer_zoo.data.validate import examine
+        from mer_zoo.data.validate import examine
 
     report = examine(options.path.expanduser(), options.nan, told, chosen_splits(options))
     console = Console()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,12 @@ def test_fit_imports_no_networks_of_others_and_keeps_what_it_imports_from_the_co
     found = done.stderr.splitlines()[-1].split()
     assert {"torch", "lightning", "frozen"} <= set(found)
     assert "transformers.modeling_utils" not in found
+
+
+def test_what_validate_data_imports_later_is_kept_as_well(tmp_path: Path) -> None:
+    done = probe("validate-data", str(tmp_path / "nowhere.pkl"))
+    assert done.returncode == 1
+    assert done.stderr.split() == ["torch", "frozen"]
 
 
 def test_the_collector_of_another_program_is_left_alone() -> None:
