@@ -78,6 +78,7 @@ def test_a_seed_that_fails_is_told_and_the_others_go_on(
 def test_runs_are_tested_and_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     short = ["--data.scm.train=32", "--data.scm.valid=16", "--data.scm.test=16"]
     short += ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+    short += ["--model.backbone.dim=8", "--model.backbone.heads=2", "--model.backbone.depth=1"]
     assert seeds("2", "--out", str(tmp_path), "--jobs", "2", "--conditions", "default,availability", *FIT, *short) == 0
     told = capfd.readouterr().out
     assert "Mean ± sample standard deviation over runs." in told
