@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-__all__ = ["map_each", "one_dnn"]
+__all__ = ["map_each", "one_dnn", "relu_each"]
 
 
 def map_each(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -39,6 +39,30 @@ def map_each(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     if torch.is_autocast_enabled(x.device.type) or not x.dtype == weight.dtype == bias.dtype:
         return torch.baddbmm(bias, x, weight)
     return cast(Tensor, _MapEach.apply(x, weight, bias))
+
+
+def relu_each(x: Tensor, weight: Tensor, bias: Tensor, keep: Tensor | None = None) -> Tensor:
+    """What :func:`map_each` gives, without what is below zero and without what is dropped.
+
+    The backward pass reads from the result what was kept, so that masks need neither memory nor products there.
+
+    Args:
+        x: (E, N, d) matrices.
+        weight: (E, d, d_out).
+        bias: (E, 1, d_out).
+        keep: (E, N, d_out) bool, False where zeros are put, without a factor for the rest; None puts none.
+
+    Returns:
+        (E, N, d_out).
+
+    Example:
+        >>> relu_each(torch.ones(1, 1, 2), torch.tensor([[[1.0, -1], [1, -1]]]), torch.zeros(1, 1, 2))
+        tensor([[[2., 0.]]])
+    """
+    if torch.is_autocast_enabled(x.device.type) or not x.dtype == weight.dtype == bias.dtype:
+        inner = torch.baddbmm(bias, x, weight).relu_()
+        return inner if keep is None else inner * keep
+    return cast(Tensor, _ReluEach.apply(x, weight, bias, keep))
 
 
 def one_dnn(product: Callable[..., Tensor], *matrices: Tensor) -> Tensor:
@@ -80,12 +104,38 @@ class _MapEach(torch.autograd.Function):
     @override
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        for_x, for_weight, for_bias = ctx.needs_input_grad
-        return (
-            one_dnn(torch.bmm, gradient, weight.transpose(1, 2)) if for_x else None,
-            one_dnn(torch.bmm, x.transpose(1, 2), gradient) if for_weight else None,
-            gradient.sum(1, keepdim=True) if for_bias else None,
-        )
+        return _slopes(ctx, x, weight, gradient)
+
+
+class _ReluEach(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    @override
+    def forward(x: Tensor, weight: Tensor, bias: Tensor, keep: Tensor | None) -> Tensor:
+        inner = one_dnn(torch.baddbmm, bias, x, weight).relu_()
+        return inner if keep is None else inner.mul_(keep)
+
+    @staticmethod
+    @override
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.save_for_backward(*inputs[:2], output)
+
+    @staticmethod
+    @override
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, inner = ctx.saved_tensors
+        return *_slopes(ctx, x, weight, torch.ops.aten.threshold_backward(gradient, inner, 0)), None
+
+
+def _slopes(ctx: Any, x: Tensor, weight: Tensor, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    """Gradients of matrices, weights and biases from that of the products."""
+    for_x, for_weight, for_bias = ctx.needs_input_grad[:3]
+    return (
+        one_dnn(torch.bmm, gradient, weight.transpose(1, 2)) if for_x else None,
+        one_dnn(torch.bmm, x.transpose(1, 2), gradient) if for_weight else None,
+        gradient.sum(1, keepdim=True) if for_bias else None,
+    )
 
 
 @cache

@@ -10,7 +10,7 @@ import torch
 from torch.testing import assert_close
 
 from mer_zoo.functional import products
-from mer_zoo.functional.products import map_each, one_dnn
+from mer_zoo.functional.products import map_each, one_dnn, relu_each
 
 MATMUL: Any = getattr(torch.backends.mkldnn, "matmul", None)
 needs_switch = pytest.mark.skipif(MATMUL is None, reason="torch older than 2.9 has no such switch")
@@ -43,6 +43,22 @@ def test_values_and_both_derivatives_are_torchs() -> None:
         torch.autograd.grad(found, single, upper), torch.autograd.grad(plain, single, upper), strict=True
     ):
         assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_relu_and_dropout_are_torchs() -> None:
+    keep = torch.rand(3, 64, 24) > 0.3
+    single = [each.detach().float().requires_grad_() for each in given()]
+    plain = torch.baddbmm(single[2], single[0], single[1]).relu() * keep
+    upper = torch.randn_like(plain)
+    found = relu_each(single[0], single[1], single[2], keep)
+    assert_close(found, plain)
+    for ours, theirs in zip(
+        torch.autograd.grad(found, single, upper), torch.autograd.grad(plain, single, upper), strict=True
+    ):
+        assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    x, weight, bias = (each.detach() for each in given())
+    small = x[:2, :4, :4], weight[:2, :4, :3], bias[:2, :, :3]
+    assert torch.autograd.gradcheck(relu_each, (*(each.requires_grad_() for each in small), keep[:2, :4, :3]))
 
 
 def test_functions_of_torch_transform_it() -> None:
