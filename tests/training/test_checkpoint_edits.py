@@ -6,6 +6,7 @@ import copy
 import pickle
 import zipfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -336,8 +337,15 @@ EITHER: dict[str, Callable[[Content], None]] = {
 }
 
 
+@cache
+def whole(path: Path) -> Content:
+    """What a checkpoint holds, to be copied."""
+    content: Content = torch.load(path, weights_only=True)
+    return content
+
+
 def edited(checkpoints: dict[str, Path], way: Callable[[Path, Path], None], folder: Path, edit: Any) -> Path:
-    content = copy.deepcopy(torch.load(checkpoints[WAYS[way]], weights_only=True))
+    content = copy.deepcopy(whole(checkpoints[WAYS[way]]))
     edit(content)
     path = folder / "run" / "checkpoints" / "last.ckpt"
     path.parent.mkdir(parents=True)
