@@ -1,16 +1,19 @@
-"""What the Trainer costs beside a bare loop over the same network, batches and optimiser.
+"""What the Trainer costs beside a bare loop over the same network, batches and optimiser; what of it is Lightning's.
 
     python -m benchmarks.speed.overhead unaligned_50.pkl --csv results/speed_cpu.csv
     python -m benchmarks.speed.overhead unaligned_50.pkl --only LFLSTM --rounds 2
 
-A file of CMU-MOSI (MMSA's ``unaligned_50.pkl``), batches of 32. Seconds of processor in one thread. Both loops read the
-same loader, cut padding, and train by Adam; the Trainer also watches and logs losses. An epoch of each in turn, the
-first not counted; medians over the rounds of the ratios.
+A file of CMU-MOSI (MMSA's ``unaligned_50.pkl``), batches of 32. Seconds of processor in one thread. All loops read the
+same batches in the same order, cut padding, and train by the same Adam. Lightning alone is a LightningModule that
+returns the loss of the bare loop from ``training_step`` and does nothing else; MERModule with its datamodule also
+watches and logs losses. Epochs of each in turn, from the end of one to the end of the next, so with what is done once
+an epoch and without what is done once a fit; medians over the rounds of the ratios, the first round not counted.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import statistics
 import sys
@@ -21,10 +24,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import LightningModule, Trainer, seed_everything
+from torch import Tensor
+from torch.utils.data import DataLoader
+from typing_extensions import override
 
 import mer_zoo.backbones
 from benchmarks.speed.rows import add_rows
+from mer_zoo.batch import Batch
 from mer_zoo.data import MOSI
 from mer_zoo.model import Model
 from mer_zoo.module import MERModule
@@ -37,43 +44,97 @@ NETWORKS = ("LFLSTM", "LFDNN", "LMF")
 QUIET: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
 
 
-def bare_epoch(model: Model, data: MOSI, optimizer: torch.optim.Optimizer) -> None:
+def loss_of(model: Model, batch: Batch) -> Tensor:
+    """Loss of a batch, a scalar."""
+    (step,) = model.steps(batch if model.fixed_length else batch.trim())
+    loss = model.task.weighted(step.output.logits, step.batch.target, step.task_weight).mean()
+    return loss + sum(step.losses.values())
+
+
+def bare_epoch(model: Model, loader: DataLoader[Batch], optimizer: torch.optim.Optimizer) -> None:
     """An epoch without a Trainer."""
     model.train()
-    for batch in data.train_dataloader():
-        (step,) = model.steps(batch if model.fixed_length else batch.trim())
-        loss = model.task.weighted(step.output.logits, step.batch.target, step.task_weight).mean()
-        loss = loss + sum(step.losses.values())
+    for batch in loader:
+        loss = loss_of(model, batch)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Seconds of processor that a piece of work takes."""
-    start = time.process_time()
-    work()
-    return time.process_time() - start
+class Alone(LightningModule):
+    """No more than what Lightning asks for."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+        self.ends: list[float] = []
+
+    @override
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return loss_of(self.model, batch)
+
+    @override
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return build_optimizer(torch.optim.Adam, self.model.named_parameters(), {})
+
+    @override
+    def on_train_epoch_end(self) -> None:
+        self.ends.append(time.process_time())
 
 
-def measure(name: str, path: Path, epochs: int, rounds: int) -> tuple[float, float]:
-    """Median ratio of the Trainer's time an epoch to the bare loop's, and milliseconds a step of the latter."""
+class Ours(MERModule):
+    """As users have it."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self.ends: list[float] = []
+
+    @override
+    def on_train_epoch_end(self) -> None:
+        super().on_train_epoch_end()
+        self.ends.append(time.process_time())
+
+
+def measure(name: str, path: Path, epochs: int, rounds: int) -> tuple[float, float, float]:
+    """Milliseconds of a step of the bare loop, median ratios of Lightning's and of MERModule's to it."""
     seed_everything(0, verbose=False)
     data = MOSI(str(path), batch_size=32)
     data.setup("fit")
     model: Model = getattr(mer_zoo.backbones, name)(data.spec, data.task)
     optimizer = build_optimizer(torch.optim.Adam, model.named_parameters(), {})
-    count, ratios, bare = len(data.train_dataloader()), [], []
 
-    def trained(length: int) -> float:
-        # of several epochs the time of one is taken off, and with it what a fit does once
-        trainer = Trainer(accelerator="cpu", logger=False, max_epochs=length, limit_val_batches=0, **QUIET)
-        return timed(lambda: trainer.fit(MERModule(model), data))
+    def bare() -> float:
+        loader, ends = data.train_dataloader(), []
+        for epoch in range(1 + epochs):
+            loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]  # as Lightning does
+            bare_epoch(model, loader, optimizer)
+            ends.append(time.process_time())
+        return between(ends)
 
-    for _ in range(rounds + 1):
-        bare.append(timed(lambda: bare_epoch(model, data, optimizer)))
-        ratios.append((trained(1 + epochs) - trained(1)) / epochs / bare[-1])
-    return statistics.median(ratios[1:]), 1000 * statistics.median(bare[1:]) / count
+    def trained(module: Alone | Ours) -> float:
+        trainer = Trainer(accelerator="cpu", logger=False, max_epochs=1 + epochs, limit_val_batches=0, **QUIET)
+        trainer.fit(module, data if isinstance(module, Ours) else data.train_dataloader())
+        return between(module.ends)
+
+    times = []
+    for place in range(rounds + 1):
+        kinds = (bare, lambda: trained(Alone(model)), lambda: trained(Ours(model)))
+        times.append([timed(kind, seed=place) for kind in kinds])
+    times = times[1:]
+    step = 1000 * statistics.median(first for first, _, _ in times) / len(data.train_dataloader())
+    alone = statistics.median(second / first for first, second, _ in times)
+    return step, alone, statistics.median(third / first for first, _, third in times)
+
+
+def timed(kind: Callable[[], float], seed: int) -> float:
+    """Seconds of an epoch of a kind; equal seeds have equal orders of samples."""
+    torch.manual_seed(seed)
+    return kind()
+
+
+def between(ends: Sequence[float]) -> float:
+    """Median seconds from one end of an epoch to the next."""
+    return statistics.median(later - sooner for sooner, later in itertools.pairwise(ends))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -96,13 +157,19 @@ def main(args: Sequence[str] | None = None) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     rows = []
     for name in options.only or NETWORKS:
-        ratio, step = measure(name, options.path, options.epochs, options.rounds)
-        rows.append([name, f"{ratio:.3f}", f"{step:.1f}"])
+        step, alone, ours = measure(name, options.path, options.epochs, options.rounds)
+        rows.append([name, f"{step:.1f}", f"{alone:.3f}", f"{ours:.3f}"])
         sys.stdout.write(f"{rows[-1]}\n")
-    header = ["network", "times a bare loop", "milliseconds of processor a step, bare"]
+    header = [
+        "network",
+        "milliseconds of processor a step, bare",
+        "times that, Lightning alone",
+        "times that, MERModule",
+    ]
     table = Table("an epoch, batches of 32", header, rows)
     sys.stdout.write(f"{table.markdown()}\n")
-    about = {"device": "CPU, one thread", "commit": options.commit, "command": f"python -m {MODULE} {FILE}"}
+    asked = f"--epochs {options.epochs} --rounds {options.rounds}"
+    about = {"device": "CPU, one thread", "commit": options.commit, "command": f"python -m {MODULE} {FILE} {asked}"}
     add_rows(options.csv, figures_of(table, TITLE, **about))
 
 
