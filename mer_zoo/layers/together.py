@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mer_zoo.functional.dropout import dropout, keep_mask
-from mer_zoo.functional.products import map_each, relu_each
+from mer_zoo.functional.products import relu_each
 from mer_zoo.layers.attention import attend, merge_heads, split_heads, visibility
 from mer_zoo.layers.transformer import MultiheadAttention, TransformerEncoder, TransformerLayer
 
@@ -180,13 +180,13 @@ class _Together:
         return _apply((weight * factor, bias), relu_each(x, *first, keep))
 
     def _keys_values(self, i: int, normalised: Tensor) -> tuple[Tensor, Tensor]:
-        k, v = map_each(normalised, self.w_kv[i].transpose(1, 2), self.b_kv[i][:, None]).chunk(2, -1)
+        k, v = torch.baddbmm(self.b_kv[i][:, None], normalised, self.w_kv[i].transpose(1, 2)).chunk(2, -1)
         return k, v
 
     def _project_source(self, source: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Keys and values of every layer, in one product, as each encoder has it."""
         weight, bias = (x.transpose(0, 1).flatten(1, 2) for x in (self.w_kv, self.b_kv))
-        packed = map_each(_normalised(source), weight.transpose(1, 2), bias[:, None])
+        packed = torch.baddbmm(bias[:, None], _normalised(source), weight.transpose(1, 2))
         parts = packed.chunk(2 * len(self.q), -1)
         return list(zip(parts[::2], parts[1::2], strict=True))
 
@@ -227,7 +227,7 @@ def _maps(weight: Tensor, bias: Tensor) -> list[_Map]:
 
 def _apply(maps: _Map, x: Tensor) -> Tensor:
     weight, bias = maps
-    return map_each(x, weight, bias)
+    return torch.baddbmm(bias, x, weight)
 
 
 def _normalised(x: Tensor) -> Tensor:
