@@ -154,7 +154,8 @@ def launch(processes: int, folder: Path, names: Sequence[str] = ()) -> Results:
     found = {name: folder / f"{number}.0.pt" for number, name in enumerate(CASES)}
     results: Results = {name: torch.load(at, weights_only=True) for name, at in found.items() if at.exists()}
     if len(results) < len(names or CASES):
-        said = (folder / "log.txt").read_text()[-3000:]
+        log = folder / "log.txt"
+        said = log.read_text()[-3000:] if log.exists() else "they said nothing"
         raise RuntimeError(f"{len(results)} cases were trained on {processes} processes: {said}")
     return results
 

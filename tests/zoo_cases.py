@@ -242,16 +242,16 @@ def pairs() -> list[tuple[str, str | None]]:
 
 def combinations(tasks: list[str], specs: list[str], works: bool = True) -> list[tuple[str, str | None, str, str]]:
     """Backbone, wrapper, task and spec of what works, or of what is refused; data other than features for one task
-    only; seven classes and emotions, which are as three to a network inside a wrapper, and tokens, which it turns into
-    features by itself, under wrappers around some networks only.
+    only; seven classes, emotions and tokens under wrappers around some networks only, those among them that do with
+    labels or tokens what no other network does.
     """
-    few = {"seven", "emotions", "tokens"}
+    few = {"seven": SOME, "emotions": (*SOME, "DMD", "DLF"), "tokens": (*SOME, "MAGBERT", "EMTDLFR")}
     return [
         (b, w, t, s)
         for b, w in pairs()
         for t in tasks
         for s in specs
         if (s == "features" or t == "three")
-        and (not few & {t, s} or w is None or b in SOME)
+        and (w is None or all(b in few[kind] for kind in few.keys() & {t, s}))
         and (refusal(b, w, t, s) is None) == works
     ]

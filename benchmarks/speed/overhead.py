@@ -30,6 +30,7 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 import mer_zoo.backbones
+from benchmarks.options import add_results_options
 from benchmarks.speed.rows import add_rows
 from mer_zoo.batch import Batch
 from mer_zoo.data import MOSI
@@ -144,8 +145,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", action="append", choices=NETWORKS, help="only this one; may be repeated")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--csv", type=Path, help="a file of results/ that the figures go to")
-    parser.add_argument("--commit", default="", help="with which they came")
+    add_results_options(parser)
     return parser
 
 

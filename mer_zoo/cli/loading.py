@@ -8,26 +8,28 @@ from contextlib import contextmanager
 
 __all__ = ["imports_kept"]
 
+_process = {"runs_a_command": False}
+
 
 @contextmanager
 def imports_kept(by_process: bool = False) -> Iterator[None]:
     """Leave the collection of garbage out of what is imported here, now and until the process ends.
 
-    Imports make hundreds of thousands of objects that stay. To go through them again and again is a fifth of the
-    seconds in which torch and Lightning are imported, and as long again when the interpreter is taken down.
+    Imports make hundreds of thousands of objects that stay. To go through them again and again, and once more when the
+    interpreter is taken down, takes as long as a good part of the imports themselves.
 
     Args:
-        by_process: Whether the process runs a command and nothing else; where it does not, and has not kept imports
-            before, the collector is another program's, and is left alone.
+        by_process: Whether the process runs a command and nothing else. Where no call has said so, the collector is
+            another program's, and is left alone.
 
     Example:
-        >>> before = gc.get_freeze_count()
         >>> with imports_kept():
         ...     import json
-        >>> gc.get_freeze_count() == before
+        >>> gc.isenabled()
         True
     """
-    if not gc.isenabled() or not (by_process or gc.get_freeze_count()):
+    _process["runs_a_command"] |= by_process
+    if not (gc.isenabled() and _process["runs_a_command"]):
         yield
         return
     gc.disable()

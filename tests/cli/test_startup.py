@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mer_zoo.cli import main
+from mer_zoo.cli import loading, main
 from mer_zoo.cli.command import COMMANDS
 
 HEAVY = ("torch", "lightning", "transformers", "transformers.modeling_utils", "matplotlib")
@@ -56,11 +56,13 @@ def test_fit_imports_no_networks_of_others_and_keeps_what_it_imports_from_the_co
 def test_what_validate_data_imports_later_is_kept_as_well(tmp_path: Path) -> None:
     done = probe("validate-data", str(tmp_path / "nowhere.pkl"))
     assert done.returncode == 1
-    assert done.stderr.split() == ["torch", "frozen"]
+    assert done.stderr.splitlines()[-1].split() == ["torch", "frozen"]
 
 
-def test_the_collector_of_another_program_is_left_alone() -> None:
-    before = gc.get_freeze_count()
+def test_the_collector_of_another_program_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(loading._process, "runs_a_command", False)  # as it is before any command
+    gc.unfreeze()
+    before = gc.get_freeze_count()  # Python 3.12 has some at its start
     with pytest.raises(SystemExit):
         main(["convert", "nowhere.pkl", "store"])
     assert gc.get_freeze_count() == before

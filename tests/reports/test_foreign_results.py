@@ -87,12 +87,11 @@ def sound(tmp_path: Path) -> Path:
     return write_run(tmp_path / "run", sets=["{l}"])
 
 
-def refused(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
+def refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
     """The sentence with which the command ends."""
-    monkeypatch.setattr("sys.argv", ["mer-zoo", "report", str(folder), "--out", str(folder.parent / "out")])
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
-        main()
+        main(["report", str(folder), "--out", str(folder.parent / "out")])
     said = capsys.readouterr()
     assert ended.value.code == 2
     assert not said.out
@@ -122,15 +121,13 @@ def test_an_odd_field_is_one_sentence(sound: Path, name: str, place: tuple[str, 
 
 
 @pytest.mark.parametrize("name", RAW)
-def test_an_odd_file_ends_the_command(
-    sound: Path, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_odd_file_ends_the_command(sound: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     file = sound / "results.json"
     text = file.read_text()
     made = RAW[name](text)
     assert made != text
     file.write_bytes(made if isinstance(made, bytes) else made.encode())
-    assert "results.json" in refused(sound, capsys, monkeypatch)
+    assert "results.json" in refused(sound, capsys)
 
 
 def _folder(file: Path) -> None:
@@ -161,13 +158,12 @@ def test_what_is_no_file_ends_the_command(
     name: str,
     make: Callable[[Path], None],
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write_run(tmp_path / "runs" / "a", sets=["{l}"])
     run = write_run(tmp_path / "runs" / "b", model="TFN", sets=["{l}"])
     (run / name).unlink()
     make(run / name)
-    refused(tmp_path / "runs", capsys, monkeypatch)
+    refused(tmp_path / "runs", capsys)
 
 
 SCORES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -192,16 +188,14 @@ SCORES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 
 @pytest.mark.parametrize("name", SCORES)
-def test_odd_scores_end_the_command(
-    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_odd_scores_end_the_command(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [write_run(tmp_path / "runs" / model, model=model, sets=["{l}"]) for model in ("MulT", "TFN")]
     for run in runs:
         file, key = run / "scores.safetensors", name.split()[0]
         tensors = load_file(file)
         tensors[key] = SCORES[name](tensors[key]).contiguous()
         save_file(tensors, file)
-    said = refused(tmp_path / "runs", capsys, monkeypatch)
+    said = refused(tmp_path / "runs", capsys)
     assert "scores.safetensors: the scores of 'iid' " in said
 
 

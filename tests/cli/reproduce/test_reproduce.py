@@ -185,8 +185,8 @@ def test_nothing_goes_on_behind_what_was_killed(command: str, tmp_path: Path, co
             wait_for(lambda: list(tmp_path.rglob("last.ckpt")))
             process.send_signal(kind)
             assert process.wait() == code
-        (checkpoint,) = tmp_path.rglob("last.ckpt")
         wait_for(lambda: not running_in(tmp_path))
+        (checkpoint,) = tmp_path.rglob("last.ckpt")
         checkpoint.unlink()
 
 

@@ -167,7 +167,7 @@ def test_a_sweep_goes_on_after_a_kill(toy: Path, monkeypatch: pytest.MonkeyPatch
     process = start("sweep", str(toy), "--trials=2", f"--out={toy.parent}", TOY_SECONDS="1.0", TOY_EPOCHS="20")
     wait_for(lambda: len(read_metric(folder / "trial_0000" / "metrics.csv", "val/loss")) >= 2)
     process.send_signal(kind)
-    said = process.communicate(timeout=30)[0]
+    said = process.communicate(timeout=120)[0]
     assert process.returncode == (143 if kind == signal.SIGTERM else -signal.SIGKILL), said
     left = trials_of(folder / "journal.log")
     assert left[0].state.name == ("FAIL" if kind == signal.SIGTERM else "RUNNING")
