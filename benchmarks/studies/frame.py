@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import gc
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -103,6 +104,7 @@ class Study:
                 console.log(f"left out: {title}: {error}")
                 continue
             seconds = {"wall": time.perf_counter() - started, "processor": time.process_time() - processor}
+            gc.collect()  # a Trainer and its module hold each other, and gigabytes of data with them
             for place, result in results.items():
                 self._record(place, job.seed, {"seconds": seconds, **result})
             spent = " ".join(f"{name} {value:.0f} s" for name, value in seconds.items())

@@ -208,9 +208,9 @@ def test_a_signal_as_the_storage_lets_go_of_its_lock_stops_the_sweep(
 @pytest.mark.slow
 def test_a_trial_that_another_process_took_over_is_left_to_it(toy: Path) -> None:
     folder = toy.parent / "toy"
-    hangs_once = {"TOY_HANGS": "1", "TOY_HUNG": str(toy.parent / "hung")}
-    process = start("sweep", str(toy), "--trials=1", f"--out={toy.parent}", **hangs_once)
-    wait_for(lambda: len(read_metric(folder / "trial_0000" / "metrics.csv", "val/loss")) >= 1)
+    hung = toy.parent / "hung"
+    process = start("sweep", str(toy), "--trials=1", f"--out={toy.parent}", TOY_HANGS="1", TOY_HUNG=str(hung))
+    wait_for(hung.exists)
     storage = JournalStorage(JournalFileBackend(str(folder / "journal.log")))
     study = optuna.load_study(study_name="toy", storage=storage)
     assert take_back(study, study.trials[0], died=True)
