@@ -41,8 +41,12 @@ def commands(path: Path) -> dict[str, list[str]]:
     data = ["--data=MOSI", f"--data.path={path.resolve()}"]
     return {
         LIGHTNING: [sys.executable, "-c", "import lightning.pytorch.cli"],
-        "the same, without collection": [sys.executable, "-c", "import gc; gc.disable(); import lightning.pytorch.cli"],
-        "the same, kept as a command does": [
+        f"{LIGHTNING}, without collection": [
+            sys.executable,
+            "-c",
+            "import gc; gc.disable(); import lightning.pytorch.cli",
+        ],
+        f"{LIGHTNING}, kept as a command does": [
             sys.executable,
             "-c",
             "import gc; gc.disable(); import lightning.pytorch.cli; gc.freeze(); gc.enable()",
