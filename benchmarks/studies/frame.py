@@ -136,8 +136,8 @@ def read_records(folder: Path, options: Mapping[str, Any] | None = None) -> list
 
 def commits_of(folder: Path) -> str:
     """The commits that the records of a folder were made with, as a figure of results/ tells them."""
-    known = (record.get("code") or {"commit": ""} for record in read_records(folder))
-    return " ".join(dict.fromkeys(state["commit"][:7] for state in known)).strip()
+    known = [record["code"] for record in read_records(folder) if record.get("code")]
+    return " ".join(dict.fromkeys(state["commit"][:7] + "+" * bool(state.get("dirty")) for state in known))
 
 
 def add_run_options(parser: argparse.ArgumentParser, seeds: str, epochs: int, batch_size: int) -> None:

@@ -40,7 +40,7 @@ def stoppable(told: str) -> Iterator[None]:
         if stopped is None:
             raise
         sys.stderr.write(f"mer-zoo: {told}\n")
-        sys.exit(128 + (stopped.args[0] if stopped.args else signal.SIGINT))
+        sys.exit(128 + next((kind for kind in kinds if stopped.args == (kind,)), signal.SIGINT))
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)

@@ -17,8 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mer_zoo.functional.dropout import dropout, keep_mask
-from mer_zoo.functional.products import relu_each
+from mer_zoo.functional.dropout import dropout
 from mer_zoo.layers.attention import attend, merge_heads, split_heads, visibility
 from mer_zoo.layers.transformer import MultiheadAttention, TransformerEncoder, TransformerLayer
 
@@ -35,7 +34,6 @@ _PARTS = {
 }
 _PARTS |= {"norm1": nn.LayerNorm}
 _EPSILON = 1e-5
-_Map = tuple[Tensor, Tensor]
 
 
 class Encoding(NamedTuple):
@@ -167,17 +165,8 @@ class _Together:
         k, v = self._keys_values(i, normalised) if pair is None else pair
         mixed = self._attend(_apply(q, normalised), k, v)
         x = self._residual(x, _apply(out, mixed))
-        return self._residual(x, self._feed_forward(first, second, _normalised(x)))
-
-    def _feed_forward(self, first: _Map, second: _Map, x: Tensor) -> Tensor:
-        p = self.dropouts.relu if self.training else 0.0
-        if p == 0:
-            return _apply(second, relu_each(x, *first))
-        shape = (*x.shape[:2], first[0].shape[2])
-        keep, factor = keep_mask(shape, p, x.device)
-        # There are fewer weights than elements to take the factor.
-        weight, bias = second
-        return _apply((weight * factor, bias), relu_each(x, *first, keep))
+        inner = dropout(F.relu(_apply(first, _normalised(x)), inplace=True), self.dropouts.relu, self.training)
+        return self._residual(x, _apply(second, inner))
 
     def _keys_values(self, i: int, normalised: Tensor) -> tuple[Tensor, Tensor]:
         k, v = torch.baddbmm(self.b_kv[i][:, None], normalised, self.w_kv[i].transpose(1, 2)).chunk(2, -1)
@@ -218,6 +207,9 @@ class _Together:
         )
         encoded = torch.addcmul(shift[:, None], _normalised(x), gain[:, None])
         return list(encoded.view(self.count, -1, steps, self.dim).unbind())
+
+
+_Map = tuple[Tensor, Tensor]
 
 
 def _maps(weight: Tensor, bias: Tensor) -> list[_Map]:

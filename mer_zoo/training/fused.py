@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import torch
@@ -67,11 +68,12 @@ def spare_probing(optimizer: Optimizer) -> None:
     name = next((name for name in PROBES if hasattr(type(optimizer), name)), None)
     if name is None:
         return
-    probe = getattr(optimizer, name)
+    probe, own = getattr(type(optimizer), name), weakref.ref(optimizer)  # held weakly: its moments go when it goes
 
     def look() -> None:
-        if any(parameter.device.type != "cpu" for group in optimizer.param_groups for parameter in group["params"]):
-            probe()
+        it = own()
+        if it is not None and any(p.device.type != "cpu" for group in it.param_groups for p in group["params"]):
+            probe(it)
 
     setattr(optimizer, name, look)
 

@@ -168,10 +168,12 @@ def test_an_interval_of_a_mean_holds_it() -> None:
 
 
 def test_figures_of_records_tell_the_commits_of_the_records(tmp_path: Path) -> None:
-    for seed, code in enumerate([{"commit": "b" * 40}, {"commit": "a" * 40}, {"commit": "b" * 40}, None]):
+    for seed, code in enumerate(
+        [{"commit": "b" * 40}, None, {"commit": "a" * 40, "dirty": True}, {"commit": "b" * 40}]
+    ):
         record = {"options": {}, "place": ["plain"], "seed": seed, "code": code}
         (tmp_path / f"seed{seed}.json").write_text(json.dumps(record))
-    assert commits_of(tmp_path) == "bbbbbbb aaaaaaa"
+    assert commits_of(tmp_path) == "bbbbbbb aaaaaaa+"
 
 
 def test_the_commit_of_a_changed_tree_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -159,3 +161,15 @@ def test_steps_elsewhere_look_as_before(monkeypatch: pytest.MonkeyPatch) -> None
     optimizer.param_groups[0]["params"] = [nn.Parameter(torch.zeros(1, device="meta"))]
     optimizer.step()
     assert found
+
+
+def test_an_optimiser_that_spares_probing_goes_with_its_last_name() -> None:
+    optimizer, _ = made(torch.optim.Adam)
+    spare_probing(optimizer)
+    gone = weakref.ref(optimizer)
+    gc.disable()
+    try:
+        del optimizer
+        assert gone() is None
+    finally:
+        gc.enable()
