@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mer_zoo.functional.dropout import dropout
+from mer_zoo.functional.dropout import dropout, relu_dropout
 from mer_zoo.layers.attention import attend, merge_heads, split_heads, visibility
 from mer_zoo.layers.transformer import MultiheadAttention, TransformerEncoder, TransformerLayer
 
@@ -165,7 +165,7 @@ class _Together:
         k, v = self._keys_values(i, normalised) if pair is None else pair
         mixed = self._attend(_apply(q, normalised), k, v)
         x = self._residual(x, _apply(out, mixed))
-        inner = dropout(F.relu(_apply(first, _normalised(x)), inplace=True), self.dropouts.relu, self.training)
+        inner = relu_dropout(_apply(first, _normalised(x)), self.dropouts.relu, self.training)
         return self._residual(x, _apply(second, inner))
 
     def _keys_values(self, i: int, normalised: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.errors import MERError
-from mer_zoo.functional.dropout import dropout
+from mer_zoo.functional.dropout import dropout, relu_dropout
 from mer_zoo.layers.attention import Visibility, attend, merge_heads, split_heads, visibility
 from mer_zoo.layers.dropouts import NO_DROPOUTS, Dropouts
 
@@ -92,8 +92,7 @@ class FeedForward(nn.Module):
         return self._residual(x, self._inner(self.norm1(x)))
 
     def _inner(self, normalised: Tensor) -> Tensor:
-        inner = F.relu(self.fc1(normalised), inplace=True)
-        inner = dropout(inner, self.dropouts.relu, self.training)
+        inner = relu_dropout(self.fc1(normalised), self.dropouts.relu, self.training)
         mapped: Tensor = self.fc2(inner)
         return mapped
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
-from mer_zoo.functional.dropout import MaskStream, dropout
+from mer_zoo.functional.dropout import MaskStream, dropout, keep_mask, relu_dropout
 
 
 @pytest.mark.parametrize("p", [0.1, 0.25, 0.9])
@@ -40,6 +41,33 @@ def test_keeps_type_and_input() -> None:
     x = torch.ones(7, 3, dtype=torch.bfloat16)
     assert dropout(x, 0.5).dtype == torch.bfloat16
     assert x.all()
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.7])
+def test_a_relu_that_is_dropped_in_place_is_the_dropped_relu(p: float) -> None:
+    torch.manual_seed(0)
+    weight, x, gradient = torch.randn(50, 30), torch.randn(20, 30, requires_grad=True), torch.randn(20, 50)
+    found = []
+    for layer in (lambda y: relu_dropout(y, p), lambda y: dropout(F.relu(y), p)):
+        torch.manual_seed(1)
+        y = layer(F.linear(x, weight))
+        (slope,) = torch.autograd.grad(y, x, gradient, create_graph=True)
+        torch.manual_seed(1)
+        _, tangent = torch.func.jvp(lambda x, layer=layer: layer(F.linear(x, weight)), (x,), (x.detach() * 2,))
+        found.append((y, slope, tangent))
+    for ours, wanted in zip(*found, strict=True):
+        assert torch.equal(ours, wanted)
+
+
+def test_a_relu_is_dropped_under_vmap_and_on_no_device_at_all() -> None:
+    x = torch.randn(3, 40)
+    torch.manual_seed(1)
+    mapped = torch.func.vmap(lambda row: relu_dropout(row.clone(), 0.5), randomness="same")(x)
+    torch.manual_seed(1)
+    keep, factor = keep_mask((40,), 0.5, x.device)
+    assert torch.equal(mapped, x.relu() * keep * factor)
+    assert relu_dropout(torch.empty(3, 40, device="meta"), 0.5).shape == (3, 40)
+    assert not relu_dropout(torch.full((40,), -torch.inf), 0.5).any()
 
 
 def test_masks_of_a_stream_keep_their_share_and_are_independent() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mer_zoo.batch import Modality
-from mer_zoo.functional.dropout import dropout
+from mer_zoo.functional.dropout import relu_dropout
 from mer_zoo.functional.padding import left_align
 from mer_zoo.functional.precision import match_type
 from mer_zoo.layers.recurrent import masked_rnn
@@ -48,7 +48,7 @@ class Stack(nn.Module):
     @override
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:
-            x = dropout(F.relu(layer(x)), self.dropout, self.training)
+            x = relu_dropout(layer(x), self.dropout, self.training)
         result: Tensor = self.out(x)
         return result
 
@@ -126,7 +126,7 @@ class TextCNN(nn.Module):
             last = (lengths - conv.weight.shape[2]).clamp(min=0)
             inside = torch.arange(maps.shape[2], device=x.device) <= last[:, None]
             largest.append(maps.masked_fill(~inside[:, None], -torch.inf).amax(2))
-        found: Tensor = self.out(dropout(F.relu(torch.cat(largest, 1)), self.dropout, self.training))
+        found: Tensor = self.out(relu_dropout(torch.cat(largest, 1), self.dropout, self.training))
         return F.relu(found)
 
 
