@@ -1,6 +1,9 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch.autograd import forward_ad
 
 from mer_zoo.functional.dropout import MaskStream, dropout, keep_mask, relu_dropout
@@ -48,15 +51,16 @@ def test_keeps_type_and_input() -> None:
 def test_a_relu_that_is_dropped_in_place_is_the_dropped_relu(p: float) -> None:
     torch.manual_seed(0)
     weight, x, gradient = torch.randn(50, 30), torch.randn(20, 30, requires_grad=True), torch.randn(20, 50)
+    layers: list[Callable[[Tensor], Tensor]] = [lambda y: relu_dropout(y, p), lambda y: dropout(F.relu(y), p)]
     found = []
-    for layer in (lambda y: relu_dropout(y, p), lambda y: dropout(F.relu(y), p)):
+    for layer in layers:
         torch.manual_seed(1)
         y = layer(F.linear(x, weight))
         (slope,) = torch.autograd.grad(y, x, gradient, create_graph=True)
         torch.manual_seed(1)
         with forward_ad.dual_level():
-            dual = layer(F.linear(forward_ad.make_dual(x.detach(), 2 * x.detach()), weight))
-            tangent = forward_ad.unpack_dual(dual).tangent
+            dual = forward_ad.make_dual(x.detach(), 2 * x.detach())  # type: ignore[no-untyped-call]
+            tangent = forward_ad.unpack_dual(layer(F.linear(dual, weight))).tangent  # type: ignore[no-untyped-call]
         found.append((y, slope, tangent))
     for ours, wanted in zip(*found, strict=True):
         assert torch.equal(ours, wanted)
