@@ -29,9 +29,9 @@ from torch.profiler import ProfilerActivity, profile
 import mer_zoo.backbones
 from benchmarks.options import add_results_options
 from benchmarks.plain.zoo import TASK, our_terms
+from benchmarks.rows import add_rows
 from benchmarks.speed.counting import count_step
 from benchmarks.speed.roofline import library_step, probes, rates
-from benchmarks.speed.rows import add_rows
 from benchmarks.speed.timing import Step, time_steps
 from mer_zoo.batch import MODALITIES, Batch, DataSpec, Modality
 from mer_zoo.errors import MERError

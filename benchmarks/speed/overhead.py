@@ -31,7 +31,7 @@ from typing_extensions import override
 
 import mer_zoo.backbones
 from benchmarks.options import add_results_options
-from benchmarks.speed.rows import add_rows
+from benchmarks.rows import add_rows
 from mer_zoo.batch import Batch
 from mer_zoo.data import MOSI
 from mer_zoo.model import Model

@@ -28,8 +28,8 @@ import mer_zoo.backbones
 from benchmarks.options import add_results_options
 from benchmarks.plain.same import backward
 from benchmarks.plain.zoo import our_terms
+from benchmarks.rows import add_rows
 from benchmarks.speed.counting import Work, count_step
-from benchmarks.speed.rows import add_rows
 from benchmarks.speed.timing import Step, time_steps
 from benchmarks.speed.train_step import alone_model
 from mer_zoo.batch import Batch

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.options import add_results_options
-from benchmarks.speed.rows import add_rows
+from benchmarks.rows import add_rows
 from mer_zoo.reports.layout import figures_of
 from mer_zoo.reports.tables import Table
 

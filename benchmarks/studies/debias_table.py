@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.options import add_csv_option
+from benchmarks.rows import add_rows
 from benchmarks.studies.debias import CHOICES, METHODS, labels, split_names
 from benchmarks.studies.frame import Record, commits_of, read_records
 from benchmarks.studies.table import NEUTRAL, Answers, Column, difference, interval, is_shared, spread, write_tables
@@ -197,7 +198,15 @@ def keep_figures(shown: Sequence[Shown], options: argparse.Namespace, module: st
         "command": " ".join(["python -m", module, options.command, str(options.folder), *given]),
     }
     figures = [figure for each in shown for figure in _figures(each, options.benchmark, base, about)]
-    write_measured(options.csv, figures)
+    if options.add:
+        add_rows(options.csv, figures, standing)
+    else:
+        write_measured(options.csv, figures)
+
+
+def standing(name: str) -> tuple[int, str]:
+    """Plain rows come first in a table, and what methods aim at last."""
+    return {"plain": 0, "unconfounded": 2}.get(name.split()[0], 1), name.lower()
 
 
 def _figures(shown: Shown, benchmark: str, base: str | None, about: Mapping[str, str]) -> Iterator[Measured]:
@@ -251,3 +260,4 @@ def add_csv_options(parser: argparse.ArgumentParser) -> None:
         "--benchmark", default="debiasing", help="their benchmark there, to which the backbone is added"
     )
     parser.add_argument("--device", default="CPU", help="what they were measured on")
+    parser.add_argument("--add", action="store_true", help="leave the rows of other methods and settings as they are")

@@ -6,6 +6,7 @@
     python -m benchmarks.studies.great_table meld meld.npz --out runs/great_meld
     python -m benchmarks.studies.great_table table runs/great --select accuracy_deconfounded --against accuracy
     python -m benchmarks.studies.great_table table runs/great --csv results/great_cpu.csv --benchmark SyntheticMER
+    python -m benchmarks.studies.great_table table runs/more --csv results/great_cpu.csv --benchmark SyntheticMER --add
 
 A wrapper that lands in the zoo has a row here without further ado: by its defaults, or by the options that ``OPTIONS``
 gives it. One that a network does not take is named and left out. A record is one training, tested under all conditions:
@@ -31,7 +32,7 @@ from benchmarks.studies.debias import Comparison, add_method_options, make_jobs
 from benchmarks.studies.debias_table import add_table_options
 from benchmarks.studies.debias_train import train
 from benchmarks.studies.frame import Study, add_run_options, digits
-from benchmarks.studies.great_table_shown import show
+from benchmarks.studies.great_table_shown import SHIFTED, show
 from benchmarks.studies.transcripts import CHANCE, SPEAKERS
 from mer_zoo.batch import LETTERS
 from mer_zoo.confounding import Propensity
@@ -75,11 +76,15 @@ def without_each(data: MERDataModule) -> list[Condition]:
 
 
 def with_missing(asked: Comparison) -> Comparison:
-    """The comparison, tested without each modality as well."""
+    """The comparison, tested without each modality as well; with other labels, where it matters most alone."""
 
     def load(name: str, seed: int) -> MERDataModule:
         data = asked.load(name, seed)
-        data.conditions = [*data.conditions, *without_each(data)]
+        if SHIFTED in name:
+            aim = next(split for split in AIMS.values() if split in data.corpus.splits)
+            data.conditions = [condition for condition in data.conditions if condition.split == aim]
+        else:
+            data.conditions = [*data.conditions, *without_each(data)]
         return data
 
     return replace(asked, load=load)

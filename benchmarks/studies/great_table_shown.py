@@ -10,7 +10,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from benchmarks.studies.debias_table import Shown, grouped, keep_figures
+from benchmarks.studies.debias_table import Shown, grouped, keep_figures, standing
 from benchmarks.studies.table import DRAWS, NEUTRAL, Answers, Column, cell, interval, is_shared, spread, write_tables
 from mer_zoo.metrics.resampling import resamplings
 from mer_zoo.metrics.significance import interval_of
@@ -117,7 +117,7 @@ def table_of(title: str, methods: Mapping[str, Answers], shifted: Mapping[str, A
     header = ["method", "seeds", *(column.title for column in columns)]
     header += [f"{aim.title}, labels shifted", f"worst group, {aim.title}", "parameters", "cost of a run, times plain"]
     rows = []
-    for name, answers in sorted(methods.items(), key=_standing):
+    for name, answers in sorted(methods.items(), key=lambda row: standing(row[0])[0]):
         against = plain if is_shared(answers, plain) else None
         row = [name, str(len(answers.records)), *(cell(answers, against, column) for column in columns)]
         there = shifted.get(name)
@@ -132,12 +132,6 @@ def table_of(title: str, methods: Mapping[str, Answers], shifted: Mapping[str, A
         f" those with {LEAST} test samples or more. Cost: processor seconds of a run, as a multiple of {base}'s."
     )
     return Table(title, header, rows, [note])
-
-
-def _standing(row: tuple[str, Answers]) -> int:
-    """Plain rows come first, and what methods aim at last."""
-    name = row[0].split()[0]
-    return {"plain": 0, "unconfounded": 2}.get(name, 1)
 
 
 def show(options: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ from benchmarks.studies.great_table_shown import groups_of, worst, worst_cell
 from benchmarks.studies.table import Answers
 from mer_zoo.data.datamodule import SyntheticMER
 from mer_zoo.data.synthetic.generate import SyntheticConfig, latents
+from mer_zoo.reports.measured import Measured, read_measured, write_measured
 
 RCT = SPLITS["rct"]
 pytestmark = [  # there are few samples
@@ -39,6 +40,7 @@ def test_a_training_is_tested_under_every_condition(tmp_path: Path) -> None:
     assert {("rho 0.8", "plain"), ("rho 0.8, labels -0.267", "plain"), ("rho 0.8", "unconfounded")} <= records.keys()
     record = records["rho 0.8", "plain"]
     assert set(record["truth"]) == {"valid", "iid", "ood", "rct", "without l", "without a", "without v"}
+    assert set(records["rho 0.8, labels -0.267", "plain"]["truth"]) == {"valid", "rct"}
     scm = SyntheticConfig(train=96, valid=32, test=96, rho=0.8, seed=3, positive_share=0.674)
     assert record["attributes"]["rct"] == "".join(map(str, latents(scm, "test_rct").topic))
 
@@ -49,6 +51,17 @@ def test_a_training_is_tested_under_every_condition(tmp_path: Path) -> None:
         assert f"| {title} |" in header
     assert "| unconfounded | 1 |" in shown
     assert all(cell.strip() != "-" for cell in shown.splitlines()[4].split("|"))
+
+    path = tmp_path / "great_cpu.csv"
+    others = [
+        Measured("toy, MulT", name, "rho 0.8, IID", "Acc2_non0", "1") for name in ("plain", "RWG", "unconfounded")
+    ]
+    write_measured(path, others)
+    words = ["--select", "accuracy", "--csv", str(path), "--benchmark", "toy", "--methods"]
+    great_table.main(["table", str(tmp_path), *words, "PropensityWeighting mode=weight", "--add"])
+    found = {row.model: row.value for row in read_measured(path) if row.condition == "rho 0.8, IID"}
+    assert list(found) == ["plain", "PropensityWeighting mode=weight", "RWG", "unconfounded"]
+    assert found["plain"] != found["RWG"] == "1"
 
 
 def _read(path: Path) -> dict[str, Any]:

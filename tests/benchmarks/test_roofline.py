@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from benchmarks.rows import add_rows
 from benchmarks.speed import roofline
 from benchmarks.speed.counting import OURS, Work, count_step, counted
-from benchmarks.speed.rows import add_rows
 from mer_zoo.batch import Batch, DataSpec
 from mer_zoo.reports.measured import Measured, read_measured
 from mer_zoo.task import SentimentRegression

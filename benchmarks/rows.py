@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from mer_zoo.reports.measured import Measured, read_measured, write_measured
 
 __all__ = ["add_rows"]
 
 
-def add_rows(path: Path | None, figures: Sequence[Measured]) -> None:
+def add_rows(path: Path | None, figures: Sequence[Measured], order: Callable[[str], Any] = str.lower) -> None:
     """Put figures into a file of ``results/`` in the place of those of the same models and conditions.
 
     Args:
         path: The file; None where nothing is to be written.
-        figures: Of one benchmark.
+        figures: Of one benchmark or of several.
+        order: Of the models in a benchmark, from the least on.
     """
     if path is None or not figures:
         return
@@ -28,4 +30,4 @@ def add_rows(path: Path | None, figures: Sequence[Measured]) -> None:
         if (figure.benchmark, figure.metric) in metrics
         and (figure.benchmark, figure.model, figure.condition, figure.metric) not in new
     ]
-    write_measured(path, sorted([*kept, *figures], key=lambda figure: (figure.benchmark, figure.model.lower())))
+    write_measured(path, sorted([*kept, *figures], key=lambda figure: (figure.benchmark, order(figure.model))))
