@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from torch import Tensor
 __all__ = ["MaskStream", "dropout", "keep_mask", "relu_dropout"]
 
 LEVELS = 1 << 16
+PIECE = 1 << 17  # elements, a multiple of the four that a draw decides
 
 
 def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
@@ -60,11 +61,13 @@ def relu_dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
     """
     if not training or p == 0 or x.device.type != "cpu":
         return dropout(F.relu(x, inplace=True), p, training)
-    keep, factor = keep_mask(x.shape, p, x.device)
+    dropped, factor = _rounded(p)
     x = x.mul_(factor)
     # Unseen by autograd: the slope of the ReLU is zero where its result is.
     with torch.no_grad():
-        x.relu_().mul_(keep)
+        flat = x.relu_().view(-1)
+        for part, mask in _masks(len(flat), dropped):
+            flat[part].mul_(mask)
     return F.relu(x, inplace=True)
 
 
@@ -87,12 +90,30 @@ def keep_mask(shape: Sequence[int], p: float, device: torch.device) -> tuple[Ten
     """
     if device.type != "cpu":
         return (torch.rand(*shape, device=device) >= p).view(torch.uint8), 1 / (1 - p)
+    dropped, factor = _rounded(p)
+    keep = torch.empty(math.prod(shape), dtype=torch.uint8)
+    for part, mask in _masks(len(keep), dropped):
+        keep[part].copy_(mask)
+    return keep.view(*shape), factor
+
+
+def _rounded(p: float) -> tuple[int, float]:
+    """Levels of :data:`LEVELS` that are dropped, and the factor for the others."""
     dropped = min(round(p * LEVELS), LEVELS - 1)
-    count = math.prod(shape)
-    draws = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
-    # Compared as floats, which is exact, and four times as fast as comparing integers.
-    keep = draws.view(torch.int16)[:count].float().ge_(dropped - LEVELS // 2).to(torch.uint8)
-    return keep.view(*shape), LEVELS / (LEVELS - dropped)
+    return dropped, LEVELS / (LEVELS - dropped)
+
+
+def _masks(count: int, dropped: int) -> Iterator[tuple[slice, Tensor]]:
+    """Masks of floats for ``count`` elements, 1 keeps and 0 drops, in pieces that stay in the cache.
+
+    Numbers of 16 bits are compared as floats, which is exact, and four times as fast as comparing integers.
+    """
+    size = min(PIECE, count)
+    lanes, mask = torch.empty(-(-size // 4), dtype=torch.int64), torch.empty(size)
+    for start in range(0, count, PIECE):
+        size = min(PIECE, count - start)
+        drawn = lanes[: -(-size // 4)].random_(-(2**63), None).view(torch.int16)[:size]
+        yield slice(start, start + size), mask[:size].copy_(drawn).ge_(dropped - LEVELS // 2)
 
 
 class MaskStream:
@@ -116,8 +137,7 @@ class MaskStream:
     """
 
     def __init__(self, p: float, size: int) -> None:
-        dropped = min(round(p * LEVELS), LEVELS - 1)
-        self.factor = LEVELS / (LEVELS - dropped)
+        dropped, self.factor = _rounded(p)
         self._least = dropped - LEVELS // 2
         self._start = torch.empty(-(-size // 4), dtype=torch.int64).random_(-(2**63), None)
 

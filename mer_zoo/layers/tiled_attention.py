@@ -37,7 +37,7 @@ def tiled_attention(
         v: (B, heads, Tk, d_v) values.
         bias: Additive mask, 0 or -inf, that broadcasts to (B, heads, Tq, Tk), without gradient; None if ``ahead`` says
             it all.
-        ahead: Query i sees the keys j <= i + ahead; None if it sees those that the bias lets it.
+        ahead: Query i sees the keys j <= i + ahead, one at least; None if it sees those that the bias lets it.
         p: Probability of dropping a weight.
 
     Returns:
@@ -96,10 +96,11 @@ class _Tiled(torch.autograd.Function):
                 sums[part, width, rows] = weights.sum(2)
                 weights.mul_(draw(torch.empty_like(weights)))
                 sums[part, :width, rows] = torch.bmm(v1[part, :width, keys], weights.transpose(1, 2))
-        total = sums[:, width:]
-        mixed = sums[:, :width] * torch.where(total == 0, 0.0, (1.0 if masks is None else masks.factor) / total)
-        whole = total.log2() if maxima is None else total.log2().add_(maxima)
-        ctx.save_for_backward(q2, k2, v1, mixed, torch.where(total == 0, torch.inf, whole), order)
+        inverse = sums[:, width:].reciprocal()
+        if tiles.bias is not None or by_key:  # then a query may see no key
+            inverse.masked_fill_(inverse.isinf(), 0.0)
+        mixed = sums[:, :width] * (inverse if masks is None else inverse * masks.factor)
+        ctx.save_for_backward(q2, k2, v1, mixed, inverse, maxima, order)
         ctx.tiles, ctx.masks, ctx.dim = tiles, masks, dim
         return _steps(mixed, q.shape[1])
 
@@ -113,13 +114,15 @@ class _Tiled(torch.autograd.Function):
 
 def _slopes(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of queries, keys and values."""
-    q2, k2, v1, mixed, whole, order = ctx.saved_tensors
+    q2, k2, v1, mixed, inverse, maxima, order = ctx.saved_tensors
     tiles, masks, dim = ctx.tiles, ctx.masks, ctx.dim
     width = v1.shape[1] - 1
-    # Less the logarithm of their sum, scores give weights that sum to one.
-    with_sum = torch.cat([q2, -whole], 1)
-    with_one = torch.cat([k2, torch.ones_like(k2[:, :1])], 1)
+    queries, keys_ = q2, k2
+    if maxima is not None:
+        queries, keys_ = torch.cat([q2, -maxima], 1), torch.cat([k2, torch.ones_like(k2[:, :1])], 1)
     upper = _channels(gradient, 1.0, True)
+    # Weights are not divided by their sums again: what they are multiplied with is.
+    upper[:, :width] *= inverse
     # The softmax needs the sum over the keys of weight times gradient, which is this, dropout or not.
     shift = (upper[:, :width] * mixed).sum(1)
     if masks is None:
@@ -127,9 +130,10 @@ def _slopes(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     else:
         upper[:, :width] *= masks.factor
     draw = None if masks is None else masks.play()
-    dq, dk, dv = (torch.zeros_like(x) for x in (q2[:, :dim], k2[:, :dim], v1[:, :width]))
+    dq = torch.empty_like(q2[:, :dim])
+    dk, dv = (torch.zeros_like(x) for x in (k2[:, :dim], v1[:, :width]))
     for part, rows, keys in tiles:
-        weights = tiles.scores(with_sum, with_one, part, rows, keys).exp2_()
+        weights = tiles.scores(queries, keys_, part, rows, keys).exp2_()
         above = upper[part, :, rows]
         if draw is None:
             dv[part, :, keys] += torch.bmm(above[:, :width], weights)
@@ -233,8 +237,13 @@ def _take(x: Tensor, order: Tensor | None) -> Tensor:
 def _channels(x: Tensor, scale: float, one_more: bool) -> Tensor:
     """(B heads, d, T) of (B, heads, T, d) times ``scale``, with a channel of ones behind if there is to be one more."""
     samples, heads, steps, dim = x.shape
-    channels = x.new_ones(samples, heads, dim + one_more, steps)
-    torch.mul(x.transpose(2, 3), scale, out=channels[:, :, :dim])
+    channels = x.new_empty(samples, heads, dim + one_more, steps)
+    channels[:, :, dim:] = 1
+    inside = channels[:, :, :dim]
+    if scale == 1:
+        inside.copy_(x.transpose(2, 3))
+    else:
+        torch.mul(x.transpose(2, 3), scale, out=inside)
     return channels.flatten(0, 1)
 
 
@@ -247,7 +256,15 @@ def _are_safe(q: Tensor, k: Tensor) -> bool:
     """Whether no score can be large, by Cauchy's inequality."""
     if not (q.numel() and k.numel()):
         return True
+    # Of single channels first, which is coarser and seven times as fast.
+    if q.shape[1] * _largest(q) * _largest(k) <= _SAFE:
+        return True
     return bool((q * q).sum(1).amax() * (k * k).sum(1).amax() <= _SAFE**2)
+
+
+def _largest(x: Tensor) -> float:
+    low, high = x.aminmax()
+    return max(-float(low), float(high))
 
 
 def _lowest(x: Tensor) -> float:

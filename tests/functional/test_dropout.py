@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from mer_zoo.functional.dropout import MaskStream, dropout, keep_mask, relu_dropout
+from mer_zoo.functional.dropout import PIECE, MaskStream, dropout, keep_mask, relu_dropout
 
 
 @pytest.mark.parametrize("p", [0.1, 0.25, 0.9])
@@ -39,6 +39,19 @@ def test_seed_decides_and_evaluation_passes_through() -> None:
     assert torch.equal(dropout(x, 0.5), first)
     assert dropout(x, 0.5, training=False) is x
     assert dropout(x, 0.0) is x
+
+
+@pytest.mark.parametrize("count", [PIECE, 2 * PIECE + 5])
+def test_masks_made_in_pieces_are_those_of_one_draw(count: int) -> None:
+    torch.manual_seed(3)
+    keep, factor = keep_mask((count,), 0.25, torch.device("cpu"))
+    torch.manual_seed(3)
+    draws = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:count]
+    assert torch.equal(keep.bool(), draws >= 2**14 - 2**15)
+    torch.manual_seed(3)
+    x = torch.randn(count)
+    torch.manual_seed(3)
+    assert torch.equal(relu_dropout(x.clone(), 0.25), x.relu() * keep * factor)
 
 
 def test_keeps_type_and_input() -> None:

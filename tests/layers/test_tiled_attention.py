@@ -106,6 +106,7 @@ def test_hidden_keys_are_not_multiplied(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(torch, "bmm", watched)
     q, k, v = (x.detach() for x in inputs(40, 40, torch.float32))
     monkeypatch.setattr(tiled_attention, "TILE", 40 * 40)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     real = torch.rand(3, 40) < torch.tensor([[0.5], [0.2], [0.0]])
     tiles(q, k, v, torch.zeros(3, 1, 1, 40).masked_fill_(~real[:, None, None], -torch.inf))
     assert widths[::2] == [size for size in real.sum(1).clamp(min=1).tolist() for _ in range(2)]
