@@ -54,10 +54,30 @@ def test_masks_made_in_pieces_are_those_of_one_draw(count: int) -> None:
     assert torch.equal(relu_dropout(x.clone(), 0.25), x.relu() * keep * factor)
 
 
+def test_a_coarse_default_type_draws_the_same() -> None:
+    torch.manual_seed(1)
+    wanted, _ = keep_mask((1000,), 0.3, torch.device("cpu"))
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        torch.manual_seed(1)
+        assert torch.equal(keep_mask((1000,), 0.3, torch.device("cpu"))[0], wanted)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_keeps_type_and_input() -> None:
     x = torch.ones(7, 3, dtype=torch.bfloat16)
     assert dropout(x, 0.5).dtype == torch.bfloat16
     assert x.all()
+    assert relu_dropout(x.clone(), 0.5).dtype == torch.bfloat16
+
+
+def test_a_relu_of_what_is_laid_out_otherwise_is_dropped_in_the_same_places() -> None:
+    x = torch.randn(6, 5)
+    torch.manual_seed(1)
+    wanted = relu_dropout(x.clone(), 0.5)
+    torch.manual_seed(1)
+    assert torch.equal(relu_dropout(x.t().contiguous().t(), 0.5), wanted)
 
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.7])
