@@ -92,8 +92,11 @@ def keep_mask(shape: Sequence[int], p: float, device: torch.device) -> tuple[Ten
     if device.type != "cpu":
         return (torch.rand(*shape, device=device) >= p).view(torch.uint8), 1 / (1 - p)
     dropped, factor = _rounded(p)
-    keep = torch.empty(math.prod(shape), dtype=torch.uint8, device=device)
-    for part, mask in _masks(len(keep), dropped):
+    count = math.prod(shape)
+    if torch.compiler.is_compiling():  # which a loop of a generator would end
+        return _draw(*_room(count), dropped).to(torch.uint8).view(*shape), factor
+    keep = torch.empty(count, dtype=torch.uint8, device=device)
+    for part, mask in _masks(count, dropped):
         keep[part].copy_(mask)
     return keep.view(*shape), factor
 
@@ -105,17 +108,23 @@ def _rounded(p: float) -> tuple[int, float]:
 
 
 def _masks(count: int, dropped: int) -> Iterator[tuple[slice, Tensor]]:
-    """Masks of floats for ``count`` elements, 1 keeps and 0 drops, in pieces that stay in the cache.
+    """Masks of floats for ``count`` elements, 1 keeps and 0 drops, in pieces that stay in the cache."""
+    lanes, mask = _room(min(PIECE, count))
+    for start in range(0, count, PIECE):
+        size = min(PIECE, count - start)
+        yield slice(start, start + size), _draw(lanes[: -(-size // 4)], mask[:size], dropped)
 
-    Numbers of 16 bits are compared as floats, which is exact, and four times as fast as comparing integers.
-    """
-    piece = count if torch.compiler.is_compiling() else min(PIECE, count)  # a loop would be unrolled
-    lanes = torch.empty(-(-piece // 4), dtype=torch.int64, device="cpu")
-    mask = torch.empty(piece, dtype=torch.float32, device="cpu")
-    for start in range(0, count, max(piece, 1)):
-        size = min(piece, count - start)
-        drawn = lanes[: -(-size // 4)].random_(-(2**63), None).view(torch.int16)[:size]
-        yield slice(start, start + size), mask[:size].copy_(drawn).ge_(dropped - LEVELS // 2)
+
+def _room(count: int) -> tuple[Tensor, Tensor]:
+    """Memory for random bits and for the mask that comes of them."""
+    lanes = torch.empty(-(-count // 4), dtype=torch.int64, device="cpu")
+    return lanes, torch.empty(count, dtype=torch.float32, device="cpu")
+
+
+def _draw(lanes: Tensor, mask: Tensor, dropped: int) -> Tensor:
+    """A mask, 16 bits an element: compared as floats, which is exact, and four times as fast as comparing integers."""
+    drawn = lanes.random_(-(2**63), None).view(torch.int16)[: len(mask)]
+    return mask.copy_(drawn).ge_(dropped - LEVELS // 2)
 
 
 class MaskStream:
