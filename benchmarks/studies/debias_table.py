@@ -206,7 +206,8 @@ def keep_figures(shown: Sequence[Shown], options: argparse.Namespace, module: st
 
 def standing(name: str) -> tuple[int, str]:
     """Plain rows come first in a table, and what methods aim at last."""
-    return {"plain": 0, "unconfounded": 2}.get(name.split()[0], 1), name.lower()
+    places = {"plain": 1, "unconfounded": 3}
+    return 0 if name.startswith("plain by ") else places.get(name, 2), name.lower()
 
 
 def _figures(shown: Shown, benchmark: str, base: str | None, about: Mapping[str, str]) -> Iterator[Measured]:
