@@ -67,10 +67,14 @@ def methods(options: dict[str, tuple[str, ...]] = OPTIONS) -> list[str]:
     return ["plain", *rows, "unconfounded"]
 
 
+def aim_of(data: MERDataModule) -> str:
+    """The test split that matters most."""
+    return next(split for split in AIMS.values() if split in data.corpus.splits)
+
+
 def without_each(data: MERDataModule) -> list[Condition]:
     """Conditions that each lack one modality, in the split that matters most."""
-    split = next(split for split in AIMS.values() if split in data.corpus.splits)
-    names = data.spec.modalities
+    split, names = aim_of(data), data.spec.modalities
     rest = {name: [other for other in names if other != name] for name in names}
     return [Condition(f"without {LETTERS[name]}", split, SMM(others)) for name, others in rest.items() if others]
 
@@ -81,8 +85,7 @@ def with_missing(asked: Comparison) -> Comparison:
     def load(name: str, seed: int) -> MERDataModule:
         data = asked.load(name, seed)
         if SHIFTED in name:
-            aim = next(split for split in AIMS.values() if split in data.corpus.splits)
-            data.conditions = [condition for condition in data.conditions if condition.split == aim]
+            data.conditions = [condition for condition in data.conditions if condition.split == aim_of(data)]
         else:
             data.conditions = [*data.conditions, *without_each(data)]
         return data

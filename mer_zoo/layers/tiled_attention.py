@@ -117,9 +117,9 @@ def _slopes(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     q2, k2, v1, mixed, inverse, maxima, order = ctx.saved_tensors
     tiles, masks, dim = ctx.tiles, ctx.masks, ctx.dim
     width = v1.shape[1] - 1
-    queries, keys_ = q2, k2
+    queries, read = q2, k2
     if maxima is not None:
-        queries, keys_ = torch.cat([q2, -maxima], 1), torch.cat([k2, torch.ones_like(k2[:, :1])], 1)
+        queries, read = torch.cat([q2, -maxima], 1), torch.cat([k2, torch.ones_like(k2[:, :1])], 1)
     upper = _channels(gradient, 1.0, True)
     # Weights are not divided by their sums again: what they are multiplied with is.
     upper[:, :width] *= inverse
@@ -133,7 +133,7 @@ def _slopes(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     dq = torch.empty_like(q2[:, :dim])
     dk, dv = (torch.zeros_like(x) for x in (k2[:, :dim], v1[:, :width]))
     for part, rows, keys in tiles:
-        weights = tiles.scores(queries, keys_, part, rows, keys).exp2_()
+        weights = tiles.scores(queries, read, part, rows, keys).exp2_()
         above = upper[part, :, rows]
         if draw is None:
             dv[part, :, keys] += torch.bmm(above[:, :width], weights)
